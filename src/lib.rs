@@ -1,1 +1,13 @@
+//! nodewall's loader: configuration -> policy -> kernel, and what is read back from there. See ARCHITECTURE.md for the map.
+//!
+//! A library only so that its own tests and tools can stand on the same code; it promises no stable interface.
 
+pub mod agent;
+pub mod capture;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod datapath;
+pub mod net;
+pub mod policy;
+pub mod ui;

@@ -1,1 +1,10 @@
-fn main() {}
+//! Command line -> command -> exit code. Everything else is in the library.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use nodewall::{cli::Cli, commands};
+
+fn main() -> ExitCode {
+    commands::main(Cli::parse())
+}

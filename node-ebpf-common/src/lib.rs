@@ -1,1 +1,25 @@
+//! What kernel and userspace share: the verdict function and the memory it works on. `no_std`, no I/O, no allocation;
+//! every line here runs in the XDP program, so all of it is bounded work and inlined.
+//!
+//! ```text
+//! frame -> packet -> decide -> Decision { reason, row, peer, bytes } -> counter cell
+//! ```
+#![cfg_attr(not(test), no_std)]
 
+pub mod counter;
+pub mod decide;
+pub mod frame;
+pub mod maps;
+pub mod packet;
+pub mod policy;
+pub mod reason;
+pub mod wire;
+
+pub use decide::{Decision, decide};
+pub use frame::Frame;
+pub use policy::PolicyImage;
+pub use reason::{Reason, Verdict};
+
+/// Version of every layout that kernel and userspace share (image, counters, rows, reason numbers). Raised by every change of
+/// one of them; a live datapath of another version is never adopted.
+pub const ABI_VERSION: u32 = 1;

@@ -1,1 +1,15 @@
+//! The kernel-side program: read the policy in force, decide, count, act. The entries only; it must not read packet memory itself
+//! (`frame`) nor know what a header means (`node_ebpf_common`).
+//!
+//! On hosts that are not the BPF target this crate is an empty binary, so that the whole workspace builds and lints everywhere.
+#![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+
+#[cfg(target_arch = "bpf")]
+mod entry;
+#[cfg(target_arch = "bpf")]
+mod frame;
+#[cfg(target_arch = "bpf")]
+mod maps;
+
+#[cfg(not(target_arch = "bpf"))]
 fn main() {}

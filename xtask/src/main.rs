@@ -1,1 +1,82 @@
-fn main() {}
+//! The project's own tasks, one file per verb: `cargo xtask --help`. Exit code: 0 fine, 1 failed, 2 usage.
+
+mod build;
+mod ci;
+mod cmd;
+mod demo;
+mod lint;
+mod progress;
+mod run;
+mod setup;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// nodewall's own tasks. Each sets up what it needs: from a fresh checkout, start with any of them.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    /// Show every command line that is run, and all of its output
+    #[arg(short, long, global = true)]
+    verbose: bool,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Fetch what building and testing need: bpf-linker, the source of `core`, Debian packages
+    Setup,
+    /// Build nodewall and print where the executable is
+    Build(build::Args),
+    /// Show nodewall at work: real traffic on a throw-away network, and a table of what came of it
+    Demo(demo::Args),
+    /// Build nodewall and run `nodewall run` on this machine's own interfaces, as root
+    Run(run::Args),
+    /// Run the tests (those of the kernel and network rungs need root)
+    Test(test::Args),
+    /// Check formatting, run clippy on everything including the kernel program, then tidy
+    Lint,
+    /// Check the house rules that no compiler checks
+    Tidy,
+    /// Everything that CI runs: lint, then test; ends with a table of times
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    cmd::set_verbose(cli.verbose);
+    let outcome = match cli.verb {
+        Verb::Setup => setup::run(),
+        Verb::Build(args) => build::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Lint => lint::run(),
+        Verb::Tidy => tidy::run(),
+        Verb::Ci => ci::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

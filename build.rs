@@ -1,0 +1,90 @@
+//! Builds the kernel object from `node-ebpf` and hands its path to `src/datapath/object.rs`. Owns the compiler flags of the kernel crate;
+//! must not fetch anything: `cargo xtask setup` does.
+
+use std::{
+    env,
+    error::Error,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// v3: 32-bit ALU and packet pointers in subprograms. Misaligned loads: else every unaligned read becomes byte loads. The linker makes BTF, without
+/// which the kernel shows no types. Debug information everywhere, or memset and memcpy get no BTF and the object is refused.
+const FLAGS: &[&str] = &[
+    "-Cdebuginfo=2",
+    "-Ctarget-cpu=v3",
+    "-Clink-arg=--btf",
+    "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let tools = root.join("target/tools");
+    for path in ["node-ebpf", "node-ebpf-common", "build.rs", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    println!("cargo::rerun-if-changed={}", tools.join("bin/bpf-linker").display());
+
+    let linker = tools.join("bin/bpf-linker");
+    if !linker.is_file() {
+        return Err("the BPF linker is missing; run `cargo xtask setup` once (it installs all that the build needs below target/)".into());
+    }
+    let target = out.join("ebpf");
+    let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+    flags.push(format!("-Clinker={}", linker.display()));
+
+    let mut cargo = Command::new(variable("CARGO")?);
+    // The outer build's flags and wrappers are for the host; the child starts clean.
+    for (name, _) in env::vars_os() {
+        if is_for_the_host(&name) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+        .current_dir(&root)
+        .args(["build", "--package", "node-ebpf", "--bin", "node-ebpf", "--profile", "ebpf", "--locked"])
+        .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core", "--target-dir"])
+        .arg(&target)
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        // Stable with nightly features, for this child only: aya-ebpf and build-std need it.
+        .env("RUSTC_BOOTSTRAP", "1");
+    if let Some(library) = core_source(&tools)? {
+        cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
+    }
+    let status = cargo.status().map_err(|e| format!("can not run cargo for the kernel crate: {e}"))?;
+    if !status.success() {
+        return Err(format!("the kernel crate did not build ({status}); its errors stand above").into());
+    }
+    let object = target.join("bpfel-unknown-none/ebpf/node-ebpf");
+    println!("cargo::rustc-env=NODEWALL_OBJECT={}", object.display());
+    Ok(())
+}
+
+fn variable(name: &str) -> Result<OsString, Box<dyn Error>> {
+    env::var_os(name).ok_or_else(|| format!("cargo did not set {name}").into())
+}
+
+fn is_for_the_host(name: &OsString) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    matches!(name, "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTC" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "CARGO_TARGET_DIR")
+        || name.starts_with("CARGO_PROFILE_")
+        || name.starts_with("CARGO_CFG_")
+        || name.starts_with("CARGO_FEATURE_")
+        || name.starts_with("CARGO_LLVM_COV")
+}
+
+/// Where core's source is when the toolchain has none of its own.
+fn core_source(tools: &Path) -> Result<Option<PathBuf>, Box<dyn Error>> {
+    let output = Command::new(variable("RUSTC")?).args(["--print", "sysroot"]).output()?;
+    let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim_end());
+    if sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
+        return Ok(None);
+    }
+    let library = tools.join("rust-src/library");
+    if library.join("core").is_dir() {
+        return Ok(Some(library));
+    }
+    Err("core's source (rust-src) is missing; run `cargo xtask setup` once".into())
+}

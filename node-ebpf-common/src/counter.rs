@@ -1,0 +1,60 @@
+//! The counter cell and which cell a decision moves. Does not count: the kernel program does.
+//!
+//! One per-CPU array holds every counter. A frame whose port was looked up moves the cell (its row, its reason); every other
+//! frame moves the cell of its reason in the rows that no port ever has. Audit mode uses a second bank, so that what was dropped and what
+//! would have been dropped are never mixed.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::reason::{PORTLESS_FROM, REASON_SLOTS};
+
+/// Reasons that a row has cells for.
+pub const CELLS_PER_ROW: u32 = PORTLESS_FROM;
+/// Counter rows. Ranges of more than 256 ports share one; the kernel holds them all for each CPU (1 MiB).
+pub const ROWS: u32 = 2048;
+/// Rows 0 to 3 hold the reasons without a port.
+pub const PORTLESS_ROWS: u32 = REASON_SLOTS / CELLS_PER_ROW;
+/// TCP ports that the policy does not name.
+pub const ROW_TCP_UNMANAGED: u32 = 4;
+/// UDP ports that the policy does not name.
+pub const ROW_UDP_UNMANAGED: u32 = 5;
+/// IP protocols that carry whole packets (IPIP, 6in4, GRE).
+pub const ROW_IP_TUNNELS: u32 = 6;
+/// The first row that a policy may give to a port.
+pub const ROW_FIRST: u32 = 8;
+/// Cells of one bank.
+pub const BANK_CELLS: u32 = ROWS * CELLS_PER_ROW;
+/// All cells: the enforce bank, then the audit bank.
+pub const CELLS: u32 = 2 * BANK_CELLS;
+
+/// What one CPU counted for one (row, reason, mode).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Counter {
+    /// Frames.
+    pub packets: u64,
+    /// Link-layer header as received plus the IP packet's own length; for frames that are not IP, the buffer's length.
+    pub bytes: u64,
+}
+
+/// The cell of a row and a reason's number in the bank that starts at `bank`. For reasons without a row, `row` is 0 and the number
+/// itself reaches into the portless rows.
+#[inline(always)]
+pub const fn cell(bank: u32, row: u32, reason: u32) -> u32 {
+    bank + row * CELLS_PER_ROW + reason
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reason::Reason;
+
+    #[test]
+    fn portless_cells_stay_out_of_the_port_rows() {
+        for reason in Reason::ALL.iter().filter(|r| !r.has_row()) {
+            let cell = cell(0, 0, reason.number());
+            assert!(cell >= CELLS_PER_ROW && cell < ROW_TCP_UNMANAGED * CELLS_PER_ROW, "{reason:?}");
+        }
+        assert_eq!(cell(BANK_CELLS, ROWS - 1, CELLS_PER_ROW - 1), CELLS - 1);
+    }
+}

@@ -1,0 +1,104 @@
+//! The verdict: packet + image -> decision. The only place that says pass or drop. It counts nothing, logs nothing and reads no map.
+
+use crate::{
+    counter::{ROW_IP_TUNNELS, ROWS, cell},
+    frame::Frame,
+    packet::{self, Packet},
+    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, zero_mask},
+    reason::{DROP_BIT, REASON_SLOTS, Reason, Verdict},
+};
+
+/// The whole answer for one frame. Plain 32-bit numbers: narrower fields cost packing in BPF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Number of the [`Reason`]; always exactly one.
+    pub reason: u32,
+    /// Counter row of the port; 0 for reasons without one.
+    pub row: u32,
+    /// Number of the peer that sent it; 0: none, or the source did not matter.
+    pub peer: u32,
+    /// Bytes to count.
+    pub bytes: u32,
+}
+
+impl Decision {
+    /// The reason, or `None` for a number that this build does not know (an image of another version).
+    pub const fn reason(&self) -> Option<Reason> {
+        Reason::from_number(self.reason)
+    }
+
+    /// 1 for drop, 0 for pass, without a table and without a branch.
+    #[inline(always)]
+    pub const fn drop_bit(&self) -> u32 {
+        (self.reason / DROP_BIT) & 1
+    }
+
+    /// The policy's answer, the same in both modes.
+    pub const fn verdict(&self) -> Verdict {
+        if self.drop_bit() == 0 { Verdict::Pass } else { Verdict::Drop }
+    }
+
+    /// The counter cell that this decision moves under `image`.
+    #[inline(always)]
+    pub const fn cell(&self, image: &PolicyImage) -> u32 {
+        cell(image.counter_bank, self.row, self.reason)
+    }
+}
+
+/// What `image` says about `frame`.
+#[inline(always)]
+pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
+    match packet::parse(frame, image.zero) {
+        Packet::Port { source, table, port_wire, bytes } => by_row(frame, image, image.row_of(table, port_wire), source, bytes),
+        Packet::Tunnel { source, bytes } => by_row(frame, image, ROW_IP_TUNNELS, source, bytes),
+        Packet::Portless { reason, bytes } => Decision { reason: reason.number(), row: 0, peer: 0, bytes },
+    }
+}
+
+#[inline(always)]
+fn by_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, row_number: u32, source: Source, bytes: u32) -> Decision {
+    let row = image.row(row_number);
+    let found = if source.is_martian() { u64::from(GROUP_SPOOFED) } else { image.source(frame, source, row.allow != 0) };
+    let allowed = found & u64::from(row.allow);
+    let denied = zero_mask(frame, allowed);
+    // PEER is one below ALLOWED_SOURCE, and the peers' group is bit 0.
+    let hit = u64::from(Reason::AllowedSource.number()) - (allowed & u64::from(GROUP_PEER));
+    let mut reason = frame.opaque(hit ^ ((hit ^ u64::from(row.otherwise)) & denied)) as u32;
+    let consulted = !zero_mask(frame, u64::from(row.allow));
+    let mut peer = (found >> 32) as u32 & 0xffff & consulted as u32;
+    if found as u32 & (GROUP_SPOOFED | GROUP_BLOCKED) != 0 {
+        peer = 0;
+        if found as u32 & GROUP_BLOCKED != 0 {
+            reason = Reason::BlockedSource.number();
+        } else if row.otherwise & DROP_BIT != 0 {
+            reason = Reason::SpoofedSource.number();
+        }
+    }
+    Decision { reason, row: row_number, peer, bytes }
+}
+
+const _: () = assert!(Reason::AllowedSource.number() - GROUP_PEER == Reason::Peer.number());
+
+/// Bits of the packed form: reason, row, peer.
+const PACKED_ROW_SHIFT: u32 = 6;
+const PACKED_PEER_SHIFT: u32 = 17;
+const PACKED_PEER_MASK: u32 = 0x7fff;
+
+impl Decision {
+    /// Reason, row and peer (its low 15 bits) in one number, for the programs that answer instead of acting.
+    #[inline(always)]
+    pub const fn pack(&self) -> u32 {
+        self.reason | self.row << PACKED_ROW_SHIFT | (self.peer & PACKED_PEER_MASK) << PACKED_PEER_SHIFT
+    }
+
+    /// The decision that was packed; `bytes` is not part of it.
+    pub const fn unpack(packed: u32) -> Self {
+        Self {
+            reason: packed & (REASON_SLOTS - 1),
+            row: packed >> PACKED_ROW_SHIFT & (ROWS - 1),
+            peer: packed >> PACKED_PEER_SHIFT & PACKED_PEER_MASK,
+            bytes: 0,
+        }
+    }
+}
+const _: () = assert!(REASON_SLOTS == 1 << PACKED_ROW_SHIFT && ROWS == 1 << (PACKED_PEER_SHIFT - PACKED_ROW_SHIFT));

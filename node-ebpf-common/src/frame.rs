@@ -1,0 +1,67 @@
+//! How all code reads a frame: a small trait, and its host side over a byte slice. It must not know what the bytes mean.
+//! The kernel's side is `node-ebpf/src/frame.rs`, which does the pointer checks that the verifier wants.
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// A plain value that can be read from any byte offset.
+pub trait Wire: FromBytes + Immutable + KnownLayout + Unaligned + Copy {}
+impl<T: FromBytes + Immutable + KnownLayout + Unaligned + Copy> Wire for T {}
+
+/// A received Ethernet frame, from its first destination-address byte on.
+pub trait Frame {
+    /// Bytes that can be read without help. For a multi-buffer frame in the kernel this is the first buffer only.
+    fn linear_bytes(&self) -> usize;
+
+    /// Whether the whole frame has at least `end` bytes.
+    fn holds(&self, end: usize) -> bool;
+
+    /// The whole frame's length. May cost a helper call in the kernel: for unlikely paths only.
+    fn total_bytes(&self) -> usize;
+
+    /// The value at `offset`, or `None` where the frame ends before it does.
+    fn read<T: Wire>(&self, offset: usize) -> Option<T>;
+
+    /// The identity. In the kernel it hides the value from LLVM, so that a bound stated after it stays in the program.
+    #[inline(always)]
+    fn opaque(&self, value: u64) -> u64 {
+        value
+    }
+}
+
+impl Frame for [u8] {
+    #[inline(always)]
+    fn linear_bytes(&self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn holds(&self, end: usize) -> bool {
+        end <= self.len()
+    }
+
+    #[inline(always)]
+    fn total_bytes(&self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        let bytes = self.get(offset..)?;
+        T::read_from_prefix(bytes).ok().map(|(value, _)| value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Bytes2;
+
+    #[test]
+    fn reads_end_where_the_frame_ends() {
+        let frame: &[u8] = &[1, 2, 3];
+        assert_eq!(frame.read::<Bytes2>(1).map(|b| b.value_le()), Some(0x0302));
+        assert!(frame.read::<Bytes2>(2).is_none());
+        assert!(frame.read::<Bytes2>(usize::MAX).is_none());
+        assert!(frame.holds(3) && !frame.holds(4));
+    }
+}

@@ -1,0 +1,129 @@
+//! The one list of maps: name, type, key, value, size. The kernel's statics and userspace's typed handles and checks all come from it.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{counter, policy::PolicyImage};
+
+/// The name's room in a [`RowRecord`], bytes.
+pub const CLASS_NAME_BYTES: usize = 32;
+
+/// Whose counters a row holds. Kept in a map beside the counters, so that they can be read without any configuration and a port keeps its row
+/// across swaps, restarts and upgrades.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct RowRecord {
+    /// First port of the row.
+    pub first_port: u16,
+    /// Last port of the row, inclusive.
+    pub last_port: u16,
+    /// IP protocol number; 0 marks a row that was never given away.
+    pub protocol: u8,
+    /// 1 while the policy names the row's ports, 0 for a row that waits for them to come back.
+    pub active: u8,
+    /// Keeps the layout free of implicit padding.
+    pub reserved: [u8; 2],
+    /// Name of the port class, UTF-8, padded with zero bytes.
+    pub class: [u8; CLASS_NAME_BYTES],
+}
+
+/// The policy image as the verifier of Linux 6.1 wants an inner map's value: not a struct.
+pub type ImageWords = [u64; size_of::<PolicyImage>() / 8];
+
+/// `BPF_F_RDONLY_PROG`: programs may only read.
+pub const RDONLY_PROG: u32 = 1 << 7;
+/// `BPF_F_MMAPABLE`: userspace reads it through memory.
+pub const MMAPABLE: u32 = 1 << 10;
+/// Flags of the map that holds an image.
+pub const IMAGE_FLAGS: u32 = MMAPABLE | RDONLY_PROG;
+
+/// The kinds of map in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `BPF_MAP_TYPE_ARRAY`
+    Array,
+    /// `BPF_MAP_TYPE_PERCPU_ARRAY`
+    PerCpuArray,
+    /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`
+    ArrayOfMaps,
+}
+
+/// What a map must look like before userspace trusts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// Name of the static, of the pin, and (at most 15 bytes) in `bpftool map`.
+    pub name: &'static str,
+    /// Kind of map.
+    pub kind: Kind,
+    /// Key size.
+    pub key_bytes: u32,
+    /// Value size of one CPU.
+    pub value_bytes: u32,
+    /// Entries.
+    pub max_entries: u32,
+    /// `BPF_F_*`
+    pub flags: u32,
+}
+
+/// Hands the list of maps to macro `$with`, an entry each: `[doc] name, Kind<Value>, entries, flags;`. Every key is a `u32`.
+#[macro_export]
+macro_rules! with_maps {
+    ($with:ident) => {
+        $with! {
+            /// Every counter, see `counter`.
+            nw_counters: PerCpuArray<$crate::counter::Counter>, $crate::counter::CELLS, 0;
+            /// One slot: the policy image in force, the single value of an inner array.
+            nw_policy: ArrayOfMaps<$crate::maps::ImageWords>, 1, 0;
+            /// Which port each counter row belongs to. Userspace only.
+            nw_rows: Array<$crate::maps::RowRecord>, $crate::counter::ROWS, 0;
+            /// One of the two images: the slot of `nw_policy` refers to it, or it is the one to fill next.
+            nw_image_0: Array<$crate::maps::ImageWords>, 1, $crate::maps::IMAGE_FLAGS;
+            /// The other image.
+            nw_image_1: Array<$crate::maps::ImageWords>, 1, $crate::maps::IMAGE_FLAGS;
+        }
+    };
+}
+
+macro_rules! specs {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident<$value:ty>, $entries:expr, $flags:expr;)+) => {
+        /// The specifications, in the order of the list.
+        pub const ALL: &[Spec] = &[$(Spec {
+            name: stringify!($name),
+            kind: Kind::$kind,
+            key_bytes: 4,
+            value_bytes: match Kind::$kind { Kind::ArrayOfMaps => 4, _ => size_of::<$value>() as u32 },
+            max_entries: $entries,
+            flags: $flags,
+        },)+];
+    };
+}
+with_maps!(specs);
+
+/// Names as the list has them.
+pub mod name {
+    /// The counters.
+    pub const COUNTERS: &str = "nw_counters";
+    /// The slot of the policy in force.
+    pub const POLICY: &str = "nw_policy";
+    /// The rows.
+    pub const ROWS: &str = "nw_rows";
+    /// The two images.
+    pub const IMAGES: [&str; 2] = ["nw_image_0", "nw_image_1"];
+}
+
+const _: () = assert!(counter::CELLS == 65_536);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_fit_the_kernel_and_stand_in_the_list() {
+        for spec in ALL {
+            // BPF_OBJ_NAME_LEN is 16 with its terminator.
+            assert!(spec.name.len() < 16, "{}", spec.name);
+        }
+        for name in [name::COUNTERS, name::POLICY, name::ROWS, name::IMAGES[0], name::IMAGES[1]] {
+            assert!(ALL.iter().any(|s| s.name == name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! `PolicyImage`, the one value that the kernel program reads, and its lookups: port -> row, source -> groups. Building an image (the
+//! perfect hash, the rows) is userspace's work, in `src/policy` of the loader.
+//!
+//! The source table is a perfect hash with a pilot per bucket: one probe for each prefix length in use, no chain, so that no source can make the
+//! kernel's work longer. A longer prefix carries the groups of the shorter ones that contain it, so that the first match is the whole answer.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::{counter::ROWS, frame::Frame};
+
+/// "nodewall", little-endian: an image map that holds anything else was never filled.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"nodewall");
+/// Buckets (each with a pilot) of one source table.
+pub const BUCKETS: usize = 8192;
+/// Slots of one source table: twice the largest number of sources, so that a pilot is always found.
+pub const SLOTS: usize = 32_768;
+/// Sources of one address family that an image can hold.
+pub const MAX_SOURCES: usize = 16_384 + 1_024;
+/// Distinct IPv4 prefix lengths: all there are.
+pub const MAX_LENGTHS_V4: usize = 33;
+/// Distinct IPv6 prefix lengths.
+pub const MAX_LENGTHS_V6: usize = 16;
+
+/// Group bit of the cluster's peers.
+pub const GROUP_PEER: u32 = 1;
+/// First of the group bits that rules' `also_allow` prefixes get.
+pub const GROUP_RULE_FIRST: u32 = 1 << 1;
+/// Rules with `also_allow` that fit.
+pub const MAX_RULE_GROUPS: usize = 29;
+/// The source can not be genuine on a wire: martian, or the node's own address.
+pub const GROUP_SPOOFED: u32 = 1 << 30;
+/// An operator blocked the source. Outranks everything.
+pub const GROUP_BLOCKED: u32 = 1 << 31;
+
+/// Index of the TCP table in [`PolicyImage::port_rows`].
+pub const TABLE_TCP: usize = 0;
+/// Index of the UDP table.
+pub const TABLE_UDP: usize = 1;
+
+/// What a row's port lets in: one load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Row {
+    /// Group bits of the sources that may; 0 where the source does not matter.
+    pub allow: u32,
+    /// Number of the reason when no group of the source is allowed.
+    pub otherwise: u32,
+}
+
+/// One IPv4 prefix length in use.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LengthV4 {
+    /// The prefix length's mask over the wire's bytes (read little-endian).
+    pub mask: u32,
+    /// The prefix length plus one, so that zeroed memory is no key.
+    pub length_plus_one: u32,
+}
+
+/// One IPv6 prefix length in use.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct LengthV6 {
+    /// Mask of the first eight wire bytes.
+    pub mask_hi: u64,
+    /// Mask of the last eight wire bytes.
+    pub mask_lo: u64,
+    /// The prefix length plus one.
+    pub length_plus_one: u64,
+}
+
+/// A slot of the IPv4 source table.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SlotV4 {
+    /// Masked address (low half) and prefix length plus one (high half).
+    pub key: u64,
+    /// See [`value`].
+    pub value: u64,
+}
+
+/// A slot of the IPv6 source table.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct SlotV6 {
+    /// Masked address, first half.
+    pub hi: u64,
+    /// Masked address, second half.
+    pub lo: u64,
+    /// See [`value`], and the prefix length plus one in the top 16 bits: part of the key.
+    pub value: u64,
+    /// Keeps a slot within one half of a cache line.
+    pub padding: u64,
+}
+
+/// A slot's value: the groups in the low 32 bits, the peer number (0: none) in the 16 bits above.
+pub const fn value(groups: u32, peer: u16) -> u64 {
+    groups as u64 | (peer as u64) << 32
+}
+
+/// The compiled policy. Lives as the single value of an inner array map and is never changed there once a packet may read it.
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PolicyImage {
+    /// [`MAGIC`].
+    pub magic: u64,
+    /// [`crate::ABI_VERSION`].
+    pub abi_version: u32,
+    /// 1: drop. 0: audit, nothing is dropped.
+    pub enforce: u32,
+    /// Always 0, which the verifier can not know (see [`rebound`]).
+    pub zero: u64,
+    /// Number of this image; each swap raises it.
+    pub generation: u64,
+    /// Unix time of the compilation, ns.
+    pub compiled_at_ns: u64,
+    /// SHA-256 of the policy's canonical text.
+    pub policy_sha256: [u8; 32],
+    /// First cell of the counter bank of this mode.
+    pub counter_bank: u32,
+    /// Peers named by the policy (addresses and prefixes), for people.
+    pub peers: u32,
+    /// IPv4 prefix lengths in use.
+    pub lengths_v4: u32,
+    /// IPv6 prefix lengths in use.
+    pub lengths_v6: u32,
+    /// Odd multiplier of the IPv4 hash.
+    pub multiplier_v4: u64,
+    /// Odd multipliers of the IPv6 hash.
+    pub multiplier_v6: [u64; 2],
+    /// The IPv4 lengths, longest first.
+    pub length_v4: [LengthV4; 64],
+    /// The IPv6 lengths, longest first.
+    pub length_v6: [LengthV6; MAX_LENGTHS_V6],
+    /// What each row lets in.
+    pub rows: [Row; ROWS as usize],
+    /// Port -> row, for TCP and UDP. The index is the wire's two bytes loaded little-endian: the verifier of older kernels knows
+    /// that a two-byte load is at most 65,535, but not that a byte-swapped value is.
+    pub port_rows: [[u16; 65_536]; 2],
+    /// A pilot for each IPv4 bucket.
+    pub pilots_v4: [u16; BUCKETS],
+    /// A pilot for each IPv6 bucket.
+    pub pilots_v6: [u16; BUCKETS],
+    /// IPv4 sources.
+    pub slots_v4: [SlotV4; SLOTS],
+    /// IPv6 sources.
+    pub slots_v6: [SlotV6; SLOTS],
+}
+
+const SLOT_MULTIPLIER: u64 = 0xC2B2_AE3D_27D4_EB4F;
+const SLOT_SHIFT: u32 = 64 - SLOTS.trailing_zeros() - 4;
+
+/// Hash of an IPv4 key.
+#[inline(always)]
+pub const fn hash_v4(multiplier: u64, key: u64) -> u64 {
+    key.wrapping_mul(multiplier)
+}
+
+/// Hash of an IPv6 key. High bits are folded down first: in wire order the bytes that differ are the top ones.
+#[inline(always)]
+pub const fn hash_v6(multiplier: [u64; 2], hi: u64, lo: u64, length_plus_one: u64) -> u64 {
+    let first = (hi ^ (hi >> 32) ^ length_plus_one).wrapping_mul(multiplier[0]);
+    (first ^ (first >> 32) ^ lo ^ (lo >> 32)).wrapping_mul(multiplier[1])
+}
+
+/// The bucket whose pilot places this hash.
+#[inline(always)]
+pub const fn bucket(hash: u64) -> usize {
+    (hash >> 40) as usize & (BUCKETS - 1)
+}
+
+/// The only slot where a key with this hash can be.
+#[inline(always)]
+pub const fn slot(hash: u64, pilot: u16) -> usize {
+    ((hash ^ pilot as u64).wrapping_mul(SLOT_MULTIPLIER) >> SLOT_SHIFT) as usize & (SLOTS - 1)
+}
+
+/// The key of an IPv4 prefix: its masked wire bytes and its length plus one.
+#[inline(always)]
+pub const fn key_v4(masked: u32, length_plus_one: u32) -> u64 {
+    masked as u64 | (length_plus_one as u64) << 32
+}
+
+/// All ones when `value` is 0, else 0, without a branch: on mixed traffic a mispredicted branch costs as much as the whole lookup.
+#[inline(always)]
+pub fn zero_mask<F: Frame + ?Sized>(frame: &F, value: u64) -> u64 {
+    frame.opaque((frame.opaque(value | value.wrapping_neg()) >> 63).wrapping_sub(1))
+}
+
+/// Gives `value` back, which must be at most `MASK`. The verifier forgets which constant it was (`zero` is 0, which it can not know) and learns the
+/// bound anew, so that paths that differ in this value alone become one state. LLVM must keep the mask, hence `opaque`.
+#[inline(always)]
+pub fn rebound<F: Frame + ?Sized, const MASK: usize>(frame: &F, zero: u64, value: usize) -> usize {
+    frame.opaque((value as u64).wrapping_add(zero)) as usize & MASK
+}
+
+/// A source address, the wire's bytes read little-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// IPv4.
+    V4(u32),
+    /// IPv6, first and last eight bytes.
+    V6(u64, u64),
+}
+
+impl Source {
+    /// Whether no genuine packet on a wire has this source: 0/8, 127/8, multicast, limited broadcast (RFC 1122 3.2.1.3, RFC 6890); `::`, `::1`,
+    /// IPv4-mapped, multicast (RFC 4291). DHCP, DAD and the like use some of them, and only to reach ports that the policy leaves open.
+    #[inline(always)]
+    pub const fn is_martian(self) -> bool {
+        match self {
+            Self::V4(wire) => {
+                let first = wire as u8;
+                first == 0 || first == 127 || (first >= 224 && first < 240) || wire == u32::MAX
+            }
+            Self::V6(hi, lo) => {
+                let mapped = lo as u32 == 0xffff_0000;
+                hi as u8 == 0xff || (hi == 0 && (lo == 0 || lo == 1u64.swap_bytes() || mapped))
+            }
+        }
+    }
+}
+
+impl PolicyImage {
+    /// The row of a destination port; `port_wire` is the port's two wire bytes loaded little-endian.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "the table has an entry for every u16, and `table` is masked to 0 or 1")]
+    pub fn row_of(&self, table: usize, port_wire: u16) -> u32 {
+        u32::from(self.port_rows[table & 1][port_wire as usize])
+    }
+
+    /// What a row lets in.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "masked to the table's length, a power of two")]
+    pub fn row(&self, row: u32) -> Row {
+        self.rows[row as usize & (ROWS as usize - 1)]
+    }
+
+    /// The first match's [`value`], 0 when the source is not in the table. `consult` says whether a match matters: without it only the first
+    /// length is probed (which is cheaper than a branch on mixed traffic) and the answer must not be used.
+    #[inline(always)]
+    pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Source, consult: bool) -> u64 {
+        match source {
+            Source::V4(address) => self.source_v4(frame, address, consult),
+            Source::V6(hi, lo) => self.source_v6(frame, hi, lo, consult),
+        }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
+    fn source_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, consult: bool) -> u64 {
+        let mut found = self.probe_v4(frame, address, self.length_v4[0]);
+        if consult && self.lengths_v4 > 1 {
+            let mut n = 1;
+            while n < MAX_LENGTHS_V4 {
+                if n >= self.lengths_v4 as usize {
+                    break;
+                }
+                let probed = self.probe_v4(frame, address, self.length_v4[n]);
+                found |= probed & zero_mask(frame, found);
+                n += 1;
+            }
+        }
+        found
+    }
+
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "bucket and slot are masked to their tables' lengths")]
+    fn probe_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, length: LengthV4) -> u64 {
+        let key = key_v4(address & length.mask, length.length_plus_one);
+        let hash = hash_v4(self.multiplier_v4, key);
+        let slot = &self.slots_v4[slot(hash, self.pilots_v4[bucket(hash)])];
+        zero_mask(frame, slot.key ^ key) & slot.value
+    }
+
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
+    fn source_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, consult: bool) -> u64 {
+        let mut found = self.probe_v6(frame, hi, lo, self.length_v6[0]);
+        if consult && self.lengths_v6 > 1 {
+            let mut n = 1;
+            while n < MAX_LENGTHS_V6 {
+                if n >= self.lengths_v6 as usize {
+                    break;
+                }
+                let probed = self.probe_v6(frame, hi, lo, self.length_v6[n]);
+                found |= probed & zero_mask(frame, found);
+                n += 1;
+            }
+        }
+        found
+    }
+
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "bucket and slot are masked to their tables' lengths")]
+    fn probe_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, length: LengthV6) -> u64 {
+        let (hi, lo) = (hi & length.mask_hi, lo & length.mask_lo);
+        let hash = hash_v6(self.multiplier_v6, hi, lo, length.length_plus_one);
+        let slot = &self.slots_v6[slot(hash, self.pilots_v6[bucket(hash)])];
+        let differs = (slot.hi ^ hi) | (slot.lo ^ lo) | ((slot.value >> 48) ^ length.length_plus_one);
+        zero_mask(frame, differs) & slot.value
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_stays_far_below_what_old_kernels_can_copy() {
+        // Kernels before 5.11 copy a map value through one contiguous allocation of at most 4 MiB.
+        assert!(size_of::<PolicyImage>() < 2 << 20, "{}", size_of::<PolicyImage>());
+        assert_eq!(size_of::<PolicyImage>() % 8, 0);
+    }
+
+    #[test]
+    fn martian_sources() {
+        let v4 = |a: [u8; 4]| Source::V4(u32::from_le_bytes(a)).is_martian();
+        for martian in [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [239, 255, 255, 255], [255; 4]] {
+            assert!(v4(martian), "{martian:?}");
+        }
+        for genuine in [[1, 0, 0, 0], [10, 0, 0, 1], [126, 255, 255, 255], [128, 0, 0, 1], [223, 255, 255, 255], [240, 0, 0, 1]] {
+            assert!(!v4(genuine), "{genuine:?}");
+        }
+        let v6 = |text: &str| {
+            let octets = text.parse::<std::net::Ipv6Addr>().unwrap().octets();
+            let half = |h: usize| u64::from_le_bytes(octets[h..h + 8].try_into().unwrap());
+            Source::V6(half(0), half(8)).is_martian()
+        };
+        for martian in ["::", "::1", "::ffff:10.0.0.1", "ff02::1"] {
+            assert!(v6(martian), "{martian}");
+        }
+        for genuine in ["::2", "::10.0.0.1", "fe80::1", "2001:db8::1", "::ffff:0:0:1", "1::ffff:a00:1"] {
+            assert!(!v6(genuine), "{genuine}");
+        }
+    }
+
+    #[test]
+    fn zero_mask_is_all_or_nothing() {
+        let frame: &[u8] = &[];
+        for value in [1, 2, u64::MAX, 1 << 63] {
+            assert_eq!(zero_mask(frame, value), 0);
+        }
+        assert_eq!(zero_mask(frame, 0), u64::MAX);
+    }
+}

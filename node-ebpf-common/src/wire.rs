@@ -1,0 +1,195 @@
+//! The wire formats: one packed struct per header and the numbers of the registries. Decides nothing.
+//!
+//! Fields are native integers over the wire's bytes (a `[u8; 40]` becomes forty byte loads in BPF): `_be` fields hold network byte
+//! order and are converted where they are used; addresses stay as the wire's bytes read little-endian, the form the image's
+//! source table is keyed by.
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// Ethernet destination, source and type (IEEE 802.3 clause 3).
+pub const ETHERNET_BYTES: usize = 14;
+/// Offset of the first EtherType.
+pub const ETHERTYPE_OFFSET: usize = 12;
+/// One 802.1Q / 802.1ad tag.
+pub const VLAN_TAG_BYTES: usize = 4;
+/// An IPv6 header without extensions (RFC 8200 section 3).
+pub const IPV6_BYTES: usize = 40;
+
+/// EtherTypes as the wire's two bytes loaded little-endian (IEEE registry).
+pub mod ethertype_le {
+    /// IPv4, 0x0800.
+    pub const IPV4: u16 = 0x0800_u16.to_be();
+    /// IPv6, 0x86dd.
+    pub const IPV6: u16 = 0x86dd_u16.to_be();
+    /// 802.1Q customer tag, 0x8100.
+    pub const VLAN: u16 = 0x8100_u16.to_be();
+    /// 802.1ad service tag, 0x88a8.
+    pub const SERVICE_VLAN: u16 = 0x88a8_u16.to_be();
+    /// `PPPoE` session, 0x8864 (RFC 2516).
+    pub const PPPOE_SESSION: u16 = 0x8864_u16.to_be();
+    /// MPLS unicast, 0x8847 (RFC 3032).
+    pub const MPLS: u16 = 0x8847_u16.to_be();
+    /// MPLS multicast, 0x8848 (RFC 5332).
+    pub const MPLS_MULTICAST: u16 = 0x8848_u16.to_be();
+    /// `MACsec`, 0x88e5 (IEEE 802.1AE).
+    pub const MACSEC: u16 = 0x88e5_u16.to_be();
+}
+
+/// IP protocol and IPv6 next-header numbers (IANA registry).
+pub mod protocol {
+    /// IPv6 hop-by-hop options (RFC 8200).
+    pub const HOP_BY_HOP: u8 = 0;
+    /// ICMP.
+    pub const ICMP: u8 = 1;
+    /// IPv4 in IP (RFC 2003).
+    pub const IPIP: u8 = 4;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// IPv6 in IP, "6in4" (RFC 4213).
+    pub const IPV6_IN_IP: u8 = 41;
+    /// IPv6 routing header.
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// GRE (RFC 2784).
+    pub const GRE: u8 = 47;
+    /// ESP (RFC 4303).
+    pub const ESP: u8 = 50;
+    /// Authentication header (RFC 4302).
+    pub const AH: u8 = 51;
+    /// `ICMPv6`.
+    pub const ICMPV6: u8 = 58;
+    /// IPv6 no next header.
+    pub const NO_NEXT: u8 = 59;
+    /// IPv6 destination options.
+    pub const DESTINATION_OPTIONS: u8 = 60;
+    /// `L2TPv3` over IP (RFC 3931).
+    pub const L2TP: u8 = 115;
+    /// Mobility header (RFC 6275).
+    pub const MOBILITY: u8 = 135;
+    /// Host identity protocol (RFC 7401).
+    pub const HIP: u8 = 139;
+    /// Shim6 (RFC 5533).
+    pub const SHIM6: u8 = 140;
+}
+
+/// UDP destination ports of tunnels that Linux decapsulates once a device of the kind is up: VXLAN (RFC 7348), Linux' own older
+/// VXLAN default, Geneve (RFC 8926).
+pub const TUNNEL_UDP_PORTS: [u16; 3] = [4789, 8472, 6081];
+
+/// Two bytes of the wire.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Bytes2(u16);
+
+impl Bytes2 {
+    /// The two bytes as a little-endian load.
+    #[inline(always)]
+    pub const fn value_le(self) -> u16 {
+        u16::from_le(self.0)
+    }
+}
+
+/// A VLAN tag's control information and the `EtherType` after it (IEEE 802.1Q).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct VlanTag {
+    /// Priority, DEI and VLAN id.
+    pub control_be: u16,
+    /// What follows, see [`ethertype_le`].
+    pub ethertype: u16,
+}
+
+/// The fixed part of an IPv4 header (RFC 791).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Ipv4 {
+    /// Version in the high four bits, header length in 4-byte units in the low.
+    pub version_ihl: u8,
+    /// DSCP and ECN.
+    pub traffic_class: u8,
+    /// Header and payload, bytes.
+    pub total_bytes_be: u16,
+    /// Fragment group.
+    pub identification_be: u16,
+    /// Flags (3 bits) and fragment offset in 8-byte units (13 bits).
+    pub fragment_be: u16,
+    /// Time to live.
+    pub ttl: u8,
+    /// See [`protocol`].
+    pub protocol: u8,
+    /// Header checksum (not verified: the stack does).
+    pub checksum_be: u16,
+    /// Source address, the wire's bytes.
+    pub source: u32,
+    /// Destination address, the wire's bytes.
+    pub destination: u32,
+}
+
+/// `fragment_be` bits of the offset, as the field reads on a little-endian machine.
+pub const IPV4_OFFSET_MASK_BE: u16 = 0x1fff_u16.to_be();
+
+/// An IPv6 header (RFC 8200 section 3).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Ipv6 {
+    /// Version in the high four bits.
+    pub version_class: u8,
+    /// Traffic class (low half) and flow label (high part).
+    pub class_flow: u8,
+    /// Flow label.
+    pub flow_be: u16,
+    /// Bytes after this header.
+    pub payload_bytes_be: u16,
+    /// See [`protocol`].
+    pub next_header: u8,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// Source address, first eight bytes of the wire.
+    pub source_hi: u64,
+    /// Source address, last eight bytes of the wire.
+    pub source_lo: u64,
+    /// Destination address, first half.
+    pub destination_hi: u64,
+    /// Destination address, second half.
+    pub destination_lo: u64,
+}
+
+/// The first two bytes of an IPv6 extension header (RFC 8200 section 4).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Extension {
+    /// What follows it.
+    pub next_header: u8,
+    /// Its length beyond the first 8 bytes in 8-byte units (AH: beyond the first 8 bytes in 4-byte units, RFC 4302 2.2).
+    pub length: u8,
+}
+
+/// An IPv6 fragment header (RFC 8200 section 4.5).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Fragment {
+    /// What follows it.
+    pub next_header: u8,
+    /// Reserved.
+    pub reserved: u8,
+    /// Offset in 8-byte units (13 bits), 2 reserved bits, more-fragments.
+    pub offset_be: u16,
+    /// Fragment group.
+    pub identification_be: u32,
+}
+
+/// `offset_be` bits of the offset, as the field reads on a little-endian machine.
+pub const IPV6_OFFSET_MASK_BE: u16 = 0xfff8_u16.to_be();
+
+/// The first four bytes that TCP (RFC 9293) and UDP (RFC 768) share.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Ports {
+    /// Source port: never trusted for anything.
+    pub source_be: u16,
+    /// Destination port, the wire's two bytes.
+    pub destination_be: u16,
+}

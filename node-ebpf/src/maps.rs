@@ -1,0 +1,45 @@
+//! The kernel's statics, made from the one list of maps, and the two ways the program uses them.
+
+use aya_ebpf::{btf_maps, macros::btf_map};
+use node_ebpf_common::{PolicyImage, maps::IMAGE_FLAGS};
+
+macro_rules! statics {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident<$value:ty>, $entries:expr, $flags:expr;)+) => {
+        $(statics!(@one $(#[$doc])* $name, $kind, $value, $entries, $flags);)+
+    };
+    (@one $(#[$doc:meta])* $name:ident, ArrayOfMaps, $value:ty, $entries:expr, $flags:expr) => {
+        $(#[$doc])*
+        #[btf_map]
+        #[allow(non_upper_case_globals)]
+        pub static $name: btf_maps::ArrayOfMaps<btf_maps::Array<$value, 1, { IMAGE_FLAGS as usize }>, { $entries as usize }> =
+            btf_maps::ArrayOfMaps::new();
+    };
+    (@one $(#[$doc:meta])* $name:ident, $kind:ident, $value:ty, $entries:expr, $flags:expr) => {
+        $(#[$doc])*
+        #[btf_map]
+        #[allow(non_upper_case_globals)]
+        pub static $name: btf_maps::$kind<$value, { $entries as usize }, { $flags as usize }> = btf_maps::$kind::new();
+    };
+}
+node_ebpf_common::with_maps!(statics);
+
+/// The policy in force. `None` only before the loader filled the slot, when nothing is attached yet.
+#[inline(always)]
+pub fn image() -> Option<&'static PolicyImage> {
+    let words = nw_policy.get_value(0, &0)?;
+    // SAFETY: the inner value is `size_of::<PolicyImage>()` bytes, 8-aligned, read-only for programs, and every bit pattern is a
+    // valid image (FromBytes); the kernel keeps the inner map alive until all programs that may hold it have ended.
+    Some(unsafe { &*core::ptr::from_ref(words).cast::<PolicyImage>() })
+}
+
+/// Adds one frame to this CPU's part of a cell.
+#[inline(always)]
+pub fn count(cell: u32, bytes: u64) {
+    if let Some(counter) = nw_counters.get_ptr_mut(cell) {
+        // SAFETY: the slot is this CPU's own, and XDP programs do not preempt one another on a CPU.
+        unsafe {
+            (*counter).packets += 1;
+            (*counter).bytes += bytes;
+        }
+    }
+}

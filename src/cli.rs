@@ -1,0 +1,152 @@
+//! The command line: what can be typed, and what it means. It must not do the work.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Overrides, Protocol};
+
+/// Keeps the cluster-only ports of Dynatrace Managed nodes for cluster nodes, at the network driver.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nodewall",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0 fine, 1 failed and nothing changed, 2 usage, 3 degraded or drift, 4 privilege missing."
+)]
+pub struct Cli {
+    /// Flags that every command knows.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command knows.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// Configuration [default: /etc/nodewall/nodewall.toml if it exists, else the embedded default]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+    /// Interface to filter, or a beginning such as "bond*"; repeatable [default: every addressed Ethernet interface but lo, bridges and container veths]
+    #[arg(long = "interface", value_name = "IF", global = true)]
+    pub interfaces: Vec<String>,
+    /// A cluster node's address or prefix, besides those of the configuration; repeatable
+    #[arg(long = "peer", value_name = "ADDR", global = true)]
+    pub peers: Vec<String>,
+    /// Overrides the configuration's mode: audit or enforce
+    #[arg(long, value_name = "MODE", global = true)]
+    pub mode: Option<String>,
+    /// Locks and the record of what was applied
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/nodewall", global = true)]
+    pub state_dir: PathBuf,
+    /// Where maps and links are pinned
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/nodewall", global = true)]
+    pub bpffs: PathBuf,
+    /// Output format
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table, global = true)]
+    pub output: Format,
+    /// More messages: -v debug, -vv trace
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// Colour in tables and messages
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, global = true)]
+    pub color: Color,
+}
+
+impl Common {
+    /// What the flags change in a configuration.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { mode: self.mode.clone(), interfaces: self.interfaces.clone(), peers: self.peers.clone() }
+    }
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// When the output is a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Agent in the foreground: apply, adopt pins, watch. Its end leaves enforcement in place
+    Run(RunArgs),
+    /// One shot: compile, load, attach, pin, exit
+    Apply,
+    /// Validate the configuration and print the compiled policy; never touches the kernel
+    Check,
+    /// Attached where and how, mode, generation, peers, health
+    Status,
+    /// Packets and bytes per class, port, protocol, verdict and reason
+    Counters,
+    /// The verdict for a source and a port, under the live policy or --config, and why
+    Explain(ExplainArgs),
+    /// The verdict for each frame of a capture file
+    Replay(ReplayArgs),
+    /// Remove links, maps and pins: opens the node
+    Detach,
+}
+
+/// Flags of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct RunArgs {
+    /// Print a message for every frame the kernel program judges (slow; for debugging)
+    #[arg(long)]
+    pub kernel_log: bool,
+}
+
+/// Flags of `explain`.
+#[derive(Clone, Debug, Args)]
+pub struct ExplainArgs {
+    /// Source address of the packet
+    #[arg(long, value_name = "ADDR")]
+    pub source: IpAddr,
+    /// Destination port of the packet
+    #[arg(long, value_name = "N")]
+    pub port: u16,
+    /// Protocol of the packet: tcp or udp
+    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = protocol)]
+    pub protocol: Protocol,
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    text.parse().map_err(|e: crate::config::ValueError| e.to_string())
+}
+
+/// Flags of `replay`.
+#[derive(Clone, Debug, Args)]
+pub struct ReplayArgs {
+    /// A pcap or pcapng file of Ethernet frames
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Who judges: the same code in this process, or the kernel program by test run (needs privilege)
+    #[arg(long, value_enum, default_value_t = Engine::Host)]
+    pub engine: Engine,
+}
+
+/// Who judges a replayed frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// `decide` in this process
+    Host,
+    /// The kernel program, by `BPF_PROG_TEST_RUN`
+    Kernel,
+}

@@ -1,0 +1,125 @@
+//! `nodewall counters`: what was counted, per port, verdict and reason.
+
+use node_ebpf_common::{
+    counter::{ROW_IP_TUNNELS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    maps::RowRecord,
+    reason::Verdict,
+    wire::protocol,
+};
+use serde::Serialize;
+
+use super::{Failure, FINE, live};
+use crate::{
+    cli::{Common, Format},
+    datapath::Cell,
+    policy::{TUNNEL_CLASS, class_name},
+    ui,
+};
+
+#[derive(Serialize)]
+struct Report {
+    generation: u64,
+    rows: Vec<Row>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    class: Option<String>,
+    /// The port; `null` for what the policy does not name, for ranges that share a row, and for packets without one.
+    port: Option<u16>,
+    /// First and last port of a range that shares a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<String>,
+    protocol: Option<&'static str>,
+    direction: &'static str,
+    outcome: &'static str,
+    reason: &'static str,
+    packets: u64,
+    bytes: u64,
+}
+
+pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+    let (_, maps) = live(common)?;
+    let generation = maps.policy()?.generation;
+    let records = maps.rows()?;
+    let mut rows: Vec<Row> = maps.cells(&records)?.iter().map(|cell| row(cell, &records)).collect();
+    rows.sort_by(|a, b| order(a).cmp(&order(b)));
+    match common.output {
+        Format::Table => print_table(&rows)?,
+        Format::Json => ui::print_json(&Report { generation, rows })?,
+        Format::Jsonl => ui::print_jsonl(rows)?,
+    }
+    Ok(FINE)
+}
+
+/// Named ports first, in the order of classes, then what has no port.
+fn order(row: &Row) -> (bool, &Option<String>, Option<u16>, Option<&'static str>, &'static str) {
+    (row.class.is_none(), &row.class, row.port, row.protocol, row.reason)
+}
+
+fn row(cell: &Cell, records: &[RowRecord]) -> Row {
+    let (class, port, ports, protocol) = place(cell, records);
+    let outcome = match (cell.reason.verdict(), cell.audit) {
+        (Verdict::Pass, _) => "pass",
+        (Verdict::Drop, false) => "drop",
+        (Verdict::Drop, true) => "would_drop",
+    };
+    Row {
+        class,
+        port,
+        ports,
+        protocol,
+        direction: "in",
+        outcome,
+        reason: cell.reason.name(),
+        packets: cell.counter.packets,
+        bytes: cell.counter.bytes,
+    }
+}
+
+type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
+
+fn place(cell: &Cell, records: &[RowRecord]) -> Place {
+    if !cell.reason.has_row() {
+        return (None, None, None, None);
+    }
+    match cell.row {
+        ROW_TCP_UNMANAGED => (None, None, None, Some("tcp")),
+        ROW_UDP_UNMANAGED => (None, None, None, Some("udp")),
+        ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.into()), None, None, Some("ip")),
+        row => match records.get(row as usize) {
+            Some(record) => {
+                let one = record.first_port == record.last_port;
+                let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
+                (Some(class_name(record)), one.then_some(record.first_port), range, Some(protocol_name(record.protocol)))
+            }
+            None => (None, None, None, None),
+        },
+    }
+}
+
+const fn protocol_name(number: u8) -> &'static str {
+    match number {
+        protocol::TCP => "tcp",
+        protocol::UDP => "udp",
+        _ => "ip",
+    }
+}
+
+fn print_table(rows: &[Row]) -> anyhow::Result<()> {
+    let cells = rows.iter().map(|row| {
+        let port = row.port.map(|p| p.to_string()).or_else(|| row.ports.clone());
+        vec![
+            row.class.clone().unwrap_or_else(|| "-".into()),
+            port.unwrap_or_else(|| "-".into()),
+            row.protocol.unwrap_or("-").into(),
+            row.direction.into(),
+            row.outcome.into(),
+            row.reason.into(),
+            row.packets.to_string(),
+            row.bytes.to_string(),
+        ]
+    });
+    let header = ["class", "port", "protocol", "direction", "outcome", "reason", "packets", "bytes"];
+    ui::print_line(&ui::table(&header, &[6, 7], cells))
+}

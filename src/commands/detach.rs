@@ -1,0 +1,30 @@
+//! `nodewall detach`: opens the node.
+
+use serde::Serialize;
+
+use super::{FINE, Failure};
+use crate::{
+    agent::{self, StateDir},
+    cli::{Common, Format},
+    ui,
+};
+
+#[derive(Serialize)]
+struct Report {
+    removed: Vec<String>,
+}
+
+pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+    let state = StateDir::create(&common.state_dir)?;
+    let report = Report { removed: agent::detach(&common.bpffs, &state)? };
+    tracing::warn!(links = report.removed.len(), "the node is open: nodewall filters nothing any more");
+    match common.output {
+        Format::Table => match report.removed.as_slice() {
+            [] => println!("nothing was attached"),
+            links => println!("detached {}", links.join(", ")),
+        },
+        Format::Json => ui::print_json(&report)?,
+        Format::Jsonl => ui::print_jsonl([&report])?,
+    }
+    Ok(FINE)
+}

@@ -1,0 +1,70 @@
+//! Error -> message and exit code, in one place.
+
+use std::process::ExitCode;
+
+use crate::{
+    agent::AgentError,
+    config::ConfigErrors,
+    datapath::DatapathError,
+    net::NetError,
+    policy::{CompileError, PolicyError},
+};
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const PRIVILEGE: u8 = 4;
+
+/// A command that did not do what was asked. Nothing changed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    pub(crate) fn other(error: anyhow::Error) -> Self {
+        Self { code: FAILED, error }
+    }
+
+    /// A flag's value is wrong.
+    pub(crate) fn usage(error: ConfigErrors) -> Self {
+        Self { code: USAGE, error: error.into() }
+    }
+
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("nodewall: {:#}", self.error);
+        ExitCode::from(self.code)
+    }
+}
+
+fn datapath_code(error: &DatapathError) -> u8 {
+    if error.is_privilege() { PRIVILEGE } else { FAILED }
+}
+
+impl From<DatapathError> for Failure {
+    fn from(error: DatapathError) -> Self {
+        Self { code: datapath_code(&error), error: error.into() }
+    }
+}
+
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        let code = match &error {
+            AgentError::Datapath(inner) => datapath_code(inner),
+            AgentError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => PRIVILEGE,
+            _ => FAILED,
+        };
+        Self { code, error: error.into() }
+    }
+}
+
+macro_rules! failed {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self { code: FAILED, error: error.into() }
+            }
+        })+
+    };
+}
+failed!(anyhow::Error, ConfigErrors, PolicyError, CompileError, NetError);

@@ -1,0 +1,115 @@
+//! One file per command: what it prints and with what exit code. It must not touch aya or parse configuration.
+
+mod apply;
+mod check;
+mod counters;
+mod detach;
+mod explain;
+mod failure;
+mod probe;
+mod replay;
+mod run;
+mod status;
+
+use std::{io::IsTerminal, process::ExitCode};
+
+use node_ebpf_common::{Decision, counter::ROW_IP_TUNNELS, maps::RowRecord};
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::{
+    agent::{Settings, StateDir},
+    cli::{Cli, Color, Command, Common},
+    config::{self, Config, ConfigErrors, Trust},
+    datapath::{Maps, PinDir},
+    policy::{Policy, TUNNEL_CLASS, class_name},
+};
+
+use failure::Failure;
+
+/// Everything went as asked.
+pub(crate) const FINE: u8 = 0;
+/// Works, but something is missing or different.
+pub(crate) const DEGRADED: u8 = 3;
+
+/// Runs a command and turns its outcome into an exit code; errors go to standard error.
+pub fn main(cli: Cli) -> ExitCode {
+    start_tracing(&cli.common);
+    match dispatch(&cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn dispatch(cli: &Cli) -> Result<u8, Failure> {
+    let common = &cli.common;
+    match &cli.command {
+        Command::Run(args) => run::run(common, args),
+        Command::Apply => apply::run(common),
+        Command::Check => check::run(common),
+        Command::Status => status::run(common),
+        Command::Counters => counters::run(common),
+        Command::Explain(args) => explain::run(common, args),
+        Command::Replay(args) => replay::run(common, args),
+        Command::Detach => detach::run(common),
+    }
+}
+
+fn start_tracing(common: &Common) {
+    let level = match common.verbose {
+        0 => "info",
+        1 => "debug",
+        _ => "trace",
+    };
+    let filter = EnvFilter::try_from_env("NODEWALL_LOG")
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,nodewall={level},node_ebpf={level}")));
+    let color = match common.color {
+        Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        Color::Always => true,
+        Color::Never => false,
+    };
+    fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color).with_target(false).init();
+}
+
+/// The configuration under the command line.
+fn read_config(common: &Common, trust: Trust) -> Result<Config, Failure> {
+    let config = config::resolve(common.config.as_deref(), trust)?;
+    config.with_overrides(&common.overrides()).map_err(Failure::usage)
+}
+
+/// The same, for a reload: one kind of error.
+fn reread_config(common: &Common) -> Result<Config, ConfigErrors> {
+    config::resolve(common.config.as_deref(), Trust::OwnerOnly)?.with_overrides(&common.overrides())
+}
+
+/// The policy of the configuration, for commands that only compute.
+fn read_policy(common: &Common) -> Result<(Config, Policy), Failure> {
+    let config = read_config(common, Trust::Anyone)?;
+    let policy = Policy::from_config(&config)?;
+    Ok((config, policy))
+}
+
+fn settings(common: &Common, kernel_log: bool) -> Result<(Settings, StateDir), Failure> {
+    let config = read_config(common, Trust::OwnerOnly)?;
+    let settings = Settings { config, bpffs: common.bpffs.clone(), kernel_log };
+    Ok((settings, StateDir::create(&common.state_dir)?))
+}
+
+/// The live data path; having none is an error that says what to do.
+fn live(common: &Common) -> Result<(PinDir, Maps), Failure> {
+    let none = || anyhow::anyhow!("no policy is in force at {}; `nodewall apply` puts one into force", common.bpffs.display());
+    Maps::live(&common.bpffs)?.ok_or_else(|| Failure::other(none()))
+}
+
+/// The port class of a decision.
+fn class_of(decision: &Decision, rows: &[RowRecord]) -> Option<String> {
+    if decision.row == ROW_IP_TUNNELS {
+        return Some(TUNNEL_CLASS.into());
+    }
+    rows.get(decision.row as usize).filter(|record| record.protocol != 0).map(class_name)
+}
+
+/// A runtime on this thread: netlink and signals need no more.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.map_err(|e| Failure::other(anyhow::Error::new(e).context("can not start the runtime")))?.block_on(future))
+}

@@ -1,0 +1,37 @@
+//! The plainest frame with a given source, port and protocol, for `explain`.
+
+use std::net::IpAddr;
+
+use node_ebpf_common::wire::protocol;
+
+use crate::config::Protocol;
+
+/// An Ethernet frame without payload.
+pub(super) fn frame(source: IpAddr, port: u16, wanted: Protocol) -> Vec<u8> {
+    let mut transport = vec![0; 8];
+    transport.splice(2..4, port.to_be_bytes());
+    let number = match wanted {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+    };
+    let length = transport.len() as u16;
+    let mut frame = vec![0; 12];
+    match source {
+        IpAddr::V4(source) => {
+            frame.extend([0x08, 0x00, 0x45, 0]);
+            frame.extend((20 + length).to_be_bytes());
+            frame.extend([0, 0, 0, 0, 64, number, 0, 0]);
+            frame.extend(source.octets());
+            frame.extend([0; 4]);
+        }
+        IpAddr::V6(source) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend(length.to_be_bytes());
+            frame.extend([number, 64]);
+            frame.extend(source.octets());
+            frame.extend([0; 16]);
+        }
+    }
+    frame.extend(transport);
+    frame
+}

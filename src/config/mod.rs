@@ -1,0 +1,214 @@
+//! Configuration text to meaning: `nodewall.toml` and the command line's overrides become a [`Config`], or errors that name
+//! file, line, column and what was expected.
+//!
+//! Owns the format and every refusal that the text alone decides. Must not know the profiles' ports (that is `policy`), and does no
+//! I/O but reading the file named.
+
+mod address;
+mod error;
+mod file;
+mod interface;
+mod overrides;
+mod port;
+mod rule;
+mod schema;
+mod version;
+mod word;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+
+pub use self::address::{
+    MAX_ADDRESSES, MAX_PREFIXES, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, parse_allowed, parse_bound,
+    parse_peer, parse_prefix, show,
+};
+pub use self::error::{ConfigError, ConfigErrors, ValueError};
+pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, Trust, resolve};
+pub use self::interface::InterfacePattern;
+pub use self::overrides::Overrides;
+pub use self::port::PortRange;
+pub(crate) use self::rule::RuleFile;
+pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, MAX_RULE_NAME_BYTES, RESERVED_RULE_NAMES, Rule};
+pub use self::version::ClusterVersion;
+pub use self::word::{Access, AttachMode, Mode, ProfileAccess, ProfileName, Protocol, Tunnels};
+
+use self::address::SourceCount;
+use self::error::{Problems, Source};
+use self::schema::{List, RawFile, RawPeers, RawProfile};
+
+/// A configuration, checked as far as the text alone decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where it came from.
+    pub origin: ConfigOrigin,
+    /// `mode`; default enforce.
+    pub mode: Mode,
+    /// `interfaces`, in the order written, no duplicates. Empty: the default set.
+    pub interfaces: Vec<InterfacePattern>,
+    /// `attach_mode`; default native.
+    pub attach_mode: AttachMode,
+    /// `single_node`; default false. True: having no peers is right.
+    pub single_node: bool,
+    /// `tunnels`; default peers.
+    pub tunnels: Tunnels,
+    /// `allow_lockout`; default false.
+    pub allow_lockout: bool,
+    /// `[profile]`.
+    pub profile: Profile,
+    /// `[peers]`.
+    pub peers: Peers,
+    /// `[[rule]]`, in the order written.
+    pub rules: Vec<Rule>,
+}
+
+/// `[profile]`: which of the vendor's tables, and its options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// `name`; default `dynatrace-managed`.
+    pub name: ProfileName,
+    /// `cluster_version`; decides 8443 where `agent_port_8443` does not.
+    pub cluster_version: Option<ClusterVersion>,
+    /// `agent_port_8443`; wins over the version.
+    pub agent_port_8443: Option<ProfileAccess>,
+    /// `web_port_8022`.
+    pub web_port_8022: Option<ProfileAccess>,
+}
+
+/// `[peers]`: the cluster's nodes.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peers {
+    /// Sorted by prefix, no duplicates (the file's entry is kept over the flag's).
+    pub named: Vec<NamedPeer>,
+    /// `within`: bounds for learnt peers; sorted, no duplicates.
+    pub within: Vec<IpNet>,
+}
+
+/// A peer that the operator named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedPeer {
+    /// An address (full length) or a prefix.
+    pub prefix: IpNet,
+    /// Where it was named.
+    pub from: PeerOrigin,
+}
+
+/// Where a named peer was named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerOrigin {
+    /// `static` in `[peers]`.
+    Config,
+    /// `--peer`.
+    CommandLine,
+}
+
+impl Default for Profile {
+    fn default() -> Self {
+        Self { name: ProfileName::DynatraceManaged, cluster_version: None, agent_port_8443: None, web_port_8022: None }
+    }
+}
+
+impl Config {
+    /// The configuration that needs no file: every default.
+    pub fn embedded() -> Self {
+        Self {
+            origin: ConfigOrigin::Embedded,
+            mode: Mode::Enforce,
+            interfaces: Vec::new(),
+            attach_mode: AttachMode::Native,
+            single_node: false,
+            tunnels: Tunnels::Peers,
+            allow_lockout: false,
+            profile: Profile::default(),
+            peers: Peers::default(),
+            rules: Vec::new(),
+        }
+    }
+
+    /// Reads a configuration's text. `file` is how errors name it.
+    ///
+    /// Errors of shape (syntax, types, unknown keys) end the reading at the first; all refused values are then reported at once.
+    pub fn parse(text: &str, file: &str) -> Result<Self, ConfigErrors> {
+        file::refuse_large(text.len() as u64, file)?;
+        let source = Source { file, text };
+        let raw: RawFile = schema::read(source)?;
+        let mut problems = Problems::new(source);
+        let mut sources = SourceCount::default();
+        let config = Self {
+            origin: ConfigOrigin::Named(PathBuf::from(file)),
+            mode: raw.mode.unwrap_or(Mode::Enforce),
+            interfaces: interfaces(raw.interfaces, &mut problems),
+            attach_mode: raw.attach_mode.unwrap_or(AttachMode::Native),
+            single_node: raw.single_node.unwrap_or(false),
+            tunnels: raw.tunnels.unwrap_or(Tunnels::Peers),
+            allow_lockout: raw.allow_lockout.unwrap_or(false),
+            profile: profile(raw.profile.0, &mut problems),
+            peers: peers(raw.peers.0, &mut sources, &mut problems),
+            rules: rule::rules(raw.rule, raw.allow_lockout.unwrap_or(false), &mut sources, &mut problems),
+        };
+        problems.finish()?;
+        Ok(config)
+    }
+}
+
+fn interfaces(raw: Option<List<String>>, problems: &mut Problems<'_>) -> Vec<InterfacePattern> {
+    let Some(raw) = raw else { return Vec::new() };
+    if raw.get_ref().is_empty() {
+        problems.push(&raw.span(), || {
+            (
+                "interfaces: an empty list protects nothing; expected at least one such as \"eth0\"".to_owned(),
+                Some("leave the key out for the default: every addressed Ethernet interface".to_owned()),
+            )
+        });
+    }
+    let mut patterns: Vec<InterfacePattern> = Vec::new();
+    for entry in raw.into_inner() {
+        match entry.get_ref().parse() {
+            Ok(pattern) if patterns.contains(&pattern) => {}
+            Ok(pattern) => patterns.push(pattern),
+            Err(error) => problems.value(&entry.span(), "interfaces", error),
+        }
+    }
+    patterns
+}
+
+fn profile(raw: RawProfile, problems: &mut Problems<'_>) -> Profile {
+    let cluster_version = raw.cluster_version.and_then(|version| match version.get_ref().0.parse() {
+        Ok(version) => Some(version),
+        Err(error) => {
+            problems.value(&version.span(), "profile.cluster_version", error);
+            None
+        }
+    });
+    Profile {
+        name: raw.name.unwrap_or(ProfileName::DynatraceManaged),
+        cluster_version,
+        agent_port_8443: raw.agent_port_8443,
+        web_port_8022: raw.web_port_8022,
+    }
+}
+
+fn peers(raw: RawPeers, sources: &mut SourceCount, problems: &mut Problems<'_>) -> Peers {
+    let mut named = BTreeSet::new();
+    for entry in raw.static_peers.map(toml::Spanned::into_inner).unwrap_or_default() {
+        match parse_peer(entry.get_ref()).and_then(|net| sources.add(net).map(|()| net)) {
+            Ok(net) => drop(named.insert(net)),
+            Err(error) => problems.value(&entry.span(), "peers.static", error),
+        }
+    }
+    let mut within = BTreeSet::new();
+    for entry in raw.within.map(toml::Spanned::into_inner).unwrap_or_default() {
+        match parse_bound(entry.get_ref()) {
+            Ok(net) => drop(within.insert(net)),
+            Err(error) => problems.value(&entry.span(), "peers.within", error),
+        }
+    }
+    Peers {
+        named: named.into_iter().map(|prefix| NamedPeer { prefix, from: PeerOrigin::Config }).collect(),
+        within: within.into_iter().collect(),
+    }
+}

@@ -1,0 +1,171 @@
+//! Refused text outside `[[rule]]`: syntax, types, unknown keys, words, interfaces, peers, versions.
+
+use super::{Case, assert_refusals, refused};
+
+#[test]
+fn syntax_and_shape() {
+    const CASES: &[Case] = &[
+        ("mode = ▶enforce\n", "expected"),
+        ("mode = \"enforce▶\nsingle_node = true\n", "invalid basic string"),
+        ("mode = \"audit\"\n▶mode = \"enforce\"\n", "duplicate key \"mode\""),
+        ("[peers]\n[▶peers]\n", "duplicate key \"peers\""),
+        ("[peers▶\nstatic = []\n", "unclosed table, expected `]`"),
+        ("▶= 5\n", "unquoted keys cannot be empty"),
+        ("single_node = ▶1\n", "single_node: invalid type: integer `1`, expected true or false"),
+        ("single_node = ▶\"yes\"\n", "single_node: invalid type: string \"yes\", expected true or false"),
+        ("allow_lockout = ▶\"true\"\n", "allow_lockout: invalid type"),
+        ("profile = ▶\"dynatrace-managed\"\n", "profile: invalid type: string \"dynatrace-managed\", expected a table"),
+        ("profile = ▶[\"none\"]\n", "profile: invalid type: a list, expected a table"),
+        ("▶[[profile]]\nname = \"none\"\n", "profile: invalid type: a list, expected a table"),
+        ("peers = ▶[[\"10.0.0.11\"]]\n", "peers: invalid type: a list, expected a table"),
+        ("rule = [▶[\"a\", [1], [\"tcp\"], \"public\"]]\n", "rule: invalid type: a list, expected a table"),
+        ("rule = ▶5\n", "rule: invalid type: integer `5`, expected a list in square brackets"),
+        ("▶[rule]\nname = \"a\"\n", "rule: invalid type: a table, expected a list in square brackets"),
+    ];
+    assert_refusals(CASES);
+}
+
+#[test]
+fn unknown_keys_with_the_one_that_was_meant() {
+    const CASES: &[Case] = &[
+        ("▶mod = \"audit\"\n", "unknown key \"mod\"; did you mean \"mode\"?"),
+        ("▶interface = [\"eth0\"]\n", "unknown key \"interface\"; did you mean \"interfaces\"?"),
+        ("▶attach-mode = \"native\"\n", "did you mean \"attach_mode\"?"),
+        ("▶rules = []\n", "did you mean \"rule\"?"),
+        ("[▶peer]\nstatic = []\n", "unknown key \"peer\"; did you mean \"peers\"?"),
+        ("[peers]\n▶statics = []\n", "did you mean \"static\"?"),
+        ("[peers]\n▶dns = [\"nodes.example\"]\n", "unknown key \"dns\""),
+        ("[profile]\n▶nmae = \"none\"\n", "did you mean \"name\"?"),
+        ("[profile]\n▶agent_port = \"public\"\n", "unknown key \"agent_port\""),
+        ("[profile]\n▶web_port_8202 = \"public\"\n", "did you mean \"web_port_8022\"?"),
+        ("[[rule]]\nname = \"a\"\n▶port = [\"1\"]\naccess = \"public\"\n", "did you mean \"ports\"?"),
+        ("[[rule]]\nname = \"a\"\nports = [1]\n▶alsoallow = []\naccess = \"public\"\n", "did you mean \"also_allow\"?"),
+    ];
+    assert_refusals(CASES);
+    let far = refused("colour = 1\n");
+    assert_eq!(far.errors()[0].message, "unknown key \"colour\"");
+    assert!(far.errors()[0].help.as_ref().unwrap().starts_with("known here: mode, interfaces,"));
+}
+
+#[test]
+fn words() {
+    const CASES: &[Case] = &[
+        ("mode = ▶\"enforced\"\n", "mode: \"enforced\" is not a mode; expected \"enforce\" or \"audit\""),
+        ("mode = ▶\"Audit\"\n", "mode: \"Audit\" is not a mode"),
+        ("mode = ▶true\n", "mode: invalid type: boolean `true`, expected \"enforce\" or \"audit\""),
+        ("attach_mode = ▶\"skb\"\n", "attach_mode: \"skb\" is not an attach mode; expected \"native\" or \"generic\""),
+        ("tunnels = ▶\"none\"\n", "tunnels: \"none\" is not a tunnel setting; expected \"peers\" or \"all\""),
+        (
+            "[profile]\nname = ▶\"dynatrace\"\n",
+            "profile.name: \"dynatrace\" is not a profile; expected \"dynatrace-managed\", \"dynatrace-managed-current\" or \"none\"",
+        ),
+        (
+            "[profile]\nagent_port_8443 = ▶\"closed\"\n",
+            "profile.agent_port_8443: \"closed\" is not an access for this port",
+        ),
+        (
+            "[profile]\nweb_port_8022 = ▶false\n",
+            "profile.web_port_8022: invalid type: boolean `false`, expected \"cluster\" or \"public\"",
+        ),
+    ];
+    assert_refusals(CASES);
+}
+
+#[test]
+fn interfaces() {
+    const CASES: &[Case] = &[
+        ("interfaces = ▶[]\n", "interfaces: an empty list protects nothing"),
+        ("interfaces = ▶\"eth0\"\n", "interfaces: invalid type: string \"eth0\", expected a list"),
+        ("interfaces = [\"eth0\", ▶1]\n", "interfaces: invalid type: integer `1`, expected a string"),
+        ("interfaces = [▶\"\"]\n", "interfaces: \"\" is not an interface name"),
+        ("interfaces = [\"eth0\",\n  ▶\"lo\"]\n", "interfaces: \"lo\" is never attached"),
+        ("interfaces = [▶\"a-name-too-long1\"]\n", "expected 1 to 15 bytes"),
+        ("interfaces = [▶\"eth 0\"]\n", "is not an interface name"),
+        ("interfaces = [▶\"eth/0\"]\n", "is not an interface name"),
+        ("interfaces = [▶\"e*0\"]\n", "is not an interface name"),
+        ("interfaces = [▶\"..\"]\n", "is not an interface name"),
+        ("interfaces = [▶\"eth0:1\"]\n", "is not an interface name"),
+    ];
+    assert_refusals(CASES);
+}
+
+#[test]
+fn peers() {
+    const CASES: &[Case] = &[
+        ("[peers]\nstatic = [▶\"10.0.0\"]\n", "peers.static: \"10.0.0\" is not an address or prefix"),
+        ("[peers]\nstatic = [▶\"10.0.0.256\"]\n", "is not an address or prefix"),
+        ("[peers]\nstatic = [▶\"010.0.0.1\"]\n", "is not an address or prefix"),
+        ("[peers]\nstatic = [▶\" 10.0.0.1\"]\n", "is not an address or prefix"),
+        ("[peers]\nstatic = [▶\"10.0.0.0/33\"]\n", "is not an address or prefix"),
+        ("[peers]\nstatic = [▶\"node1.example\"]\n", "is not an address or prefix"),
+        (
+            "[peers]\nstatic = [\"10.0.0.11\", ▶\"10.0.0.5/24\"]\n",
+            "has bits set beyond its prefix length; expected \"10.0.0.0/24\"",
+        ),
+        ("[peers]\nstatic = [▶\"2001:db8::1/64\"]\n", "expected \"2001:db8::/64\""),
+        ("[peers]\nstatic = [▶\"11.0.0.0/7\"]\n", "has bits set beyond its prefix length; expected \"10.0.0.0/7\""),
+        ("[peers]\nstatic = [▶\"12.0.0.0/7\"]\n", "too wide for a peer; expected a prefix of /8 or longer for IPv4"),
+        ("[peers]\nstatic = [▶\"2001::/31\"]\n", "too wide for a peer; expected a prefix of /32 or longer for IPv6"),
+        ("[peers]\nstatic = [▶\"0.0.0.0/0\"]\n", "would make every address a peer"),
+        ("[peers]\nstatic = [▶\"::/0\"]\n", "would make every address a peer"),
+        ("[peers]\nstatic = [▶\"224.0.0.1\"]\n", "multicast is never a packet's source"),
+        ("[peers]\nstatic = [▶\"239.0.0.0/8\"]\n", "multicast"),
+        ("[peers]\nstatic = [▶\"ff02::1\"]\n", "multicast"),
+        ("[peers]\nstatic = [▶\"127.0.0.1\"]\n", "loopback never comes from another host"),
+        ("[peers]\nstatic = [▶\"::1\"]\n", "loopback"),
+        ("[peers]\nstatic = [▶\"0.0.0.0\"]\n", "the unspecified address"),
+        ("[peers]\nstatic = [▶\"0.0.0.0/8\"]\n", "because it holds 0.0.0.0: the unspecified address"),
+        ("[peers]\nstatic = [▶\"::\"]\n", "the unspecified address"),
+        ("[peers]\nstatic = [▶\"255.255.255.255\"]\n", "broadcast"),
+        ("[peers]\nstatic = [▶\"::ffff:10.0.0.1\"]\n", "an IPv4-mapped IPv6 address never stands for the IPv4 host"),
+        ("[peers]\nstatic = [▶\"::/32\"]\n", "because it holds"),
+        ("[peers]\nstatic = [▶5]\n", "peers.static: invalid type: integer `5`, expected a string"),
+        ("[peers]\nstatic = ▶\"10.0.0.1\"\n", "peers.static: invalid type: string \"10.0.0.1\", expected a list"),
+        ("[peers]\nwithin = [▶\"10.0.0.1/16\"]\n", "peers.within: \"10.0.0.1/16\" has bits set beyond"),
+        ("[peers]\nwithin = [▶\"0.0.0.0/0\"]\n", "peers.within: \"0.0.0.0/0\" bounds nothing"),
+        ("[peers]\nwithin = [▶\"ff00::/8\"]\n", "multicast"),
+    ];
+    assert_refusals(CASES);
+}
+
+#[test]
+fn versions() {
+    const CASES: &[Case] = &[
+        ("[profile]\ncluster_version = ▶1.300\n", "invalid type: floating point `1.3`, expected a version in quotes"),
+        ("[profile]\ncluster_version = ▶1\n", "expected a version in quotes"),
+        (
+            "[profile]\ncluster_version = ▶\"\"\n",
+            "profile.cluster_version: \"\" is not a cluster version; expected \"1.300\"",
+        ),
+        ("[profile]\ncluster_version = ▶\"1\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"1.\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"v1.300\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"1.300-beta\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"1.+300\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"1.0166\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"1.300.12.2024\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"1.300.12.20240101-120000.1\"\n", "is not a cluster version"),
+        ("[profile]\ncluster_version = ▶\"1.4294967296\"\n", "is not a cluster version"),
+    ];
+    assert_refusals(CASES);
+}
+
+#[test]
+fn help_says_what_to_write_instead() {
+    const CASES: &[(&str, &str)] = &[
+        ("10.0.0.5/24", "for the one host write \"10.0.0.5\""),
+        ("10.0.0.0/255.255.255.0", "prefix length, not the netmask"),
+        ("10.0.0.0/33", "a prefix length is 0 to 32 for IPv4"),
+        ("fe80::1%eth0", "leave out the zone"),
+        ("10.0.0.1:9042", "leave out the port"),
+        ("[2001:db8::1]", "leave out the port and the brackets"),
+        ("node1.example", "names are not looked up"),
+        ("::ffff:10.0.0.1", "write the IPv4 form: \"10.0.0.1\""),
+        ("::ffff:10.0.0.0/120", "write the IPv4 form: \"10.0.0.0/24\""),
+    ];
+    for (peer, help) in CASES {
+        let errors = refused(&format!("[peers]\nstatic = [\"{peer}\"]\n"));
+        let found = errors.errors()[0].help.as_deref().unwrap_or_default();
+        assert!(found.contains(help), "{peer}: {errors}");
+    }
+}

@@ -1,0 +1,166 @@
+//! The keys whose value is one of a few words. Owns the words; must not know what they cause.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::error::ValueError;
+
+/// `"a", "b" or "c"`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => "nothing".to_owned(),
+        [only] => format!("{only:?}"),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(|word| format!("{word:?}")).collect();
+            format!("{} or {last:?}", first.join(", "))
+        }
+    }
+}
+
+/// The known word that the operator most likely meant.
+pub(crate) fn nearest<'a>(found: &str, known: &[&'a str]) -> Option<&'a str> {
+    let best = known.iter().map(|word| (strsim::damerau_levenshtein(found, word), *word)).min()?;
+    // A third of the word wrong is a slip; more is another word.
+    (best.0 <= (found.chars().count().max(3) / 3).max(1)).then_some(best.1)
+}
+
+/// An enum whose values are words: parsing, printing, and one wording of the refusal.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident is $what:literal: $($(#[$vmeta:meta])* $variant:ident = $word:literal,)+) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order in which messages list them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+            const WORDS: &'static [&'static str] = &[$($word,)+];
+
+            /// The word as it is written in the configuration.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ValueError;
+
+            fn from_str(text: &str) -> Result<Self, ValueError> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(ValueError::new(format!(
+                        "{text:?} is not {}; expected {}", $what, one_of(Self::WORDS)
+                    ))),
+                }
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl de::Visitor<'_> for Visitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(&one_of($name::WORDS))
+                    }
+
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$name, E> {
+                        text.parse().map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// Whether a drop verdict drops. Named nowhere: enforce.
+    Mode is "a mode":
+    /// Packets with a drop verdict are dropped.
+    Enforce = "enforce",
+    /// Same verdicts, same counters, nothing dropped.
+    Audit = "audit",
+}
+
+words! {
+    /// Where on the interface the program runs. Never chosen silently: generic only when asked for.
+    AttachMode is "an attach mode":
+    /// In the driver.
+    Native = "native",
+    /// In the kernel's generic hook, after GRO.
+    Generic = "generic",
+}
+
+words! {
+    /// Who may send tunnelled traffic (IPIP, 6in4, GRE, VXLAN, Geneve).
+    Tunnels is "a tunnel setting":
+    /// Only peers.
+    Peers = "peers",
+    /// Anyone.
+    All = "all",
+}
+
+words! {
+    /// Who may reach a port class.
+    Access is "an access":
+    /// Anyone.
+    Public = "public",
+    /// Peers, and what `also_allow` adds.
+    Cluster = "cluster",
+    /// Nobody but what `also_allow` adds.
+    Closed = "closed",
+}
+
+words! {
+    /// What the profile's options may make of a port.
+    ProfileAccess is "an access for this port":
+    /// Peers only.
+    Cluster = "cluster",
+    /// Anyone.
+    Public = "public",
+}
+
+words! {
+    /// The two protocols whose ports a policy can name.
+    Protocol is "a protocol":
+    /// TCP.
+    Tcp = "tcp",
+    /// UDP.
+    Udp = "udp",
+}
+
+words! {
+    /// The profiles that are compiled in, and `none`.
+    ProfileName is "a profile":
+    /// The vendor's table as of this product's start.
+    DynatraceManaged = "dynatrace-managed",
+    /// The vendor's present table.
+    DynatraceManagedCurrent = "dynatrace-managed-current",
+    /// No classes but your own rules.
+    None = "none",
+}
+
+impl From<ProfileAccess> for Access {
+    fn from(access: ProfileAccess) -> Self {
+        match access {
+            ProfileAccess::Cluster => Self::Cluster,
+            ProfileAccess::Public => Self::Public,
+        }
+    }
+}

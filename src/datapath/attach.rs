@@ -1,0 +1,153 @@
+//! XDP links: attach, adopt, replace, list. A link is pinned at once, so that enforcement outlives the process; an adopted link gets the new
+//! program by one atomic replacement and is never detached first.
+
+use std::{fs, io, os::fd::AsFd, path::PathBuf};
+
+use aya::programs::{
+    links::{FdLink, PinnedLink},
+    xdp::{XdpLink, XdpMode},
+};
+
+use super::{
+    bpffs::PinDir,
+    error::{DatapathError, os_error},
+    object::{Entry, Loaded},
+    sys::{self, LINK_TYPE_XDP},
+};
+
+/// How the program is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By the driver, before the kernel allocates anything.
+    Native,
+    /// By the kernel's stack, after receive offload. Only when asked for.
+    Generic,
+}
+
+/// An interface to attach to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name, for messages and for the pin.
+    pub name: String,
+    /// Its index, which is what counts.
+    pub if_index: u32,
+}
+
+/// What [`attach`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attached {
+    /// A new link.
+    New,
+    /// The program of an existing link was replaced.
+    Replaced,
+}
+
+/// A pinned link as the kernel sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it is pinned.
+    pub pin: PathBuf,
+    /// The interface, 0 once that is gone.
+    pub if_index: u32,
+    /// The program that runs.
+    pub program_id: u32,
+}
+
+/// All pinned links.
+pub fn links(pins: &PinDir) -> Result<Vec<Link>, DatapathError> {
+    let mut links = Vec::new();
+    for (_, pin) in pins.link_pins()? {
+        let failed = |e: io::Error| DatapathError::io(format!("can not open {}", pin.display()))(e);
+        let fd = sys::open_pin(&pin).map_err(failed)?;
+        let info = sys::link_info(fd.as_fd()).map_err(failed)?;
+        if info.kind != LINK_TYPE_XDP {
+            return Err(DatapathError::ForeignMap {
+                path: pin,
+                found: format!("a link of type {}", info.kind),
+                expected: format!("an XDP link ({LINK_TYPE_XDP})"),
+            });
+        }
+        links.push(Link { pin, if_index: info.if_index, program_id: info.program_id });
+    }
+    Ok(links)
+}
+
+/// Removes the pins of links whose interface no longer exists: they filter nothing and would be in the way when it comes back.
+pub fn forget_dead(pins: &PinDir) -> Result<(), DatapathError> {
+    for link in links(pins)?.into_iter().filter(|l| l.if_index == 0) {
+        fs::remove_file(&link.pin).map_err(DatapathError::io(format!("can not remove {}", link.pin.display())))?;
+    }
+    Ok(())
+}
+
+/// Runs the loaded filter on `target` and pins the link, or replaces the program of the link that is already there.
+pub fn attach(loaded: &mut Loaded, pins: &PinDir, target: &Target, mode: Mode) -> Result<Attached, DatapathError> {
+    if let Some(link) = links(pins)?.into_iter().find(|l| l.if_index == target.if_index) {
+        replace(loaded, &link, target)?;
+        return Ok(Attached::Replaced);
+    }
+    let xdp_mode = match mode {
+        Mode::Native => XdpMode::Driver,
+        Mode::Generic => XdpMode::Skb,
+    };
+    let program = loaded.entry(Entry::Filter)?;
+    let id = program.attach_to_if_index(target.if_index, xdp_mode).map_err(|error| refused(target, mode, error))?;
+    let link = program.take_link(id).map_err(|e| failed(target, e))?;
+    // aya falls back to a netlink attachment where the kernel has no XDP links; that dies with the process. Dropping it detaches.
+    let link: FdLink = link.try_into().map_err(|_| DatapathError::NoLinks { interface: target.name.clone() })?;
+    let pin = pin_of(pins, target);
+    link.pin(&pin).map_err(|error| {
+        DatapathError::io(format!("can not pin the link of {} at {}", target.name, pin.display()))(io::Error::other(error))
+    })?;
+    Ok(Attached::New)
+}
+
+/// Detaches one interface by removing its pin.
+pub fn detach(pins: &PinDir, target: &Target) -> Result<bool, DatapathError> {
+    let Some(link) = links(pins)?.into_iter().find(|l| l.if_index == target.if_index) else { return Ok(false) };
+    fs::remove_file(&link.pin).map_err(DatapathError::io(format!("can not remove {}", link.pin.display())))?;
+    Ok(true)
+}
+
+fn pin_of(pins: &PinDir, target: &Target) -> PathBuf {
+    // The index as well: an interface may be renamed and another take its name. bpffs refuses dots (EPERM).
+    pins.links().join(format!("{}-{}", target.name.replace('.', "_"), target.if_index))
+}
+
+fn replace(loaded: &mut Loaded, link: &Link, target: &Target) -> Result<(), DatapathError> {
+    let broken = |e: String| DatapathError::io(format!("can not adopt {}", link.pin.display()))(io::Error::other(e));
+    let pinned = PinnedLink::from_pin(&link.pin).map_err(|e| broken(e.to_string()))?;
+    let xdp: XdpLink = FdLink::from(pinned).try_into().map_err(|e| broken(format!("{e}")))?;
+    let program = loaded.entry(Entry::Filter)?;
+    let id = program.attach_to_link(xdp).map_err(|e| failed(target, e))?;
+    // Closes our descriptor: the pin alone holds the link, so that removing the pin detaches, also while an agent runs.
+    program.take_link(id).map(drop).map_err(|e| failed(target, e))
+}
+
+fn failed(target: &Target, error: aya::programs::ProgramError) -> DatapathError {
+    DatapathError::Attach { interface: target.name.clone(), source: Box::new(error) }
+}
+
+/// Says why an attachment was refused, in the words of what an operator can change.
+fn refused(target: &Target, mode: Mode, error: aya::programs::ProgramError) -> DatapathError {
+    let Some(number) = os_error(&error) else { return failed(target, error) };
+    let help = match number {
+        libc::EOPNOTSUPP => "set attach_mode = \"generic\" to filter in the kernel's stack instead, which is slower",
+        libc::ERANGE | libc::EINVAL => {
+            "the interface's MTU may be too large for this driver's XDP: lower it, or set attach_mode = \"generic\""
+        }
+        libc::ENOMEM | libc::ENOSPC | libc::E2BIG => {
+            "the driver lacks queues or memory for XDP: lower the number of channels (`ethtool -L`), or set attach_mode = \"generic\""
+        }
+        libc::EBUSY | libc::EEXIST => return DatapathError::Occupied { interface: target.name.clone(), program_id: 0 },
+        _ => return failed(target, error),
+    };
+    match mode {
+        Mode::Native => DatapathError::NativeRefused {
+            interface: target.name.clone(),
+            source: io::Error::from_raw_os_error(number),
+            help,
+        },
+        Mode::Generic => failed(target, error),
+    }
+}

@@ -1,0 +1,138 @@
+//! The pin directory: on bpffs, ours alone, trusted only after it was checked. It must not know what is pinned in it, except that
+//! links and maps have a folder each.
+//!
+//! ```text
+//! <bpffs>/maps/<name>     every map of the one list
+//! <bpffs>/links/<name>    the XDP link of each interface
+//! ```
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{Mode, statfs},
+    mount::{MountFlags, mount},
+};
+
+use super::error::DatapathError;
+
+/// Where bpffs is by convention.
+const BPFFS_MOUNT: &str = "/sys/fs/bpf";
+/// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
+const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// A checked pin directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinDir {
+    root: PathBuf,
+}
+
+impl PinDir {
+    /// Makes the directory where it is missing (mounting bpffs at /sys/fs/bpf when that is what is missing) and checks it.
+    pub fn create(root: &Path) -> Result<Self, DatapathError> {
+        if root.starts_with(BPFFS_MOUNT) {
+            mount_when_missing()?;
+        }
+        let dir = Self { root: root.to_path_buf() };
+        for path in [dir.root.clone(), dir.maps(), dir.links()] {
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(DatapathError::io(format!("can not create {}", path.display()))(error)),
+            }
+            check(&path)?;
+        }
+        Ok(dir)
+    }
+
+    /// The directory as it is, or `None` when nothing was ever pinned there.
+    pub fn open(root: &Path) -> Result<Option<Self>, DatapathError> {
+        let dir = Self { root: root.to_path_buf() };
+        match fs::symlink_metadata(dir.maps()) {
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) => return Err(DatapathError::io(format!("can not look at {}", dir.maps().display()))(error)),
+        }
+        for path in [dir.root.clone(), dir.maps(), dir.links()] {
+            check(&path)?;
+        }
+        Ok(Some(dir))
+    }
+
+    /// Where the maps are.
+    pub(super) fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    /// Where the links are.
+    pub(super) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Pins of links, by name.
+    pub(super) fn link_pins(&self) -> Result<Vec<(String, PathBuf)>, DatapathError> {
+        let links = self.links();
+        let failed = |e| DatapathError::io(format!("can not list {}", links.display()))(e);
+        let mut pins = Vec::new();
+        for entry in fs::read_dir(&links).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            pins.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
+        }
+        pins.sort();
+        Ok(pins)
+    }
+
+    /// Removes every pin and the directory. Removing a link's pin detaches it once no descriptor holds it. Returns the names of the
+    /// links that were removed.
+    pub fn remove(self) -> Result<Vec<String>, DatapathError> {
+        let links = self.link_pins()?;
+        for (_, path) in &links {
+            fs::remove_file(path).map_err(DatapathError::io(format!("can not remove {}", path.display())))?;
+        }
+        fs::remove_dir_all(&self.root).map_err(DatapathError::io(format!("can not remove {}", self.root.display())))?;
+        Ok(links.into_iter().map(|(name, _)| name).collect())
+    }
+}
+
+fn mount_when_missing() -> Result<(), DatapathError> {
+    if is_bpffs(Path::new(BPFFS_MOUNT)) {
+        return Ok(());
+    }
+    let none = std::ffi::CStr::from_bytes_with_nul(b"mode=0700\0").unwrap_or_default();
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
+    mount("bpf", BPFFS_MOUNT, "bpf", flags, none)
+        .map_err(|error| DatapathError::io(format!("can not mount bpffs at {BPFFS_MOUNT}"))(error.into()))
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|fs| fs.f_type as u64 & 0xffff_ffff == BPF_FS_MAGIC)
+}
+
+/// A directory that others can write, or that is not on bpffs, could hand us somebody else's maps.
+fn check(path: &Path) -> Result<(), DatapathError> {
+    let refuse = |problem: String, help| Err(DatapathError::PinDirectory { path: path.to_path_buf(), problem, help });
+    let data = fs::symlink_metadata(path).map_err(DatapathError::io(format!("can not look at {}", path.display())))?;
+    if data.is_symlink() || !data.is_dir() {
+        return refuse("this is not a directory (symbolic links are not followed)".into(), "name another place with --bpffs");
+    }
+    if !is_bpffs(path) {
+        return refuse("this is not on a bpf file system".into(), "mount one (`mount -t bpf bpf /sys/fs/bpf`) or name a place on one with --bpffs");
+    }
+    let mode = Mode::from_raw_mode(data.permissions().mode());
+    if data.uid() != 0 || mode.intersects(Mode::RWXG | Mode::RWXO) {
+        return refuse(
+            format!("owner {} and mode {:04o} instead of root and 0700: somebody else may have made it", data.uid(), data.mode() & 0o7777),
+            "remove the directory if you know who made it, or name another with --bpffs",
+        );
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let parent_data = fs::metadata(parent).map_err(DatapathError::io(format!("can not look at {}", parent.display())))?;
+    let sticky = parent_data.mode() & 0o1000 != 0;
+    if parent_data.uid() != 0 || (parent_data.mode() & 0o022 != 0 && !sticky) {
+        return refuse(format!("its parent {} can be written by others", parent.display()), "`chmod go-w` the parent (as root)");
+    }
+    Ok(())
+}

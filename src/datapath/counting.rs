@@ -1,0 +1,89 @@
+//! Reading the counters and the rows they belong to. It must not change them: counters never go back.
+
+use node_ebpf_common::{
+    counter::{self, BANK_CELLS, CELLS_PER_ROW, Counter, PORTLESS_ROWS, ROW_FIRST, ROW_IP_TUNNELS, ROW_TCP_UNMANAGED, ROWS},
+    maps::{RowRecord, name},
+    reason::{PORTLESS_FROM, Reason},
+};
+use zerocopy::{FromBytes, IntoBytes, transmute};
+
+use super::{
+    error::DatapathError,
+    maps::{Maps, RowBytes},
+};
+
+/// One cell that has moved, summed over all CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cell {
+    /// Counter row; 0 for reasons without one.
+    pub row: u32,
+    /// Why.
+    pub reason: Reason,
+    /// Counted in audit mode, where nothing is dropped.
+    pub audit: bool,
+    /// The sum.
+    pub counter: Counter,
+}
+
+impl Maps {
+    /// Every cell that is not zero, in the order of their rows and reasons. Reads only the rows that were ever given away.
+    pub fn cells(&self, rows: &[RowRecord]) -> Result<Vec<Cell>, DatapathError> {
+        let mut cells = Vec::new();
+        for bank in [0, BANK_CELLS] {
+            for reason in Reason::ALL.iter().filter(|r| !r.has_row()) {
+                self.push(&mut cells, bank, 0, *reason)?;
+            }
+            let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
+            for row in (ROW_TCP_UNMANAGED..=ROW_IP_TUNNELS).chain(used) {
+                for reason in Reason::ALL.iter().filter(|r| r.has_row()) {
+                    self.push(&mut cells, bank, row, *reason)?;
+                }
+            }
+        }
+        Ok(cells)
+    }
+
+    fn push(&self, cells: &mut Vec<Cell>, bank: u32, row: u32, reason: Reason) -> Result<(), DatapathError> {
+        let index = counter::cell(bank, row, reason.number());
+        let counter = self.cell(index)?;
+        if counter != Counter::default() {
+            cells.push(Cell { row, reason, audit: bank != 0, counter });
+        }
+        Ok(())
+    }
+
+    /// One cell, summed over all CPUs.
+    pub fn cell(&self, index: u32) -> Result<Counter, DatapathError> {
+        let values = self.counters.get(&index, 0).map_err(DatapathError::map(name::COUNTERS))?;
+        let mut sum = Counter::default();
+        for [packets, bytes] in values.iter() {
+            sum.packets += packets;
+            sum.bytes += bytes;
+        }
+        Ok(sum)
+    }
+
+    /// The record of every row, in the order of their numbers.
+    pub fn rows(&self) -> Result<Vec<RowRecord>, DatapathError> {
+        (0..ROWS)
+            .map(|row| {
+                let bytes: RowBytes = self.rows.get(&row, 0).map_err(DatapathError::map(name::ROWS))?;
+                RowRecord::read_from_bytes(&bytes).map_err(|_| DatapathError::Missing("a row record of the right size".into()))
+            })
+            .collect()
+    }
+
+    /// Writes the records that differ from what is there.
+    pub fn write_rows(&mut self, old: &[RowRecord], new: &[RowRecord]) -> Result<(), DatapathError> {
+        for (row, record) in (0..ROWS).zip(new) {
+            if old.get(row as usize) != Some(record) {
+                let bytes: RowBytes = transmute!(*record);
+                self.rows.set(row, bytes, 0).map_err(DatapathError::map(name::ROWS))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(PORTLESS_ROWS * CELLS_PER_ROW == 64 && PORTLESS_FROM == CELLS_PER_ROW);
+const _: fn(&RowRecord) -> &[u8] = RowRecord::as_bytes;

@@ -1,0 +1,143 @@
+//! What can go wrong between userspace and the kernel, each with what to do next.
+
+use std::{io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+
+/// An error of the data path. Whatever it is, the state before the call still stands.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatapathError {
+    /// Not enough privilege.
+    #[error("the data path needs {}; run as root, or give these capabilities to the process", .missing.join(", "))]
+    Privilege {
+        /// Names of the capabilities.
+        missing: Vec<&'static str>,
+    },
+    /// The pin directory can not be trusted or made.
+    #[error("{path}: {problem}; {help}")]
+    PinDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        help: &'static str,
+    },
+    /// A pinned map is not what this build expects.
+    #[error(
+        "{path}: this map has {found} where this build of nodewall expects {expected}; \
+         it was made by another version: run that version's `nodewall detach` (which opens the node) and start again"
+    )]
+    ForeignMap {
+        /// The pin.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+        /// What this build wants.
+        expected: String,
+    },
+    /// The live data path has another layout.
+    #[error("the live data path has ABI version {found}, this build has {expected}; use the nodewall version that made it, or `nodewall detach` with it first")]
+    Abi {
+        /// Version of the live image.
+        found: u32,
+        /// This build's.
+        expected: u32,
+    },
+    /// Another program filters this interface.
+    #[error("{interface}: another XDP program is attached (program id {program_id}); remove it first, nodewall does not share an interface (`bpftool prog show id {program_id}` tells whose it is)")]
+    Occupied {
+        /// Interface.
+        interface: String,
+        /// Id of the other program.
+        program_id: u32,
+    },
+    /// The driver can not run XDP natively.
+    #[error("{interface}: the driver refused a native XDP program ({source}); {help}")]
+    NativeRefused {
+        /// Interface.
+        interface: String,
+        /// The kernel's answer.
+        source: io::Error,
+        /// What to try.
+        help: &'static str,
+    },
+    /// Attaching failed.
+    #[error("{interface}: can not attach: {source}")]
+    Attach {
+        /// Interface.
+        interface: String,
+        /// The kernel's answer.
+        source: Box<ProgramError>,
+    },
+    /// The kernel has no XDP links, so that enforcement could not outlive the agent.
+    #[error("{interface}: this kernel can not pin an XDP attachment (bpf links for XDP came with Linux 5.9; nodewall needs 5.10)")]
+    NoLinks {
+        /// Interface.
+        interface: String,
+    },
+    /// The verifier or the kernel refused the program.
+    #[error("the kernel refused the program {program}: {source}")]
+    Load {
+        /// Which entry.
+        program: &'static str,
+        /// The kernel's answer, with the end of the verifier's log.
+        source: Box<ProgramError>,
+    },
+    /// The object could not be loaded.
+    #[error("can not create the kernel objects: {0}")]
+    Object(#[from] Box<EbpfError>),
+    /// A map operation failed.
+    #[error("map {map}: {source}")]
+    Map {
+        /// Name of the map.
+        map: String,
+        /// The kernel's answer.
+        source: Box<MapError>,
+    },
+    /// Something that must be there is not.
+    #[error("{0} is missing; the data path is damaged: run `nodewall detach`, then `nodewall apply`")]
+    Missing(String),
+    /// The slot of the policy is empty.
+    #[error("no policy is in force")]
+    NoPolicy,
+    /// An operating system call failed.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl DatapathError {
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::Io { what, source }
+    }
+
+    pub(super) fn map(map: impl Into<String>) -> impl FnOnce(MapError) -> Self {
+        let map = map.into();
+        move |source| Self::Map { map, source: Box::new(source) }
+    }
+
+    /// Whether the cause is a missing privilege.
+    pub fn is_privilege(&self) -> bool {
+        match self {
+            Self::Privilege { .. } => true,
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
+    }
+}
+
+/// The operating system's error number inside a program error.
+pub(super) fn os_error(error: &ProgramError) -> Option<i32> {
+    match error {
+        ProgramError::SyscallError(call) => call.io_error.raw_os_error(),
+        ProgramError::LoadError { io_error, .. } => io_error.raw_os_error(),
+        _ => None,
+    }
+}

@@ -1,0 +1,36 @@
+//! Everything that touches the kernel's BPF side: the object, the pins, the policy slot, the links, the counters. The only place that names
+//! aya. It must not know about configuration, and it changes nothing before it checked what it can.
+
+mod attach;
+mod bpffs;
+mod counting;
+mod engine;
+mod error;
+mod kernel_log;
+mod maps;
+mod object;
+mod slot;
+mod sys;
+
+pub use attach::{Attached, Link, Mode, Target, attach, detach, forget_dead, links};
+pub use bpffs::PinDir;
+pub use counting::Cell;
+pub use engine::KernelEngine;
+pub use error::DatapathError;
+pub use kernel_log::forward as forward_kernel_log;
+pub use maps::Maps;
+pub use object::{Buffers, Entry, Loaded, ProgramFacts};
+pub use sys::missing_capabilities;
+
+impl Maps {
+    /// The maps of the live data path, or `None` where none was ever installed.
+    pub fn live(root: &std::path::Path) -> Result<Option<(PinDir, Self)>, DatapathError> {
+        let missing = missing_capabilities();
+        if !missing.is_empty() {
+            return Err(DatapathError::Privilege { missing });
+        }
+        let Some(pins) = PinDir::open(root)? else { return Ok(None) };
+        let maps = Self::open(&pins)?;
+        Ok(Some((pins, maps)))
+    }
+}

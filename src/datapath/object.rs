@@ -1,0 +1,143 @@
+//! The kernel object: loading it with its maps (pinned or private) and its entries. It must not attach anything.
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    programs::{ProgramInfo, Xdp},
+};
+use node_ebpf_common::maps;
+
+use super::{
+    bpffs::PinDir,
+    error::{DatapathError, os_error},
+    maps::{Maps, check_pins},
+    sys,
+};
+
+/// The ELF that build.rs made from `node-ebpf`.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
+
+/// One way into the kernel program; each pair is the same code for frames of one buffer and of any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Decides, counts and acts.
+    Filter,
+    /// Decides and answers.
+    Probe,
+}
+
+/// How frames lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffers {
+    /// Frames of one buffer only: every kernel.
+    Linear,
+    /// Multi-buffer frames, too: Linux 5.18.
+    Frags,
+}
+
+const fn entry_name(entry: Entry, buffers: Buffers) -> &'static str {
+    match (entry, buffers) {
+        (Entry::Filter, Buffers::Linear) => "nodewall",
+        (Entry::Filter, Buffers::Frags) => "nodewall_frags",
+        (Entry::Probe, Buffers::Linear) => "nodewall_probe",
+        (Entry::Probe, Buffers::Frags) => "nodewall_probe_f",
+    }
+}
+
+/// A loaded object. Dropping it leaves pinned maps and pinned links in place.
+pub struct Loaded {
+    pub(super) ebpf: Ebpf,
+    /// The maps.
+    pub maps: Maps,
+    buffers: Option<Buffers>,
+}
+
+impl Loaded {
+    /// Creates or adopts the maps. With `pins` they are the pinned ones (checked first), else private and gone with this value.
+    pub fn new(pins: Option<&PinDir>, kernel_log: bool) -> Result<Self, DatapathError> {
+        let missing = sys::missing_capabilities();
+        if !missing.is_empty() {
+            return Err(DatapathError::Privilege { missing });
+        }
+        sys::lift_memlock_limit();
+        let mut loader = EbpfLoader::new();
+        // Statistics only: a full log of a big program costs seconds. On failure the kernel is asked again by the error path.
+        loader.verifier_log_level(VerifierLogLevel::STATS);
+        if let Some(pins) = pins {
+            check_pins(pins)?;
+            for spec in maps::ALL {
+                loader.map_pin_path(spec.name, pins.maps().join(spec.name));
+            }
+        }
+        let log = u8::from(kernel_log);
+        loader.override_global("KERNEL_LOG", &log, true);
+        let mut ebpf = loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))?;
+        let maps = Maps::take(&mut ebpf)?;
+        Ok(Self { ebpf, maps, buffers: None })
+    }
+
+    /// Loads `entry` for multi-buffer frames where the kernel can, else for single buffers.
+    pub fn load(&mut self, entry: Entry) -> Result<Buffers, DatapathError> {
+        match self.load_as(entry, Buffers::Frags) {
+            Ok(()) => Ok(Buffers::Frags),
+            Err(frags) => {
+                // Below 5.18 the flag, the helpers or both are unknown: EINVAL. Anything else (no privilege, no memory) is final.
+                let DatapathError::Load { source, .. } = &frags else { return Err(frags) };
+                if os_error(source) != Some(libc::EINVAL) {
+                    return Err(frags);
+                }
+                self.load_as(entry, Buffers::Linear)?;
+                Ok(Buffers::Linear)
+            }
+        }
+    }
+
+    /// Loads exactly this variant.
+    pub fn load_as(&mut self, entry: Entry, buffers: Buffers) -> Result<(), DatapathError> {
+        let name = entry_name(entry, buffers);
+        self.named(name)?.load().map_err(|e| DatapathError::Load { program: name, source: Box::new(e) })?;
+        self.buffers = Some(buffers);
+        Ok(())
+    }
+
+    /// The entry that [`Self::load`] loaded.
+    pub(super) fn entry(&mut self, entry: Entry) -> Result<&mut Xdp, DatapathError> {
+        let buffers = self.buffers.unwrap_or(Buffers::Linear);
+        self.named(entry_name(entry, buffers))
+    }
+
+    /// What the kernel says of the loaded entry.
+    pub fn info(&mut self, entry: Entry) -> Result<ProgramFacts, DatapathError> {
+        let name = entry_name(entry, self.buffers.unwrap_or(Buffers::Linear));
+        let info = self.named(name)?.info().map_err(|e| DatapathError::Load { program: name, source: Box::new(e) })?;
+        Ok(ProgramFacts::from(&info))
+    }
+
+    fn named(&mut self, name: &'static str) -> Result<&mut Xdp, DatapathError> {
+        let missing = || DatapathError::Missing(format!("program {name}"));
+        self.ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())
+    }
+}
+
+/// Facts of a loaded program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramFacts {
+    /// The kernel's id.
+    pub id: u32,
+    /// Hash of the instructions: equal tags are equal programs.
+    pub tag: u64,
+    /// Instructions that the verifier went through (5.16; `None` before).
+    pub verified_instructions: Option<u32>,
+    /// Instructions after translation, where the kernel tells.
+    pub translated_instructions: Option<u32>,
+}
+
+impl From<&ProgramInfo> for ProgramFacts {
+    fn from(info: &ProgramInfo) -> Self {
+        Self {
+            id: info.id(),
+            tag: info.tag(),
+            verified_instructions: info.verified_instruction_count(),
+            translated_instructions: info.size_translated().map(|bytes| bytes / 8),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The few system calls that aya does not wrap: a link's interface, a map-of-maps' slot, a read-only view of a map's memory, resource
+//! limits and capabilities. Raw numbers and pointers stay in this file.
+
+use std::{
+    ffi::CString,
+    fs,
+    io::{Error, Result},
+    mem::size_of,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    ptr::NonNull,
+};
+
+/// Commands of bpf(2), include/uapi/linux/bpf.h.
+const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+
+/// Capability numbers, include/uapi/linux/capability.h.
+const CAP_NET_ADMIN: u32 = 12;
+const CAP_SYS_ADMIN: u32 = 21;
+const CAP_PERFMON: u32 = 38;
+const CAP_BPF: u32 = 39;
+
+fn bpf<T>(command: libc::c_long, attributes: &mut T) -> Result<libc::c_long> {
+    // SAFETY: every caller passes a repr(C) prefix of union bpf_attr of exactly the size given, with pointers into live memory.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Opens a pinned object.
+pub(super) fn open_pin(path: &Path) -> Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let fd = bpf(BPF_OBJ_GET, &mut Attributes { path: path.as_ptr() as u64, fd: 0, flags: 0 })?;
+    // SAFETY: BPF_OBJ_GET returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// What the kernel says of an XDP link (`struct bpf_link_info`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LinkInfo {
+    pub(super) kind: u32,
+    pub(super) id: u32,
+    pub(super) program_id: u32,
+    padding: u32,
+    /// Interface index; 0 once the interface is gone.
+    pub(super) if_index: u32,
+    tail: [u32; 7],
+}
+
+/// `BPF_LINK_TYPE_XDP`
+pub(super) const LINK_TYPE_XDP: u32 = 6;
+
+pub(super) fn link_info(link: BorrowedFd<'_>) -> Result<LinkInfo> {
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        info_len: u32,
+        info: u64,
+    }
+    let mut info = LinkInfo::default();
+    bpf(
+        BPF_OBJ_GET_INFO_BY_FD,
+        &mut Attributes {
+            fd: link.as_raw_fd() as u32,
+            info_len: size_of::<LinkInfo>() as u32,
+            info: std::ptr::from_mut(&mut info) as u64,
+        },
+    )?;
+    Ok(info)
+}
+
+/// The id of the inner map in a slot of a map of maps; `None` while the slot is empty.
+pub(super) fn inner_map_id(outer: BorrowedFd<'_>, slot: u32) -> Result<Option<u32>> {
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+        padding: u32,
+        key: u64,
+        value: u64,
+        flags: u64,
+    }
+    let mut id = 0_u32;
+    let mut attributes = Attributes {
+        fd: outer.as_raw_fd() as u32,
+        padding: 0,
+        key: std::ptr::from_ref(&slot) as u64,
+        value: std::ptr::from_mut(&mut id) as u64,
+        flags: 0,
+    };
+    match bpf(BPF_MAP_LOOKUP_ELEM, &mut attributes) {
+        Ok(_) => Ok(Some(id)),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A read-only view of an mmapable map's memory.
+#[derive(Debug)]
+pub(super) struct View<T> {
+    at: NonNull<T>,
+}
+
+// SAFETY: the view is read-only memory that lives until it is dropped.
+unsafe impl<T: Sync> Send for View<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for View<T> {}
+
+impl<T: zerocopy::FromBytes> View<T> {
+    /// Maps `size_of::<T>()` bytes of `map`, whose value must be at least that long (the caller checked the map's sizes).
+    pub(super) fn new(map: BorrowedFd<'_>) -> Result<Self> {
+        // SAFETY: a fresh shared read-only mapping; the kernel chooses the address.
+        let at = unsafe {
+            libc::mmap(std::ptr::null_mut(), size_of::<T>(), libc::PROT_READ, libc::MAP_SHARED, map.as_raw_fd(), 0)
+        };
+        if at == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        NonNull::new(at.cast()).map(|at| Self { at }).ok_or_else(|| Error::other("mmap returned null"))
+    }
+}
+
+impl<T> std::ops::Deref for View<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: mapped for size_of::<T>() bytes, page-aligned, and T is valid for all bytes. An image in force is never written.
+        unsafe { self.at.as_ref() }
+    }
+}
+
+impl<T> Drop for View<T> {
+    fn drop(&mut self) {
+        // SAFETY: the same address and length that mmap gave.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), size_of::<T>()) };
+    }
+}
+
+/// Kernels before 5.11 charge maps to the memory-lock limit.
+pub(super) fn lift_memlock_limit() {
+    let unlimited = rustix::process::Rlimit { current: None, maximum: None };
+    // Not fatal: from 5.11 on it does not matter, and before it the map creation says EPERM.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Memlock, unlimited);
+}
+
+/// What this process may not do, of what the data path needs. Empty: all is there.
+pub fn missing_capabilities() -> Vec<&'static str> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0);
+    let has = |n: u32| effective >> n & 1 == 1;
+    // CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON (5.8), and mounts bpffs.
+    [(CAP_NET_ADMIN, "CAP_NET_ADMIN"), (CAP_BPF, "CAP_BPF"), (CAP_PERFMON, "CAP_PERFMON")]
+        .into_iter()
+        .filter(|(n, _)| !has(*n) && (*n == CAP_NET_ADMIN || !has(CAP_SYS_ADMIN)))
+        .map(|(_, name)| name)
+        .collect()
+}
+
+/// The descriptor of a map handle.
+pub(super) fn fd_of(map: &aya::maps::MapData) -> BorrowedFd<'_> {
+    map.fd().as_fd()
+}

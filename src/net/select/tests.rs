@@ -1,0 +1,256 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+use super::*;
+
+/// An Ethernet card without an address.
+fn card(index: u32, name: &str) -> Link {
+    Link {
+        index,
+        name: name.to_owned(),
+        alt_names: Vec::new(),
+        up: true,
+        loopback: false,
+        arphrd: 1,
+        kind: LinkKind::Physical,
+        master: None,
+        master_kind: None,
+        parent: None,
+        mtu: 1500,
+        xdp: None,
+        addresses: Vec::new(),
+    }
+}
+
+trait Build: Sized {
+    fn with(self, change: impl FnOnce(&mut Link)) -> Self;
+    fn at(self, address: &str) -> Self;
+    fn a(self, kind: LinkKind) -> Self;
+    fn on(self, parent: u32) -> Self;
+    fn in_a(self, kind: &str, master: u32) -> Self;
+}
+
+impl Build for Link {
+    fn with(mut self, change: impl FnOnce(&mut Link)) -> Self {
+        change(&mut self);
+        self
+    }
+    fn at(self, address: &str) -> Self {
+        self.with(|link| link.addresses.push(address.parse().unwrap()))
+    }
+    fn a(self, kind: LinkKind) -> Self {
+        self.with(|link| link.kind = kind)
+    }
+    fn on(self, parent: u32) -> Self {
+        self.with(|link| link.parent = Some(parent))
+    }
+    fn in_a(self, kind: &str, master: u32) -> Self {
+        self.with(|link| (link.master, link.master_kind) = (Some(master), Some(kind.to_owned())))
+    }
+}
+
+fn other(kind: &str) -> LinkKind {
+    LinkKind::Other(kind.to_owned())
+}
+
+fn lo() -> Link {
+    card(1, "lo").at("127.0.0.1/8").with(|link| (link.loopback, link.arphrd) = (true, 772))
+}
+
+const CONTAINER: LinkKind = LinkKind::Veth { peer_in_other_namespace: true };
+const PAIR: LinkKind = LinkKind::Veth { peer_in_other_namespace: false };
+
+/// A host with a bond and a VLAN on it, a bridge with a card, docker, tunnels, and a card with two VLANs.
+fn host() -> Network {
+    Network::new([
+        lo(),
+        card(2, "eth0").at("10.0.0.1/24").with(|link| link.alt_names.push("enp0s1".to_owned())),
+        card(3, "eth1").in_a("bond", 5),
+        card(4, "eth2").in_a("bond", 5).at("fe80::4/64"),
+        card(5, "bond0").a(LinkKind::Bond),
+        card(6, "bond0.7").a(LinkKind::Vlan).on(5).at("10.7.0.1/24"),
+        card(7, "br0").a(LinkKind::Bridge).at("10.8.0.1/24"),
+        card(8, "eth3").in_a("bridge", 7),
+        card(9, "docker0").a(LinkKind::Bridge).at("172.17.0.1/16"),
+        card(10, "veth12").a(CONTAINER).in_a("bridge", 9).at("fe80::10/64"),
+        card(11, "wg0").a(other("wireguard")).at("10.99.0.1/24").with(|link| link.arphrd = 0xfffe),
+        card(12, "tun0").a(LinkKind::Tun).at("10.98.0.1/24").with(|link| link.arphrd = 0xfffe),
+        card(13, "ppp0").at("10.97.0.1/32").with(|link| link.arphrd = 512),
+        card(14, "tunl0").a(other("ipip")).at("10.96.0.1/32").with(|link| link.arphrd = 768),
+        card(15, "eth4"),
+        card(16, "eth4.2").a(LinkKind::Vlan).on(15).at("10.2.0.1/24"),
+        card(17, "eth4.2.3").a(LinkKind::Vlan).on(16).at("10.3.0.1/24"),
+        card(18, "eth4.4").a(LinkKind::Vlan).on(15),
+        card(19, "dummy0").a(LinkKind::Dummy).at("169.254.20.10/32"),
+        card(20, "eth5"),
+    ])
+}
+
+fn names(selection: &Selection) -> Vec<&str> {
+    selection.attach.iter().map(|selected| selected.name.as_str()).collect()
+}
+
+fn by(network: &Network, patterns: &[&str]) -> Result<Selection, SelectError> {
+    let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    resolve(network, Some(&patterns))
+}
+
+fn why_not(name: &str) -> String {
+    by(&host(), &[name]).unwrap_err().to_string()
+}
+
+fn open(network: &Network, attached: &[&str]) -> Vec<String> {
+    let attached = attached.iter().map(|name| network.by_name(name).unwrap().index).collect();
+    uncovered(network, &attached).into_iter().map(|open| open.name).collect()
+}
+
+#[test]
+fn the_default_takes_addressed_ethernet_and_what_carries_it() {
+    let selection = resolve(&host(), None).unwrap();
+    assert_eq!(names(&selection), ["eth0", "bond0", "eth4"]);
+    let reasons: Vec<_> = selection.attach.iter().map(|selected| selected.because.as_str()).collect();
+    assert_eq!(reasons, ["addressed", "carries eth2", "carries eth4.2"]);
+    let skipped: Vec<_> = selection.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
+    assert_eq!(skipped, ["br0", "docker0", "veth12", "wg0", "tun0", "ppp0", "tunl0", "dummy0"]);
+    assert!(selection.missing.is_empty());
+}
+
+#[test]
+fn a_vlan_of_a_bonds_slave_leads_to_the_bond() {
+    let network = Network::new([
+        card(2, "eth0").in_a("bond", 3),
+        card(3, "bond0").a(LinkKind::Bond),
+        card(4, "eth0.9").a(LinkKind::Vlan).on(2).at("10.0.0.1/24"),
+    ]);
+    assert_eq!(names(&resolve(&network, None).unwrap()), ["bond0"]);
+}
+
+#[test]
+fn an_addressed_veth_between_two_devices_of_this_host_is_selected() {
+    let network = Network::new([card(2, "va").a(PAIR).at("10.0.0.1/24"), card(3, "vb").a(CONTAINER).at("10.0.1.1/24")]);
+    let selection = resolve(&network, None).unwrap();
+    assert_eq!(names(&selection), ["va"]);
+    assert_eq!(selection.skipped[0].name, "vb");
+}
+
+#[test]
+fn a_macvlan_stands_for_its_parent_where_that_is_here() {
+    let here = Network::new([card(2, "eth0"), card(3, "mac0").a(other("macvlan")).on(2).at("10.0.0.1/24")]);
+    assert_eq!(names(&resolve(&here, None).unwrap()), ["eth0"]);
+    let elsewhere = Network::new([card(3, "mac0").a(other("macvlan")).at("10.0.0.1/24")]);
+    assert_eq!(names(&resolve(&elsewhere, None).unwrap()), ["mac0"]);
+}
+
+#[test]
+fn names_and_patterns() {
+    let host = host();
+    assert_eq!(names(&by(&host, &["eth0"]).unwrap()), ["eth0"]);
+    assert_eq!(names(&by(&host, &["enp0s1", "eth0"]).unwrap()), ["eth0"], "an alternative name, and each link once");
+    assert_eq!(names(&by(&host, &["eth5", "eth4"]).unwrap()), ["eth4", "eth5"], "no address needed when named");
+    assert_eq!(names(&by(&host, &["veth12"]).unwrap()), ["veth12"], "a container's veth may be named");
+    let selection = by(&host, &["eth*", "bond?"]).unwrap();
+    assert_eq!(names(&selection), ["eth0", "bond0", "eth3", "eth4", "eth5"]);
+    let skipped: Vec<_> = selection.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
+    assert_eq!(skipped, ["eth1", "eth2", "eth4.2", "eth4.2.3", "eth4.4"]);
+    assert!(selection.skipped[0].why.contains("attach the master bond0"), "{:?}", selection.skipped);
+}
+
+#[test]
+fn a_missing_name_is_reported_and_a_pattern_is_never_missing() {
+    let host = host();
+    let selection = by(&host, &["eth0", "eth9", "ens*", "eth9"]).unwrap();
+    assert_eq!(names(&selection), ["eth0"]);
+    assert_eq!(selection.missing, ["eth9"]);
+    let only_missing = by(&host, &["eth9"]).unwrap();
+    assert!(only_missing.attach.is_empty(), "it is attached when it appears");
+}
+
+#[test]
+fn a_name_that_may_not_be_attached_says_why_and_what_to_do() {
+    for name in ["lo", "wg0", "tun0", "ppp0", "tunl0"] {
+        let text = why_not(name);
+        assert!(text.starts_with(&format!("interface {name}: ")) && text.contains("would be misread"), "{text}");
+    }
+    assert!(why_not("wg0").contains("wireguard"), "{}", why_not("wg0"));
+    assert!(why_not("tunl0").contains("ipip"), "{}", why_not("tunl0"));
+    assert!(why_not("eth1").contains("attach the master bond0"), "{}", why_not("eth1"));
+    assert!(why_not("bond0.7").contains("its parent bond0 covers it"), "{}", why_not("bond0.7"));
+    assert!(why_not("eth4.2.3").contains("attach eth4"), "{}", why_not("eth4.2.3"));
+    assert!(why_not("br0").contains("attach its ports (eth3)"), "{}", why_not("br0"));
+}
+
+#[test]
+fn nothing_selected_says_so_and_what_to_do() {
+    let bare =
+        Network::new([lo(), card(2, "eth0"), card(3, "wg0").at("10.0.0.1/24").with(|link| link.arphrd = 0xfffe)]);
+    for (result, expected) in [
+        (resolve(&bare, None), "no addressed Ethernet interface"),
+        (by(&bare, &["ens*", "w*"]), "ens*, w*"),
+        (by(&bare, &[]), "list of interfaces is empty"),
+    ] {
+        let error = result.unwrap_err();
+        assert!(matches!(error, SelectError::NothingSelected { .. }));
+        let text = error.to_string();
+        assert!(text.contains(expected) && text.contains("--interface"), "{text}");
+    }
+    assert!(resolve(&bare, None).unwrap_err().to_string().contains("wg0: "), "what was left out is named");
+}
+
+#[test]
+fn what_is_covered() {
+    let host = host();
+    assert_eq!(open(&host, &["eth0", "bond0", "eth4", "eth3"]), Vec::<String>::new());
+    assert_eq!(open(&host, &["eth0", "bond0", "eth4"]), ["br0"], "a bridge needs each port that leads outside");
+    assert_eq!(open(&host, &["bond0", "eth4", "eth3"]), ["eth0"]);
+    assert_eq!(open(&host, &["eth0", "eth4", "eth3"]), ["eth2", "bond0.7"]);
+    assert_eq!(open(&host, &["eth0", "bond0", "eth3"]), ["eth4.2", "eth4.2.3"]);
+    assert_eq!(open(&host, &[]), ["eth0", "eth2", "bond0.7", "br0", "eth4.2", "eth4.2.3"]);
+    let attached = BTreeSet::from([2]);
+    let why = |name: &str| uncovered(&host, &attached).into_iter().find(|open| open.name == name).unwrap().why;
+    assert_eq!(why("br0"), "its port eth3 is not attached");
+    assert_eq!(why("eth4.2.3"), "its parent eth4 is not attached");
+}
+
+#[test]
+fn a_bridges_port_may_be_a_vlan_or_a_bond() {
+    let network = Network::new([
+        card(2, "eth0"),
+        card(3, "eth0.5").a(LinkKind::Vlan).on(2).in_a("bridge", 4),
+        card(4, "br5").a(LinkKind::Bridge).at("10.5.0.1/24"),
+        card(5, "br5.6").a(LinkKind::Vlan).on(4).at("10.6.0.1/24"),
+    ]);
+    assert_eq!(open(&network, &["eth0"]), Vec::<String>::new());
+    assert_eq!(open(&network, &[]), ["br5", "br5.6"]);
+}
+
+#[test]
+fn an_addressed_veth_counts_unless_all_it_has_is_link_local() {
+    let network = Network::new([
+        card(2, "eth0").a(CONTAINER).at("10.0.0.1/24"),
+        card(3, "eth1").a(CONTAINER).at("10.0.1.1/24"),
+        card(4, "cali1").a(CONTAINER).at("fe80::1/64"),
+    ]);
+    assert_eq!(open(&network, &["eth0"]), ["eth1"]);
+}
+
+#[test]
+fn a_team_is_covered_by_itself_or_by_its_ports() {
+    let network = Network::new([
+        card(2, "eth0").in_a("team", 4),
+        card(3, "eth1").in_a("team", 4),
+        card(4, "team0").a(other("team")).at("10.0.0.1/24"),
+    ]);
+    assert_eq!(open(&network, &["team0"]), Vec::<String>::new());
+    assert_eq!(open(&network, &["eth0", "eth1"]), Vec::<String>::new());
+    assert_eq!(open(&network, &["eth0"]), ["team0"]);
+    assert_eq!(open(&Network::new([card(4, "team0").a(other("team")).at("10.0.0.1/24")]), &[]), ["team0"]);
+}
+
+#[test]
+fn links_that_claim_to_carry_each_other_end() {
+    let network = Network::new([
+        card(2, "a").a(LinkKind::Vlan).on(3).at("10.0.0.1/24"),
+        card(3, "b").a(LinkKind::Vlan).on(2).at("10.0.1.1/24"),
+        card(4, "c").a(LinkKind::Bridge).in_a("bridge", 4).at("10.0.2.1/24"),
+    ]);
+    assert_eq!(open(&network, &[]), ["a", "b", "c"]);
+    assert!(matches!(resolve(&network, None), Err(SelectError::NothingSelected { .. })));
+}

@@ -1,0 +1,91 @@
+//! Debian packages that the build, the tests and the demo run programs of. Installs only what is missing.
+
+use anyhow::{Result, bail};
+
+use crate::cmd::Cmd;
+use crate::progress::Step;
+use crate::workspace;
+
+/// A program and the packages that bring it.
+const PROGRAMS: &[(&str, &[&str])] = &[
+    // Links Rust programs.
+    ("cc", &["gcc", "libc6-dev"]),
+    // Makes the network namespaces of tests and demo.
+    ("ip", &["iproute2"]),
+    // The redirect of 443 to 8022 that real nodes have.
+    ("nft", &["nftables"]),
+    // A second opinion on what we load.
+    ("bpftool", &["bpftool"]),
+    // Turns offloads off where counts must be exact.
+    ("ethtool", &["ethtool"]),
+    // ICMP and path-MTU tests with the real tool.
+    ("ping", &["iputils-ping"]),
+];
+
+/// Installs the packages whose programs are not there.
+pub(super) fn ensure() -> Result<()> {
+    let packages = missing(|program| workspace::find_program(program).is_some());
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if workspace::find_program("apt-get").is_none() {
+        bail!(
+            "programs are missing and there is no apt-get to install them; install what brings these Debian packages' \
+             programs, then run the command again: {list}"
+        );
+    }
+    if !workspace::is_root() {
+        bail!(
+            "Debian packages are missing and only root may install them; run `sudo apt-get install {list}`, then the \
+             command again"
+        );
+    }
+    let step =
+        Step::start(&format!("installing {list} by apt-get (programs that build, tests and demo run; about 15 s)"));
+    apt_get()
+        .arg("update")
+        .advice("make sure that this machine's apt sources can be reached, then run the command again")
+        .run_quiet()?;
+    apt_get()
+        .args(["install", "-y", "--no-install-recommends"])
+        .args(&packages)
+        .advice(format!("install these packages by hand, then run the command again: {list}"))
+        .run_quiet()?;
+    let still = missing(|program| workspace::find_program(program).is_some());
+    if !still.is_empty() {
+        bail!(
+            "apt-get installed {list}, yet programs of {} are not in PATH, /usr/sbin or /sbin; look where they went \
+             (`dpkg -L`) and put that folder into PATH",
+            still.join(" ")
+        );
+    }
+    step.done();
+    Ok(())
+}
+
+/// apt-get that asks nothing and waits a while for another one to end.
+fn apt_get() -> Cmd {
+    Cmd::new("apt-get").args(["-o", "DPkg::Lock::Timeout=120"]).env("DEBIAN_FRONTEND", "noninteractive")
+}
+
+/// The packages of the programs that `is_there` does not know, each once.
+fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    PROGRAMS
+        .iter()
+        .filter(|(program, _)| !is_there(program))
+        .flat_map(|(_, packages)| packages.iter().copied())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_asked_for() {
+        assert_eq!(missing(|_| true), Vec::<&str>::new());
+        assert_eq!(missing(|program| program != "ping"), ["iputils-ping"]);
+        assert_eq!(missing(|program| !["cc", "nft"].contains(&program)), ["gcc", "libc6-dev", "nftables"]);
+    }
+}

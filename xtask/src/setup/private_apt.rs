@@ -1,0 +1,115 @@
+//! apt with a state of its own: one source, its own lists and cache, nothing of the system's changed. Works without root.
+//! Proxies and credentials still come from the system's apt configuration.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::cmd::Cmd;
+
+/// The installed keys of Debian's archive, under the names that its releases gave them.
+const KEYRINGS: &[&str] =
+    &["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
+
+/// apt's private state in one folder.
+pub(super) struct PrivateApt {
+    folder: PathBuf,
+    mirror: String,
+    keyring: &'static str,
+    architecture: String,
+}
+
+impl PrivateApt {
+    /// Makes the folders; `mirror` is the URI of a Debian archive.
+    pub(super) fn new(folder: PathBuf, mirror: &str) -> Result<Self> {
+        let keyring = KEYRINGS.iter().find(|file| Path::new(file).is_file()).ok_or_else(|| {
+            anyhow!(
+                "{} is not there, so packages can not be verified; install debian-archive-keyring",
+                KEYRINGS.join(" or ")
+            )
+        })?;
+        for part in ["sources.list.d", "lists/partial", "cache/archives/partial"] {
+            let part = folder.join(part);
+            fs::create_dir_all(&part).with_context(|| format!("{} could not be made", part.display()))?;
+        }
+        let architecture = Cmd::new("dpkg").arg("--print-architecture").read()?;
+        Ok(Self { folder, mirror: mirror.to_owned(), keyring, architecture: architecture.trim().to_owned() })
+    }
+
+    /// The folder of everything private.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Makes `suite` the only source and fetches its list of packages.
+    pub(super) fn use_suite(&self, suite: &str) -> Result<()> {
+        let file = self.folder.join("sources.list.d/private.sources");
+        let source = format!(
+            "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: {}\nTargets: Packages\n\
+             Signed-By: {}\n",
+            self.mirror, self.architecture, self.keyring
+        );
+        fs::write(&file, source).with_context(|| format!("{} could not be written", file.display()))?;
+        self.apt("apt-get").arg("update").run_quiet()
+    }
+
+    /// The versions of `package` that the suite has, newest first.
+    pub(super) fn versions(&self, package: &str) -> Result<Vec<String>> {
+        let table = self.apt("apt-cache").args(["madison", package]).read()?;
+        Ok(madison_versions(&table))
+    }
+
+    /// Downloads and verifies one package and returns its file.
+    pub(super) fn download(&self, package: &str, version: &str) -> Result<PathBuf> {
+        self.apt("apt-get").arg("download").arg(format!("{package}={version}")).dir(&self.folder).run_quiet()?;
+        let files =
+            fs::read_dir(&self.folder).with_context(|| format!("{} could not be read", self.folder.display()))?;
+        files
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(|file| file.extension().is_some_and(|ext| ext == "deb"))
+            .ok_or_else(|| {
+                anyhow!("apt-get downloaded {package} {version}, but left no .deb in {}", self.folder.display())
+            })
+    }
+
+    fn apt(&self, program: &str) -> Cmd {
+        let option = |key: &str, path: &str| format!("{key}={}", self.folder.join(path).display());
+        Cmd::new(program)
+            .args(["-o", "Dir::Etc::SourceList=/dev/null"])
+            .args(["-o", &option("Dir::Etc::SourceParts", "sources.list.d")])
+            .args(["-o", &option("Dir::State::Lists", "lists")])
+            .args(["-o", &option("Dir::Cache", "cache")])
+            // The sandbox user of a system-wide apt may not read a folder below somebody's checkout.
+            .args(["-o", "APT::Sandbox::User=root"])
+            // A default release that this one source does not have would be an error.
+            .args(["-o", "APT::Default-Release="])
+            // A failed download is an error, not a warning about an old list.
+            .args(["-o", "APT::Update::Error-Mode=any"])
+            .env("LC_ALL", "C")
+    }
+}
+
+/// The versions in `apt-cache madison`'s table: `package | version | source`.
+fn madison_versions(table: &str) -> Vec<String> {
+    table
+        .lines()
+        .filter(|line| line.ends_with("Packages"))
+        .filter_map(|line| line.split('|').nth(1))
+        .map(|version| version.trim().to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read_from_madisons_table() {
+        let table = "  rust-src | 1.96.1+dfsg1-1~bpo13+1 | mirror://m/debian trixie-backports/main amd64 Packages\n  \
+                     rust-src | 1.95.0+dfsg1-2~bpo13+1 | mirror://m/debian trixie-backports/main amd64 Packages\n     \
+                     rustc | 1.95.0+dfsg1-2 | mirror://m/debian trixie-backports/main Sources\n";
+        assert_eq!(madison_versions(table), ["1.96.1+dfsg1-1~bpo13+1", "1.95.0+dfsg1-2~bpo13+1"]);
+        assert!(madison_versions("N: Unable to locate package rust-src\n").is_empty());
+    }
+}

@@ -15,7 +15,7 @@ struct Output {
 struct Row {
     class: Option<String>,
     port: Option<u16>,
-    protocol: String,
+    protocol: Option<String>,
     direction: String,
     outcome: String,
     packets: u64,
@@ -53,7 +53,7 @@ impl Snapshot {
             serde_json::from_str(json).with_context(|| format!("`nodewall counters -o json` printed:\n{json}"))?;
         let mut tallies = BTreeMap::<_, Tally>::new();
         for row in output.rows.into_iter().filter(|row| row.direction == "in") {
-            let tally = tallies.entry((row.port, row.protocol)).or_default();
+            let tally = tallies.entry((row.port, row.protocol.unwrap_or_default())).or_default();
             match row.outcome.as_str() {
                 "pass" => tally.passed += row.packets,
                 "drop" => tally.dropped += row.packets,

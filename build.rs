@@ -68,8 +68,15 @@ fn variable(name: &str) -> Result<OsString, Box<dyn Error>> {
 
 fn is_for_the_host(name: &OsString) -> bool {
     let Some(name) = name.to_str() else { return false };
-    matches!(name, "RUSTFLAGS" | "CARGO_ENCODED_RUSTFLAGS" | "RUSTC" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "CARGO_TARGET_DIR")
-        || name.starts_with("CARGO_PROFILE_")
+    matches!(
+        name,
+        "RUSTFLAGS"
+            | "CARGO_ENCODED_RUSTFLAGS"
+            | "RUSTC"
+            | "RUSTC_WRAPPER"
+            | "RUSTC_WORKSPACE_WRAPPER"
+            | "CARGO_TARGET_DIR"
+    ) || name.starts_with("CARGO_PROFILE_")
         || name.starts_with("CARGO_CFG_")
         || name.starts_with("CARGO_FEATURE_")
         || name.starts_with("CARGO_LLVM_COV")

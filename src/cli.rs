@@ -4,7 +4,10 @@ use std::{net::IpAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{Overrides, Protocol};
+use crate::config::{InterfacePattern, Overrides, Protocol, ValueError, parse_peer};
+
+/// Under this heading stand, in every command's help, the flags that all of them know.
+const COMMON: &str = "Common options";
 
 /// Keeps the cluster-only ports of Dynatrace Managed nodes for cluster nodes, at the network driver.
 #[derive(Debug, Parser)]
@@ -27,31 +30,31 @@ pub struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct Common {
     /// Configuration [default: /etc/nodewall/nodewall.toml if it exists, else the embedded default]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Interface to filter, or a beginning such as "bond*"; repeatable [default: every addressed Ethernet interface but lo, bridges and container veths]
-    #[arg(long = "interface", value_name = "IF", global = true)]
+    #[arg(long = "interface", value_name = "IF", value_parser = interface, global = true, help_heading = COMMON)]
     pub interfaces: Vec<String>,
     /// A cluster node's address or prefix, besides those of the configuration; repeatable
-    #[arg(long = "peer", value_name = "ADDR", global = true)]
+    #[arg(long = "peer", value_name = "ADDR", value_parser = peer, global = true, help_heading = COMMON)]
     pub peers: Vec<String>,
-    /// Overrides the configuration's mode: audit or enforce
-    #[arg(long, value_name = "MODE", global = true)]
+    /// Overrides the configuration's mode
+    #[arg(long, value_name = "MODE", value_parser = ["audit", "enforce"], global = true, help_heading = COMMON)]
     pub mode: Option<String>,
     /// Locks and the record of what was applied
-    #[arg(long, value_name = "DIR", default_value = "/var/lib/nodewall", global = true)]
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/nodewall", global = true, help_heading = COMMON)]
     pub state_dir: PathBuf,
     /// Where maps and links are pinned
-    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/nodewall", global = true)]
+    #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/nodewall", global = true, help_heading = COMMON)]
     pub bpffs: PathBuf,
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table, global = true)]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table, global = true, help_heading = COMMON)]
     pub output: Format,
     /// More messages: -v debug, -vv trace
-    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = COMMON)]
     pub verbose: u8,
-    /// Colour in tables and messages
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, global = true)]
+    /// Colour in messages
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, global = true, help_heading = COMMON)]
     pub color: Color,
 }
 
@@ -127,8 +130,23 @@ pub struct ExplainArgs {
     pub protocol: Protocol,
 }
 
+// Flags are judged here, so that a wrong value is a usage error in every command, also in one that has no use for it.
+
 fn protocol(text: &str) -> Result<Protocol, String> {
-    text.parse().map_err(|e: crate::config::ValueError| e.to_string())
+    text.parse().map_err(|error| refusal(&error))
+}
+
+fn peer(text: &str) -> Result<String, String> {
+    parse_peer(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
+}
+
+fn interface(text: &str) -> Result<String, String> {
+    text.parse::<InterfacePattern>().map(|_| text.to_owned()).map_err(|error| refusal(&error))
+}
+
+/// In one line, as clap wants it.
+fn refusal(error: &ValueError) -> String {
+    error.help.as_ref().map_or_else(|| error.message.clone(), |help| format!("{}; {help}", error.message))
 }
 
 /// Flags of `replay`.

@@ -6,5 +6,5 @@ use clap::Parser;
 use nodewall::{cli::Cli, commands};
 
 fn main() -> ExitCode {
-    commands::main(Cli::parse())
+    commands::main(&Cli::parse())
 }

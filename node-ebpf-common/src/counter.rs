@@ -53,7 +53,7 @@ mod tests {
     fn portless_cells_stay_out_of_the_port_rows() {
         for reason in Reason::ALL.iter().filter(|r| !r.has_row()) {
             let cell = cell(0, 0, reason.number());
-            assert!(cell >= CELLS_PER_ROW && cell < ROW_TCP_UNMANAGED * CELLS_PER_ROW, "{reason:?}");
+            assert!((CELLS_PER_ROW..ROW_TCP_UNMANAGED * CELLS_PER_ROW).contains(&cell), "{reason:?}");
         }
         assert_eq!(cell(BANK_CELLS, ROWS - 1, CELLS_PER_ROW - 1), CELLS - 1);
     }

@@ -49,7 +49,9 @@ impl Decision {
 #[inline(always)]
 pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
     match packet::parse(frame, image.zero) {
-        Packet::Port { source, table, port_wire, bytes } => by_row(frame, image, image.row_of(table, port_wire), source, bytes),
+        Packet::Port { source, table, port_wire, bytes } => {
+            by_row(frame, image, image.row_of(table, port_wire), source, bytes)
+        }
         Packet::Tunnel { source, bytes } => by_row(frame, image, ROW_IP_TUNNELS, source, bytes),
         Packet::Portless { reason, bytes } => Decision { reason: reason.number(), row: 0, peer: 0, bytes },
     }
@@ -58,7 +60,8 @@ pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
 #[inline(always)]
 fn by_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, row_number: u32, source: Source, bytes: u32) -> Decision {
     let row = image.row(row_number);
-    let found = if source.is_martian() { u64::from(GROUP_SPOOFED) } else { image.source(frame, source, row.allow != 0) };
+    let found =
+        if source.is_martian() { u64::from(GROUP_SPOOFED) } else { image.source(frame, source, row.allow != 0) };
     let allowed = found & u64::from(row.allow);
     let denied = zero_mask(frame, allowed);
     // PEER is one below ALLOWED_SOURCE, and the peers' group is bit 0.

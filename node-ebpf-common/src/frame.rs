@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn reads_end_where_the_frame_ends() {
         let frame: &[u8] = &[1, 2, 3];
-        assert_eq!(frame.read::<Bytes2>(1).map(|b| b.value_le()), Some(0x0302));
+        assert_eq!(frame.read::<Bytes2>(1).map(Bytes2::value_le), Some(0x0302));
         assert!(frame.read::<Bytes2>(2).is_none());
         assert!(frame.read::<Bytes2>(usize::MAX).is_none());
         assert!(frame.holds(3) && !frame.holds(4));

@@ -6,8 +6,8 @@ use crate::{
     policy::{Source, TABLE_TCP, TABLE_UDP, rebound},
     reason::Reason,
     wire::{
-        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, Fragment, IPV6_BYTES, Ipv4, Ipv6, Ports, VLAN_TAG_BYTES,
-        VlanTag, ethertype_le, protocol,
+        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, Fragment, IPV6_BYTES, Ipv4, Ipv6, Ports,
+        VLAN_TAG_BYTES, VlanTag, ethertype_le, protocol,
     },
 };
 
@@ -164,7 +164,14 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Packet {
 }
 
 #[inline(always)]
-fn transport<F: Frame + ?Sized>(frame: &F, at: usize, left_bytes: usize, number: u8, source: Source, bytes: u32) -> Packet {
+fn transport<F: Frame + ?Sized>(
+    frame: &F,
+    at: usize,
+    left_bytes: usize,
+    number: u8,
+    source: Source,
+    bytes: u32,
+) -> Packet {
     let portless = |reason| Packet::Portless { reason, bytes };
     let table = match number {
         protocol::TCP => TABLE_TCP,

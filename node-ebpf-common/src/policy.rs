@@ -224,7 +224,10 @@ impl Source {
 impl PolicyImage {
     /// The row of a destination port; `port_wire` is the port's two wire bytes loaded little-endian.
     #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "the table has an entry for every u16, and `table` is masked to 0 or 1")]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the table has an entry for every u16, and `table` is masked to 0 or 1"
+    )]
     pub fn row_of(&self, table: usize, port_wire: u16) -> u32 {
         u32::from(self.port_rows[table & 1][port_wire as usize])
     }
@@ -304,6 +307,7 @@ impl PolicyImage {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     #[test]
@@ -319,7 +323,9 @@ mod tests {
         for martian in [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [239, 255, 255, 255], [255; 4]] {
             assert!(v4(martian), "{martian:?}");
         }
-        for genuine in [[1, 0, 0, 0], [10, 0, 0, 1], [126, 255, 255, 255], [128, 0, 0, 1], [223, 255, 255, 255], [240, 0, 0, 1]] {
+        for genuine in
+            [[1, 0, 0, 0], [10, 0, 0, 1], [126, 255, 255, 255], [128, 0, 0, 1], [223, 255, 255, 255], [240, 0, 0, 1]]
+        {
             assert!(!v4(genuine), "{genuine:?}");
         }
         let v6 = |text: &str| {

@@ -1,5 +1,6 @@
 //! The closed enum of reasons: for every frame exactly one says why it passed or was dropped. Numbers and names are stable: counters,
 //! metrics, evidence and scripts rely on them, so a reason is never renumbered and its number never reused.
+#![allow(clippy::doc_markdown, reason = "the documentation of a reason is also its text for people")]
 
 /// The policy's answer. In audit mode it is the same; only nothing is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,6 +119,7 @@ impl Reason {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
     use std::collections::BTreeSet;
 

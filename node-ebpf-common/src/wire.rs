@@ -8,14 +8,14 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Ethernet destination, source and type (IEEE 802.3 clause 3).
 pub const ETHERNET_BYTES: usize = 14;
-/// Offset of the first EtherType.
+/// Offset of the first `EtherType`.
 pub const ETHERTYPE_OFFSET: usize = 12;
 /// One 802.1Q / 802.1ad tag.
 pub const VLAN_TAG_BYTES: usize = 4;
 /// An IPv6 header without extensions (RFC 8200 section 3).
 pub const IPV6_BYTES: usize = 40;
 
-/// EtherTypes as the wire's two bytes loaded little-endian (IEEE registry).
+/// `EtherType`s as the wire's two bytes loaded little-endian (IEEE registry).
 pub mod ethertype_le {
     /// IPv4, 0x0800.
     pub const IPV4: u16 = 0x0800_u16.to_be();

@@ -8,7 +8,12 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use node_ebpf_common::{Decision, PolicyImage, decide};
+use aya_log_ebpf::info;
+use node_ebpf_common::{
+    Decision, Frame, PolicyImage, decide,
+    packet::{self, Packet},
+    policy::{Source, TABLE_TCP},
+};
 
 use crate::{
     frame::{Frags, Linear},
@@ -25,7 +30,7 @@ pub fn nodewall(context: XdpContext) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let frame = Linear::new(&context);
     let decision = decide(&frame, image);
-    act(&context, image, decision)
+    act(&context, &frame, image, decision)
 }
 
 /// Filters frames of any size.
@@ -34,7 +39,7 @@ pub fn nodewall_frags(context: XdpContext) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let frame = Frags::new(&context);
     let decision = decide(&frame, image);
-    act(&context, image, decision)
+    act(&context, &frame, image, decision)
 }
 
 /// Answers with the decision, packed by [`Decision::pack`].
@@ -52,26 +57,55 @@ pub fn nodewall_probe_f(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn act(context: &XdpContext, image: &PolicyImage, decision: Decision) -> u32 {
+fn act(context: &XdpContext, frame: &impl Frame, image: &PolicyImage, decision: Decision) -> u32 {
     maps::count(decision.cell(image), u64::from(decision.bytes));
     if KERNEL_LOG.load() != 0 {
-        log(context, decision);
+        log(context, frame, image, decision);
     }
     // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
     XDP_PASS - (decision.drop_bit() & image.enforce & 1)
 }
 
+/// Walks the headers once more: only a program that was loaded with the log on pays for it. The loader turns the trailing number into
+/// the reason's name.
 #[inline(always)]
-fn log(context: &XdpContext, decision: Decision) {
-    aya_log_ebpf::info!(
-        context,
-        "drop={} reason={} row={} peer={} bytes={}",
-        decision.drop_bit(),
-        decision.reason,
-        decision.row,
-        decision.peer,
-        decision.bytes
-    );
+fn log(context: &XdpContext, frame: &impl Frame, image: &PolicyImage, decision: Decision) {
+    let verdict = if decision.drop_bit() == 0 { "pass" } else { "drop" };
+    let (source, protocol, port) = match packet::parse(frame, image.zero) {
+        Packet::Port { source, table, port_wire, .. } => {
+            (source, if table == TABLE_TCP { "tcp" } else { "udp" }, u16::from_be(port_wire))
+        }
+        Packet::Tunnel { source, .. } => (source, "tunnel", 0),
+        Packet::Portless { .. } => {
+            info!(context, "{} {} bytes, reason {}", verdict, decision.bytes, decision.reason);
+            return;
+        }
+    };
+    match source {
+        Source::V4(wire) => info!(
+            context,
+            "{} {:i} -> {}/{}, {} bytes, reason {}",
+            verdict,
+            u32::from_be(wire),
+            protocol,
+            port,
+            decision.bytes,
+            decision.reason
+        ),
+        Source::V6(hi, lo) => {
+            let wire = u128::from(hi) | u128::from(lo) << 64;
+            info!(
+                context,
+                "{} {:i} -> {}/{}, {} bytes, reason {}",
+                verdict,
+                wire.to_le_bytes(),
+                protocol,
+                port,
+                decision.bytes,
+                decision.reason
+            );
+        }
+    }
 }
 
 const _: () = assert!(aya_ebpf::bindings::xdp_action::XDP_DROP + 1 == XDP_PASS);

@@ -100,8 +100,9 @@ impl Frame for Frags {
         }
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: the helper writes size_of::<T>() bytes into `value` or fails with a negative number.
-        let result =
-            unsafe { bpf_xdp_load_bytes(self.context, offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32) };
+        let result = unsafe {
+            bpf_xdp_load_bytes(self.context, offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
+        };
         // SAFETY: filled by the helper; T is valid for all bytes.
         (result == 0).then(|| unsafe { value.assume_init() })
     }

@@ -238,7 +238,7 @@ impl Change<'_> {
 }
 
 fn own_addresses(network: &Network) -> Vec<IpAddr> {
-    network.links().flat_map(|link| &link.addresses).map(|net| net.addr()).collect()
+    network.links().flat_map(|link| &link.addresses).map(ipnet::IpNet::addr).collect()
 }
 
 /// Own addresses in the peer list do not make it a list of peers.

@@ -38,7 +38,9 @@ pub enum AgentError {
     )]
     OnlyOwnAddresses,
     /// The attachment would have to change its mode, which needs a detach.
-    #[error("{interface}: it is attached in {live} mode and attach_mode = \"{wanted}\"; changing it opens the interface for a moment: `nodewall detach`, then apply again")]
+    #[error(
+        "{interface}: it is attached in {live} mode and attach_mode = \"{wanted}\"; changing it opens the interface for a moment: `nodewall detach`, then apply again"
+    )]
     ModeChange {
         /// Interface.
         interface: String,

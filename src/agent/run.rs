@@ -39,7 +39,7 @@ pub async fn run(
     let mut signals = Signals::new()?;
     let mut watch = LinkWatch::new()?;
     let mut applied = apply(&settings, state).await?;
-    announce(&applied).await;
+    announce(&applied);
     // Also of a failed attempt: it is not made again before something else changes.
     let mut seen = applied.surroundings.clone();
     loop {
@@ -65,7 +65,7 @@ pub async fn run(
                         settings = next;
                         applied = done;
                         seen = applied.surroundings.clone();
-                        announce(&applied).await;
+                        announce(&applied);
                     }
                 }
                 Err(errors) => tracing::error!("reload refused, the last good policy stays in force: {errors}"),
@@ -110,11 +110,8 @@ async fn quiet(settings: &Settings, state: &StateDir) {
     }
 }
 
-async fn announce(applied: &Applied) {
+fn announce(applied: &Applied) {
     announce_interfaces(applied);
-    for warning in warnings(applied).await {
-        tracing::warn!("{warning}");
-    }
     let state = match applied.policy.mode {
         Mode::Enforce => "policy enforced",
         Mode::Audit => "policy audited, nothing is dropped",
@@ -127,6 +124,12 @@ async fn announce(applied: &Applied) {
         config = %applied.policy.source.config,
         "{state}"
     );
+    let warnings = warnings(applied);
+    tokio::spawn(async {
+        for warning in warnings.await {
+            tracing::warn!("{warning}");
+        }
+    });
 }
 
 fn announce_interfaces(applied: &Applied) {

@@ -46,14 +46,19 @@ impl StateDir {
             Err(error) => return Err(AgentError::io(format!("can not create {}", path.display()))(error)),
         }
         let data = fs::symlink_metadata(path).map_err(AgentError::io(format!("can not look at {}", path.display())))?;
-        let refuse = |problem: String, help| Err(AgentError::StateDirectory { path: path.to_path_buf(), problem, help });
+        let refuse =
+            |problem: String, help| Err(AgentError::StateDirectory { path: path.to_path_buf(), problem, help });
         if !data.is_dir() {
             return refuse("this is not a directory".into(), "name another with --state-dir");
         }
         let own = rustix::process::geteuid().as_raw();
         if data.uid() != own || data.mode() & 0o022 != 0 {
             return refuse(
-                format!("owner {} and mode {:04o}: others can write what nodewall believes", data.uid(), data.mode() & 0o7777),
+                format!(
+                    "owner {} and mode {:04o}: others can write what nodewall believes",
+                    data.uid(),
+                    data.mode() & 0o7777
+                ),
                 "`chown` it to the user that runs nodewall and `chmod 0700` it, or name another with --state-dir",
             );
         }
@@ -89,7 +94,9 @@ impl StateDir {
                 let pid = if pid.trim().is_empty() { "not yet known".into() } else { pid.trim().to_string() };
                 return Err(AgentError::Running { pid, lock: path });
             }
-            Err(TryLockError::Error(error)) => return Err(AgentError::io(format!("can not lock {}", path.display()))(error)),
+            Err(TryLockError::Error(error)) => {
+                return Err(AgentError::io(format!("can not lock {}", path.display()))(error));
+            }
         }
         let failed = |e| AgentError::io(format!("can not write {}", path.display()))(e);
         lock.set_len(0).map_err(failed)?;
@@ -116,13 +123,16 @@ impl StateDir {
             }
         };
         serde_json::from_str(&text)
-            .inspect_err(|e| tracing::warn!("{}: {e}; going on without the record of what was applied last", path.display()))
+            .inspect_err(|e| {
+                tracing::warn!("{}: {e}; going on without the record of what was applied last", path.display());
+            })
             .ok()
     }
 
     /// Writes the record: whole or not at all, also when the power goes.
     pub fn save(&self, record: &Record) -> Result<(), AgentError> {
-        let text = serde_json::to_vec_pretty(record).map_err(|e| AgentError::io("can not write the record")(e.into()))?;
+        let text =
+            serde_json::to_vec_pretty(record).map_err(|e| AgentError::io("can not write the record")(e.into()))?;
         self.write_whole(RECORD, &text)
     }
 

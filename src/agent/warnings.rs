@@ -2,13 +2,25 @@
 
 use super::apply::Applied;
 use crate::{
-    net::{self, LocalPorts},
+    config::Access,
+    net::{self, LocalPorts, NatReport},
     policy::{FEW_LENGTHS, Policy},
 };
-use crate::config::Access;
 
-/// Warnings about a policy that is in force on this host.
-pub async fn warnings(applied: &Applied) -> Vec<String> {
+/// Warnings about a policy that is in force on this host. The future asks the host's NAT tools, which may take seconds; it does not borrow
+/// `applied`, so that an agent need not wait for it.
+pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send + use<> {
+    let mut warnings = known(applied);
+    let restricted = restricted_ports(&applied.policy);
+    async move {
+        // No report at all only when the runtime is shutting down.
+        let report = tokio::task::spawn_blocking(net::masquerade_ranges).await.unwrap_or_default();
+        warnings.extend(nat(&report, &restricted));
+        warnings
+    }
+}
+
+fn known(applied: &Applied) -> Vec<String> {
     let mut warnings = applied.policy.warnings.clone();
     warnings.extend(applied.uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
     warnings.extend(
@@ -26,40 +38,22 @@ pub async fn warnings(applied: &Applied) -> Vec<String> {
     match LocalPorts::read() {
         Ok(local) => {
             if let Some(overlap) = local.overlap(restricted.iter().copied()) {
-                warnings.push(format!(
-                    "the kernel may choose local ports {} for connections that this node opens (ip_local_port_range is {}-{}), and the replies \
-                     would be dropped as strangers' packets; reserve them: {}",
-                    ranges(&overlap.ports),
-                    overlap.range.0,
-                    overlap.range.1,
-                    overlap.sysctl
-                ));
+                warnings.push(overlap.to_string());
             }
         }
         Err(error) => warnings.push(format!("can not compare ip_local_port_range with the policy: {error}")),
     }
-    let nat = tokio::task::spawn_blocking(net::masquerade_ranges).await;
-    if let Ok(report) = nat {
-        for overlap in net::masquerade_overlaps(&report, restricted.iter().copied()) {
-            warnings.push(format!(
-                "a NAT rule gives outgoing connections the source ports {}, and the replies to {} would be dropped; \
-                 change the port range of the rule ({})",
-                ranges(&[overlap.range.ports]),
-                ranges(&overlap.ports),
-                overlap.range.rule
-            ));
-        }
-    }
     warnings
+}
+
+fn nat(report: &NatReport, restricted: &[(u16, u16)]) -> Vec<String> {
+    let overlaps = net::masquerade_overlaps(report, restricted.iter().copied());
+    let unread = report.unread.iter().map(|tool| format!("can not compare the NAT rules with the policy: {tool}"));
+    overlaps.iter().map(ToString::to_string).chain(unread).collect()
 }
 
 /// Ports that are not open to everyone, both ends included.
 fn restricted_ports(policy: &Policy) -> Vec<(u16, u16)> {
     let classes = policy.classes.iter().filter(|c| c.access != Access::Public);
     classes.flat_map(|c| &c.ports).map(|entry| (entry.ports.first(), entry.ports.last())).collect()
-}
-
-fn ranges(ports: &[(u16, u16)]) -> String {
-    let one = |(first, last): &(u16, u16)| if first == last { first.to_string() } else { format!("{first}-{last}") };
-    ports.iter().map(one).collect::<Vec<_>>().join(", ")
 }

@@ -56,12 +56,12 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     };
     match common.output {
         Format::Table => {
-            println!("generation {} in force, mode {}", report.generation, report.mode);
+            ui::print_line(&format!("generation {} in force, mode {}", report.generation, report.mode))?;
             for interface in &report.interfaces {
-                println!("{}: {}", interface.name, interface.outcome);
+                ui::print_line(&format!("{}: {}", interface.name, interface.outcome))?;
             }
             for name in &report.missing {
-                println!("{name}: missing");
+                ui::print_line(&format!("{name}: missing"))?;
             }
         }
         Format::Json => ui::print_json(&report)?,

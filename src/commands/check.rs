@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::{FINE, Failure, read_policy};
 use crate::{
     cli::{Common, Format},
-    config::show,
-    policy::{Facts, Policy, RowTable, compile, hex},
+    config::{Config, PortRange, Protocol, show},
+    policy::{Facts, Policy, PortClass, RowTable, compile, hex},
     ui,
 };
 
@@ -16,6 +16,10 @@ struct Report {
     profile: String,
     mode: String,
     tunnels: String,
+    /// As configured; empty: the default set.
+    interfaces: Vec<String>,
+    attach_mode: String,
+    single_node: bool,
     policy_sha256: String,
     classes: Vec<Class>,
     peers: Vec<String>,
@@ -30,12 +34,14 @@ struct Class {
     also_allow: Vec<String>,
     from: String,
     note: Option<String>,
+    #[serde(skip)]
+    short_ports: String,
 }
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let (_, policy) = read_policy(common)?;
+    let (config, policy) = read_policy(common)?;
     let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
-    let report = report(&policy, hex(&compiled.image.policy_sha256));
+    let report = report(&config, &policy, hex(&compiled.image.policy_sha256));
     match common.output {
         Format::Table => print_table(&report)?,
         Format::Json => ui::print_json(&report)?,
@@ -46,12 +52,15 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     Ok(FINE)
 }
 
-fn report(policy: &Policy, policy_sha256: String) -> Report {
+fn report(config: &Config, policy: &Policy, policy_sha256: String) -> Report {
     Report {
         config: policy.source.config.to_string(),
         profile: policy.source.profile.to_string(),
         mode: policy.mode.to_string(),
         tunnels: policy.tunnels.to_string(),
+        interfaces: config.interfaces.iter().map(ToString::to_string).collect(),
+        attach_mode: config.attach_mode.to_string(),
+        single_node: policy.single_node,
         policy_sha256,
         classes: policy
             .classes
@@ -63,6 +72,7 @@ fn report(policy: &Policy, policy_sha256: String) -> Report {
                 also_allow: class.also_allow.iter().map(show).collect(),
                 from: class.from.to_string(),
                 note: class.note.clone(),
+                short_ports: short_ports(class),
             })
             .collect(),
         peers: policy.peers.iter().map(show).collect(),
@@ -70,21 +80,41 @@ fn report(policy: &Policy, policy_sha256: String) -> Report {
     }
 }
 
+/// Ports for people: the protocol stands only where the two differ.
+fn short_ports(class: &PortClass) -> String {
+    let tcp: Vec<PortRange> = class.ranges(Protocol::Tcp).collect();
+    let udp: Vec<PortRange> = class.ranges(Protocol::Udp).collect();
+    if tcp == udp {
+        return tcp.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    }
+    class.ports.iter().map(|entry| format!("{}/{}", entry.protocol, entry.ports)).collect::<Vec<_>>().join(" ")
+}
+
 fn print_table(report: &Report) -> anyhow::Result<()> {
     let rows = report.classes.iter().map(|class| {
-        vec![class.name.clone(), class.access.clone(), class.ports.join(" "), class.also_allow.join(" "), class.from.clone()]
+        vec![
+            class.name.clone(),
+            class.access.clone(),
+            class.short_ports.clone(),
+            class.also_allow.join(" "),
+            class.from.clone(),
+        ]
     });
     ui::print_line(&ui::table(&["class", "access", "ports", "also allow", "from"], &[], rows))?;
     ui::print_line("")?;
+    let interfaces = if report.interfaces.is_empty() { "default".into() } else { report.interfaces.join(" ") };
     let peers = if report.peers.is_empty() { "none".into() } else { report.peers.join(" ") };
     for (name, value) in [
         ("config", &report.config),
+        ("profile", &report.profile),
         ("mode", &report.mode),
+        ("interfaces", &interfaces),
+        ("attach mode", &report.attach_mode),
         ("tunnels", &report.tunnels),
         ("peers", &peers),
         ("sha256", &report.policy_sha256),
     ] {
-        ui::print_line(&format!("{name:<8} {value}"))?;
+        ui::print_line(&format!("{name:<11} {value}"))?;
     }
     for warning in &report.warnings {
         ui::print_line(&format!("warning: {warning}"))?;

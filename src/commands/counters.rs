@@ -8,7 +8,7 @@ use node_ebpf_common::{
 };
 use serde::Serialize;
 
-use super::{Failure, FINE, live};
+use super::{FINE, Failure, live};
 use crate::{
     cli::{Common, Format},
     datapath::Cell,
@@ -91,7 +91,12 @@ fn place(cell: &Cell, records: &[RowRecord]) -> Place {
             Some(record) => {
                 let one = record.first_port == record.last_port;
                 let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
-                (Some(class_name(record)), one.then_some(record.first_port), range, Some(protocol_name(record.protocol)))
+                (
+                    Some(class_name(record)),
+                    one.then_some(record.first_port),
+                    range,
+                    Some(protocol_name(record.protocol)),
+                )
             }
             None => (None, None, None, None),
         },

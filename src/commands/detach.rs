@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FINE, Failure};
+use super::{FINE, Failure, require_privilege};
 use crate::{
     agent::{self, StateDir},
     cli::{Common, Format},
@@ -15,13 +15,14 @@ struct Report {
 }
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+    require_privilege()?;
     let state = StateDir::create(&common.state_dir)?;
     let report = Report { removed: agent::detach(&common.bpffs, &state)? };
     tracing::warn!(links = report.removed.len(), "the node is open: nodewall filters nothing any more");
     match common.output {
         Format::Table => match report.removed.as_slice() {
-            [] => println!("nothing was attached"),
-            links => println!("detached {}", links.join(", ")),
+            [] => ui::print_line("nothing was attached")?,
+            links => ui::print_line(&format!("detached {}", links.join(", ")))?,
         },
         Format::Json => ui::print_json(&report)?,
         Format::Jsonl => ui::print_jsonl([&report])?,

@@ -6,11 +6,15 @@ use ipnet::IpNet;
 use node_ebpf_common::{Decision, PolicyImage, decide, maps::RowRecord, policy::Source};
 use serde::Serialize;
 
-use super::{FINE, Failure, class_of, live, probe, read_policy};
+use super::{
+    FINE, Failure, class_of,
+    judged::{self, Judged},
+    probe,
+};
 use crate::{
     cli::{Common, ExplainArgs, Format},
     config::show,
-    policy::{Facts, RowTable, compile, source_of},
+    policy::source_of,
     ui,
 };
 
@@ -26,14 +30,7 @@ struct Report {
 }
 
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
-    let (image, rows) = if common.config.is_some() {
-        let (_, policy) = read_policy(common)?;
-        let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
-        (compiled.image, compiled.rows.records().to_vec())
-    } else {
-        let (_, maps) = live(common)?;
-        (maps.policy()?, maps.rows()?)
-    };
+    let Judged { image, rows } = judged::described_or_live(common)?;
     let frame = probe::frame(args.source, args.port, args.protocol);
     let decision = decide(frame.as_slice(), &image);
     let report = report(&decision, &image, &rows, args.source)?;
@@ -63,8 +60,12 @@ fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord], source: 
 fn peer(image: &PolicyImage, source: IpAddr, number: u32) -> Option<String> {
     let frame: &[u8] = &[];
     let bits = |source| match source {
-        Source::V4(_) => image.length_v4.iter().take(image.lengths_v4 as usize).map(|l| l.length_plus_one).collect::<Vec<_>>(),
-        Source::V6(..) => image.length_v6.iter().take(image.lengths_v6 as usize).map(|l| l.length_plus_one as u32).collect(),
+        Source::V4(_) => {
+            image.length_v4.iter().take(image.lengths_v4 as usize).map(|l| l.length_plus_one).collect::<Vec<_>>()
+        }
+        Source::V6(..) => {
+            image.length_v6.iter().take(image.lengths_v6 as usize).map(|l| l.length_plus_one as u32).collect()
+        }
     };
     let mut lengths = bits(source_of(source));
     lengths.reverse();

@@ -1,6 +1,6 @@
 //! Error -> message and exit code, in one place.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use crate::{
     agent::AgentError,
@@ -32,9 +32,19 @@ impl Failure {
     }
 
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("nodewall: {:#}", self.error);
+        // Nobody may be listening any more; the exit code still tells.
+        let _ = writeln!(std::io::stderr(), "nodewall: {}", message(&self.error));
         ExitCode::from(self.code)
     }
+}
+
+/// The error and its causes, without those that the text before them already holds.
+fn message(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        _ if told.contains(&cause) => told,
+        _ => format!("{told}: {cause}"),
+    })
 }
 
 fn datapath_code(error: &DatapathError) -> u8 {
@@ -68,3 +78,19 @@ macro_rules! failed {
     };
 }
 failed!(anyhow::Error, ConfigErrors, PolicyError, CompileError, NetError);
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::message;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow::Error::new(std::io::Error::other("no such thing"));
+        assert_eq!(message(&error), "no such thing");
+        let once =
+            Err::<(), _>(error).context("can not open x: no such thing").context("reading").map_err(|e| message(&e));
+        assert_eq!(once, Err("reading: can not open x: no such thing".to_owned()));
+    }
+}

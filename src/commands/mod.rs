@@ -6,6 +6,7 @@ mod counters;
 mod detach;
 mod explain;
 mod failure;
+mod judged;
 mod probe;
 mod replay;
 mod run;
@@ -20,7 +21,7 @@ use crate::{
     agent::{Settings, StateDir},
     cli::{Cli, Color, Command, Common},
     config::{self, Config, ConfigErrors, Trust},
-    datapath::{Maps, PinDir},
+    datapath::{DatapathError, Maps, PinDir, missing_capabilities},
     policy::{Policy, TUNNEL_CLASS, class_name},
 };
 
@@ -32,9 +33,9 @@ pub(crate) const FINE: u8 = 0;
 pub(crate) const DEGRADED: u8 = 3;
 
 /// Runs a command and turns its outcome into an exit code; errors go to standard error.
-pub fn main(cli: Cli) -> ExitCode {
+pub fn main(cli: &Cli) -> ExitCode {
     start_tracing(&cli.common);
-    match dispatch(&cli) {
+    match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),
     }
@@ -63,7 +64,7 @@ fn start_tracing(common: &Common) {
     let filter = EnvFilter::try_from_env("NODEWALL_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,nodewall={level},node_ebpf={level}")));
     let color = match common.color {
-        Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         Color::Always => true,
         Color::Never => false,
     };
@@ -88,15 +89,25 @@ fn read_policy(common: &Common) -> Result<(Config, Policy), Failure> {
     Ok((config, policy))
 }
 
+/// What `apply` and `run` need. Nothing is created for a configuration that can not be enforced, or without the privilege.
 fn settings(common: &Common, kernel_log: bool) -> Result<(Settings, StateDir), Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;
+    Policy::from_config(&config)?.require_peers()?;
+    require_privilege()?;
     let settings = Settings { config, bpffs: common.bpffs.clone(), kernel_log };
     Ok((settings, StateDir::create(&common.state_dir)?))
 }
 
+/// Refuses before anything is touched, and with one message whatever would have failed first.
+fn require_privilege() -> Result<(), DatapathError> {
+    let missing = missing_capabilities();
+    if missing.is_empty() { Ok(()) } else { Err(DatapathError::Privilege { missing }) }
+}
+
 /// The live data path; having none is an error that says what to do.
 fn live(common: &Common) -> Result<(PinDir, Maps), Failure> {
-    let none = || anyhow::anyhow!("no policy is in force at {}; `nodewall apply` puts one into force", common.bpffs.display());
+    let none =
+        || anyhow::anyhow!("no policy is in force at {}; `nodewall apply` puts one into force", common.bpffs.display());
     Maps::live(&common.bpffs)?.ok_or_else(|| Failure::other(none()))
 }
 
@@ -110,6 +121,12 @@ fn class_of(decision: &Decision, rows: &[RowRecord]) -> Option<String> {
 
 /// A runtime on this thread: netlink and signals need no more.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.map_err(|e| Failure::other(anyhow::Error::new(e).context("can not start the runtime")))?.block_on(future))
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::other(anyhow::Error::new(e).context("can not start the runtime")))?;
+    let done = runtime.block_on(future);
+    // Does not wait for a NAT tool that hangs.
+    runtime.shutdown_background();
+    Ok(done)
 }

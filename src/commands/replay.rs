@@ -1,14 +1,16 @@
 //! `nodewall replay`: each frame's verdict, reason and class, by the host's or the kernel's copy of the one verdict function.
 
-use node_ebpf_common::{Decision, PolicyImage, decide, maps::RowRecord};
+use node_ebpf_common::{Decision, decide, maps::RowRecord};
 use serde::Serialize;
 
-use super::{FINE, Failure, class_of, live, read_policy};
+use super::{
+    FINE, Failure, class_of,
+    judged::{self, Judged},
+};
 use crate::{
     capture::Frames,
     cli::{Common, Engine, Format, ReplayArgs},
     datapath::{Entry, KernelEngine},
-    policy::{Facts, RowTable, compile},
     ui,
 };
 
@@ -21,7 +23,7 @@ struct Line {
 }
 
 pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
-    let (image, rows) = policy(common)?;
+    let Judged { image, rows } = judged::described_live_or_default(common)?;
     let mut judge: Box<dyn FnMut(&[u8]) -> Result<Decision, Failure>> = match args.engine {
         Engine::Host => Box::new(|frame| Ok(decide(frame, &*image))),
         Engine::Kernel => {
@@ -29,33 +31,27 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
             Box::new(move |frame| Ok(engine.decide(frame)?))
         }
     };
-    let mut lines = Vec::new();
-    for frame in Frames::open(&args.file).map_err(anyhow::Error::new)? {
+    let frames = Frames::open(&args.file).map_err(anyhow::Error::new)?;
+    let mut lines = frames.map(|frame| {
         let frame = frame.map_err(anyhow::Error::new)?;
-        let line = line(frame.index, &judge(&frame.data)?, &rows)?;
-        // Lines of text go out as they come: a capture may be larger than memory.
-        match common.output {
-            Format::Jsonl => ui::print_jsonl([&line])?,
-            Format::Table => ui::print_line(&text(&line))?,
-            Format::Json => lines.push(line),
-        }
-    }
+        line(frame.index, &judge(&frame.data)?, &rows)
+    });
+    // What was judged before an error (a cut file) is printed all the same.
     if common.output == Format::Json {
-        ui::print_json(&lines)?;
+        let mut judged = Vec::new();
+        let ended = lines.try_for_each(|line| line.map(|line| judged.push(line)));
+        ui::print_json(&judged)?;
+        return ended.map(|()| FINE);
     }
-    Ok(FINE)
-}
-
-/// The policy in question: what the flags say, else what is in force, else the embedded default.
-fn policy(common: &Common) -> Result<(Box<PolicyImage>, Vec<RowRecord>), Failure> {
-    let named = common.config.is_some() || common.mode.is_some() || !common.peers.is_empty();
-    if !named && common.bpffs.exists() {
-        let (_, maps) = live(common)?;
-        return Ok((maps.policy()?, maps.rows()?));
-    }
-    let (_, policy) = read_policy(common)?;
-    let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
-    Ok((compiled.image, compiled.rows.records().to_vec()))
+    // Lines of text go out as they come: a capture may be larger than memory.
+    let mut out = ui::Lines::new();
+    let ended = lines.try_for_each(|line| {
+        let line = line?;
+        let text = if common.output == Format::Jsonl { ui::json_line(&line)? } else { text(&line) };
+        out.print(&text).map_err(Failure::from)
+    });
+    out.finish()?;
+    ended.map(|()| FINE)
 }
 
 fn line(frame: u64, decision: &Decision, rows: &[RowRecord]) -> Result<Line, Failure> {

@@ -69,7 +69,10 @@ fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Repor
     let (mut interfaces, mut problems, mut attached) = (Vec::new(), Vec::new(), BTreeSet::new());
     for pinned in datapath::links(pins)? {
         let Some(link) = network.by_index(pinned.if_index) else {
-            problems.push(format!("{}: its interface is gone; `nodewall apply` attaches it anew when it is back", pinned.pin.display()));
+            problems.push(format!(
+                "{}: its interface is gone; `nodewall apply` attaches it anew when it is back",
+                pinned.pin.display()
+            ));
             continue;
         };
         match &link.xdp {
@@ -82,13 +85,16 @@ fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Repor
                 });
             }
             Some(xdp) => problems.push(format!("{}: program {} runs there instead of ours", link.name, xdp.program_id)),
-            None => problems.push(format!("{}: nothing is attached there any more; `nodewall detach`, then apply", link.name)),
+            None => problems
+                .push(format!("{}: nothing is attached there any more; `nodewall detach`, then apply", link.name)),
         }
     }
     if interfaces.is_empty() {
         problems.push("no interface is filtered; `nodewall apply` attaches".into());
     }
-    problems.extend(net::uncovered(network, &attached).into_iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
+    problems.extend(
+        net::uncovered(network, &attached).into_iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)),
+    );
     Ok(Report {
         mode: Some(if image.enforce == 0 { "audit" } else { "enforce" }),
         generation: Some(image.generation),
@@ -112,10 +118,8 @@ fn print_table(report: &Report) -> anyhow::Result<()> {
         ui::print_line(&format!("{name:<11} {value}"))?;
     }
     if !report.interfaces.is_empty() {
-        let rows = report
-            .interfaces
-            .iter()
-            .map(|i| vec![i.name.clone(), i.attach_mode.to_string(), i.program_id.to_string()]);
+        let rows =
+            report.interfaces.iter().map(|i| vec![i.name.clone(), i.attach_mode.to_string(), i.program_id.to_string()]);
         ui::print_line("")?;
         ui::print_line(&ui::table(&["interface", "attached", "program"], &[2], rows))?;
     }

@@ -97,7 +97,9 @@ pub fn attach(loaded: &mut Loaded, pins: &PinDir, target: &Target, mode: Mode) -
     let link: FdLink = link.try_into().map_err(|_| DatapathError::NoLinks { interface: target.name.clone() })?;
     let pin = pin_of(pins, target);
     link.pin(&pin).map_err(|error| {
-        DatapathError::io(format!("can not pin the link of {} at {}", target.name, pin.display()))(io::Error::other(error))
+        DatapathError::io(format!("can not pin the link of {} at {}", target.name, pin.display()))(io::Error::other(
+            error,
+        ))
     })?;
     Ok(Attached::New)
 }

@@ -53,7 +53,9 @@ impl PinDir {
         let dir = Self { root: root.to_path_buf() };
         match fs::symlink_metadata(dir.maps()) {
             Ok(_) => {}
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
             Err(error) => return Err(DatapathError::io(format!("can not look at {}", dir.maps().display()))(error)),
         }
         for path in [dir.root.clone(), dir.maps(), dir.links()] {
@@ -101,14 +103,14 @@ fn mount_when_missing() -> Result<(), DatapathError> {
     if is_bpffs(Path::new(BPFFS_MOUNT)) {
         return Ok(());
     }
-    let none = std::ffi::CStr::from_bytes_with_nul(b"mode=0700\0").unwrap_or_default();
+    let options = c"mode=0700";
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
-    mount("bpf", BPFFS_MOUNT, "bpf", flags, none)
+    mount("bpf", BPFFS_MOUNT, "bpf", flags, options)
         .map_err(|error| DatapathError::io(format!("can not mount bpffs at {BPFFS_MOUNT}"))(error.into()))
 }
 
 fn is_bpffs(path: &Path) -> bool {
-    statfs(path).is_ok_and(|fs| fs.f_type as u64 & 0xffff_ffff == BPF_FS_MAGIC)
+    statfs(path).is_ok_and(|fs| fs.f_type.cast_unsigned() & 0xffff_ffff == BPF_FS_MAGIC)
 }
 
 /// A directory that others can write, or that is not on bpffs, could hand us somebody else's maps.
@@ -116,23 +118,37 @@ fn check(path: &Path) -> Result<(), DatapathError> {
     let refuse = |problem: String, help| Err(DatapathError::PinDirectory { path: path.to_path_buf(), problem, help });
     let data = fs::symlink_metadata(path).map_err(DatapathError::io(format!("can not look at {}", path.display())))?;
     if data.is_symlink() || !data.is_dir() {
-        return refuse("this is not a directory (symbolic links are not followed)".into(), "name another place with --bpffs");
+        return refuse(
+            "this is not a directory (symbolic links are not followed)".into(),
+            "name another place with --bpffs",
+        );
     }
     if !is_bpffs(path) {
-        return refuse("this is not on a bpf file system".into(), "mount one (`mount -t bpf bpf /sys/fs/bpf`) or name a place on one with --bpffs");
+        return refuse(
+            "this is not on a bpf file system".into(),
+            "mount one (`mount -t bpf bpf /sys/fs/bpf`) or name a place on one with --bpffs",
+        );
     }
     let mode = Mode::from_raw_mode(data.permissions().mode());
     if data.uid() != 0 || mode.intersects(Mode::RWXG | Mode::RWXO) {
         return refuse(
-            format!("owner {} and mode {:04o} instead of root and 0700: somebody else may have made it", data.uid(), data.mode() & 0o7777),
+            format!(
+                "owner {} and mode {:04o} instead of root and 0700: somebody else may have made it",
+                data.uid(),
+                data.mode() & 0o7777
+            ),
             "remove the directory if you know who made it, or name another with --bpffs",
         );
     }
     let parent = path.parent().unwrap_or(Path::new("/"));
-    let parent_data = fs::metadata(parent).map_err(DatapathError::io(format!("can not look at {}", parent.display())))?;
+    let parent_data =
+        fs::metadata(parent).map_err(DatapathError::io(format!("can not look at {}", parent.display())))?;
     let sticky = parent_data.mode() & 0o1000 != 0;
     if parent_data.uid() != 0 || (parent_data.mode() & 0o022 != 0 && !sticky) {
-        return refuse(format!("its parent {} can be written by others", parent.display()), "`chmod go-w` the parent (as root)");
+        return refuse(
+            format!("its parent {} can be written by others", parent.display()),
+            "`chmod go-w` the parent (as root)",
+        );
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! Reading the counters and the rows they belong to. It must not change them: counters never go back.
 
 use node_ebpf_common::{
-    counter::{self, BANK_CELLS, CELLS_PER_ROW, Counter, PORTLESS_ROWS, ROW_FIRST, ROW_IP_TUNNELS, ROW_TCP_UNMANAGED, ROWS},
+    counter::{
+        self, BANK_CELLS, CELLS_PER_ROW, Counter, PORTLESS_ROWS, ROW_FIRST, ROW_IP_TUNNELS, ROW_TCP_UNMANAGED, ROWS,
+    },
     maps::{RowRecord, name},
     reason::{PORTLESS_FROM, Reason},
 };
@@ -68,7 +70,8 @@ impl Maps {
         (0..ROWS)
             .map(|row| {
                 let bytes: RowBytes = self.rows.get(&row, 0).map_err(DatapathError::map(name::ROWS))?;
-                RowRecord::read_from_bytes(&bytes).map_err(|_| DatapathError::Missing("a row record of the right size".into()))
+                RowRecord::read_from_bytes(&bytes)
+                    .map_err(|_| DatapathError::Missing("a row record of the right size".into()))
             })
             .collect()
     }

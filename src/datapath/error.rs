@@ -38,7 +38,9 @@ pub enum DatapathError {
         expected: String,
     },
     /// The live data path has another layout.
-    #[error("the live data path has ABI version {found}, this build has {expected}; use the nodewall version that made it, or `nodewall detach` with it first")]
+    #[error(
+        "the live data path has ABI version {found}, this build has {expected}; use the nodewall version that made it, or `nodewall detach` with it first"
+    )]
     Abi {
         /// Version of the live image.
         found: u32,
@@ -46,7 +48,9 @@ pub enum DatapathError {
         expected: u32,
     },
     /// Another program filters this interface.
-    #[error("{interface}: another XDP program is attached (program id {program_id}); remove it first, nodewall does not share an interface (`bpftool prog show id {program_id}` tells whose it is)")]
+    #[error(
+        "{interface}: another XDP program is attached (program id {program_id}); remove it first, nodewall does not share an interface (`bpftool prog show id {program_id}` tells whose it is)"
+    )]
     Occupied {
         /// Interface.
         interface: String,
@@ -72,7 +76,9 @@ pub enum DatapathError {
         source: Box<ProgramError>,
     },
     /// The kernel has no XDP links, so that enforcement could not outlive the agent.
-    #[error("{interface}: this kernel can not pin an XDP attachment (bpf links for XDP came with Linux 5.9; nodewall needs 5.10)")]
+    #[error(
+        "{interface}: this kernel can not pin an XDP attachment (bpf links for XDP came with Linux 5.9; nodewall needs 5.10)"
+    )]
     NoLinks {
         /// Interface.
         interface: String,

@@ -54,7 +54,8 @@ impl Maps {
         let Map::ArrayOfMaps(data) = &policy else {
             return Err(DatapathError::Missing(format!("map {}", name::POLICY)));
         };
-        let policy_fd = sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))?;
+        let policy_fd =
+            sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))?;
         Ok(Self {
             counters: typed(&mut find, name::COUNTERS)?,
             policy: policy.try_into().map_err(DatapathError::map(name::POLICY))?,
@@ -77,9 +78,8 @@ pub(super) fn check_pins(pins: &PinDir) -> Result<(), DatapathError> {
 }
 
 fn check(path: &Path, spec: &Spec) -> Result<(), DatapathError> {
-    let info = MapData::from_pin(path)
-        .and_then(|map| map.info())
-        .map_err(DatapathError::map(path.display().to_string()))?;
+    let info =
+        MapData::from_pin(path).and_then(|map| map.info()).map_err(DatapathError::map(path.display().to_string()))?;
     let kind = match spec.kind {
         Kind::Array => MapType::Array,
         Kind::PerCpuArray => MapType::PerCpuArray,

@@ -72,7 +72,7 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> Result<LinkInfo> {
     bpf(
         BPF_OBJ_GET_INFO_BY_FD,
         &mut Attributes {
-            fd: link.as_raw_fd() as u32,
+            fd: link.as_raw_fd().cast_unsigned(),
             info_len: size_of::<LinkInfo>() as u32,
             info: std::ptr::from_mut(&mut info) as u64,
         },
@@ -92,7 +92,7 @@ pub(super) fn inner_map_id(outer: BorrowedFd<'_>, slot: u32) -> Result<Option<u3
     }
     let mut id = 0_u32;
     let mut attributes = Attributes {
-        fd: outer.as_raw_fd() as u32,
+        fd: outer.as_raw_fd().cast_unsigned(),
         padding: 0,
         key: std::ptr::from_ref(&slot) as u64,
         value: std::ptr::from_mut(&mut id) as u64,

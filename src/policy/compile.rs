@@ -139,7 +139,13 @@ fn put(rows: &mut [Row], number: u32, row: Row) {
     }
 }
 
-fn name_ports(image: &mut PolicyImage, rows: &mut RowTable, key: RowKey, class: &str, row: Row) -> Result<(), RowsExhausted> {
+fn name_ports(
+    image: &mut PolicyImage,
+    rows: &mut RowTable,
+    key: RowKey,
+    class: &str,
+    row: Row,
+) -> Result<(), RowsExhausted> {
     let number = rows.assign(key, class)?;
     put(&mut image.rows, number, row);
     let table = if key.protocol == protocol::TCP { TABLE_TCP } else { TABLE_UDP };
@@ -174,7 +180,8 @@ struct Groups<'p> {
 
 impl<'p> Groups<'p> {
     fn new(policy: &'p Policy) -> Result<Self, CompileError> {
-        let names: Vec<&str> = policy.classes.iter().filter(|c| !c.also_allow.is_empty()).map(|c| c.name.as_str()).collect();
+        let names: Vec<&str> =
+            policy.classes.iter().filter(|c| !c.also_allow.is_empty()).map(|c| c.name.as_str()).collect();
         if names.len() > MAX_RULE_GROUPS {
             return Err(CompileError::Groups { rules: names.len() });
         }

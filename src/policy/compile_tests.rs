@@ -63,7 +63,8 @@ fn every_port_of_both_protocols_has_the_row_that_the_policy_says() {
 
 #[test]
 fn ports_have_rows_of_their_own_and_large_ranges_share_one() {
-    let compiled = compiled("[[rule]]\nname = \"r\"\nports = [\"20000-20255\", \"30000-30256\"]\naccess = \"cluster\"\n");
+    let compiled =
+        compiled("[[rule]]\nname = \"r\"\nports = [\"20000-20255\", \"30000-30256\"]\naccess = \"cluster\"\n");
     let rows = |range: std::ops::RangeInclusive<u16>| {
         range.map(|p| row_of(&compiled, TABLE_TCP, p).0).collect::<std::collections::BTreeSet<_>>().len()
     };

@@ -48,8 +48,11 @@ impl RowTable {
     /// The table as it was read from a live data path; missing records are free rows.
     pub fn new(mut records: Vec<RowRecord>) -> Self {
         records.resize(ROWS as usize, FREE);
-        let numbers =
-            (0..).zip(&records).filter(|(n, r)| *n >= ROW_FIRST && r.protocol != 0).map(|(n, r)| (key_of(r), n)).collect();
+        let numbers = (0..)
+            .zip(&records)
+            .filter(|(n, r)| *n >= ROW_FIRST && r.protocol != 0)
+            .map(|(n, r)| (key_of(r), n))
+            .collect();
         Self { records, numbers }
     }
 
@@ -67,14 +70,13 @@ impl RowTable {
 
     /// The row of `key`, now or as before, for a class of this name.
     pub(super) fn assign(&mut self, key: RowKey, class: &str) -> Result<u32, RowsExhausted> {
-        let number = match self.numbers.get(&key) {
-            Some(number) => *number,
-            None => {
-                let free = (0..).zip(&self.records).find(|(n, r)| *n >= ROW_FIRST && r.protocol == 0);
-                let (number, _) = free.ok_or(RowsExhausted)?;
-                self.numbers.insert(key, number);
-                number
-            }
+        let number = if let Some(number) = self.numbers.get(&key) {
+            *number
+        } else {
+            let free = (0..).zip(&self.records).find(|(n, r)| *n >= ROW_FIRST && r.protocol == 0);
+            let (number, _) = free.ok_or(RowsExhausted)?;
+            self.numbers.insert(key, number);
+            number
         };
         if let Some(record) = self.records.get_mut(number as usize) {
             *record = RowRecord {
@@ -113,7 +115,7 @@ fn name_bytes(name: &str) -> [u8; CLASS_NAME_BYTES] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn key(port: u16) -> RowKey {

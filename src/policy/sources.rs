@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::policy::{
-    BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, PolicyImage, SLOTS, SlotV4, SlotV6, Source,
-    bucket, hash_v4, hash_v6, key_v4, slot, value,
+    BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, PolicyImage, SLOTS,
+    SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
 };
 
 /// Each length costs a probe for every frame that asks; expansion brings a policy down to this many where it fits.
@@ -42,7 +42,9 @@ pub enum SourceError {
         lengths: usize,
     },
     /// No seed gave a perfect hash.
-    #[error("no perfect hash found for the {family} sources after {MAX_SEEDS} seeds; please report this with your list of sources")]
+    #[error(
+        "no perfect hash found for the {family} sources after {MAX_SEEDS} seeds; please report this with your list of sources"
+    )]
     NoSeed {
         /// "IPv4" or "IPv6".
         family: &'static str,

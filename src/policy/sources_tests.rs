@@ -20,7 +20,10 @@ impl Random {
 }
 
 fn build(sources: &[(&str, u32, u16)]) -> (Box<PolicyImage>, BTreeMap<IpNet, Grant>) {
-    let sources = sources.iter().map(|(net, groups, peer)| (net.parse().unwrap(), Grant { groups: *groups, peer: *peer })).collect();
+    let sources = sources
+        .iter()
+        .map(|(net, groups, peer)| (net.parse().unwrap(), Grant { groups: *groups, peer: *peer }))
+        .collect();
     let mut image = PolicyImage::new_box_zeroed().unwrap();
     fill(&mut image, &sources).unwrap();
     (image, sources)
@@ -81,8 +84,10 @@ fn an_own_address_inherits_nothing_and_a_block_reaches_everything_inside() {
 
 #[test]
 fn many_lengths_are_expanded_to_four_and_answer_the_same() {
-    let text: Vec<String> = (9..=32).map(|n| format!("{}/{n}", Ipv4Addr::from(0x0a00_0000_u32 | 1 << (32 - n)))).collect();
-    let entries: Vec<(&str, u32, u16)> = text.iter().zip(1_u16..).map(|(t, n)| (t.as_str(), 1 << (n % 20), n)).collect();
+    let text: Vec<String> =
+        (9..=32).map(|n| format!("{}/{n}", Ipv4Addr::from(0x0a00_0000_u32 | 1 << (32 - n)))).collect();
+    let entries: Vec<(&str, u32, u16)> =
+        text.iter().zip(1_u16..).map(|(t, n)| (t.as_str(), 1 << (n % 20), n)).collect();
     let (image, sources) = build(&entries);
     assert!(image.lengths_v4 as usize <= FEW_LENGTHS, "{}", image.lengths_v4);
     let mut random = Random(42);
@@ -119,13 +124,19 @@ fn a_full_table_finds_every_source_and_no_other() {
     }
     for _ in 0..300 {
         assert_same(&image, &sources, Ipv4Addr::from(random.next() as u32).into());
-        assert_same(&image, &sources, Ipv6Addr::from(0xfd00_u128 << 112 | u128::from(random.next() & 0xfff_ffff)).into());
+        assert_same(
+            &image,
+            &sources,
+            Ipv6Addr::from(0xfd00_u128 << 112 | u128::from(random.next() & 0xfff_ffff)).into(),
+        );
     }
 }
 
 #[test]
 fn too_many_sources_are_refused_with_the_number() {
-    let sources = (0..18_000_u32).map(|n| (exact(Ipv4Addr::from(0x0a00_0000 + n).into()), Grant { groups: 1, peer: 1 })).collect();
+    let sources = (0..18_000_u32)
+        .map(|n| (exact(Ipv4Addr::from(0x0a00_0000 + n).into()), Grant { groups: 1, peer: 1 }))
+        .collect();
     let mut image = PolicyImage::new_box_zeroed().unwrap();
     let error = fill(&mut image, &sources).expect_err("must not fit").to_string();
     assert!(error.contains("18000") && error.contains("IPv4"), "{error}");

@@ -1,7 +1,8 @@
 //! How values look: tables and JSON on standard output. It must not compute them.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
+use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -13,17 +14,54 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 
 /// Prints each value as JSON on a line of its own.
 pub fn print_jsonl<T: Serialize>(values: impl IntoIterator<Item = T>) -> anyhow::Result<()> {
-    for value in values {
-        print_line(&serde_json::to_string(&value)?)?;
-    }
-    Ok(())
+    values.into_iter().try_for_each(|value| print_line(&json_line(&value)?))
+}
+
+/// A value as JSON in one line.
+pub fn json_line(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(value)?)
 }
 
 /// Prints a line; a reader that went away (`| head`) ends the program quietly, as other tools do.
 pub fn print_line(text: &str) -> anyhow::Result<()> {
-    match writeln!(io::stdout().lock(), "{text}") {
+    written(writeln!(io::stdout().lock(), "{text}"))
+}
+
+/// Many lines. To a terminal each goes out at once, elsewhere in large pieces: a system call per line costs more than judging a frame.
+pub struct Lines {
+    out: BufWriter<io::StdoutLock<'static>>,
+    at_once: bool,
+}
+
+impl Lines {
+    /// Takes standard output until it is dropped.
+    pub fn new() -> Self {
+        let out = io::stdout().lock();
+        Self { at_once: out.is_terminal(), out: BufWriter::with_capacity(64 << 10, out) }
+    }
+
+    /// Prints a line.
+    pub fn print(&mut self, text: &str) -> anyhow::Result<()> {
+        written(writeln!(self.out, "{text}"))?;
+        if self.at_once { self.finish() } else { Ok(()) }
+    }
+
+    /// Sends out what is held back.
+    pub fn finish(&mut self) -> anyhow::Result<()> {
+        written(self.out.flush())
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => Ok(result?),
+        result => result.context("can not write to standard output"),
     }
 }
 

@@ -1,0 +1,77 @@
+//! The policy that `explain` and `replay` judge by, and where it comes from. It must not judge.
+
+use node_ebpf_common::{PolicyImage, maps::RowRecord};
+
+use super::{Failure, read_policy};
+use crate::{
+    cli::Common,
+    datapath::{DatapathError, Maps},
+    policy::{Facts, RowTable, compile},
+};
+
+/// An image and the names of its rows.
+pub(super) struct Judged {
+    pub(super) image: Box<PolicyImage>,
+    pub(super) rows: Vec<RowRecord>,
+}
+
+/// Whether the command line describes a policy, so that the live one is not meant.
+fn is_described(common: &Common) -> bool {
+    common.config.is_some() || common.mode.is_some() || !common.peers.is_empty()
+}
+
+/// What the flags describe, else what is in force; having neither is an error that says what to do.
+pub(super) fn described_or_live(common: &Common) -> Result<Judged, Failure> {
+    if is_described(common) {
+        return configured(common);
+    }
+    let none = || {
+        Failure::other(anyhow::anyhow!(
+            "no policy is in force at {}; name one with --config FILE or --peer ADDR, or put one into force with `nodewall apply`",
+            common.bpffs.display()
+        ))
+    };
+    live(common)?.ok_or_else(none)
+}
+
+/// What the flags describe, else what is in force, else the configuration that `apply` would take.
+pub(super) fn described_live_or_default(common: &Common) -> Result<Judged, Failure> {
+    if is_described(common) {
+        return configured(common);
+    }
+    match live(common) {
+        Ok(Some(judged)) => Ok(judged),
+        Ok(None) => default(common, "no policy is in force"),
+        // Frames can be judged without privilege, but not by what is in force.
+        Err(DatapathError::Privilege { missing }) => {
+            default(common, &format!("the live policy can not be read without {}", missing.join(", ")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn live(common: &Common) -> Result<Option<Judged>, DatapathError> {
+    let Some((_, maps)) = Maps::live(&common.bpffs)? else { return Ok(None) };
+    match maps.policy() {
+        Ok(image) => {
+            tracing::info!("judging by the live policy, generation {}", image.generation);
+            Ok(Some(Judged { image, rows: maps.rows()? }))
+        }
+        Err(DatapathError::NoPolicy) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Verdicts depend on it, so a policy that nobody named is.
+fn default(common: &Common, why: &str) -> Result<Judged, Failure> {
+    let judged = configured(common)?;
+    tracing::info!("judging by the default configuration: {why}");
+    Ok(judged)
+}
+
+fn configured(common: &Common) -> Result<Judged, Failure> {
+    let (_, policy) = read_policy(common)?;
+    let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
+    let rows = compiled.rows.records().to_vec();
+    Ok(Judged { image: compiled.image, rows })
+}

@@ -64,7 +64,9 @@ fn start_tracing(common: &Common) {
     let filter = EnvFilter::try_from_env("NODEWALL_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,nodewall={level},node_ebpf={level}")));
     let color = match common.color {
-        Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        Color::Auto => {
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
         Color::Always => true,
         Color::Never => false,
     };

@@ -27,6 +27,13 @@ pub struct Cell {
     pub counter: Counter,
 }
 
+impl Cell {
+    /// Its place in the array.
+    pub const fn index(&self) -> u32 {
+        counter::cell(if self.audit { BANK_CELLS } else { 0 }, self.row, self.reason.number())
+    }
+}
+
 impl Maps {
     /// Every cell that is not zero, in the order of their rows and reasons. Reads only the rows that were ever given away.
     pub fn cells(&self, rows: &[RowRecord]) -> Result<Vec<Cell>, DatapathError> {

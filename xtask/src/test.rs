@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test of the workspace, or some of them. Plain `cargo test`, so that a fresh machine needs no
 //! other runner; its output is left as it is.
 
-use std::env;
+use std::path::Path;
+use std::{env, fs};
 
 use anyhow::Result;
 use clap::ValueEnum;
@@ -57,7 +58,20 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if in_ci {
         command = command.env("NODEWALL_REQUIRE_ROOT", "1");
     }
-    command.run()
+    let list = workspace::cargo_target().join(format!("skipped-tests-{}", std::process::id()));
+    let outcome = command.env("NODEWALL_SKIP_LIST", &list).run();
+    report_skips(&list);
+    outcome
+}
+
+/// Says how many tests did not do their work. The tests write the list; cargo's own summary counts them as passed.
+fn report_skips(list: &Path) {
+    let Ok(text) = fs::read_to_string(list) else { return };
+    let mut names: Vec<&str> = text.lines().collect();
+    names.sort_unstable();
+    println!("{} tests skipped for lack of privilege (run as root): {}", names.len(), names.join(", "));
+    // Ours, and of no use any more.
+    let _ = fs::remove_file(list);
 }
 
 /// What follows `cargo test`.

@@ -1,30 +1,15 @@
 //! Running iproute2's `ip`: the one way in which the testbed makes and asks for links, addresses and routes. Which ones
 //! is decided elsewhere.
 
-use std::env;
 use std::io::Write;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
 use crate::error::{Error, Result};
-
-/// Root's PATH is often without them in a user's shell.
-const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/bin"];
-
-fn tool() -> Result<&'static Path> {
-    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let search = || {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let directories: Vec<PathBuf> = env::split_paths(&path).chain(SYSTEM_DIRECTORIES.map(PathBuf::from)).collect();
-        directories.into_iter().map(|directory| directory.join("ip")).find(|file| file.is_file())
-    };
-    FOUND.get_or_init(search).as_deref().ok_or(Error::MissingTool("ip"))
-}
+use crate::tool::find_tool;
 
 fn command(namespace: Option<&str>) -> Result<Command> {
-    let mut command = Command::new(tool()?);
+    let mut command = Command::new(find_tool("ip")?);
     if let Some(name) = namespace {
         command.args(["-n", name]);
     }

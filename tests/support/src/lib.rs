@@ -17,7 +17,9 @@ mod netns;
 mod privilege;
 mod probe;
 mod process;
+mod raw;
 mod tcp_info;
+mod tool;
 
 pub use error::{Error, Result};
 pub use lab::{Host, Lab, LabBuilder};
@@ -27,6 +29,7 @@ pub use privilege::{privileged, skip_unless_privileged};
 pub use probe::{Outcome, Probe, Probed, probe_many, probe_tcp, probe_udp};
 pub use process::{Finished, Process, run_to_end};
 pub use rustix::process::Signal;
+pub use tool::find_tool;
 
 use std::fmt;
 

@@ -14,6 +14,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("ip", &["iproute2"]),
     // The redirect of 443 to 8022 that real nodes have.
     ("nft", &["nftables"]),
+    ("iptables-save", &["iptables"]),
     // A second opinion on what we load.
     ("bpftool", &["bpftool"]),
     // Turns offloads off where counts must be exact.

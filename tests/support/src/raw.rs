@@ -1,0 +1,48 @@
+//! Frames as they are, put on a wire from inside a namespace: what no ordinary socket would send. What is in them is up to
+//! the test.
+
+use std::ffi::CString;
+use std::io;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::error::{Error, Result};
+use crate::netns::NetNs;
+
+impl NetNs {
+    /// Sends each of these Ethernet frames once, unchanged, from an interface of this namespace.
+    pub fn send_frames<F: AsRef<[u8]> + Sync>(&self, interface: &str, frames: &[F]) -> Result<()> {
+        self.run(|| {
+            let failed = |what: &str| Error::io(format!("{what} a raw frame on {interface}"));
+            let address = link_address(interface).map_err(failed("addressing"))?;
+            // Without a protocol it only sends: nothing is received, so nothing has to be read.
+            let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::RAW, None);
+            let socket = socket.map_err(failed("opening a socket for"))?;
+            frames.iter().try_for_each(|frame| {
+                socket.send_to(frame.as_ref(), &address).map(drop).map_err(failed("sending"))
+            })
+        })?
+    }
+}
+
+/// The address of an interface of the calling thread's namespace.
+fn link_address(interface: &str) -> io::Result<SockAddr> {
+    let name = CString::new(interface)?;
+    // SAFETY: the name ends with a zero byte and lives during the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    if index == 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let init = |storage: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
+        let address = storage.cast::<libc::sockaddr_ll>();
+        // SAFETY: the storage is zeroed, aligned and large enough for every kind of address, and `length` is valid for writing.
+        unsafe {
+            (*address).sll_family = libc::AF_PACKET as libc::sa_family_t;
+            (*address).sll_ifindex = index.cast_signed();
+            *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        }
+        Ok(())
+    };
+    // SAFETY: `init` writes a whole address of the family that it names, with its length.
+    unsafe { SockAddr::try_init(init) }.map(|((), address)| address)
+}

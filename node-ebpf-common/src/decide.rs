@@ -48,13 +48,12 @@ impl Decision {
 /// What `image` says about `frame`.
 #[inline(always)]
 pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
-    match packet::parse(frame, image.zero) {
-        Packet::Port { source, table, port_wire, bytes } => {
-            by_row(frame, image, image.row_of(table, port_wire), source, bytes)
-        }
-        Packet::Tunnel { source, bytes } => by_row(frame, image, ROW_IP_TUNNELS, source, bytes),
-        Packet::Portless { reason, bytes } => Decision { reason: reason.number(), row: 0, peer: 0, bytes },
-    }
+    let (row, source, bytes) = match packet::parse(frame, image.zero) {
+        Packet::Port { source, table, port_wire, bytes } => (image.row_of(table, port_wire), source, bytes),
+        Packet::Tunnel { source, bytes } => (ROW_IP_TUNNELS, source, bytes),
+        Packet::Portless { reason, bytes } => return Decision { reason: reason.number(), row: 0, peer: 0, bytes },
+    };
+    by_row(frame, image, row, source, bytes)
 }
 
 #[inline(always)]

@@ -21,6 +21,9 @@ pub trait Frame {
     /// The value at `offset`, or `None` where the frame ends before it does.
     fn read<T: Wire>(&self, offset: usize) -> Option<T>;
 
+    /// The same, but `None` also where the first buffer does not hold it: for shapes that are worth a shortcut.
+    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T>;
+
     /// The identity. In the kernel it hides the value from LLVM, so that a bound stated after it stays in the program.
     #[inline(always)]
     fn opaque(&self, value: u64) -> u64 {
@@ -48,6 +51,11 @@ impl Frame for [u8] {
     fn read<T: Wire>(&self, offset: usize) -> Option<T> {
         let bytes = self.get(offset..)?;
         T::read_from_prefix(bytes).ok().map(|(value, _)| value)
+    }
+
+    #[inline(always)]
+    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T> {
+        self.read(offset)
     }
 }
 

@@ -224,12 +224,9 @@ impl Source {
 impl PolicyImage {
     /// The row of a destination port; `port_wire` is the port's two wire bytes loaded little-endian.
     #[inline(always)]
-    #[expect(
-        clippy::indexing_slicing,
-        reason = "the table has an entry for every u16, and `table` is masked to 0 or 1"
-    )]
-    pub fn row_of(&self, table: usize, port_wire: u16) -> u32 {
-        u32::from(self.port_rows[table & 1][port_wire as usize])
+    #[expect(clippy::indexing_slicing, reason = "both are masked to their tables' lengths")]
+    pub fn row_of(&self, table: usize, port_wire: u32) -> u32 {
+        u32::from(self.port_rows[table & 1][port_wire as usize & 0xffff])
     }
 
     /// What a row lets in.

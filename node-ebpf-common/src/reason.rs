@@ -32,7 +32,8 @@ macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $number:literal, $name:literal;)+) => {
         /// Why a frame passed or was dropped. Bit 3 of the number is the verdict (set: drop), so that the kernel needs no table.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[repr(u8)]
+        // As wide as the registers it travels in: narrower fields are packed on the stack, which the verifier refuses.
+        #[repr(u32)]
         pub enum Reason { $($(#[doc = $doc])+ $variant = $number,)+ }
 
         impl Reason {

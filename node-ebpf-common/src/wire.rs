@@ -75,6 +75,56 @@ pub mod protocol {
     pub const SHIM6: u8 = 140;
 }
 
+/// What an IP protocol or next-header number means for the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// SCTP, IGMP and everything else without the policy's ports.
+    Other,
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// ICMP, `ICMPv6`.
+    Icmp,
+    /// Carries whole IP packets.
+    Tunnel,
+    /// Opened only by a configured tunnel.
+    Encapsulated,
+    /// An IPv6 extension header.
+    Extension,
+    /// A fragment header.
+    Fragment,
+    /// An authentication header.
+    Authentication,
+}
+
+/// [`Kind`] of every number, under IPv6. A table, because a chain of comparisons would make the verifier follow each.
+pub static KINDS: [Kind; 256] = {
+    let mut kinds = [Kind::Other; 256];
+    let mut n = 0;
+    while n < 256 {
+        kinds[n] = match n as u8 {
+            protocol::TCP => Kind::Tcp,
+            protocol::UDP => Kind::Udp,
+            protocol::ICMP | protocol::ICMPV6 => Kind::Icmp,
+            protocol::IPIP | protocol::IPV6_IN_IP | protocol::GRE => Kind::Tunnel,
+            protocol::ESP | protocol::L2TP => Kind::Encapsulated,
+            protocol::HOP_BY_HOP
+            | protocol::ROUTING
+            | protocol::DESTINATION_OPTIONS
+            | protocol::MOBILITY
+            | protocol::HIP
+            | protocol::SHIM6 => Kind::Extension,
+            protocol::FRAGMENT => Kind::Fragment,
+            protocol::AH => Kind::Authentication,
+            _ => Kind::Other,
+        };
+        n += 1;
+    }
+    kinds
+};
+
 /// UDP destination ports of tunnels that Linux decapsulates once a device of the kind is up: VXLAN (RFC 7348), Linux' own older
 /// VXLAN default, Geneve (RFC 8926).
 pub const TUNNEL_UDP_PORTS: [u16; 3] = [4789, 8472, 6081];
@@ -157,32 +207,42 @@ pub struct Ipv6 {
     pub destination_lo: u64,
 }
 
-/// The first two bytes of an IPv6 extension header (RFC 8200 section 4).
+/// The first eight bytes of an IPv6 extension header, as long as the shortest of them (RFC 8200 section 4).
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C, packed)]
 pub struct Extension {
     /// What follows it.
     pub next_header: u8,
-    /// Its length beyond the first 8 bytes in 8-byte units (AH: beyond the first 8 bytes in 4-byte units, RFC 4302 2.2).
+    /// Its length beyond the first 8 bytes in 8-byte units (AH: in 4-byte units, RFC 4302 2.2). A fragment header has none: reserved.
     pub length: u8,
-}
-
-/// An IPv6 fragment header (RFC 8200 section 4.5).
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
-#[repr(C, packed)]
-pub struct Fragment {
-    /// What follows it.
-    pub next_header: u8,
-    /// Reserved.
-    pub reserved: u8,
-    /// Offset in 8-byte units (13 bits), 2 reserved bits, more-fragments.
+    /// A fragment header's offset in 8-byte units (13 bits), 2 reserved bits, more-fragments (RFC 8200 section 4.5).
     pub offset_be: u16,
-    /// Fragment group.
-    pub identification_be: u32,
+    /// Data.
+    pub rest: u32,
 }
 
 /// `offset_be` bits of the offset, as the field reads on a little-endian machine.
 pub const IPV6_OFFSET_MASK_BE: u16 = 0xfff8_u16.to_be();
+
+/// An IPv4 header without options, and the ports behind it: the commonest shape in one read.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Ipv4Ports {
+    /// The header.
+    pub ip: Ipv4,
+    /// The ports, if there are no options.
+    pub ports: Ports,
+}
+
+/// An IPv6 header without extensions, and the ports behind it.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Ipv6Ports {
+    /// The header.
+    pub ip: Ipv6,
+    /// The ports, if there are no extension headers.
+    pub ports: Ports,
+}
 
 /// The first four bytes that TCP (RFC 9293) and UDP (RFC 768) share.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]

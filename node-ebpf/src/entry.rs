@@ -73,7 +73,7 @@ fn log(context: &XdpContext, frame: &impl Frame, image: &PolicyImage, decision: 
     let verdict = if decision.drop_bit() == 0 { "pass" } else { "drop" };
     let (source, protocol, port) = match packet::parse(frame, image.zero) {
         Packet::Port { source, table, port_wire, .. } => {
-            (source, if table == TABLE_TCP { "tcp" } else { "udp" }, u16::from_be(port_wire))
+            (source, if table == TABLE_TCP { "tcp" } else { "udp" }, (port_wire as u16).swap_bytes())
         }
         Packet::Tunnel { source, .. } => (source, "tunnel", 0),
         Packet::Portless { .. } => {

@@ -58,6 +58,11 @@ impl Frame for Linear {
     }
 
     #[inline(always)]
+    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T> {
+        self.read(offset)
+    }
+
+    #[inline(always)]
     fn opaque(&self, value: u64) -> u64 {
         launder(value)
     }
@@ -105,6 +110,11 @@ impl Frame for Frags {
         };
         // SAFETY: filled by the helper; T is valid for all bytes.
         (result == 0).then(|| unsafe { value.assume_init() })
+    }
+
+    #[inline(always)]
+    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T> {
+        self.first.read(offset)
     }
 
     #[inline(always)]

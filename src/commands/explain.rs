@@ -1,9 +1,9 @@
 //! `nodewall explain`: the verdict for a source and a port, by the very function that the kernel runs.
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use node_ebpf_common::{Decision, PolicyImage, decide, maps::RowRecord, policy::Source};
+use node_ebpf_common::{Decision, PolicyImage, decide, maps::RowRecord};
 use serde::Serialize;
 
 use super::{
@@ -14,7 +14,6 @@ use super::{
 use crate::{
     cli::{Common, ExplainArgs, Format},
     config::show,
-    policy::source_of,
     ui,
 };
 
@@ -33,7 +32,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
     let Judged { image, rows } = judged::described_or_live(common)?;
     let frame = probe::frame(args.source, args.port, args.protocol);
     let decision = decide(frame.as_slice(), &image);
-    let report = report(&decision, &image, &rows, args.source)?;
+    let report = report(&decision, &image, &rows)?;
     match common.output {
         Format::Table => print_text(&report, args)?,
         Format::Json => ui::print_json(&report)?,
@@ -42,41 +41,45 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
     Ok(FINE)
 }
 
-fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord], source: IpAddr) -> Result<Report, Failure> {
+fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> Result<Report, Failure> {
     let unknown = || Failure::other(anyhow::anyhow!("reason {} is of another version", decision.reason));
     let reason = decision.reason().ok_or_else(unknown)?;
     Ok(Report {
         verdict: decision.verdict().name(),
         reason: reason.name(),
         class: class_of(decision, rows),
-        peer: (decision.peer != 0).then(|| peer(image, source, decision.peer)).flatten(),
+        peer: (decision.peer != 0).then(|| peer(image, decision.peer)).flatten(),
         generation: image.generation,
         mode: if image.enforce == 0 { "audit" } else { "enforce" },
         why: reason.text(),
     })
 }
 
-/// The prefix that makes the source a peer: the shortest entry of the table that has the peer's number.
-fn peer(image: &PolicyImage, source: IpAddr, number: u32) -> Option<String> {
-    let frame: &[u8] = &[];
-    let bits = |source| match source {
-        Source::V4(_) => {
-            image.length_v4.iter().take(image.lengths_v4 as usize).map(|l| l.length_plus_one).collect::<Vec<_>>()
+/// The prefix that makes the source a peer. Each has a number of its own, so it is the smallest prefix around all entries with the number: the
+/// compiler may have written one prefix out as many longer ones.
+fn peer(image: &PolicyImage, number: u32) -> Option<String> {
+    let is_its = |value: u64| (value >> 32) as u32 & 0xffff == number;
+    let v4 = image.slots_v4.iter().filter(|slot| is_its(slot.value)).filter_map(|slot| {
+        let address = Ipv4Addr::from((slot.key as u32).to_le_bytes());
+        IpNet::new(address.into(), prefix_bits(slot.key >> 32)?).ok()
+    });
+    let v6 = image.slots_v6.iter().filter(|slot| is_its(slot.value)).filter_map(|slot| {
+        let address = u128::from(slot.lo) << 64 | u128::from(slot.hi);
+        IpNet::new(Ipv6Addr::from(address.to_le_bytes()).into(), prefix_bits(slot.value >> 48)?).ok()
+    });
+    let around = |mut around: IpNet, entry: IpNet| {
+        while !around.contains(&entry) {
+            around = around.supernet()?;
         }
-        Source::V6(..) => {
-            image.length_v6.iter().take(image.lengths_v6 as usize).map(|l| l.length_plus_one as u32).collect()
-        }
+        Some(around)
     };
-    let mut lengths = bits(source_of(source));
-    lengths.reverse();
-    lengths
-        .into_iter()
-        .filter_map(|plus_one| IpNet::new(source, (plus_one.saturating_sub(1)) as u8).ok())
-        .find(|net| {
-            let found = image.source(frame, source_of(net.trunc().addr()), true);
-            (found >> 32) as u32 & 0xffff == number
-        })
-        .map(|net| show(&net.trunc()))
+    let mut entries = v4.chain(v6);
+    let first = entries.next()?;
+    entries.try_fold(first, around).map(|net| show(&net))
+}
+
+fn prefix_bits(length_plus_one: u64) -> Option<u8> {
+    u8::try_from(length_plus_one.checked_sub(1)?).ok()
 }
 
 fn print_text(report: &Report, args: &ExplainArgs) -> anyhow::Result<()> {

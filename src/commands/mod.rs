@@ -23,6 +23,7 @@ use crate::{
     config::{self, Config, ConfigErrors, Trust},
     datapath::{DatapathError, Maps, PinDir, missing_capabilities},
     policy::{Policy, TUNNEL_CLASS, class_name},
+    ui,
 };
 
 use failure::Failure;
@@ -70,7 +71,12 @@ fn start_tracing(common: &Common) {
         Color::Always => true,
         Color::Never => false,
     };
-    fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(color).with_target(false).init();
+    fmt()
+        .with_env_filter(filter)
+        .with_writer(|| ui::OneLine(std::io::stderr()))
+        .with_ansi(color)
+        .with_target(false)
+        .init();
 }
 
 /// The configuration under the command line.

@@ -22,10 +22,12 @@ struct Line {
     class: Option<String>,
 }
 
+type Judge<'a> = Box<dyn FnMut(&[u8]) -> Result<Decision, Failure> + 'a>;
+
 pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
     let Judged { image, rows } = judged::described_live_or_default(common)?;
-    let mut judge: Box<dyn FnMut(&[u8]) -> Result<Decision, Failure>> = match args.engine {
-        Engine::Host => Box::new(|frame| Ok(decide(frame, &*image))),
+    let mut judge: Judge<'_> = match args.engine {
+        Engine::Host => Box::new(|frame| Ok(decide(frame, &image))),
         Engine::Kernel => {
             let mut engine = KernelEngine::new(&image, Entry::Probe, None)?;
             Box::new(move |frame| Ok(engine.decide(frame)?))

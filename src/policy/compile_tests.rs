@@ -15,7 +15,7 @@ fn compiled(text: &str) -> Compiled {
 }
 
 fn row_of(compiled: &Compiled, table: usize, port: u16) -> (u32, Row) {
-    let number = compiled.image.row_of(table, port.swap_bytes());
+    let number = compiled.image.row_of(table, u32::from(port.swap_bytes()));
     (number, compiled.image.row(number))
 }
 

@@ -1,10 +1,14 @@
 //! How values look: tables and JSON on standard output. It must not compute them.
 
+mod event;
+
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
+
+pub use event::OneLine;
 
 /// Prints one JSON document, indented.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {

@@ -1,0 +1,21 @@
+//! The network rung: the real `nodewall` in a namespace of its own, asked by real sockets of other hosts. Each of the mission's
+//! rows has a test here. It owns what is asked and what the right answer is; hosts, sockets and processes are the testbed's.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod network {
+    //attach
+    mod control;
+    mod counters;
+    mod discovery;
+    mod forged;
+    mod frames;
+    //interfaces
+    //lifecycle
+    mod node;
+    //objects
+    //reload
+    mod replies;
+    mod rows;
+    mod settings;
+    mod traffic;
+}

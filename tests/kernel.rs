@@ -1,6 +1,13 @@
 //! The kernel rung: the same table of cases through the loaded program by test run. Each case moves exactly its counter, by exactly one packet
 //! and its bytes, and the XDP action is what verdict and mode say.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod cases;
 

@@ -3,17 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod network {
-    //attach
+    mod attach;
     mod control;
     mod counters;
     mod discovery;
     mod forged;
     mod frames;
-    //interfaces
-    //lifecycle
+    mod interfaces;
+    mod lifecycle;
     mod node;
-    //objects
-    //reload
+    mod objects;
+    mod reload;
     mod replies;
     mod rows;
     mod settings;

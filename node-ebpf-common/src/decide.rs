@@ -3,7 +3,7 @@
 use crate::{
     counter::{ROW_IP_TUNNELS, ROWS, cell},
     frame::Frame,
-    packet::{self, Packet},
+    packet::{self, About},
     policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, zero_mask},
     reason::{DROP_BIT, REASON_SLOTS, Reason, Verdict},
 };
@@ -48,12 +48,13 @@ impl Decision {
 /// What `image` says about `frame`.
 #[inline(always)]
 pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
-    let (row, source, bytes) = match packet::parse(frame, image.zero) {
-        Packet::Port { source, table, port_wire, bytes } => (image.row_of(table, port_wire), source, bytes),
-        Packet::Tunnel { source, bytes } => (ROW_IP_TUNNELS, source, bytes),
-        Packet::Portless { reason, bytes } => return Decision { reason: reason.number(), row: 0, peer: 0, bytes },
+    let packet = packet::parse(frame, image.zero);
+    let row = match packet.about {
+        About::Portless => return Decision { reason: packet.reason.number(), row: 0, peer: 0, bytes: packet.bytes },
+        About::Tunnel => ROW_IP_TUNNELS,
+        About::Tcp | About::Udp => image.row_of(packet.about as u32, packet.port_wire),
     };
-    by_row(frame, image, row, source, bytes)
+    by_row(frame, image, row, packet.source, packet.bytes)
 }
 
 #[inline(always)]

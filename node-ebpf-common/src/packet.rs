@@ -22,34 +22,46 @@ const MAX_COUNTED_BYTES: usize = 0xf_ffff;
 /// Above the largest offset that tags, an IP header and [`MAX_EXTENSIONS`] extension headers of 2,048 bytes can lead to.
 const MAX_TRANSPORT_OFFSET: usize = 0x7fff;
 
-/// What a frame is about.
+/// What kind of thing a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packet {
-    /// TCP or UDP to a port.
-    Port {
-        /// Who sent it, if the packet tells the truth.
-        source: Source,
-        /// [`TABLE_TCP`] or [`TABLE_UDP`].
-        table: usize,
-        /// The destination port's two wire bytes, loaded little-endian.
-        port_wire: u32,
-        /// Link-layer header plus IP packet.
-        bytes: u32,
-    },
+#[repr(u32)]
+pub enum About {
+    /// TCP to a port.
+    Tcp = TABLE_TCP,
+    /// UDP to a port.
+    Udp = TABLE_UDP,
     /// A protocol that carries whole IP packets (IPIP, 6in4, GRE).
-    Tunnel {
-        /// Who sent it.
-        source: Source,
-        /// Link-layer header plus IP packet.
-        bytes: u32,
-    },
-    /// Anything that has no port: the reason says what, and the verdict with it.
-    Portless {
-        /// Always one without a row.
-        reason: Reason,
-        /// Link-layer header plus IP packet, or the buffer's length where there is no sound IP packet.
-        bytes: u32,
-    },
+    Tunnel,
+    /// Anything that has no port.
+    Portless,
+}
+
+/// What a frame is about. Flat, with every field always set: where an enum's variants have different fields LLVM leaves registers undefined, and the
+/// verifier refuses a program that merely copies one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// What kind of thing it is.
+    pub about: About,
+    /// For [`About::Portless`]: why, always one without a row. Else [`Reason::Unmanaged`].
+    pub reason: Reason,
+    /// Who sent it, if the packet tells the truth. [`Source::NONE`] for [`About::Portless`].
+    pub source: Source,
+    /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
+    pub port_wire: u32,
+    /// Link-layer header plus IP packet, or the buffer's length where there is no sound IP packet.
+    pub bytes: u32,
+}
+
+impl Packet {
+    #[inline(always)]
+    const fn portless(reason: Reason, bytes: usize) -> Self {
+        Self { about: About::Portless, reason, source: Source::NONE, port_wire: 0, bytes: bytes as u32 }
+    }
+
+    #[inline(always)]
+    const fn to(about: About, source: Source, port_wire: u16, bytes: usize) -> Self {
+        Self { about, reason: Reason::Unmanaged, source, port_wire: port_wire as u32, bytes: bytes as u32 }
+    }
 }
 
 /// What `frame` is about. `zero` is the image's unknown zero, see [`rebound`].
@@ -84,7 +96,7 @@ fn common_ip<F: Frame + ?Sized>(frame: &F, ethertype: u16, offset: usize) -> Opt
             if !plain || !fits {
                 return None;
             }
-            let source = Source::V4(u32::from_le(ip.source));
+            let source = Source::v4(u32::from_le(ip.source));
             common_port(ip.protocol, source, ports, offset + total_bytes)
         }
         ethertype_le::IPV6 => {
@@ -94,7 +106,7 @@ fn common_ip<F: Frame + ?Sized>(frame: &F, ethertype: u16, offset: usize) -> Opt
             if ip.version_class >> 4 != 6 || payload_bytes < size_of::<Ports>() || end > frame.linear_bytes() {
                 return None;
             }
-            let source = Source::V6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo));
+            let source = Source::v6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo));
             common_port(ip.next_header, source, ports, end)
         }
         _ => None,
@@ -106,15 +118,14 @@ fn common_port(number: u8, source: Source, ports: Ports, end: usize) -> Option<P
     if number != protocol::TCP && number != protocol::UDP {
         return None;
     }
-    // TCP is 6 and UDP 17: bit 4 tells them apart without a branch.
-    let table = (number >> 4) as usize & 1;
-    Some(Packet::Port { source, table, port_wire: u32::from(u16::from_le(ports.destination_be)), bytes: end as u32 })
+    let about = if number == protocol::TCP { About::Tcp } else { About::Udp };
+    Some(Packet::to(about, source, u16::from_le(ports.destination_be), end))
 }
 
 /// Walks the headers of any frame.
 #[inline(always)]
 pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
-    let unsound = |reason| Packet::Portless { reason, bytes: frame.linear_bytes() as u32 };
+    let unsound = |reason| Packet::portless(reason, frame.linear_bytes());
     let Some(first) = frame.read::<Bytes2>(ETHERTYPE_OFFSET) else { return unsound(Reason::ShortFrame) };
     let mut ethertype = first.value_le();
     let mut offset = ETHERNET_BYTES;
@@ -130,62 +141,76 @@ pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
     }
     let offset = rebound::<F, 63>(frame, zero, offset);
     let located = match ethertype {
-        ethertype_le::IPV4 => ipv4(frame, offset),
+        ethertype_le::IPV4 => ipv4(frame, offset, zero),
         ethertype_le::IPV6 => ipv6(frame, offset, zero),
         ethertype_le::PPPOE_SESSION | ethertype_le::MPLS | ethertype_le::MPLS_MULTICAST | ethertype_le::MACSEC => {
             return unsound(Reason::Encapsulated);
         }
         _ => return unsound(Reason::NonIp),
     };
-    match located {
-        Ok(located) => transport(frame, &located, zero),
-        Err(Unlocated::Unsound(reason)) => unsound(reason),
-        Err(Unlocated::Sound(reason, end)) => {
-            Packet::Portless { reason, bytes: rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end) as u32 }
-        }
+    if located.end == 0 {
+        return unsound(located.problem.unwrap_or(Reason::NonIp));
     }
+    transport(frame, &located)
 }
 
-/// Where a packet's transport header begins.
+/// What the IP headers say. Flat for the same reason as [`Packet`].
 struct Located {
+    /// Why there is no transport header to read.
+    problem: Option<Reason>,
     kind: Kind,
     source: Source,
-    /// Offset of the transport header; may lie beyond `end`.
+    /// Offset of the transport header.
     at: usize,
-    /// Offset behind the IP packet.
+    /// Offset behind the IP packet; 0: there is no sound IP packet.
     end: usize,
 }
 
-/// Why there is no transport header to read.
-enum Unlocated {
-    /// No sound IP packet: the buffer's length is counted.
-    Unsound(Reason),
-    /// A sound packet that ends at this offset.
-    Sound(Reason, usize),
+impl Located {
+    #[inline(always)]
+    const fn unsound(reason: Reason) -> Self {
+        Self::sound(reason, 0)
+    }
+
+    #[inline(always)]
+    const fn sound(reason: Reason, end: usize) -> Self {
+        Self { problem: Some(reason), kind: Kind::Other, source: Source::NONE, at: 0, end }
+    }
 }
 
 #[inline(always)]
-fn ipv4<F: Frame + ?Sized>(frame: &F, offset: usize) -> Result<Located, Unlocated> {
-    let malformed = Err(Unlocated::Unsound(Reason::MalformedIpv4));
+fn ipv4<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
+    let malformed = Located::unsound(Reason::MalformedIpv4);
     let Some(header) = frame.read::<Ipv4>(offset) else { return malformed };
     let header_bytes = ((header.version_ihl & 15) as usize) << 2;
     let mut total_bytes = u16::from_be(header.total_bytes_be) as usize;
     if header.version_ihl >> 4 != 4 || header_bytes < size_of::<Ipv4>() {
         return malformed;
     }
-    if total_bytes == 0 && frame.total_bytes() > MAX_IP_BYTES {
-        // A receive-offload aggregate beyond 65,535 bytes has no length of its own (BIG TCP, Linux 6.3).
-        total_bytes = frame.total_bytes() - offset;
+    if total_bytes == 0 {
+        total_bytes = aggregate_bytes(frame, zero, offset, MAX_IP_BYTES);
     }
     let end = offset + total_bytes;
     if total_bytes < header_bytes || !frame.holds(end) {
         return malformed;
     }
+    let end = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end);
     if header.fragment_be & wire::IPV4_OFFSET_MASK_BE != 0 {
-        return Err(Unlocated::Sound(Reason::LaterFragment, end));
+        return Located::sound(Reason::LaterFragment, end);
     }
-    let source = Source::V4(u32::from_le(header.source));
-    Ok(Located { kind: kind_v4(header.protocol), source, at: offset + header_bytes, end })
+    let source = Source::v4(u32::from_le(header.source));
+    Located { problem: None, kind: kind_v4(header.protocol), source, at: offset + header_bytes, end }
+}
+
+/// The bytes from `offset` on of a receive-offload aggregate, which has no length of its own when it is longer than the field can say (BIG TCP, Linux
+/// 5.19 for IPv6, 6.3 for IPv4); 0 for a frame of `limit` bytes or fewer, whose length is a lie.
+#[inline(always)]
+fn aggregate_bytes<F: Frame + ?Sized>(frame: &F, zero: u64, offset: usize, limit: usize) -> usize {
+    let whole = frame.total_bytes();
+    if whole <= limit {
+        return 0;
+    }
+    rebound::<F, MAX_COUNTED_BYTES>(frame, zero, whole - offset)
 }
 
 /// Under IPv4 the numbers of IPv6's extension headers are protocols without ports, but for AH.
@@ -201,23 +226,23 @@ fn kind_v4(number: u8) -> Kind {
 
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "the table has an entry for every u8")]
-fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Result<Located, Unlocated> {
-    let malformed = Err(Unlocated::Unsound(Reason::MalformedIpv6));
+fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
+    let malformed = Located::unsound(Reason::MalformedIpv6);
     let Some(header) = frame.read::<Ipv6>(offset) else { return malformed };
     let mut payload_bytes = u16::from_be(header.payload_bytes_be) as usize;
     if header.version_class >> 4 != 6 {
         return malformed;
     }
-    if payload_bytes == 0 && frame.total_bytes() > MAX_IP_BYTES + IPV6_BYTES {
-        // BIG TCP for IPv6 (Linux 5.19), as for IPv4.
-        payload_bytes = frame.total_bytes() - offset - IPV6_BYTES;
+    if payload_bytes == 0 {
+        payload_bytes = aggregate_bytes(frame, zero, offset + IPV6_BYTES, MAX_IP_BYTES + IPV6_BYTES);
     }
     let mut at = offset + IPV6_BYTES;
     let end = at + payload_bytes;
     if !frame.holds(end) {
         return malformed;
     }
-    let source = Source::V6(u64::from_le(header.source_hi), u64::from_le(header.source_lo));
+    let end = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end);
+    let source = Source::v6(u64::from_le(header.source_hi), u64::from_le(header.source_lo));
     let mut kind = KINDS[header.next_header as usize];
     let mut walked = 0;
     while kind as u32 >= Kind::Extension as u32 {
@@ -228,16 +253,16 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Result<Locate
         }
         let is_fragment = kind as u32 == Kind::Fragment as u32;
         if is_fragment && extension.offset_be & wire::IPV6_OFFSET_MASK_BE != 0 {
-            return Err(Unlocated::Sound(Reason::LaterFragment, end));
+            return Located::sound(Reason::LaterFragment, end);
         }
         at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, at + extension_bytes(frame, kind, extension.length));
         kind = KINDS[extension.next_header as usize];
         walked += 1;
     }
     if kind as u32 >= Kind::Extension as u32 || at > end {
-        return Err(Unlocated::Sound(Reason::ExtensionChain, end));
+        return Located::sound(Reason::ExtensionChain, end);
     }
-    Ok(Located { kind, source, at, end })
+    Located { problem: None, kind, source, at, end }
 }
 
 /// How long an extension header is. Without branches: each would double what the verifier follows.
@@ -252,21 +277,22 @@ fn extension_bytes<F: Frame + ?Sized>(frame: &F, kind: Kind, length: u8) -> usiz
 }
 
 #[inline(always)]
-fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Packet {
-    let bytes = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, located.end) as u32;
-    let portless = |reason| Packet::Portless { reason, bytes };
-    let source = located.source;
-    let table = match located.kind {
-        Kind::Tcp => TABLE_TCP,
-        Kind::Udp => TABLE_UDP,
-        Kind::Icmp => return portless(Reason::Icmp),
-        Kind::Tunnel => return Packet::Tunnel { source, bytes },
-        Kind::Encapsulated => return portless(Reason::Encapsulated),
-        _ => return portless(Reason::OtherProtocol),
+fn transport<F: Frame + ?Sized>(frame: &F, located: &Located) -> Packet {
+    let bytes = located.end;
+    if let Some(reason) = located.problem {
+        return Packet::portless(reason, bytes);
+    }
+    let about = match located.kind {
+        Kind::Tcp => About::Tcp,
+        Kind::Udp => About::Udp,
+        Kind::Icmp => return Packet::portless(Reason::Icmp, bytes),
+        Kind::Tunnel => return Packet::to(About::Tunnel, located.source, 0, bytes),
+        Kind::Encapsulated => return Packet::portless(Reason::Encapsulated, bytes),
+        _ => return Packet::portless(Reason::OtherProtocol, bytes),
     };
     if located.at + size_of::<Ports>() > located.end {
-        return portless(Reason::NoPorts);
+        return Packet::portless(Reason::NoPorts, bytes);
     }
-    let Some(ports) = frame.read::<Ports>(located.at) else { return portless(Reason::NoPorts) };
-    Packet::Port { source, table, port_wire: u32::from(u16::from_le(ports.destination_be)), bytes }
+    let Some(ports) = frame.read::<Ports>(located.at) else { return Packet::portless(Reason::NoPorts, bytes) };
+    Packet::to(about, located.source, u16::from_le(ports.destination_be), bytes)
 }

@@ -16,8 +16,8 @@ pub const BUCKETS: usize = 8192;
 pub const SLOTS: usize = 32_768;
 /// Sources of one address family that an image can hold.
 pub const MAX_SOURCES: usize = 16_384 + 1_024;
-/// Distinct IPv4 prefix lengths: all there are.
-pub const MAX_LENGTHS_V4: usize = 33;
+/// Distinct IPv4 prefix lengths. Sources of more are expanded; the verifier follows each.
+pub const MAX_LENGTHS_V4: usize = 16;
 /// Distinct IPv6 prefix lengths.
 pub const MAX_LENGTHS_V6: usize = 16;
 
@@ -33,9 +33,9 @@ pub const GROUP_SPOOFED: u32 = 1 << 30;
 pub const GROUP_BLOCKED: u32 = 1 << 31;
 
 /// Index of the TCP table in [`PolicyImage::port_rows`].
-pub const TABLE_TCP: usize = 0;
+pub const TABLE_TCP: u32 = 0;
 /// Index of the UDP table.
-pub const TABLE_UDP: usize = 1;
+pub const TABLE_UDP: u32 = 1;
 
 /// What a row's port lets in: one load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -129,7 +129,7 @@ pub struct PolicyImage {
     /// Odd multipliers of the IPv6 hash.
     pub multiplier_v6: [u64; 2],
     /// The IPv4 lengths, longest first.
-    pub length_v4: [LengthV4; 64],
+    pub length_v4: [LengthV4; MAX_LENGTHS_V4],
     /// The IPv6 lengths, longest first.
     pub length_v6: [LengthV6; MAX_LENGTHS_V6],
     /// What each row lets in.
@@ -194,30 +194,43 @@ pub fn rebound<F: Frame + ?Sized, const MASK: usize>(frame: &F, zero: u64, value
     frame.opaque((value as u64).wrapping_add(zero)) as usize & MASK
 }
 
-/// A source address, the wire's bytes read little-endian.
+/// A source address: the wire's bytes read little-endian. One shape for both families.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// IPv4.
-    V4(u32),
-    /// IPv6, first and last eight bytes.
-    V6(u64, u64),
+pub struct Source {
+    /// First eight bytes of an IPv6 address; 0 for IPv4.
+    pub hi: u64,
+    /// Last eight bytes of an IPv6 address, or the four of an IPv4 address.
+    pub lo: u64,
+    /// 1 for IPv6, 0 for IPv4.
+    pub is_v6: u32,
 }
 
 impl Source {
+    /// No address at all.
+    pub const NONE: Self = Self::v4(0);
+
+    /// An IPv4 address.
+    #[inline(always)]
+    pub const fn v4(wire: u32) -> Self {
+        Self { hi: 0, lo: wire as u64, is_v6: 0 }
+    }
+
+    /// An IPv6 address, first and last eight bytes.
+    #[inline(always)]
+    pub const fn v6(hi: u64, lo: u64) -> Self {
+        Self { hi, lo, is_v6: 1 }
+    }
+
     /// Whether no genuine packet on a wire has this source: 0/8, 127/8, multicast, limited broadcast (RFC 1122 3.2.1.3, RFC 6890); `::`, `::1`,
     /// IPv4-mapped, multicast (RFC 4291). DHCP, DAD and the like use some of them, and only to reach ports that the policy leaves open.
     #[inline(always)]
     pub const fn is_martian(self) -> bool {
-        match self {
-            Self::V4(wire) => {
-                let first = wire as u8;
-                first == 0 || first == 127 || (first >= 224 && first < 240) || wire == u32::MAX
-            }
-            Self::V6(hi, lo) => {
-                let mapped = lo as u32 == 0xffff_0000;
-                hi as u8 == 0xff || (hi == 0 && (lo == 0 || lo == 1u64.swap_bytes() || mapped))
-            }
+        if self.is_v6 == 0 {
+            let first = self.lo as u8;
+            return first == 0 || first == 127 || (first >= 224 && first < 240) || self.lo as u32 == u32::MAX;
         }
+        let mapped = self.lo as u32 == 0xffff_0000;
+        self.hi as u8 == 0xff || (self.hi == 0 && (self.lo == 0 || self.lo == 1u64.swap_bytes() || mapped))
     }
 }
 
@@ -225,8 +238,8 @@ impl PolicyImage {
     /// The row of a destination port; `port_wire` is the port's two wire bytes loaded little-endian.
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "both are masked to their tables' lengths")]
-    pub fn row_of(&self, table: usize, port_wire: u32) -> u32 {
-        u32::from(self.port_rows[table & 1][port_wire as usize & 0xffff])
+    pub fn row_of(&self, table: u32, port_wire: u32) -> u32 {
+        u32::from(self.port_rows[table as usize & 1][port_wire as usize & 0xffff])
     }
 
     /// What a row lets in.
@@ -240,9 +253,10 @@ impl PolicyImage {
     /// length is probed (which is cheaper than a branch on mixed traffic) and the answer must not be used.
     #[inline(always)]
     pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Source, consult: bool) -> u64 {
-        match source {
-            Source::V4(address) => self.source_v4(frame, address, consult),
-            Source::V6(hi, lo) => self.source_v6(frame, hi, lo, consult),
+        if source.is_v6 == 0 {
+            self.source_v4(frame, source.lo as u32, consult)
+        } else {
+            self.source_v6(frame, source.hi, source.lo, consult)
         }
     }
 
@@ -316,7 +330,7 @@ mod tests {
 
     #[test]
     fn martian_sources() {
-        let v4 = |a: [u8; 4]| Source::V4(u32::from_le_bytes(a)).is_martian();
+        let v4 = |a: [u8; 4]| Source::v4(u32::from_le_bytes(a)).is_martian();
         for martian in [[0, 0, 0, 0], [0, 1, 2, 3], [127, 0, 0, 1], [224, 0, 0, 1], [239, 255, 255, 255], [255; 4]] {
             assert!(v4(martian), "{martian:?}");
         }
@@ -328,7 +342,7 @@ mod tests {
         let v6 = |text: &str| {
             let octets = text.parse::<std::net::Ipv6Addr>().unwrap().octets();
             let half = |h: usize| u64::from_le_bytes(octets[h..h + 8].try_into().unwrap());
-            Source::V6(half(0), half(8)).is_martian()
+            Source::v6(half(0), half(8)).is_martian()
         };
         for martian in ["::", "::1", "::ffff:10.0.0.1", "ff02::1"] {
             assert!(v6(martian), "{martian}");

@@ -3,7 +3,6 @@
 //! `replay --engine kernel` and the kernel tests read the reason from them.
 
 use aya_ebpf::{
-    Global,
     bindings::xdp_action::{XDP_ABORTED, XDP_PASS},
     macros::xdp,
     programs::XdpContext,
@@ -11,8 +10,7 @@ use aya_ebpf::{
 use aya_log_ebpf::info;
 use node_ebpf_common::{
     Decision, Frame, PolicyImage, decide,
-    packet::{self, Packet},
-    policy::{Source, TABLE_TCP},
+    packet::{self, About},
 };
 
 use crate::{
@@ -20,26 +18,28 @@ use crate::{
     maps,
 };
 
-/// Set by the loader before the program is loaded; 0 lets the verifier remove every log call.
-#[unsafe(no_mangle)]
-static KERNEL_LOG: Global<u8> = Global::new(0);
-
 /// Filters frames that lie in one buffer.
 #[xdp]
 pub fn nodewall(context: XdpContext) -> u32 {
-    let Some(image) = maps::image() else { return XDP_ABORTED };
-    let frame = Linear::new(&context);
-    let decision = decide(&frame, image);
-    act(&context, &frame, image, decision)
+    filter::<_, false>(&context, &Linear::new(&context))
 }
 
 /// Filters frames of any size.
 #[xdp(frags)]
 pub fn nodewall_frags(context: XdpContext) -> u32 {
-    let Some(image) = maps::image() else { return XDP_ABORTED };
-    let frame = Frags::new(&context);
-    let decision = decide(&frame, image);
-    act(&context, &frame, image, decision)
+    filter::<_, false>(&context, &Frags::new(&context))
+}
+
+/// As `nodewall`, with a log line for every frame (`--kernel-log`). A program of its own, so that the others carry no trace of it.
+#[xdp]
+pub fn nodewall_log(context: XdpContext) -> u32 {
+    filter::<_, true>(&context, &Linear::new(&context))
+}
+
+/// As `nodewall_frags`, with a log line for every frame.
+#[xdp(frags)]
+pub fn nodewall_log_f(context: XdpContext) -> u32 {
+    filter::<_, true>(&context, &Frags::new(&context))
 }
 
 /// Answers with the decision, packed by [`Decision::pack`].
@@ -57,54 +57,45 @@ pub fn nodewall_probe_f(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn act(context: &XdpContext, frame: &impl Frame, image: &PolicyImage, decision: Decision) -> u32 {
+fn filter<F: Frame, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
+    let Some(image) = maps::image() else { return XDP_ABORTED };
+    let decision = decide(frame, image);
     maps::count(decision.cell(image), u64::from(decision.bytes));
-    if KERNEL_LOG.load() != 0 {
+    if LOG {
         log(context, frame, image, decision);
     }
     // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
     XDP_PASS - (decision.drop_bit() & image.enforce & 1)
 }
 
-/// Walks the headers once more: only a program that was loaded with the log on pays for it. The loader turns the trailing number into
+/// Walks the headers once more: only the logging programs pay for it. The loader turns the trailing number into
 /// the reason's name.
 #[inline(always)]
 fn log(context: &XdpContext, frame: &impl Frame, image: &PolicyImage, decision: Decision) {
     let verdict = if decision.drop_bit() == 0 { "pass" } else { "drop" };
-    let (source, protocol, port) = match packet::parse(frame, image.zero) {
-        Packet::Port { source, table, port_wire, .. } => {
-            (source, if table == TABLE_TCP { "tcp" } else { "udp" }, (port_wire as u16).swap_bytes())
-        }
-        Packet::Tunnel { source, .. } => (source, "tunnel", 0),
-        Packet::Portless { .. } => {
+    let packet = packet::parse(frame, image.zero);
+    let protocol = match packet.about {
+        About::Tcp => "tcp",
+        About::Udp => "udp",
+        About::Tunnel => "tunnel",
+        About::Portless => {
             info!(context, "{} {} bytes, reason {}", verdict, decision.bytes, decision.reason);
             return;
         }
     };
-    match source {
-        Source::V4(wire) => info!(
+    let (port, source) = ((packet.port_wire as u16).swap_bytes(), packet.source);
+    if source.is_v6 == 0 {
+        let address = (source.lo as u32).swap_bytes();
+        info!(
             context,
-            "{} {:i} -> {}/{}, {} bytes, reason {}",
-            verdict,
-            u32::from_be(wire),
-            protocol,
-            port,
-            decision.bytes,
-            decision.reason
-        ),
-        Source::V6(hi, lo) => {
-            let wire = u128::from(hi) | u128::from(lo) << 64;
-            info!(
-                context,
-                "{} {:i} -> {}/{}, {} bytes, reason {}",
-                verdict,
-                wire.to_le_bytes(),
-                protocol,
-                port,
-                decision.bytes,
-                decision.reason
-            );
-        }
+            "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, decision.bytes, decision.reason
+        );
+    } else {
+        let address = (u128::from(source.hi) | u128::from(source.lo) << 64).to_le_bytes();
+        info!(
+            context,
+            "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, decision.bytes, decision.reason
+        );
     }
 }
 

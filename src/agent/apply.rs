@@ -162,8 +162,8 @@ struct Change<'a> {
 
 impl Change<'_> {
     fn install(&self, compiled: &Compiled) -> Result<(Loaded, Vec<AppliedInterface>), AgentError> {
-        let mut loaded = Loaded::new(Some(self.pins), self.settings.kernel_log)?;
-        loaded.load(Entry::Filter)?;
+        let mut loaded = Loaded::new(Some(self.pins))?;
+        loaded.load(if self.settings.kernel_log { Entry::FilterLogged } else { Entry::Filter })?;
         loaded.maps.write_rows(self.old_rows, compiled.rows.records())?;
         let swapped = loaded.maps.swap(&compiled.image);
         if let Err(error) = swapped {

@@ -11,7 +11,7 @@ use aya::programs::{
 use super::{
     bpffs::PinDir,
     error::{DatapathError, os_error},
-    object::{Entry, Loaded},
+    object::Loaded,
     sys::{self, LINK_TYPE_XDP},
 };
 
@@ -90,7 +90,7 @@ pub fn attach(loaded: &mut Loaded, pins: &PinDir, target: &Target, mode: Mode) -
         Mode::Native => XdpMode::Driver,
         Mode::Generic => XdpMode::Skb,
     };
-    let program = loaded.entry(Entry::Filter)?;
+    let program = loaded.program()?;
     let id = program.attach_to_if_index(target.if_index, xdp_mode).map_err(|error| refused(target, mode, error))?;
     let link = program.take_link(id).map_err(|e| failed(target, e))?;
     // aya falls back to a netlink attachment where the kernel has no XDP links; that dies with the process. Dropping it detaches.
@@ -120,7 +120,7 @@ fn replace(loaded: &mut Loaded, link: &Link, target: &Target) -> Result<(), Data
     let broken = |e: String| DatapathError::io(format!("can not adopt {}", link.pin.display()))(io::Error::other(e));
     let pinned = PinnedLink::from_pin(&link.pin).map_err(|e| broken(e.to_string()))?;
     let xdp: XdpLink = FdLink::from(pinned).try_into().map_err(|e| broken(format!("{e}")))?;
-    let program = loaded.entry(Entry::Filter)?;
+    let program = loaded.program()?;
     let id = program.attach_to_link(xdp).map_err(|e| failed(target, e))?;
     // Closes our descriptor: the pin alone holds the link, so that removing the pin detaches, also while an agent runs.
     program.take_link(id).map(drop).map_err(|e| failed(target, e))

@@ -14,20 +14,19 @@ const LINEAR_MAX_BYTES: usize = 3_200;
 /// A loaded program that frames are put through.
 pub struct KernelEngine {
     loaded: Loaded,
-    entry: Entry,
     buffers: Buffers,
 }
 
 impl KernelEngine {
     /// Loads `entry` under the policy `image`; `buffers` of `None` takes the best that the kernel has.
     pub fn new(image: &PolicyImage, entry: Entry, buffers: Option<Buffers>) -> Result<Self, DatapathError> {
-        let mut loaded = Loaded::new(None, false)?;
+        let mut loaded = Loaded::new(None)?;
         let buffers = match buffers {
             Some(buffers) => loaded.load_as(entry, buffers).map(|()| buffers)?,
             None => loaded.load(entry)?,
         };
         loaded.maps.swap(image)?;
-        Ok(Self { loaded, entry, buffers })
+        Ok(Self { loaded, buffers })
     }
 
     /// Judges by another policy from now on.
@@ -55,9 +54,8 @@ impl KernelEngine {
             );
             return Err(DatapathError::io(what)(std::io::ErrorKind::Unsupported.into()));
         }
-        let entry = self.entry;
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
-        let result = self.loaded.entry(entry)?.test_run(options).map_err(|error| {
+        let result = self.loaded.program()?.test_run(options).map_err(|error| {
             DatapathError::io(format!("the kernel did not run a test frame of {} bytes", frame.len()))(
                 std::io::Error::other(error),
             )
@@ -72,6 +70,6 @@ impl KernelEngine {
 
     /// The program's facts.
     pub fn facts(&mut self) -> Result<super::object::ProgramFacts, DatapathError> {
-        self.loaded.info(self.entry)
+        self.loaded.info()
     }
 }

@@ -21,6 +21,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
 pub enum Entry {
     /// Decides, counts and acts.
     Filter,
+    /// The same, and logs every frame.
+    FilterLogged,
     /// Decides and answers.
     Probe,
 }
@@ -38,6 +40,8 @@ const fn entry_name(entry: Entry, buffers: Buffers) -> &'static str {
     match (entry, buffers) {
         (Entry::Filter, Buffers::Linear) => "nodewall",
         (Entry::Filter, Buffers::Frags) => "nodewall_frags",
+        (Entry::FilterLogged, Buffers::Linear) => "nodewall_log",
+        (Entry::FilterLogged, Buffers::Frags) => "nodewall_log_f",
         (Entry::Probe, Buffers::Linear) => "nodewall_probe",
         (Entry::Probe, Buffers::Frags) => "nodewall_probe_f",
     }
@@ -48,12 +52,13 @@ pub struct Loaded {
     pub(super) ebpf: Ebpf,
     /// The maps.
     pub maps: Maps,
-    buffers: Option<Buffers>,
+    /// The program that was loaded.
+    program: Option<&'static str>,
 }
 
 impl Loaded {
     /// Creates or adopts the maps. With `pins` they are the pinned ones (checked first), else private and gone with this value.
-    pub fn new(pins: Option<&PinDir>, kernel_log: bool) -> Result<Self, DatapathError> {
+    pub fn new(pins: Option<&PinDir>) -> Result<Self, DatapathError> {
         let missing = sys::missing_capabilities();
         if !missing.is_empty() {
             return Err(DatapathError::Privilege { missing });
@@ -68,11 +73,9 @@ impl Loaded {
                 loader.map_pin_path(spec.name, pins.maps().join(spec.name));
             }
         }
-        let log = u8::from(kernel_log);
-        loader.override_global("KERNEL_LOG", &log, true);
         let mut ebpf = loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))?;
         let maps = Maps::take(&mut ebpf)?;
-        Ok(Self { ebpf, maps, buffers: None })
+        Ok(Self { ebpf, maps, program: None })
     }
 
     /// Loads `entry` for multi-buffer frames where the kernel can, else for single buffers.
@@ -95,20 +98,19 @@ impl Loaded {
     pub fn load_as(&mut self, entry: Entry, buffers: Buffers) -> Result<(), DatapathError> {
         let name = entry_name(entry, buffers);
         self.named(name)?.load().map_err(|e| DatapathError::Load { program: name, source: Box::new(e) })?;
-        self.buffers = Some(buffers);
+        self.program = Some(name);
         Ok(())
     }
 
-    /// The entry that [`Self::load`] loaded.
-    pub(super) fn entry(&mut self, entry: Entry) -> Result<&mut Xdp, DatapathError> {
-        let buffers = self.buffers.unwrap_or(Buffers::Linear);
-        self.named(entry_name(entry, buffers))
+    /// The program that was loaded.
+    pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
+        let name = self.program.ok_or_else(|| DatapathError::Missing("a loaded program".into()))?;
+        self.named(name)
     }
 
-    /// What the kernel says of the loaded entry.
-    pub fn info(&mut self, entry: Entry) -> Result<ProgramFacts, DatapathError> {
-        let name = entry_name(entry, self.buffers.unwrap_or(Buffers::Linear));
-        let info = self.named(name)?.info().map_err(|e| DatapathError::Load { program: name, source: Box::new(e) })?;
+    /// What the kernel says of the program that was loaded.
+    pub fn info(&mut self) -> Result<ProgramFacts, DatapathError> {
+        let info = self.program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
         Ok(ProgramFacts::from(&info))
     }
 

@@ -151,7 +151,7 @@ fn name_ports(
     let table = if key.protocol == protocol::TCP { TABLE_TCP } else { TABLE_UDP };
     for port in key.first_port..=key.last_port {
         // The index is the port as it lies on the wire, loaded little-endian.
-        if let Some(at) = image.port_rows.get_mut(table).and_then(|t| t.get_mut(port.swap_bytes() as usize)) {
+        if let Some(at) = image.port_rows.get_mut(table as usize).and_then(|t| t.get_mut(port.swap_bytes() as usize)) {
             *at = number as u16;
         }
     }

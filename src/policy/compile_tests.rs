@@ -14,7 +14,7 @@ fn compiled(text: &str) -> Compiled {
     compile(&policy(text), RowTable::default(), &Facts { generation: 3, ..Facts::default() }).unwrap()
 }
 
-fn row_of(compiled: &Compiled, table: usize, port: u16) -> (u32, Row) {
+fn row_of(compiled: &Compiled, table: u32, port: u16) -> (u32, Row) {
     let number = compiled.image.row_of(table, u32::from(port.swap_bytes()));
     (number, compiled.image.row(number))
 }

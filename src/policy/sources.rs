@@ -309,10 +309,10 @@ pub(super) fn exact(address: std::net::IpAddr) -> IpNet {
 /// An address as the image's lookups want it: the wire's bytes read little-endian.
 pub fn source_of(address: std::net::IpAddr) -> Source {
     match address {
-        std::net::IpAddr::V4(a) => Source::V4(wire_v4(u128::from(u32::from(a)) << 96)),
+        std::net::IpAddr::V4(a) => Source::v4(wire_v4(u128::from(u32::from(a)) << 96)),
         std::net::IpAddr::V6(a) => {
             let (hi, lo) = wire_v6(a.into());
-            Source::V6(hi, lo)
+            Source::v6(hi, lo)
         }
     }
 }

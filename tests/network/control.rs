@@ -139,7 +139,8 @@ fn dhcp_broadcasts_arrive() {
     }
     let node = Node::enforcing();
     // They do not answer: an answer to nobody would come back to the node itself.
-    let sockets = node.netns().run(|| [67, 68].map(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap())).unwrap();
+    let sockets =
+        node.netns().run(|| [67, 68].map(|port| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap())).unwrap();
     let server = node.outsider();
     let link = Link::between(server, node.host()).to(frames::BROADCAST_MAC);
     let (nobody, everybody) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST.into());

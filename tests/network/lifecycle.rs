@@ -1,14 +1,19 @@
 //! The agent's life: its end leaves enforcement in place, the next one adopts without a gap, only `detach` opens the node.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::slice;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use nodewall_testbed::{Host, Listener, Outcome, Probe, Probed, Signal, probe_many, skip_unless_privileged};
+use nodewall_testbed::{
+    Family, Host, Listener, Outcome, Probe, Probed, Protocol, Signal, probe_many, skip_unless_privileged,
+};
 
 use super::counters::Cells;
-use super::node::{Node, PATIENCE};
-use super::traffic::{add, answered, assert_filtered, assert_open, probes};
+use super::node::{Node, PATIENCE, eventually};
+use super::traffic::{add, assert_filtered, assert_open, probes};
 
 /// Short, so that the outsider knocks often.
 const KNOCK: Duration = Duration::from_millis(50);
@@ -55,17 +60,98 @@ fn restarts_under_traffic_lose_nothing_and_let_nothing_in() {
         return;
     }
     let mut node = Node::enforcing();
-    let first = node.generation();
+    let first_generation = node.generation();
     let sockets = Listener::both(node.netns(), &[9042]).unwrap();
-    let probes = probes(node.host(), &[9042]);
-    let lab = std::mem::replace(&mut node.lab, nodewall_testbed::Lab::builder().direct_pair().build().unwrap());
+    let (lab, probes) = (Arc::clone(&node.lab), probes(node.host(), &[9042]));
     let done = AtomicBool::new(false);
     let (asked, knocked) = thread::scope(|scope| {
-        let peer = scope.spawn(|| keep_asking(lab.peer1().unwrap(), &probes, PATIENCE, &done));
-        let outsider = scope.spawn(|| keep_asking(lab.outsider().unwrap(), &probes, KNOCK, &done));
-        let _ = (&sockets, &mut node, first);
+        let asking = scope.spawn(|| keep_asking(lab.peer1().unwrap(), &probes, PATIENCE, &done));
+        let knocking = scope.spawn(|| keep_asking(lab.outsider().unwrap(), &probes, KNOCK, &done));
+        let restarts = catch_unwind(AssertUnwindSafe(|| {
+            for signal in [Signal::TERM, Signal::KILL, Signal::TERM] {
+                node.end_agent(signal);
+                node.start_agent();
+            }
+        }));
         done.store(true, Ordering::Relaxed);
-        (peer.join().unwrap(), outsider.join().unwrap())
+        restarts.unwrap_or_else(|panic| resume_unwind(panic));
+        (asking.join().unwrap(), knocking.join().unwrap())
     });
-    let _ = (asked, knocked, add as fn(&mut Cells, &str, (&str, &str), &[Probe], &[Probed]), Outcome::TimedOut);
+    assert_eq!(node.generation(), first_generation + 3);
+    assert!(asked.len() > 20 && knocked.len() > 20, "too little traffic: {}, {}", asked.len(), knocked.len());
+    let mut expected = Cells::new();
+    for (verdict, outcome, done) in [
+        (("pass", "peer"), Outcome::Answered { by_port: 9042 }, &asked),
+        (("drop", "outsider"), Outcome::TimedOut, &knocked),
+    ] {
+        for (probe, probed) in done {
+            assert_eq!(probed.outcome, outcome, "{probe:?}");
+            add(&mut expected, "cassandra", verdict, &[*probe], slice::from_ref(probed));
+        }
+    }
+    // Not one packet is missing from the counters, whichever program and policy it met.
+    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    for protocol in Protocol::ALL {
+        let sources = sockets.arrived(protocol, 9042).sources;
+        let peer = lab.peer1().unwrap();
+        assert!(sources.keys().all(|source| Family::ALL.map(|f| peer.address(f)).contains(source)), "{sources:?}");
+    }
+}
+
+/// The kernel takes a program off an interface a moment after the last pin of its link is gone, and a datagram that comes just
+/// then is lost.
+fn wait_until_let_go(node: &Node) {
+    let filtered = || node.link_words("eth0").iter().any(|word| word.starts_with("xdp"));
+    eventually("the program is off the interface", || (!filtered()).then_some(()));
+}
+
+#[test]
+fn detach_opens_the_node_and_leaves_nothing_behind() {
+    if skip_unless_privileged("detach_opens_the_node_and_leaves_nothing_behind") {
+        return;
+    }
+    let mut node = Node::enforcing();
+    assert!(node.link_words("eth0").contains(&"xdp".to_owned()));
+    node.end_agent(Signal::TERM);
+    let detached = node.nodewall("detach", &[]);
+    assert!(detached.status.success(), "{detached:?}");
+    assert!(!node.directories.pins().exists());
+    wait_until_let_go(&node);
+    assert_open(&node);
+}
+
+/// An operator's `detach` beside a running agent: it must not close the node again by itself.
+#[test]
+fn detach_beside_a_running_agent_opens_the_node_for_good() {
+    if skip_unless_privileged("detach_beside_a_running_agent_opens_the_node_for_good") {
+        return;
+    }
+    let node = Node::enforcing();
+    assert!(node.nodewall("detach", &[]).status.success());
+    wait_until_let_go(&node);
+    assert_open(&node);
+    // Something that makes a running agent look again, and apply anew if nobody had opened the node.
+    node.netns().ip(&["addr", "add", "10.77.0.2/24", "dev", "eth0"]).unwrap();
+    node.wait_for_log(|line| line.contains("opened by `nodewall detach`"));
+    assert_open(&node);
+    assert!(!node.directories.pins().exists());
+    // The operator closes it again.
+    node.agent().signal(Signal::HUP).unwrap();
+    let enforced = || node.agent().output().matches("policy enforced").count();
+    eventually("the agent enforces again", || (enforced() == 2).then_some(()));
+    assert_filtered(&node);
+}
+
+#[test]
+fn a_second_agent_is_refused_and_names_the_first() {
+    if skip_unless_privileged("a_second_agent_is_refused_and_names_the_first") {
+        return;
+    }
+    let node = Node::enforcing();
+    let (generation, attachment) = (node.generation(), node.attachment("eth0"));
+    let second = node.nodewall("run", &[]);
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
+    assert!(second.stderr.contains(&format!("pid {}", node.agent().id())), "{second:?}");
+    assert_eq!((node.generation(), node.attachment("eth0")), (generation, attachment));
+    assert_filtered(&node);
 }

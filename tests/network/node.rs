@@ -5,8 +5,8 @@ use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,8 @@ fn remove_stale_pins() {
 pub(super) struct Node {
     agent: Option<Process>,
     pub(super) directories: Directories,
-    pub(super) lab: Lab,
+    /// Shared, so that threads can use its hosts while the agent is restarted.
+    pub(super) lab: Arc<Lab>,
 }
 
 impl Node {
@@ -112,7 +113,7 @@ impl Node {
 
     /// The same before anything was started.
     pub(super) fn idle(lab: Lab, settings: &Settings) -> Self {
-        let node = Self { agent: None, directories: Directories::new(), lab };
+        let node = Self { agent: None, directories: Directories::new(), lab: Arc::new(lab) };
         node.configure(settings);
         node
     }
@@ -145,7 +146,9 @@ impl Node {
     pub(super) fn start_agent(&mut self) {
         assert!(self.agent.is_none(), "an agent of this fixture runs already");
         let agent = Process::spawn("nodewall run", self.command("run", &[])).unwrap();
-        agent.wait_for_line(PATIENCE, |line| line.contains("policy enforced") || line.contains("policy audited")).unwrap();
+        agent
+            .wait_for_line(PATIENCE, |line| line.contains("policy enforced") || line.contains("policy audited"))
+            .unwrap();
         self.agent = Some(agent);
     }
 

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use nodewall_testbed::{Family, Host, Lab, Listener, Outcome, Probe, Protocol, Signal, probe_many, skip_unless_privileged};
+use nodewall_testbed::{
+    Family, Host, Lab, Listener, Outcome, Probe, Protocol, Signal, probe_many, skip_unless_privileged,
+};
 use serde_json::json;
 
 use super::node::{Node, PATIENCE};

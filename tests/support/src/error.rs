@@ -16,7 +16,9 @@ pub enum Error {
         source: io::Error,
     },
     /// A required tool is not installed.
-    #[error("`{0}` was found neither in PATH nor in /usr/sbin, /sbin or /usr/bin; install it (`cargo xtask setup` does; Debian: iproute2, nftables, bpftool, iputils-ping)")]
+    #[error(
+        "`{0}` was found neither in PATH nor in /usr/sbin, /sbin or /usr/bin; install it (`cargo xtask setup` does; Debian: iproute2, nftables, bpftool, iputils-ping)"
+    )]
     MissingTool(&'static str),
     /// A tool ended with a failure.
     #[error("`{command}` failed ({status}): {stderr}")]

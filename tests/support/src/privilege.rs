@@ -47,7 +47,8 @@ pub fn skip_unless_privileged(test_name: &str) -> bool {
 /// The test runner shows a passing test's output to nobody and knows no skipped tests, so `cargo xtask test` counts them from this list.
 fn note(test_name: &str, list: &Path) {
     let line = format!("{test_name}\n");
-    let written = OpenOptions::new().append(true).create(true).open(list).and_then(|mut f| f.write_all(line.as_bytes()));
+    let written =
+        OpenOptions::new().append(true).create(true).open(list).and_then(|mut f| f.write_all(line.as_bytes()));
     if let Err(error) = written {
         println!("{}: {error}", list.display());
     }

@@ -18,9 +18,9 @@ impl NetNs {
             // Without a protocol it only sends: nothing is received, so nothing has to be read.
             let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::RAW, None);
             let socket = socket.map_err(failed("opening a socket for"))?;
-            frames.iter().try_for_each(|frame| {
-                socket.send_to(frame.as_ref(), &address).map(drop).map_err(failed("sending"))
-            })
+            frames
+                .iter()
+                .try_for_each(|frame| socket.send_to(frame.as_ref(), &address).map(drop).map_err(failed("sending")))
         })?
     }
 }

@@ -1,0 +1,99 @@
+//! How nodewall is attached: natively unless told otherwise, alone on its interface, or not at all.
+
+use nodewall_testbed::{Lab, run_to_end, skip_unless_privileged};
+
+use super::node::{Directories, Node, PATIENCE};
+use super::settings::Settings;
+use super::traffic::assert_filtered;
+
+#[test]
+fn native_is_the_default() {
+    if skip_unless_privileged("native_is_the_default") {
+        return;
+    }
+    let node = Node::enforcing();
+    let (mode, program) = node.attachment("eth0").unwrap();
+    assert_eq!(mode, "native");
+    let words = node.link_words("eth0");
+    assert!(words.contains(&"xdp".to_owned()) && words.contains(&program.to_string()), "{words:?}");
+}
+
+#[test]
+fn generic_is_for_those_who_ask() {
+    if skip_unless_privileged("generic_is_for_those_who_ask") {
+        return;
+    }
+    let node = Node::with(&Settings::default().top("attach_mode = \"generic\""));
+    assert_eq!(node.attachment("eth0").unwrap().0, "generic");
+    assert!(node.link_words("eth0").contains(&"xdpgeneric".to_owned()));
+    assert_filtered(&node);
+}
+
+/// A veth whose other end sends by more queues than it receives by has no native mode (the kernel answers ENOSPC). Generic mode
+/// would work there, and is not taken unasked; the interface that could be attached is left alone as well.
+#[test]
+fn where_native_is_impossible_nothing_is_attached() {
+    if skip_unless_privileged("where_native_is_impossible_nothing_is_attached") {
+        return;
+    }
+    let both = Settings::default().interfaces(&["eth0", "few0"]);
+    let node = Node::idle(Lab::new().unwrap(), &both);
+    let link = "link add few0 index 200 numrxqueues 1 numtxqueues 1 type veth peer name many numtxqueues 4 numrxqueues 4 netns";
+    node.netns().ip_batch(&format!("{link} {}\nlink set few0 up\n", node.lab.switch().unwrap().name())).unwrap();
+    for verb in ["run", "apply"] {
+        let refused = node.nodewall(verb, &[]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(refused.stderr.contains("few0") && refused.stderr.contains("attach_mode = \"generic\""), "{refused:?}");
+        for interface in ["eth0", "few0"] {
+            assert!(!node.link_words(interface).iter().any(|word| word.starts_with("xdp")), "{verb}: {interface}");
+        }
+        assert!(!node.directories.pins().exists());
+    }
+    node.configure(&both.top("attach_mode = \"generic\""));
+    assert!(node.nodewall("apply", &[]).status.success());
+    assert!(node.link_words("few0").contains(&"xdpgeneric".to_owned()));
+}
+
+/// Another nodewall, with directories of its own, is as foreign as any program.
+#[test]
+fn an_interface_with_another_program_is_refused_by_its_id() {
+    if skip_unless_privileged("an_interface_with_another_program_is_refused_by_its_id") {
+        return;
+    }
+    let node = Node::enforcing();
+    let (generation, attachment) = (node.generation(), node.attachment("eth0").unwrap());
+    let other = Directories::new();
+    for verb in ["run", "apply"] {
+        let refused = run_to_end(verb, node.command_in(&other, verb, &[]), PATIENCE).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(&format!("program id {}", attachment.1)), "{refused:?}");
+        assert!(refused.stderr.contains("eth0"), "{refused:?}");
+        assert!(!other.pins().exists(), "{verb} left pins behind");
+    }
+    assert_eq!((node.generation(), node.attachment("eth0").unwrap()), (generation, attachment));
+    assert_filtered(&node);
+}
+
+#[test]
+fn enforcing_without_peers_is_refused_with_three_ways_out() {
+    if skip_unless_privileged("enforcing_without_peers_is_refused_with_three_ways_out") {
+        return;
+    }
+    let node = Node::idle(Lab::new().unwrap(), &Settings::default().peers(&[]));
+    for verb in ["run", "apply"] {
+        let refused = node.nodewall(verb, &[]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        for way_out in ["--peer", "single_node = true", "mode = \"audit\""] {
+            assert!(refused.stderr.contains(way_out), "no {way_out} in: {}", refused.stderr);
+        }
+        assert!(!node.link_words("eth0").iter().any(|word| word.contains("xdp")));
+        assert!(!node.directories.pins().exists());
+    }
+    // Each of the three works.
+    let [peer, _] = node.peers();
+    let (peer, single) = (peer.ipv4().to_string(), Settings::default().peers(&[]).top("single_node = true"));
+    assert!(node.nodewall("apply", &["--mode", "audit"]).status.success());
+    assert!(node.nodewall("apply", &["--peer", &peer]).status.success());
+    node.configure(&single);
+    assert!(node.nodewall("apply", &[]).status.success());
+}

@@ -1,0 +1,111 @@
+//! More than one interface, and interfaces that come later: one policy and one set of counters for all of them.
+
+use std::net::SocketAddr;
+
+use nodewall_testbed::{Host, Lab, Listener, Probe, Protocol, skip_unless_privileged};
+
+use super::node::{Node, eventually};
+use super::settings::Settings;
+use super::traffic::{add, answered, assert_filtered, silent};
+
+/// Peers on both networks, so that both interfaces have someone to let in.
+const PEERS: [&str; 4] = ["10.77.0.11", "fd77::11", "10.79.0.11", "fd79::11"];
+
+/// Plugs one more interface of the node's into the switch, with 10.79.0.1 and `fd79::1`; peer1 and the outsider get addresses there.
+fn plug_in(node: &Node, interface: &str) {
+    let switch = node.lab.switch().unwrap();
+    let link = format!("link add {interface} index 200 type veth peer name second netns {}\n", switch.name());
+    let addresses = |interface: &str, host: u8| {
+        format!("addr add 10.79.0.{host}/24 dev {interface}\naddr add fd79::{host}/64 dev {interface} nodad\n")
+    };
+    node.netns().ip_batch(&(link + &addresses(interface, 1) + &format!("link set dev {interface} up\n"))).unwrap();
+    switch.ip_batch("link set dev second master br0 up\n").unwrap();
+    node.peers()[0].netns().ip_batch(&addresses("eth0", 11)).unwrap();
+    node.outsider().netns().ip_batch(&addresses("eth0", 66)).unwrap();
+}
+
+fn second_network() -> Vec<Probe> {
+    let targets = ["10.79.0.1:9042", "[fd79::1]:9042"].map(|text| text.parse::<SocketAddr>().unwrap());
+    targets.iter().flat_map(|target| Protocol::ALL.map(|protocol| Probe::new(protocol, *target))).collect()
+}
+
+/// Peers are answered on the node's second interface and the outsider is not; all of it is counted with the rest.
+fn assert_second_network_filtered(node: &Node) {
+    let _sockets = Listener::both(node.netns(), &[9042]).unwrap();
+    let (mut expected, probes) = (node.counters().named_and_drops(), second_network());
+    let [peer, outsider]: [&Host; 2] = [node.peers()[0], node.outsider()];
+    add(&mut expected, "cassandra", ("pass", "peer"), &probes, &answered(peer, &probes));
+    add(&mut expected, "cassandra", ("drop", "outsider"), &probes, &silent(outsider, &probes));
+    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+}
+
+/// By the kernel's own word.
+fn wait_until_attached(node: &Node, interface: &str) {
+    eventually("it is attached", || node.link_words(interface).contains(&"xdp".to_owned()).then_some(()));
+}
+
+fn pinned_links(node: &Node) -> usize {
+    node.directories.pins().join("links").read_dir().unwrap().count()
+}
+
+fn attached_both(node: &Node, second: &str) {
+    let [one, two] = ["eth0", second].map(|interface| node.attachment(interface).unwrap());
+    assert_eq!(one, two, "one program, in one mode");
+}
+
+#[test]
+fn two_interfaces_have_one_policy_and_one_set_of_counters() {
+    if skip_unless_privileged("two_interfaces_have_one_policy_and_one_set_of_counters") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["eth*"]).peers(&PEERS));
+    plug_in(&node, "eth1");
+    node.start_agent();
+    attached_both(&node, "eth1");
+    assert_second_network_filtered(&node);
+    assert_eq!(node.counters().drops().keys().filter(|cell| cell.port == Some(9042)).count(), 2);
+}
+
+#[test]
+fn an_interface_that_is_missing_is_attached_when_it_appears() {
+    if skip_unless_privileged("an_interface_that_is_missing_is_attached_when_it_appears") {
+        return;
+    }
+    let node = Node::on(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]).peers(&PEERS));
+    node.wait_for_log(|line| line.contains("WARN") && line.contains("late0"));
+    assert_eq!(node.attachment("late0"), None);
+    plug_in(&node, "late0");
+    wait_until_attached(&node, "late0");
+    attached_both(&node, "late0");
+    assert_second_network_filtered(&node);
+}
+
+/// Gone and back again under another index: attached anew, and the other interface never noticed.
+#[test]
+fn an_interface_that_comes_back_is_attached_again() {
+    if skip_unless_privileged("an_interface_that_comes_back_is_attached_again") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]).peers(&PEERS));
+    plug_in(&node, "late0");
+    node.start_agent();
+    node.netns().ip(&["link", "del", "late0"]).unwrap();
+    eventually("the agent forgets late0", || (pinned_links(&node) == 1).then_some(()));
+    for host in [node.peers()[0], node.outsider()] {
+        host.netns().ip_batch("addr flush dev eth0 to 10.79.0.0/24\naddr flush dev eth0 to fd79::/64\n").unwrap();
+    }
+    plug_in(&node, "late0");
+    wait_until_attached(&node, "late0");
+    assert_second_network_filtered(&node);
+}
+
+#[test]
+fn one_missing_interface_does_not_keep_the_other_open() {
+    if skip_unless_privileged("one_missing_interface_does_not_keep_the_other_open") {
+        return;
+    }
+    let node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]));
+    let applied = node.nodewall("apply", &[]);
+    assert_eq!(applied.status.code(), Some(3), "{applied:?}");
+    assert_filtered(&node);
+}

@@ -17,7 +17,7 @@ pub const MAX_VLAN_TAGS: usize = 8;
 pub const MAX_EXTENSIONS: usize = 8;
 /// Larger than any frame on a wire: only aggregates of generic-mode receive offload are longer.
 const MAX_IP_BYTES: usize = 0xffff;
-/// Above the length of any frame, receive-offload aggregates included (GRO_MAX_SIZE is 524,280): what byte counts are masked to.
+/// Above the length of any frame, receive-offload aggregates included (`GRO_MAX_SIZE` is 524,280): what byte counts are masked to.
 const MAX_COUNTED_BYTES: usize = 0xf_ffff;
 /// Above the largest offset that tags, an IP header and [`MAX_EXTENSIONS`] extension headers of 2,048 bytes can lead to.
 const MAX_TRANSPORT_OFFSET: usize = 0x7fff;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FINE, Failure, require_privilege};
+use super::{FINE, Failure, block_on, require_privilege};
 use crate::{
     agent::{self, StateDir},
     cli::{Common, Format},
@@ -17,7 +17,7 @@ struct Report {
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     require_privilege()?;
     let state = StateDir::create(&common.state_dir)?;
-    let report = Report { removed: agent::detach(&common.bpffs, &state)? };
+    let report = Report { removed: block_on(agent::detach(&common.bpffs, &state))?? };
     tracing::warn!(links = report.removed.len(), "the node is open: nodewall filters nothing any more");
     match common.output {
         Format::Table => match report.removed.as_slice() {

@@ -12,6 +12,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use node_ebpf_common::maps;
 use rustix::{
     fs::{Mode, statfs},
     mount::{MountFlags, mount},
@@ -87,15 +88,30 @@ impl PinDir {
         Ok(pins)
     }
 
-    /// Removes every pin and the directory. Removing a link's pin detaches it once no descriptor holds it. Returns the names of the
-    /// links that were removed.
-    pub fn remove(self) -> Result<Vec<String>, DatapathError> {
-        let links = self.link_pins()?;
-        for (_, path) in &links {
-            fs::remove_file(path).map_err(DatapathError::io(format!("can not remove {}", path.display())))?;
+    /// Removes our pins and, where nothing of others is in them, our directories. Removing a link's pin detaches it once no descriptor
+    /// holds it. Links go first: maps without links harm nobody.
+    pub fn remove(self) -> Result<(), DatapathError> {
+        let failed = |path: &Path| DatapathError::io(format!("can not remove {}", path.display()));
+        for (_, path) in self.link_pins()? {
+            fs::remove_file(&path).map_err(failed(&path))?;
         }
-        fs::remove_dir_all(&self.root).map_err(DatapathError::io(format!("can not remove {}", self.root.display())))?;
-        Ok(links.into_iter().map(|(name, _)| name).collect())
+        for spec in maps::ALL {
+            let path = self.maps().join(spec.name);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path)(error)),
+                _ => {}
+            }
+        }
+        for path in [self.links(), self.maps(), self.root.clone()] {
+            match fs::remove_dir(&path) {
+                // Somebody else's pins: not ours to remove.
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+                // The root of a bpf file system.
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+                result => result.map_err(failed(&path))?,
+            }
+        }
+        Ok(())
     }
 }
 

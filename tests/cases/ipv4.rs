@@ -14,6 +14,7 @@ fn to(source: &str, protocol: u8, port: u16) -> Ip4 {
     Ip4::new(source, protocol, transport(protocol, port))
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 pub fn cases() -> Vec<Case> {
     let outsider = to(OUTSIDER, TCP, 9042);
     let malformed = |name, ip: Ip4| Case::new(name, ip.frame(), Reason::MalformedIpv4, On::Nothing);

@@ -21,6 +21,7 @@ fn leak(name: String) -> &'static str {
     Box::leak(name.into_boxed_str())
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 pub fn cases() -> Vec<Case> {
     let outsider = Ip6::new(OUTSIDER6, TCP, transport(TCP, 9042));
     let malformed = |name, ip: Ip6| Case::new(name, ip.frame(), Reason::MalformedIpv6, On::Nothing);

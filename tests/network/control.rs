@@ -7,7 +7,7 @@ use std::time::Duration;
 use nodewall_testbed::{Family, Lab, Listener, NetNs, Outcome, Probe, Protocol, probe_many, skip_unless_privileged};
 use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
 
-use super::counters::Cell;
+use super::counters::{Cell, Counters};
 use super::frames::{self, Link};
 use super::node::{Node, PATIENCE, eventually};
 use super::settings::Settings;
@@ -25,9 +25,10 @@ fn lab_with_narrow_path() -> (Lab, NetNs) {
     router.netns().sysctl(&[("ipv4.ip_forward", "1"), ("ipv6.conf.all.forwarding", "1")]).unwrap();
     let link = format!("link add far0 index 300 type veth peer name eth0 netns {}\n", far.name());
     let narrow = format!("mtu lock {NARROW_MTU_BYTES}");
-    let routes = format!("route replace 10.78.0.0/24 dev far0 {narrow}\nroute replace fd78::/64 dev far0 {narrow}\n");
+    let via_router =
+        format!("route replace 10.78.0.0/24 dev far0 {narrow}\nroute replace fd78::/64 dev far0 {narrow}\n");
     let addresses = "addr add 10.78.0.1/32 dev far0\naddr add fd78::1/128 dev far0 nodad\nlink set dev far0 up\n";
-    router.netns().ip_batch(&(link + addresses + &routes)).unwrap();
+    router.netns().ip_batch(&(link + addresses + &via_router)).unwrap();
     far.ip_batch("addr add 10.78.0.2/24 dev eth0\naddr add fd78::2/64 dev eth0 nodad\nlink set dev eth0 up\n").unwrap();
     far.ip_batch("route add default via 10.78.0.1\nroute add default via fd78::1\n").unwrap();
     let (v4, v6) = (router.ipv4(), router.ipv6());
@@ -155,7 +156,7 @@ fn dhcp_broadcasts_arrive() {
     });
     let from = |address: Ipv4Addr, port| SocketAddr::from((address, port));
     assert_eq!(heard, [(b"discover".to_vec(), from(nobody, 68)), (b"offer".to_vec(), from(server.ipv4(), 67))]);
-    node.assert_counted(|counters| counters.unmanaged_and_drops(), &[(Cell::unmanaged(Protocol::Udp), 2)].into());
+    node.assert_counted(Counters::unmanaged_and_drops, &[(Cell::unmanaged(Protocol::Udp), 2)].into());
 }
 
 #[test]

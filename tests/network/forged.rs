@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use nodewall_testbed::{Family, Lab, Listener, Protocol, skip_unless_privileged};
 
-use super::counters::{Cell, Cells};
+use super::counters::{Cell, Cells, Counters};
 use super::frames::{self, Link};
 use super::node::{Node, eventually};
 use super::settings::Settings;
@@ -33,7 +33,7 @@ fn sources_that_can_not_be_are_dropped_as_spoofed() {
     sources.extend(Family::ALL.map(|family| node.host().address(family)));
     node.outsider().netns().send_frames("eth0", &forged(&node, &sources)).unwrap();
     let expected = [(cassandra_udp("drop", "spoofed_source"), sources.len() as u64)].into();
-    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    node.assert_counted(Counters::named_and_drops, &expected);
     assert_eq!(sockets.arrived(Protocol::Udp, 9042).count, 0);
 }
 
@@ -48,7 +48,7 @@ fn the_same_frames_from_a_peers_address_arrive() {
     let [peer, _] = node.peers();
     let sources = Family::ALL.map(|family| peer.address(family));
     node.outsider().netns().send_frames("eth0", &forged(&node, &sources)).unwrap();
-    node.assert_counted(|counters| counters.named_and_drops(), &[(cassandra_udp("pass", "peer"), 2)].into());
+    node.assert_counted(Counters::named_and_drops, &[(cassandra_udp("pass", "peer"), 2)].into());
     eventually("both arrive", || (sockets.arrived(Protocol::Udp, 9042).count == 2).then_some(()));
 }
 
@@ -78,7 +78,7 @@ fn a_vlan_tag_hides_no_port() {
         return;
     }
     let (node, sockets, expected, bytes) = tagged(&Settings::default());
-    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    node.assert_counted(Counters::named_and_drops, &expected);
     // The tags were in the frames that nodewall saw: they are among the bytes.
     assert_eq!(node.counters().bytes(&cassandra_udp("drop", "outsider")), bytes);
     assert_eq!(sockets.arrived(Protocol::Udp, 9042).count, 0);
@@ -91,7 +91,7 @@ fn a_tagged_frame_would_reach_the_socket() {
         return;
     }
     let (node, sockets, _, _) = tagged(&Settings::audit());
-    node.assert_counted(|counters| counters.drops(), &[(cassandra_udp("would_drop", "outsider"), 4)].into());
+    node.assert_counted(Counters::drops, &[(cassandra_udp("would_drop", "outsider"), 4)].into());
     eventually("a tagged datagram arrives", || (sockets.arrived(Protocol::Udp, 9042).count > 0).then_some(()));
 }
 
@@ -109,6 +109,6 @@ fn audit_drops_nothing_and_counts_what_it_would() {
     }
     let knocks = answered(node.outsider(), &probes);
     add(&mut expected, "cassandra", ("would_drop", "outsider"), &probes, &knocks);
-    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    node.assert_counted(Counters::named_and_drops, &expected);
     assert_eq!(sockets.arrived(Protocol::Tcp, 9042).count, 6);
 }

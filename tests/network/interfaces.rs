@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use nodewall_testbed::{Host, Lab, Listener, Probe, Protocol, skip_unless_privileged};
 
+use super::counters::Counters;
 use super::node::{Node, eventually};
 use super::settings::Settings;
 use super::traffic::{add, answered, assert_filtered, silent};
@@ -36,7 +37,7 @@ fn assert_second_network_filtered(node: &Node) {
     let [peer, outsider]: [&Host; 2] = [node.peers()[0], node.outsider()];
     add(&mut expected, "cassandra", ("pass", "peer"), &probes, &answered(peer, &probes));
     add(&mut expected, "cassandra", ("drop", "outsider"), &probes, &silent(outsider, &probes));
-    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    node.assert_counted(Counters::named_and_drops, &expected);
 }
 
 /// By the kernel's own word.

@@ -11,7 +11,7 @@ use nodewall_testbed::{
     Family, Host, Listener, Outcome, Probe, Probed, Protocol, Signal, probe_many, skip_unless_privileged,
 };
 
-use super::counters::Cells;
+use super::counters::{Cells, Counters};
 use super::node::{Node, PATIENCE, eventually};
 use super::traffic::{add, assert_filtered, assert_open, probes};
 
@@ -90,7 +90,7 @@ fn restarts_under_traffic_lose_nothing_and_let_nothing_in() {
         }
     }
     // Not one packet is missing from the counters, whichever program and policy it met.
-    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    node.assert_counted(Counters::named_and_drops, &expected);
     for protocol in Protocol::ALL {
         let sources = sockets.arrived(protocol, 9042).sources;
         let peer = lab.peer1().unwrap();

@@ -4,7 +4,7 @@ use std::thread;
 
 use nodewall_testbed::{Family, Listener, Outcome, Probe, Protocol, probe_many, skip_unless_privileged};
 
-use super::counters::Cells;
+use super::counters::{Cells, Counters};
 use super::node::{Node, PATIENCE};
 use super::settings::Settings;
 use super::traffic::{add, answered, everyone, nat, peers_only, probes, silent, unmanaged};
@@ -49,7 +49,7 @@ fn https_443_redirected_to_8022_works_while_8022_straight_is_dropped() {
     assert!(arrived.bytes >= 2 * 64 * 1024, "{arrived:?}");
     let mut expected = Cells::new();
     add(&mut expected, "web-nginx", ("drop", "outsider"), &straight, &knocks);
-    node.assert_counted(|counters| counters.drops(), &expected);
+    node.assert_counted(Counters::drops, &expected);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nodewall_testbed::{Family, Host, Listener, NetNs, Outcome, Probe, Probed, Protocol, probe_many};
 
-use super::counters::{Cell, Cells};
+use super::counters::{Cell, Cells, Counters};
 use super::node::{Node, PATIENCE};
 
 /// For what must be dropped: always waited out, once for all that is asked at once. Short, and below the second after which
@@ -72,7 +72,7 @@ pub(super) fn peers_only(node: &Node, class: &str, ports: &[u16]) {
         knocking.join().unwrap()
     });
     add(&mut expected, class, ("drop", "outsider"), &probes, &knocks);
-    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    node.assert_counted(Counters::named_and_drops, &expected);
     for protocol in Protocol::ALL {
         for &port in ports {
             assert_eq!(sockets.arrived(protocol, port).sources, addresses(node.peers()), "{protocol} {port}");
@@ -88,7 +88,7 @@ pub(super) fn everyone(node: &Node, class: &str, ports: &[u16]) {
     for host in node.peers().into_iter().chain([node.outsider()]) {
         add(&mut expected, class, ("pass", "public"), &probes, &answered(host, &probes));
     }
-    node.assert_counted(|counters| counters.named_and_drops(), &expected);
+    node.assert_counted(Counters::named_and_drops, &expected);
 }
 
 /// The policy does not name the ports: all are answered, and counted with the rest that it does not name.
@@ -101,7 +101,7 @@ pub(super) fn unmanaged(node: &Node, ports: &[u16]) {
             *expected.entry(Cell::unmanaged(probe.protocol)).or_default() += u64::from(probed.sent_packets);
         }
     }
-    node.assert_counted(|counters| counters.unmanaged_and_drops(), &expected);
+    node.assert_counted(Counters::unmanaged_and_drops, &expected);
 }
 
 /// Whether the node filters right now: peers reach Cassandra over both protocols and families, the outsider does not.

@@ -237,8 +237,9 @@ impl Change<'_> {
     }
 }
 
+/// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.
 fn own_addresses(network: &Network) -> Vec<IpAddr> {
-    network.links().flat_map(|link| &link.addresses).map(ipnet::IpNet::addr).collect()
+    network.links().flat_map(crate::net::Link::own_addresses).collect()
 }
 
 /// Own addresses in the peer list do not make it a list of peers.

@@ -1,6 +1,7 @@
 //! The host's links as plain values. Knows nothing of netlink (that is `snapshot`) or of which links to attach to (`select`).
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
@@ -114,12 +115,19 @@ pub struct Link {
     pub xdp: Option<XdpAttached>,
     /// The IPv4 and IPv6 addresses, each with its prefix length (host bits kept).
     pub addresses: Vec<IpNet>,
+    /// Those of [`Self::addresses`] that duplicate address detection (RFC 4862) has not confirmed, or has found to be another host's.
+    pub unconfirmed: Vec<IpNet>,
 }
 
 impl Link {
     /// Frames on this link begin with an Ethernet header (`ARPHRD_ETHER`).
     pub fn ethernet(&self) -> bool {
         self.arphrd == ARPHRD_ETHER
+    }
+
+    /// The addresses that are this host's beyond doubt.
+    pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses.iter().filter(|net| !self.unconfirmed.contains(net)).map(IpNet::addr)
     }
 
     /// The link has at least one address. A link-local one counts: what listens on `[::]` answers there, too.

@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use ipnet::IpNet;
 use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
     self, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
@@ -65,7 +65,7 @@ async fn collect(mut handle: rtnetlink::Handle) -> Result<Network, NetError> {
         for message in address_messages {
             let RouteNetlinkMessage::NewAddress(message) = message else { continue };
             match links.get_mut(&message.header.index) {
-                Some(link) => link.addresses.extend(address_from(&message)),
+                Some(link) => add_address(link, &message),
                 // Made between the two dumps, or a link that the library could not read: either way the list is not whole.
                 None => stranger = Some(message.header.index),
             }
@@ -128,6 +128,7 @@ fn link_from(message: LinkMessage) -> Link {
         mtu: 0,
         xdp: None,
         addresses: Vec::new(),
+        unconfirmed: Vec::new(),
     };
     let (mut lower, mut lower_is_elsewhere) = (None, false);
     for attribute in message.attributes {
@@ -196,6 +197,15 @@ fn xdp_from(attributes: &[LinkXdp]) -> Option<XdpAttached> {
     // In multi mode the kernel leaves IFLA_XDP_PROG_ID out.
     let program_id = ids.into_iter().flatten().find(|&id| id != 0)?;
     Some(XdpAttached { program_id, mode: mode? })
+}
+
+fn add_address(link: &mut Link, message: &AddressMessage) {
+    let Some(address) = address_from(message) else { return };
+    let doubtful = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed | AddressHeaderFlags::Optimistic;
+    if message.header.flags.intersects(doubtful) {
+        link.unconfirmed.push(address);
+    }
+    link.addresses.push(address);
 }
 
 fn address_from(message: &AddressMessage) -> Option<IpNet> {

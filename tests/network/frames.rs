@@ -59,7 +59,7 @@ pub(super) fn with_priority_tag(frame: &[u8]) -> Vec<u8> {
     [addresses, &[0x81, 0x00, 0x60, 0x00], rest].concat()
 }
 
-/// An IGMPv2 general query from a router, as switches and routers send it every other minute.
+/// A general query of IGMP version 2 from a router, as switches and routers send it every other minute.
 pub(super) fn igmp_query(link: Link, from: Ipv4Addr) -> Vec<u8> {
     let mut query = vec![0x11, 100, 0, 0, 0, 0, 0, 0];
     let sum = checksum(&query);

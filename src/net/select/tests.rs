@@ -18,6 +18,7 @@ fn card(index: u32, name: &str) -> Link {
         mtu: 1500,
         xdp: None,
         addresses: Vec::new(),
+        unconfirmed: Vec::new(),
     }
 }
 

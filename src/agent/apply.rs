@@ -17,7 +17,7 @@ use super::{
 use crate::{
     config::{AttachMode, Config, Mode},
     datapath::{self, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target},
-    net::{self, Network, Selection, Uncovered, XdpMode},
+    net::{self, Link, Network, Selection, Uncovered, XdpMode},
     policy::{Compiled, Facts, Lengths, Policy, RowTable, compile, hex},
 };
 
@@ -57,6 +57,8 @@ pub struct AppliedInterface {
 pub struct Surroundings {
     /// Indices of the interfaces to attach.
     attach: BTreeSet<u32>,
+    /// Those of them that nothing filters. An interface that was deleted and came back under its old index is among them.
+    unfiltered: BTreeSet<u32>,
     /// The node's own addresses.
     own_addresses: BTreeSet<IpAddr>,
 }
@@ -65,13 +67,20 @@ pub struct Surroundings {
 pub(super) async fn surroundings(settings: &Settings, state: &StateDir) -> Result<Surroundings, AgentError> {
     let network = net::snapshot().await?;
     let selection = select(&settings.config, &network, state)?;
-    Ok(Surroundings::new(&selection, &own_addresses(&network)))
+    Ok(Surroundings::new(&selection, &network))
 }
 
 impl Surroundings {
-    fn new(selection: &Selection, own_addresses: &[IpAddr]) -> Self {
-        let attach = selection.attach.iter().map(|s| s.index).collect();
-        Self { attach, own_addresses: own_addresses.iter().copied().collect() }
+    fn new(selection: &Selection, network: &Network) -> Self {
+        let attach: BTreeSet<u32> = selection.attach.iter().map(|s| s.index).collect();
+        let open = |index: &u32| network.by_index(*index).is_some_and(|link| link.xdp.is_none());
+        let unfiltered = attach.iter().copied().filter(open).collect();
+        Self { attach, unfiltered, own_addresses: own_addresses(network).into_iter().collect() }
+    }
+
+    /// The same once everything is attached.
+    fn all_filtered(self) -> Self {
+        Self { unfiltered: BTreeSet::new(), ..self }
     }
 }
 
@@ -97,13 +106,26 @@ pub struct Applied {
     pub loaded: Loaded,
 }
 
+/// Who wants a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// An operator: a command, a start, a reload. Ends a detach.
+    Operator,
+    /// The agent, because the host's network changed. Respects a detach.
+    Network,
+}
+
 /// Puts `settings` into force.
-pub async fn apply(settings: &Settings, state: &StateDir) -> Result<Applied, AgentError> {
+pub async fn apply(settings: &Settings, state: &StateDir, cause: Cause) -> Result<Applied, AgentError> {
     let missing = datapath::missing_capabilities();
     if !missing.is_empty() {
         return Err(DatapathError::Privilege { missing }.into());
     }
     let _change = state.lock_policy()?;
+    // Under the lock: a detach can not slip in between.
+    if cause == Cause::Network && state.is_detached() {
+        return Err(AgentError::Detached);
+    }
     let policy = Policy::from_config(&settings.config)?;
     let network = net::snapshot().await?;
     let own_addresses = own_addresses(&network);
@@ -117,7 +139,7 @@ pub async fn apply(settings: &Settings, state: &StateDir) -> Result<Applied, Age
         None => (Vec::new(), 1),
     };
     drop(live);
-    let surroundings = Surroundings::new(&selection, &own_addresses);
+    let surroundings = Surroundings::new(&selection, &network).all_filtered();
     let facts = Facts { generation, now_ns: unix_time_ns(), own_addresses };
     let compiled = compile(&policy, RowTable::new(old_rows.clone()), &facts)?;
 
@@ -239,7 +261,7 @@ impl Change<'_> {
 
 /// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.
 fn own_addresses(network: &Network) -> Vec<IpAddr> {
-    network.links().flat_map(crate::net::Link::own_addresses).collect()
+    network.links().flat_map(Link::own_addresses).collect()
 }
 
 /// Own addresses in the peer list do not make it a list of peers.

@@ -49,6 +49,9 @@ pub enum AgentError {
         /// As configured.
         wanted: &'static str,
     },
+    /// An operator opened the node.
+    #[error("the node was opened by `nodewall detach`; SIGHUP, a restart or `nodewall apply` enforces again")]
+    Detached,
     /// Another agent runs.
     #[error("another nodewall agent is running (pid {pid}, {lock}); stop it first")]
     Running {

@@ -7,7 +7,7 @@ mod run;
 mod state;
 mod warnings;
 
-pub use apply::{Applied, AppliedInterface, Outcome, Settings, apply};
+pub use apply::{Applied, AppliedInterface, Cause, Outcome, Settings, apply};
 pub use error::AgentError;
 pub use run::run;
 pub use state::{Record, StateDir};

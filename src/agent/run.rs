@@ -1,12 +1,12 @@
 //! The foreground agent: applies, then watches. Its end leaves enforcement in place. A reload or a change of the host's network goes through the same
 //! `apply` as the start; when that fails, the last good policy stands and the reason is logged.
 
-use std::time::Duration;
+use std::{pin::Pin, time::Duration};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{
-    apply::{Applied, Outcome, Settings, apply, surroundings},
+    apply::{Applied, Cause, Outcome, Settings, apply, surroundings},
     error::AgentError,
     state::StateDir,
     warnings,
@@ -38,19 +38,16 @@ pub async fn run(
     let _agent = state.lock_agent()?;
     let mut signals = Signals::new()?;
     let mut watch = LinkWatch::new()?;
-    let mut applied = apply(&settings, state).await?;
+    let mut applied = apply(&settings, state, Cause::Operator).await?;
     announce(&applied);
     // Also of a failed attempt: it is not made again before something else changes.
     let mut seen = applied.surroundings.clone();
+    let mut log = kernel_log(&settings, &mut applied)?;
     loop {
-        let wake = if settings.kernel_log {
-            let log = datapath::forward_kernel_log(&mut applied.loaded)?;
-            tokio::select! {
-                wake = wait(&mut signals, &mut watch) => wake,
-                () = log => continue,
-            }
-        } else {
-            wait(&mut signals, &mut watch).await
+        let wake = tokio::select! {
+            wake = wait(&mut signals, &mut watch) => wake,
+            // Never ends.
+            () = &mut log => continue,
         };
         match wake {
             Wake::Stop(signal) => {
@@ -61,20 +58,17 @@ pub async fn run(
             Wake::Reload => match reload() {
                 Ok(config) => {
                     let next = Settings { config, ..settings.clone() };
-                    if let Some(done) = attempt(&next, state, "reload").await {
+                    if let Some(done) = attempt(&next, state, Cause::Operator, "reload").await {
                         settings = next;
                         applied = done;
                         seen = applied.surroundings.clone();
+                        log = kernel_log(&settings, &mut applied)?;
                         announce(&applied);
                     }
                 }
                 Err(errors) => tracing::error!("reload refused, the last good policy stays in force: {errors}"),
             },
             Wake::Network => {
-                if state.is_detached() {
-                    tracing::warn!("the node was opened by `nodewall detach`; SIGHUP or a restart enforces again");
-                    continue;
-                }
                 let now = match surroundings(&settings, state).await {
                     Ok(now) => now,
                     Err(error) => {
@@ -87,8 +81,10 @@ pub async fn run(
                     continue;
                 }
                 seen = now;
-                if let Some(done) = attempt(&settings, state, "network change").await {
+                if let Some(done) = attempt(&settings, state, Cause::Network, "network change").await {
                     applied = done;
+                    seen = applied.surroundings.clone();
+                    log = kernel_log(&settings, &mut applied)?;
                     announce_interfaces(&applied);
                 }
             }
@@ -96,17 +92,32 @@ pub async fn run(
     }
 }
 
-async fn attempt(settings: &Settings, state: &StateDir, what: &str) -> Option<Applied> {
-    apply(settings, state)
+async fn attempt(settings: &Settings, state: &StateDir, cause: Cause, what: &str) -> Option<Applied> {
+    apply(settings, state, cause)
         .await
         .inspect_err(|error| tracing::error!("{what}: not applied, the last good policy stays in force: {error}"))
         .ok()
 }
 
+/// Prints the in-kernel log of the program that was just loaded; waits for ever where there is none.
+fn kernel_log(settings: &Settings, applied: &mut Applied) -> Result<Pin<Box<dyn Future<Output = ()>>>, AgentError> {
+    if settings.kernel_log {
+        Ok(Box::pin(datapath::forward_kernel_log(&mut applied.loaded)?))
+    } else {
+        Ok(Box::pin(std::future::pending()))
+    }
+}
+
 /// Replaces a logging program by a silent one: without a reader its records would only cost.
 async fn quiet(settings: &Settings, state: &StateDir) {
     if settings.kernel_log && !state.is_detached() {
-        attempt(&Settings { kernel_log: false, ..settings.clone() }, state, "turning the in-kernel log off").await;
+        attempt(
+            &Settings { kernel_log: false, ..settings.clone() },
+            state,
+            Cause::Network,
+            "turning the in-kernel log off",
+        )
+        .await;
     }
 }
 

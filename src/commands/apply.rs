@@ -28,7 +28,7 @@ struct Interface {
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let (settings, state) = settings(common, false)?;
     let (applied, warnings) = block_on(async {
-        let applied = agent::apply(&settings, &state).await?;
+        let applied = agent::apply(&settings, &state, agent::Cause::Operator).await?;
         let warnings = agent::warnings(&applied).await;
         Ok::<_, agent::AgentError>((applied, warnings))
     })??;

@@ -1,7 +1,11 @@
 //! XDP links: attach, adopt, replace, list. A link is pinned at once, so that enforcement outlives the process; an adopted link gets the new
 //! program by one atomic replacement and is never detached first.
 
-use std::{fs, io, os::fd::AsFd, path::PathBuf};
+use std::{
+    fs, io,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+};
 
 use aya::programs::{
     links::{FdLink, PinnedLink},
@@ -58,7 +62,11 @@ pub fn links(pins: &PinDir) -> Result<Vec<Link>, DatapathError> {
     let mut links = Vec::new();
     for (_, pin) in pins.link_pins()? {
         let failed = |e: io::Error| DatapathError::io(format!("can not open {}", pin.display()))(e);
-        let fd = sys::open_pin(&pin).map_err(failed)?;
+        let fd = match sys::open_pin(&pin) {
+            // Removed since it was listed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            result => result.map_err(failed)?,
+        };
         let info = sys::link_info(fd.as_fd()).map_err(failed)?;
         if info.kind != LINK_TYPE_XDP {
             return Err(DatapathError::ForeignMap {
@@ -104,11 +112,25 @@ pub fn attach(loaded: &mut Loaded, pins: &PinDir, target: &Target, mode: Mode) -
     Ok(Attached::New)
 }
 
-/// Detaches one interface by removing its pin.
+/// Detaches one interface. `false`: it was not attached.
 pub fn detach(pins: &PinDir, target: &Target) -> Result<bool, DatapathError> {
     let Some(link) = links(pins)?.into_iter().find(|l| l.if_index == target.if_index) else { return Ok(false) };
-    fs::remove_file(&link.pin).map_err(DatapathError::io(format!("can not remove {}", link.pin.display())))?;
+    release(&link.pin)?;
     Ok(true)
+}
+
+/// Detaches the link pinned at `pin` and removes the pin; when this returns, the interface is free.
+pub(super) fn release(pin: &Path) -> Result<(), DatapathError> {
+    let failed = |e: io::Error| DatapathError::io(format!("can not detach {}", pin.display()))(e);
+    let link = sys::open_pin(pin).map_err(failed)?;
+    match sys::detach_link(link.as_fd()) {
+        // Its interface is gone already.
+        Err(error) if error.raw_os_error() != Some(libc::ENODEV) && error.raw_os_error() != Some(libc::EINVAL) => {
+            return Err(failed(error));
+        }
+        _ => {}
+    }
+    fs::remove_file(pin).map_err(failed)
 }
 
 fn pin_of(pins: &PinDir, target: &Target) -> PathBuf {

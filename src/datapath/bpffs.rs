@@ -18,7 +18,7 @@ use rustix::{
     mount::{MountFlags, mount},
 };
 
-use super::error::DatapathError;
+use super::{attach::release, error::DatapathError};
 
 /// Where bpffs is by convention.
 const BPFFS_MOUNT: &str = "/sys/fs/bpf";
@@ -88,12 +88,12 @@ impl PinDir {
         Ok(pins)
     }
 
-    /// Removes our pins and, where nothing of others is in them, our directories. Removing a link's pin detaches it once no descriptor
-    /// holds it. Links go first: maps without links harm nobody.
+    /// Detaches our links, removes our pins and, where nothing of others is in them, our directories. Links go first: maps
+    /// without links harm nobody.
     pub fn remove(self) -> Result<(), DatapathError> {
         let failed = |path: &Path| DatapathError::io(format!("can not remove {}", path.display()));
         for (_, path) in self.link_pins()? {
-            fs::remove_file(&path).map_err(failed(&path))?;
+            release(&path)?;
         }
         for spec in maps::ALL {
             let path = self.maps().join(spec.name);

@@ -129,6 +129,18 @@ impl DatapathError {
         move |source| Self::Map { map, source: Box::new(source) }
     }
 
+    /// Whether something that should be there is not.
+    pub(super) fn is_not_found(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Map { source, .. } => match &**source {
+                MapError::SyscallError(call) => call.io_error.kind() == io::ErrorKind::NotFound,
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     /// Whether the cause is a missing privilege.
     pub fn is_privilege(&self) -> bool {
         match self {

@@ -22,6 +22,11 @@ pub use maps::Maps;
 pub use object::{Buffers, Entry, Loaded, ProgramFacts};
 pub use sys::missing_capabilities;
 
+/// Attempts to open a data path that is being made or removed by another process at this moment.
+const OPEN_ATTEMPTS: u32 = 10;
+/// Wait between them.
+const OPEN_RETRY: std::time::Duration = std::time::Duration::from_millis(20);
+
 impl Maps {
     /// The maps of the live data path, or `None` where none was ever installed.
     pub fn live(root: &std::path::Path) -> Result<Option<(PinDir, Self)>, DatapathError> {
@@ -29,6 +34,18 @@ impl Maps {
         if !missing.is_empty() {
             return Err(DatapathError::Privilege { missing });
         }
+        let mut attempt = 1;
+        loop {
+            match Self::open_live(root) {
+                // Half of it is there: a change is under way. One that is over stays as it is, and is reported.
+                Err(error) if error.is_not_found() && attempt < OPEN_ATTEMPTS => std::thread::sleep(OPEN_RETRY),
+                result => return result,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn open_live(root: &std::path::Path) -> Result<Option<(PinDir, Self)>, DatapathError> {
         let Some(pins) = PinDir::open(root)? else { return Ok(None) };
         let maps = Self::open(&pins)?;
         Ok(Some((pins, maps)))

@@ -18,6 +18,8 @@ use std::{
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+/// Linux 5.9.
+const BPF_LINK_DETACH: libc::c_long = 34;
 
 /// Capability numbers, include/uapi/linux/capability.h.
 const CAP_NET_ADMIN: u32 = 12;
@@ -78,6 +80,15 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> Result<LinkInfo> {
         },
     )?;
     Ok(info)
+}
+
+/// Detaches a link at once. Merely dropping the last reference lets the kernel detach it some time later.
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        fd: u32,
+    }
+    bpf(BPF_LINK_DETACH, &mut Attributes { fd: link.as_raw_fd().cast_unsigned() }).map(drop)
 }
 
 /// The id of the inner map in a slot of a map of maps; `None` while the slot is empty.

@@ -1,0 +1,76 @@
+//! Any bytes as a frame, under every policy of a fixed set. What must hold stands at each assertion; a panic anywhere is a finding.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use node_ebpf_common::counter::{BANK_CELLS, CELLS, ROW_FIRST};
+use node_ebpf_common::packet::{MAX_VLAN_TAGS, parse, walk};
+use node_ebpf_common::{Decision, Reason, Verdict, decide};
+use nodewall::policy::Compiled;
+use nodewall_fuzz::oracle;
+use nodewall_fuzz::policies::{Judge, judges, own_addresses};
+
+fuzz_target!(
+    init: {
+        judges();
+    },
+    |frame: &[u8]| {
+        assert_eq!(parse(frame, 0), walk(frame, 0), "the shortcut says something else than the walk");
+        let plain = oracle::read(frame);
+        for judge in judges() {
+            let decision = decide(frame, &judge.compiled.image);
+            is_sound(frame, judge, &decision);
+            if let Some(plain) = &plain {
+                let right = oracle::verdict(&judge.policy, &own_addresses(), plain);
+                assert_eq!(decision.verdict(), right, "{}: {plain:?} gave {decision:?}", judge.name);
+                assert_eq!(decision.bytes as usize, plain.end_bytes, "{}: bytes of {plain:?}", judge.name);
+            }
+        }
+        // The relations do not depend on the policy: one that has every kind of row is enough.
+        let Some(judge) = judges().iter().find(|judge| judge.name == "rules") else { unreachable!("it is in the set") };
+        a_tag_changes_nothing(frame, judge);
+        padding_changes_nothing(frame, judge);
+    }
+);
+
+/// The decision is one that can be counted and shown.
+fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
+    let Compiled { image, rows, .. } = &judge.compiled;
+    let reason = decision.reason().expect("a reason that this build knows");
+    assert!(decision.bytes as usize <= frame.len(), "{decision:?} counts more than {} bytes", frame.len());
+    let cell = decision.cell(image);
+    let bank = image.counter_bank..image.counter_bank + BANK_CELLS;
+    assert!(bank.contains(&cell) && cell < CELLS, "{decision:?} moves cell {cell}, outside of its bank {bank:?}");
+    assert!(decision.peer <= image.peers, "{decision:?} names a peer of {}", image.peers);
+    if reason == Reason::Peer {
+        assert_ne!(decision.peer, 0, "a peer without a number");
+    }
+    if !reason.has_row() {
+        assert_eq!((decision.row, decision.peer), (0, 0), "{decision:?} has no port, so no row and no peer");
+    } else if decision.row >= ROW_FIRST {
+        let record = rows.records().get(decision.row as usize).expect("a row that exists");
+        assert_eq!(record.active, 1, "{decision:?} is counted on a row that no port has");
+    }
+    let unpacked = Decision::unpack(decision.pack());
+    assert_eq!(Decision { bytes: decision.bytes, ..unpacked }, *decision, "packing loses something");
+}
+
+/// One more 802.1Q tag, which an offloading card may have kept or stripped, gives the same answer with four bytes more.
+fn a_tag_changes_nothing(frame: &[u8], judge: &Judge) {
+    let Some((addresses, rest)) = frame.split_at_checked(12) else { return };
+    let tagged = [addresses, &[0x81, 0x00, 0x00, 0x07], rest].concat();
+    let (without, with) = (decide(frame, &judge.compiled.image), decide(tagged.as_slice(), &judge.compiled.image));
+    if oracle::tags(&tagged) > MAX_VLAN_TAGS {
+        assert_eq!(with.verdict(), Verdict::Drop, "{with:?} with more tags than are read");
+    } else {
+        assert_eq!(with, Decision { bytes: without.bytes + 4, ..without }, "a tag changes the answer");
+    }
+}
+
+/// Bytes behind the IP packet, as switches add them to short frames, decide nothing and are not counted.
+fn padding_changes_nothing(frame: &[u8], judge: &Judge) {
+    let decision = decide(frame, &judge.compiled.image);
+    if decision.reason().is_some_and(Reason::has_row) {
+        let padded = [frame, &[0xa5; 46]].concat();
+        assert_eq!(decide(padded.as_slice(), &judge.compiled.image), decision, "padding changes the answer");
+    }
+}

@@ -1,0 +1,102 @@
+//! A plain second opinion: reads the frames that anyone can read by hand (tagged or untagged Ethernet, IPv4 with options, IPv6 without extension
+//! headers, TCP or UDP, no later fragment) and judges them by the policy's own lists, without image, hash or row. Says nothing about other frames.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use node_ebpf_common::Verdict;
+use nodewall::config::{Access, Protocol, Tunnels};
+use nodewall::policy::Policy;
+
+/// UDP ports whose payload Linux unpacks as packets: VXLAN, its older Linux default, Geneve.
+const TUNNEL_PORTS: [u16; 3] = [4789, 8472, 6081];
+
+/// What a plain frame is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Who sent it.
+    pub source: IpAddr,
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The destination port.
+    pub port: u16,
+    /// Where the IP packet ends, bytes from the frame's beginning.
+    pub end_bytes: usize,
+}
+
+/// How many VLAN tags a frame begins with.
+pub fn tags(frame: &[u8]) -> usize {
+    let is_tag = |at: usize| matches!(frame.get(at..at + 2), Some([0x81, 0x00] | [0x88, 0xa8]));
+    (0..).take_while(|n| is_tag(12 + 4 * n)).count()
+}
+
+/// The plain reading, or `None` where the frame is not plain or not sound.
+pub fn read(frame: &[u8]) -> Option<Plain> {
+    let tags = tags(frame);
+    if tags > 8 {
+        return None;
+    }
+    let start = 14 + 4 * tags;
+    let packet = frame.get(start..)?;
+    let (source, number, length_bytes, ports_at) = match frame.get(start - 2..start)? {
+        [0x08, 0x00] => ipv4(packet)?,
+        [0x86, 0xdd] => ipv6(packet)?,
+        _ => return None,
+    };
+    let protocol = match number {
+        6 => Protocol::Tcp,
+        17 => Protocol::Udp,
+        _ => return None,
+    };
+    let [_, _, high, low] = *packet.get(..length_bytes)?.get(ports_at..ports_at + 4)? else { return None };
+    Some(Plain { source, protocol, port: u16::from_be_bytes([high, low]), end_bytes: start + length_bytes })
+}
+
+/// Source, protocol, length and where the ports are.
+fn ipv4(packet: &[u8]) -> Option<(IpAddr, u8, usize, usize)> {
+    let header: [u8; 20] = packet.get(..20)?.try_into().ok()?;
+    let header_bytes = usize::from(header[0] % 16) * 4;
+    let length_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let fragment_offset = u16::from_be_bytes([header[6], header[7]]) % 8192;
+    if header[0] / 16 != 4 || header_bytes < 20 || length_bytes < header_bytes || fragment_offset != 0 {
+        return None;
+    }
+    let source = Ipv4Addr::new(header[12], header[13], header[14], header[15]);
+    Some((source.into(), header[9], length_bytes, header_bytes))
+}
+
+fn ipv6(packet: &[u8]) -> Option<(IpAddr, u8, usize, usize)> {
+    let header: [u8; 40] = packet.get(..40)?.try_into().ok()?;
+    if header[0] / 16 != 6 {
+        return None;
+    }
+    let payload_bytes = usize::from(u16::from_be_bytes([header[4], header[5]]));
+    let source: [u8; 16] = header[8..24].try_into().ok()?;
+    Some((Ipv6Addr::from(source).into(), header[6], 40 + payload_bytes, 40))
+}
+
+/// What must come of a plain frame under `policy` on a node with the addresses `own`.
+pub fn verdict(policy: &Policy, own: &[IpAddr], plain: &Plain) -> Verdict {
+    let genuine = !is_martian(plain.source) && !own.contains(&plain.source);
+    let among = |nets: &[IpNet]| genuine && nets.iter().any(|net| net.contains(&plain.source));
+    let open = match policy.class_of(plain.protocol, plain.port) {
+        Some(class) => match class.access {
+            Access::Public => true,
+            Access::Cluster => among(&policy.peers) || among(&class.also_allow),
+            Access::Closed => among(&class.also_allow),
+        },
+        None if plain.protocol == Protocol::Udp && TUNNEL_PORTS.contains(&plain.port) => {
+            policy.tunnels == Tunnels::All || among(&policy.peers)
+        }
+        None => true,
+    };
+    if open { Verdict::Pass } else { Verdict::Drop }
+}
+
+/// Whether no packet on a wire can have this source.
+fn is_martian(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_loopback() || v4.is_multicast() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback() || v6.is_multicast() || v6.to_ipv4_mapped().is_some(),
+    }
+}

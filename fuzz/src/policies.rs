@@ -1,0 +1,84 @@
+//! The fixed set of policies that every frame is judged by, compiled once. Addresses are those of `tests/cases`, so that its frames meet peers.
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use nodewall::config::Config;
+use nodewall::policy::{Compiled, Facts, Policy, RowTable, compile};
+
+use crate::cases::{OWN, OWN6};
+
+const PEERS: &str = r#"
+[peers]
+static = ["10.0.0.11", "10.9.0.0/16", "10.0.0.1", "2001:db8::11", "2001:db8:9::/48", "fd00:0:0:1::/64"]
+"#;
+
+const RULES: &str = r#"
+tunnels = "all"
+[[rule]]
+name = "jmx-from-ops"
+ports = ["7199", "20000-21000"]
+protocols = ["tcp"]
+access = "cluster"
+also_allow = ["198.51.100.0/24", "2001:db8:a::/48"]
+[[rule]]
+name = "nobody"
+ports = ["9999"]
+access = "closed"
+[[rule]]
+name = "only-ops"
+ports = ["9998"]
+access = "closed"
+also_allow = ["198.51.100.0/24"]
+[[rule]]
+name = "vxlan"
+ports = ["4789"]
+protocols = ["udp"]
+access = "closed"
+"#;
+
+const CURRENT: &str = r#"
+[profile]
+name = "dynatrace-managed-current"
+agent_port_8443 = "public"
+web_port_8022 = "public"
+"#;
+
+/// A policy as it is meant and as it is compiled.
+pub struct Judge {
+    /// For messages.
+    pub name: &'static str,
+    /// The meaning.
+    pub policy: Policy,
+    /// The image and its rows.
+    pub compiled: Compiled,
+}
+
+impl Judge {
+    fn new(name: &'static str, text: &str) -> Self {
+        let config = Config::parse(text, name).expect("a sound configuration");
+        let policy = Policy::from_config(&config).expect("a sound policy");
+        let facts = Facts { generation: 1, now_ns: 0, own_addresses: own_addresses().to_vec() };
+        let compiled = compile(&policy, RowTable::default(), &facts).expect("a policy that fits");
+        Self { name, policy, compiled }
+    }
+}
+
+/// The addresses of the node that the policies stand for.
+pub fn own_addresses() -> [IpAddr; 2] {
+    [OWN, OWN6].map(|address| address.parse().expect("an address"))
+}
+
+/// Every policy, compiled at the first call.
+pub fn judges() -> &'static [Judge] {
+    static JUDGES: LazyLock<Vec<Judge>> = LazyLock::new(|| {
+        vec![
+            Judge::new("enforce", PEERS),
+            Judge::new("audit", &format!("mode = \"audit\"\n{PEERS}")),
+            Judge::new("rules", &format!("{RULES}{PEERS}")),
+            Judge::new("current", &format!("{CURRENT}{PEERS}")),
+            Judge::new("none", "single_node = true\n[profile]\nname = \"none\"\n"),
+        ]
+    });
+    &JUDGES
+}

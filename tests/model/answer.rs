@@ -1,0 +1,96 @@
+//! What an implementation says about a frame, in words that all of them share. Must not compute any of it.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use node_ebpf_common::{Reason, Verdict};
+use nodewall::config::Protocol;
+
+/// Where a frame is going, as far as the policy asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// A port.
+    Port(Protocol, u16),
+    /// A protocol that carries whole IP packets.
+    Tunnel,
+}
+
+/// One implementation's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub verdict: Verdict,
+    pub reason: Reason,
+    /// The class that names the port; `None` for no port and for unmanaged ones.
+    pub class: Option<String>,
+    /// What it is counted as; `None` without a port.
+    pub to: Option<To>,
+    /// The narrowest peer that the source belongs to, where the source matters.
+    pub peer: Option<IpNet>,
+    /// Bytes to count; `None` where the implementation does not tell (a test run).
+    pub bytes: Option<u32>,
+}
+
+impl Answer {
+    /// An answer without a port.
+    pub fn unported(reason: Reason, bytes: usize) -> Self {
+        let verdict = verdict_of(reason);
+        Self { verdict, reason, class: None, to: None, peer: None, bytes: u32::try_from(bytes).ok() }
+    }
+
+    /// The same, with the bytes to count.
+    pub fn counting(mut self, bytes: usize) -> Self {
+        self.bytes = u32::try_from(bytes).ok();
+        self
+    }
+
+    /// Whether two implementations agree. Bytes count only where both tell them.
+    pub fn agrees(&self, other: &Self) -> bool {
+        let bytes = self.bytes.zip(other.bytes).is_none_or(|(a, b)| a == b);
+        let words = |a: &Self| (a.verdict, a.reason, a.to, a.peer);
+        bytes && words(self) == words(other) && self.class == other.class
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verdict.name(), self.reason.name())?;
+        match self.to {
+            Some(To::Port(protocol, port)) => write!(f, ", {protocol}/{port}")?,
+            Some(To::Tunnel) => write!(f, ", IP tunnel")?,
+            None => {}
+        }
+        if let Some(class) = &self.class {
+            write!(f, " ({class})")?;
+        }
+        if let Some(peer) = self.peer {
+            write!(f, ", peer {peer}")?;
+        }
+        self.bytes.map_or(Ok(()), |bytes| write!(f, ", {bytes} bytes"))
+    }
+}
+
+/// What each reason does to a frame, said again here so that the number's bit is checked by somebody.
+pub fn verdict_of(reason: Reason) -> Verdict {
+    match reason {
+        Reason::Unmanaged
+        | Reason::Public
+        | Reason::Peer
+        | Reason::AllowedSource
+        | Reason::NonIp
+        | Reason::Icmp
+        | Reason::OtherProtocol
+        | Reason::LaterFragment
+        | Reason::Encapsulated => Verdict::Pass,
+        Reason::Outsider
+        | Reason::Closed
+        | Reason::SpoofedSource
+        | Reason::BlockedSource
+        | Reason::TunnelOutsider
+        | Reason::ShortFrame
+        | Reason::TooManyVlanTags
+        | Reason::MalformedIpv4
+        | Reason::MalformedIpv6
+        | Reason::ExtensionChain
+        | Reason::NoPorts => Verdict::Drop,
+    }
+}

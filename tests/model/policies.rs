@@ -1,0 +1,202 @@
+//! The policies that frames are judged by, as configuration texts, and from each the addresses and ports that are worth asking about: whatever it
+//! names, and what lies just beside. Must not judge.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::IpNet;
+use nodewall::{
+    config::Config,
+    policy::{Compiled, Facts, Policy, RowTable, compile},
+};
+
+/// The node's own addresses under every policy.
+pub const OWN: [&str; 2] = ["10.0.0.1", "2001:db8::1"];
+
+// Twin of the policies of `tests/cases`, so that the model can be held against that table, too.
+const PEERS: &str = r#"
+[peers]
+static = ["10.0.0.11", "10.9.0.0/16", "10.0.0.1", "2001:db8::11", "2001:db8:9::/48", "fd00:0:0:1::/64"]
+"#;
+
+const RULES: &str = r#"
+tunnels = "all"
+[[rule]]
+name = "jmx-from-ops"
+ports = ["7199", "20000-21000"]
+protocols = ["tcp"]
+access = "cluster"
+also_allow = ["198.51.100.0/24", "2001:db8:a::/48"]
+[[rule]]
+name = "nobody"
+ports = ["9999"]
+access = "closed"
+[[rule]]
+name = "only-ops"
+ports = ["9998"]
+access = "closed"
+also_allow = ["198.51.100.0/24"]
+"#;
+
+// No class but its own: the ends of the port space, one port with a class for each protocol, a tunnel port of the operator's, sources that are both
+// peers and allowed.
+const OWN_CLASSES: &str = r#"
+[profile]
+name = "none"
+[[rule]]
+name = "lowest"
+ports = ["1-21"]
+access = "closed"
+also_allow = ["10.0.0.0/8", "2001:db8::/32"]
+[[rule]]
+name = "highest"
+ports = ["65000-65535"]
+access = "cluster"
+also_allow = ["10.0.0.11", "2001:db8::11"]
+[[rule]]
+name = "split-tcp"
+ports = ["500"]
+protocols = ["tcp"]
+access = "public"
+[[rule]]
+name = "split-udp"
+ports = ["500"]
+protocols = ["udp"]
+access = "cluster"
+[[rule]]
+name = "own-vxlan"
+ports = ["4789"]
+protocols = ["udp"]
+access = "cluster"
+also_allow = ["192.0.2.0/24"]
+[peers]
+static = ["10.0.0.11", "10.0.0.12/30", "2001:db8::11"]
+"#;
+
+const CURRENT: &str = r#"
+[profile]
+name = "dynatrace-managed-current"
+agent_port_8443 = "public"
+web_port_8022 = "public"
+[peers]
+static = ["192.168.7.0/24", "192.168.7.9", "fd12:3456::/32"]
+"#;
+
+// More lengths than the image keeps apart without writing prefixes out, nested, in both families.
+const MANY_LENGTHS: &str = r#"
+[[rule]]
+name = "half-the-world"
+ports = ["9200", "9300"]
+access = "cluster"
+also_allow = ["64.0.0.0/2", "160.0.0.0/3", "172.16.0.0/12", "172.20.4.0/22", "172.20.4.128/25", "172.20.4.200", "4000::/2", "2001:db8:c0::/44"]
+[[rule]]
+name = "narrow"
+ports = ["7001"]
+access = "closed"
+also_allow = ["172.20.4.192/27", "11.22.33.40/30", "2001:db8:c0:1:2::/80"]
+[peers]
+static = [
+    "11.0.0.0/8", "11.22.0.0/15", "11.22.32.0/19", "11.22.33.0/24", "11.22.33.44", "11.22.33.64/26", "11.22.33.66/31", "172.20.4.0/23",
+    "2001:db8::/33", "2001:db8:c0::/46", "2001:db8:c0:1::/64", "2001:db8:c0:1:2::/79", "2001:db8:c0:1:2:3::/96", "2001:db8:c0:1:2:3:4:0/112",
+    "2001:db8:c0:1:2:3:4:4/127", "2001:db8:c0:1:2:3:4:5",
+]
+"#;
+
+/// The names and texts.
+const TEXTS: [(&str, &str, &str); 7] = [
+    ("enforce", "", PEERS),
+    ("audit", "mode = \"audit\"", PEERS),
+    ("rules", RULES, PEERS),
+    ("own-classes", "", OWN_CLASSES),
+    ("current", "", CURRENT),
+    ("many-lengths", "", MANY_LENGTHS),
+    ("nothing", "mode = \"audit\"\n[profile]\nname = \"none\"", ""),
+];
+
+/// How many policies there are.
+pub const COUNT: usize = TEXTS.len();
+
+/// A policy in its two forms, and what to ask it about.
+pub struct Case {
+    pub name: &'static str,
+    pub meaning: Policy,
+    pub compiled: Compiled,
+    pub own: Vec<IpAddr>,
+    /// IPv4 sources at the edges of everything named.
+    pub v4: Vec<Ipv4Addr>,
+    /// IPv6 sources at the edges of everything named.
+    pub v6: Vec<Ipv6Addr>,
+    /// Ports at the edges of everything named.
+    pub ports: Vec<u16>,
+}
+
+/// Compiles all of them.
+pub fn all() -> Vec<Case> {
+    TEXTS.iter().map(|(name, head, tail)| case(name, &format!("{head}\n{tail}"))).collect()
+}
+
+fn case(name: &'static str, text: &str) -> Case {
+    let config = Config::parse(text, name).unwrap_or_else(|errors| panic!("policy {name}: {errors}"));
+    let meaning = Policy::from_config(&config).unwrap();
+    let own: Vec<IpAddr> = OWN.iter().map(|a| a.parse().unwrap()).collect();
+    let facts = Facts { generation: 1, now_ns: 0, own_addresses: own.clone() };
+    let compiled = compile(&meaning, RowTable::default(), &facts).unwrap();
+    let nets = meaning.peers.iter().chain(meaning.classes.iter().flat_map(|class| &class.also_allow));
+    let (mut v4, mut v6) = (martians_v4(), martians_v6());
+    for net in nets {
+        match net {
+            IpNet::V4(net) => v4.extend(edges_v4(u32::from(net.network()), u32::from(net.broadcast()))),
+            IpNet::V6(net) => v6.extend(edges_v6(u128::from(net.network()), u128::from(net.broadcast()))),
+        }
+    }
+    for address in &own {
+        match address {
+            IpAddr::V4(a) => v4.extend(edges_v4(u32::from(*a), u32::from(*a))),
+            IpAddr::V6(a) => v6.extend(edges_v6(u128::from(*a), u128::from(*a))),
+        }
+    }
+    // Each peer's IPv4 address in the clothes of an IPv6 one: mapped, compatible, and in the wrong half.
+    for address in v4.clone() {
+        let low = u128::from(u32::from(address));
+        v6.extend([0xffff_0000_0000 | low, low, low << 96, low << 64].map(Ipv6Addr::from_bits));
+    }
+    let ports = meaning.classes.iter().flat_map(|class| &class.ports).map(|entry| entry.ports);
+    let ports = ports.flat_map(|range| around(range.first(), range.last()));
+    let ports = ports.chain([4789, 8472, 6081].into_iter().flat_map(|p| around(p, p)));
+    let ports: Vec<u16> = ports.chain([0, 1, 22, 53, 68, 80, 65_535]).collect();
+    // The same bytes the wrong way round, for whoever forgets the byte order.
+    let swapped = ports.iter().map(|port| port.swap_bytes());
+    let ports = ports.iter().copied().chain(swapped).collect();
+    Case { name, meaning, compiled, own, v4, v6, ports }
+}
+
+fn around(first: u16, last: u16) -> [u16; 6] {
+    let middle = first + (last - first) / 2;
+    [first.wrapping_sub(1), first, first.saturating_add(1), middle, last, last.wrapping_add(1)]
+}
+
+fn edges_v4(first: u32, last: u32) -> [Ipv4Addr; 5] {
+    let middle = first + (last - first) / 2;
+    [first.wrapping_sub(1), first, middle, last, last.wrapping_add(1)].map(Ipv4Addr::from_bits)
+}
+
+fn edges_v6(first: u128, last: u128) -> [Ipv6Addr; 5] {
+    let middle = first + (last - first) / 2;
+    [first.wrapping_sub(1), first, middle, last, last.wrapping_add(1)].map(Ipv6Addr::from_bits)
+}
+
+/// Sources that no wire has, their neighbours, and some outsiders.
+fn martians_v4() -> Vec<Ipv4Addr> {
+    let numbers = [
+        0, 1, 0x00ff_ffff, 0x0100_0000, 0x7eff_ffff, 0x7f00_0000, 0x7f00_0001, 0x7fff_ffff, 0x8000_0000, 0xdfff_ffff,
+        0xe000_0000, 0xefff_ffff, 0xf000_0000, 0xffff_fffe, 0xffff_ffff, 0xc000_0242, 0xcb00_7105,
+    ];
+    numbers.map(Ipv4Addr::from_bits).to_vec()
+}
+
+fn martians_v6() -> Vec<Ipv6Addr> {
+    let texts = [
+        "::", "::1", "::2", "0:0:0:1::", "0:0:0:1::1", "::ffff:0:0", "::fffe:a00:b", "::ffff:0:a00:b", "1::ffff:a00:b", "::1:0:0",
+        "fe80::1", "fec0::1", "feff:ffff::1", "ff00::", "ff02::1", "ffff::1", "64:ff9b::a00:b", "2001:db8:ffff::66",
+    ];
+    texts.map(|text| text.parse().unwrap()).to_vec()
+}

@@ -1,0 +1,92 @@
+//! The policy's rule for a port and a source, by the policy's meaning. Must not read packets or images.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use node_ebpf_common::Reason;
+use nodewall::{
+    config::{Access, Protocol, Tunnels},
+    policy::Policy,
+};
+
+use super::answer::{Answer, To, verdict_of};
+
+/// VXLAN (RFC 7348), the number that Linux used for it before, Geneve (RFC 8926).
+const TUNNEL_PORTS: [u16; 3] = [4789, 8472, 6081];
+
+/// Who may send to a destination.
+struct Rule<'p> {
+    class: Option<&'p str>,
+    everyone: Option<Reason>,
+    peers_may: bool,
+    also: &'p [IpNet],
+    refusal: Reason,
+}
+
+pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, own: &[IpAddr]) -> Answer {
+    let rule = rule_for(to, policy);
+    let sound = !cannot_be_sent(source) && !own.contains(&source);
+    // In no prefix of a peer is a source that lies.
+    let peer = sound.then(|| narrowest(source, &policy.peers)).flatten();
+    let allowed = sound && rule.also.iter().any(|net| net.contains(&source));
+    let reason = match rule.everyone {
+        Some(reason) => reason,
+        None if !sound => Reason::SpoofedSource,
+        None if rule.peers_may && peer.is_some() => Reason::Peer,
+        None if allowed => Reason::AllowedSource,
+        None => rule.refusal,
+    };
+    let matters = rule.peers_may || !rule.also.is_empty();
+    Answer {
+        verdict: verdict_of(reason),
+        reason,
+        class: rule.class.map(str::to_owned),
+        to: Some(to),
+        peer: peer.filter(|_| matters),
+        bytes: None,
+    }
+}
+
+fn rule_for(to: To, policy: &Policy) -> Rule<'_> {
+    if let To::Port(protocol, port) = to {
+        for class in &policy.classes {
+            for entry in &class.ports {
+                let holds = entry.ports.first() <= port && port <= entry.ports.last();
+                if entry.protocol == protocol && holds {
+                    return Rule {
+                        class: Some(&class.name),
+                        everyone: (class.access == Access::Public).then_some(Reason::Public),
+                        peers_may: class.access == Access::Cluster,
+                        also: if class.access == Access::Public { &[] } else { &class.also_allow },
+                        refusal: if class.access == Access::Closed { Reason::Closed } else { Reason::Outsider },
+                    };
+                }
+            }
+        }
+        if protocol != Protocol::Udp || !TUNNEL_PORTS.contains(&port) {
+            let everyone = Some(Reason::Unmanaged);
+            return Rule { class: None, everyone, peers_may: false, also: &[], refusal: Reason::Unmanaged };
+        }
+    }
+    let for_all = policy.tunnels == Tunnels::All;
+    Rule {
+        class: Some("tunnel"),
+        everyone: for_all.then_some(Reason::Public),
+        peers_may: !for_all,
+        also: &[],
+        refusal: Reason::TunnelOutsider,
+    }
+}
+
+/// The longest of the prefixes that hold `source`.
+fn narrowest(source: IpAddr, nets: &[IpNet]) -> Option<IpNet> {
+    nets.iter().filter(|net| net.contains(&source)).max_by_key(|net| net.prefix_len()).copied()
+}
+
+/// Addresses that no genuine packet on a wire has as its source (RFC 1122 3.2.1.3, RFC 6890, RFC 4291).
+fn cannot_be_sent(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(a) => a.octets()[0] == 0 || a.is_loopback() || a.is_multicast() || a.is_broadcast(),
+        IpAddr::V6(a) => a.is_unspecified() || a.is_loopback() || a.is_multicast() || a.to_ipv4_mapped().is_some(),
+    }
+}

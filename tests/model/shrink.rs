@@ -1,0 +1,122 @@
+//! Making a frame smaller while a disagreement lasts, as a `proptest` value tree: whole pieces are taken out, the tail is cut, then bytes become 0.
+//! Must not know what a frame means; that is why it can shrink what nobody can parse.
+
+use proptest::strategy::ValueTree;
+
+use super::grammar::Generated;
+
+/// What is tried next.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    phase: Phase,
+    /// Where in the frame.
+    at: usize,
+    /// How many bytes at once: halves until it is 1.
+    width: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Cut,
+    Remove,
+    Zero,
+}
+
+/// A frame, and how far its shrinking has got. Offered frames are never longer and never have fewer zeros than the last one kept.
+pub struct Shrinking {
+    kept: Generated,
+    offered: Generated,
+    next: Option<Step>,
+    /// Whether something was kept since the first phase began: then all phases are tried once more.
+    progress: bool,
+}
+
+impl Shrinking {
+    pub fn new(generated: Generated) -> Self {
+        let next = first(Phase::Cut, generated.frame.len());
+        Self { kept: generated.clone(), offered: generated, next, progress: false }
+    }
+
+    /// The frame that `step` leads to, if that is another one.
+    fn tried(&self, step: Step) -> Option<Vec<u8>> {
+        let frame = &self.kept.frame;
+        let range = step.at..(step.at + step.width).min(frame.len());
+        let mut smaller = frame.clone();
+        match step.phase {
+            Phase::Cut => smaller.truncate(frame.len() - step.width),
+            Phase::Remove => drop(smaller.drain(range)),
+            Phase::Zero => smaller[range].fill(0),
+        }
+        (smaller != *frame).then_some(smaller)
+    }
+
+    fn after(&mut self, step: Step) -> Option<Step> {
+        let length = self.kept.frame.len();
+        let beyond = step.phase == Phase::Cut || step.at + step.width >= length;
+        if !beyond {
+            return Some(Step { at: step.at + step.width, ..step });
+        }
+        if step.width > 1 {
+            return Some(Step { at: 0, width: (step.width / 2).min(length.max(1)), ..step });
+        }
+        match step.phase {
+            Phase::Cut => first(Phase::Remove, length),
+            Phase::Remove => first(Phase::Zero, length),
+            Phase::Zero if self.progress => {
+                self.progress = false;
+                first(Phase::Cut, length)
+            }
+            Phase::Zero => None,
+        }
+    }
+}
+
+fn first(phase: Phase, length: usize) -> Option<Step> {
+    (length > 0).then(|| Step { phase, at: 0, width: length.div_ceil(2) })
+}
+
+fn fits(step: Step, length: usize) -> bool {
+    match step.phase {
+        Phase::Cut => step.width <= length,
+        Phase::Remove | Phase::Zero => step.at < length,
+    }
+}
+
+impl ValueTree for Shrinking {
+    type Value = Generated;
+
+    fn current(&self) -> Generated {
+        self.offered.clone()
+    }
+
+    /// Called while the test fails: what was offered is kept, something smaller is offered.
+    fn simplify(&mut self) -> bool {
+        if self.kept != self.offered {
+            self.kept = self.offered.clone();
+            self.progress = true;
+        }
+        self.offer()
+    }
+
+    /// Called when what was offered no longer fails: back to what was kept, and the next try.
+    fn complicate(&mut self) -> bool {
+        self.offered = self.kept.clone();
+        self.offer()
+    }
+}
+
+impl Shrinking {
+    fn offer(&mut self) -> bool {
+        while let Some(step) = self.next {
+            let smaller = if fits(step, self.kept.frame.len()) { self.tried(step) } else { None };
+            // A cut or removal that is kept makes the next bytes slide to the same place; they are seen in the next round.
+            self.next = self.after(step);
+            if let Some(frame) = smaller {
+                self.offered.frame = frame;
+                return true;
+            }
+        }
+        self.offered = self.kept.clone();
+        false
+    }
+}

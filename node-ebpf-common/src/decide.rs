@@ -3,7 +3,7 @@
 use crate::{
     counter::{ROW_IP_TUNNELS, ROWS, cell},
     frame::Frame,
-    packet::{self, About},
+    packet::{self, About, Packet},
     policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, zero_mask},
     reason::{DROP_BIT, REASON_SLOTS, Reason, Verdict},
 };
@@ -48,13 +48,22 @@ impl Decision {
 /// What `image` says about `frame`.
 #[inline(always)]
 pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
+    judge(frame, image).1
+}
+
+/// The same, with what the decision was made of: for those who tell a person about it.
+#[inline(always)]
+pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Packet, Decision) {
     let packet = packet::parse(frame, image.zero);
     let row = match packet.about {
-        About::Portless => return Decision { reason: packet.reason.number(), row: 0, peer: 0, bytes: packet.bytes },
+        About::Portless => {
+            let reason = packet.reason.number();
+            return (packet, Decision { reason, row: 0, peer: 0, bytes: packet.bytes });
+        }
         About::Tunnel => ROW_IP_TUNNELS,
         About::Tcp | About::Udp => image.row_of(packet.about as u32, packet.port_wire),
     };
-    by_row(frame, image, row, packet.source, packet.bytes)
+    (packet, by_row(frame, image, row, packet.source, packet.bytes))
 }
 
 #[inline(always)]

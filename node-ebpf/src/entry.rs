@@ -9,8 +9,9 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::info;
 use node_ebpf_common::{
-    Decision, Frame, PolicyImage, decide,
-    packet::{self, About},
+    Decision, Frame, decide,
+    decide::judge,
+    packet::{About, Packet},
 };
 
 use crate::{
@@ -59,21 +60,19 @@ pub fn nodewall_probe_f(context: XdpContext) -> u32 {
 #[inline(always)]
 fn filter<F: Frame, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
-    let decision = decide(frame, image);
+    let (packet, decision) = judge(frame, image);
     maps::count(decision.cell(image), u64::from(decision.bytes));
     if LOG {
-        log(context, frame, image, decision);
+        log(context, packet, decision);
     }
     // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
     XDP_PASS - (decision.drop_bit() & image.enforce & 1)
 }
 
-/// Walks the headers once more: only the logging programs pay for it. The loader turns the trailing number into
-/// the reason's name.
+/// One line for a frame. The loader turns the trailing number into the reason's name.
 #[inline(always)]
-fn log(context: &XdpContext, frame: &impl Frame, image: &PolicyImage, decision: Decision) {
+fn log(context: &XdpContext, packet: Packet, decision: Decision) {
     let verdict = if decision.drop_bit() == 0 { "pass" } else { "drop" };
-    let packet = packet::parse(frame, image.zero);
     let protocol = match packet.about {
         About::Tcp => "tcp",
         About::Udp => "udp",

@@ -187,16 +187,47 @@ fn edges_v6(first: u128, last: u128) -> [Ipv6Addr; 5] {
 /// Sources that no wire has, their neighbours, and some outsiders.
 fn martians_v4() -> Vec<Ipv4Addr> {
     let numbers = [
-        0, 1, 0x00ff_ffff, 0x0100_0000, 0x7eff_ffff, 0x7f00_0000, 0x7f00_0001, 0x7fff_ffff, 0x8000_0000, 0xdfff_ffff,
-        0xe000_0000, 0xefff_ffff, 0xf000_0000, 0xffff_fffe, 0xffff_ffff, 0xc000_0242, 0xcb00_7105,
+        0,
+        1,
+        0x00ff_ffff,
+        0x0100_0000,
+        0x7eff_ffff,
+        0x7f00_0000,
+        0x7f00_0001,
+        0x7fff_ffff,
+        0x8000_0000,
+        0xdfff_ffff,
+        0xe000_0000,
+        0xefff_ffff,
+        0xf000_0000,
+        0xffff_fffe,
+        0xffff_ffff,
+        0xc000_0242,
+        0xcb00_7105,
     ];
     numbers.map(Ipv4Addr::from_bits).to_vec()
 }
 
 fn martians_v6() -> Vec<Ipv6Addr> {
     let texts = [
-        "::", "::1", "::2", "0:0:0:1::", "0:0:0:1::1", "::ffff:0:0", "::fffe:a00:b", "::ffff:0:a00:b", "1::ffff:a00:b", "::1:0:0",
-        "fe80::1", "fec0::1", "feff:ffff::1", "ff00::", "ff02::1", "ffff::1", "64:ff9b::a00:b", "2001:db8:ffff::66",
+        "::",
+        "::1",
+        "::2",
+        "0:0:0:1::",
+        "0:0:0:1::1",
+        "::ffff:0:0",
+        "::fffe:a00:b",
+        "::ffff:0:a00:b",
+        "1::ffff:a00:b",
+        "::1:0:0",
+        "fe80::1",
+        "fec0::1",
+        "feff:ffff::1",
+        "ff00::",
+        "ff02::1",
+        "ffff::1",
+        "64:ff9b::a00:b",
+        "2001:db8:ffff::66",
     ];
     texts.map(|text| text.parse().unwrap()).to_vec()
 }

@@ -112,7 +112,8 @@ fn usual_header(dice: &mut Dice<'_>, long: bool) -> Vec<u8> {
 
 fn authentication_header(dice: &mut Dice<'_>, features: &mut Features) -> Vec<u8> {
     features.authentication = true;
-    let units = dice.below(if dice.one_in(10) { 256 } else { 8 });
+    let most = if dice.one_in(10) { 256 } else { 8 };
+    let units = dice.below(most);
     let mut rest = vec![0; 7 + units * 4];
     rest[0] = stated(dice, units);
     rest
@@ -160,7 +161,8 @@ fn length(dice: &mut Dice<'_>, right: usize, least: usize, features: &mut Featur
 
 fn protocol(dice: &mut Dice<'_>) -> u8 {
     let known = [
-        0, 1, 2, 3, 4, 5, 7, 33, 41, 43, 44, 47, 50, 51, 55, 58, 59, 60, 89, 94, 97, 98, 103, 112, 115, 132, 135, 136, 137, 139, 140, 253,
+        0, 1, 2, 3, 4, 5, 7, 33, 41, 43, 44, 47, 50, 51, 55, 58, 59, 60, 89, 94, 97, 98, 103, 112, 115, 132, 135, 136,
+        137, 139, 140, 253,
     ];
     match dice.below(100) {
         0..38 => TCP,
@@ -202,7 +204,9 @@ fn source_v4(dice: &mut Dice<'_>, about: &Case) -> Ipv4Addr {
 
 fn source_v6(dice: &mut Dice<'_>, about: &Case) -> Ipv6Addr {
     match dice.below(10) {
-        0 => Ipv6Addr::from_bits(dice.pick(&about.v6).to_bits() ^ u128::from(dice.below(1 << 62) as u64) << dice.below(65)),
+        0 => Ipv6Addr::from_bits(
+            dice.pick(&about.v6).to_bits() ^ u128::from(dice.below(1 << 62) as u64) << dice.below(65),
+        ),
         1 => Ipv6Addr::from_bits(dice.pick(&about.v6).to_bits() ^ 1 << dice.below(128)),
         _ => dice.pick(&about.v6),
     }

@@ -1,0 +1,59 @@
+//! The property rung: frames by a grammar, judged by an independent model, by `decide` in this process and by the kernel program. All must give the same
+//! verdict, reason, class, peer and bytes. 100,000 frames by default; `cargo xtask soak` runs the same test for as long as wanted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+#![allow(clippy::cast_precision_loss, reason = "frames per second, for people")]
+
+#[allow(dead_code, reason = "only the frames and reasons of the table are of use here")]
+mod cases;
+mod model;
+
+use model::{answer::verdict_of, harness, judge, policies};
+use node_ebpf_common::Reason;
+use nodewall_testbed::skip_unless_privileged;
+
+#[test]
+fn model_host_and_kernel_agree() {
+    let plan = harness::Plan::from_env();
+    let with_kernel = !skip_unless_privileged("model_host_and_kernel_agree (its kernel part)");
+    let tally = harness::run(plan, with_kernel).unwrap_or_else(|report| panic!("{report}"));
+    for (name, count, least) in tally.lines() {
+        println!("{count:>12}  {name} (at least {least})");
+    }
+    assert!(tally.shortfalls().is_empty(), "the generator no longer covers: {:#?}", tally.shortfalls());
+    if with_kernel {
+        assert_eq!(tally.in_kernel, tally.frames);
+    }
+}
+
+/// Right verdicts written by hand: the model must know them, too.
+#[test]
+fn the_model_agrees_with_the_table_of_cases() {
+    let policies = policies::all();
+    for case in cases::all().into_iter().chain(cases::ipv4::jumbo()) {
+        let name = match case.policy {
+            cases::Policy::Enforce => "enforce",
+            cases::Policy::Audit => "audit",
+            cases::Policy::Rules => "rules",
+        };
+        let policy = policies.iter().find(|policy| policy.name == name).unwrap();
+        let answer = judge(&case.frame, &policy.meaning, &policy.own);
+        assert_eq!(answer.reason, case.reason, "{}", case.name);
+        if case.bytes != 0 {
+            assert_eq!(answer.bytes.map(u64::from), Some(case.bytes), "{}: bytes", case.name);
+        }
+    }
+}
+
+#[test]
+fn the_bit_in_a_reasons_number_is_its_verdict() {
+    for reason in Reason::ALL {
+        assert_eq!(reason.verdict(), verdict_of(*reason), "{reason:?}");
+    }
+}

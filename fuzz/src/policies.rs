@@ -38,6 +38,7 @@ access = "closed"
 "#;
 
 const CURRENT: &str = r#"
+later_fragments = "peers"
 [profile]
 name = "dynatrace-managed-current"
 agent_port_8443 = "public"

@@ -8,10 +8,10 @@ use nodewall::policy::{Policy, PortClass};
 
 /// The configuration; `None` where a class has other ports for TCP than for UDP, which no single rule can say.
 pub fn as_own_rules(policy: &Policy) -> Option<String> {
-    let Policy { mode, tunnels, single_node, .. } = policy;
+    let Policy { mode, tunnels, later_fragments, single_node, .. } = policy;
     let mut text = format!(
-        "mode = \"{mode}\"\ntunnels = \"{tunnels}\"\nsingle_node = {single_node}\nallow_lockout = true\n\
-         [profile]\nname = \"none\"\n[peers]\nstatic = {}\n",
+        "mode = \"{mode}\"\ntunnels = \"{tunnels}\"\nlater_fragments = \"{later_fragments}\"\n\
+         single_node = {single_node}\nallow_lockout = true\n[profile]\nname = \"none\"\n[peers]\nstatic = {}\n",
         list(policy.peers.iter().map(show))
     );
     for class in &policy.classes {

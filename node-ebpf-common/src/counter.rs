@@ -20,6 +20,8 @@ pub const ROW_TCP_UNMANAGED: u32 = 4;
 pub const ROW_UDP_UNMANAGED: u32 = 5;
 /// IP protocols that carry whole packets (IPIP, 6in4, GRE).
 pub const ROW_IP_TUNNELS: u32 = 6;
+/// Fragments after the first, where the policy asks who sent them.
+pub const ROW_LATER_FRAGMENTS: u32 = 7;
 /// The first row that a policy may give to a port.
 pub const ROW_FIRST: u32 = 8;
 /// Cells of one bank.

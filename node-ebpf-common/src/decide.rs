@@ -1,7 +1,7 @@
 //! The verdict: packet + image -> decision. The only place that says pass or drop. It counts nothing, logs nothing and reads no map.
 
 use crate::{
-    counter::{ROW_IP_TUNNELS, ROWS, cell},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROWS, cell},
     frame::Frame,
     packet::{self, About, Packet},
     policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, zero_mask},
@@ -56,7 +56,9 @@ pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
 pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Packet, Decision) {
     let packet = packet::parse(frame, image.zero);
     let row = match packet.about {
-        About::Portless => {
+        // Judged by their source only where the policy asks for it.
+        About::LaterFragment if image.row(ROW_LATER_FRAGMENTS).allow != 0 => ROW_LATER_FRAGMENTS,
+        About::Portless | About::LaterFragment => {
             let reason = packet.reason.number();
             return (packet, Decision { reason, row: 0, peer: 0, bytes: packet.bytes });
         }

@@ -32,6 +32,8 @@ pub enum About {
     Udp = TABLE_UDP,
     /// A protocol that carries whole IP packets (IPIP, 6in4, GRE).
     Tunnel,
+    /// A fragment after the first: without a port, but with a source that a policy may ask for.
+    LaterFragment,
     /// Anything that has no port.
     Portless,
 }
@@ -42,7 +44,7 @@ pub enum About {
 pub struct Packet {
     /// What kind of thing it is.
     pub about: About,
-    /// For [`About::Portless`]: why, always one without a row. Else [`Reason::Unmanaged`].
+    /// For [`About::Portless`] and [`About::LaterFragment`]: why, always one without a row. Else [`Reason::Unmanaged`].
     pub reason: Reason,
     /// Who sent it, if the packet tells the truth. [`Source::NONE`] for [`About::Portless`].
     pub source: Source,
@@ -151,7 +153,7 @@ pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
     if located.end == 0 {
         return unsound(located.problem.unwrap_or(Reason::NonIp));
     }
-    transport(frame, &located)
+    transport(frame, &located, zero)
 }
 
 /// What the IP headers say. Flat for the same reason as [`Packet`].
@@ -195,11 +197,10 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
         return malformed;
     }
     let end = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end);
-    if header.fragment_be & wire::IPV4_OFFSET_MASK_BE != 0 {
-        return Located::sound(Reason::LaterFragment, end);
-    }
     let source = Source::v4(u32::from_le(header.source));
-    Located { problem: None, kind: kind_v4(header.protocol), source, at: offset + header_bytes, end }
+    let later = header.fragment_be & wire::IPV4_OFFSET_MASK_BE != 0;
+    let kind = if later { Kind::LaterFragment } else { kind_v4(header.protocol) };
+    Located { problem: None, kind, source, at: offset + header_bytes, end }
 }
 
 /// The bytes from `offset` on of a receive-offload aggregate, which has no length of its own when it is longer than the field can say (BIG TCP, Linux
@@ -253,7 +254,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
         }
         let is_fragment = kind as u32 == Kind::Fragment as u32;
         if is_fragment && extension.offset_be & wire::IPV6_OFFSET_MASK_BE != 0 {
-            return Located::sound(Reason::LaterFragment, end);
+            return Located { problem: None, kind: Kind::LaterFragment, source, at, end };
         }
         at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, at + extension_bytes(frame, kind, extension.length));
         kind = KINDS[extension.next_header as usize];
@@ -277,12 +278,16 @@ fn extension_bytes<F: Frame + ?Sized>(frame: &F, kind: Kind, length: u8) -> usiz
 }
 
 #[inline(always)]
-fn transport<F: Frame + ?Sized>(frame: &F, located: &Located) -> Packet {
+fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Packet {
     let bytes = located.end;
     if let Some(reason) = located.problem {
         return Packet::portless(reason, bytes);
     }
     let about = match located.kind {
+        Kind::LaterFragment => {
+            let packet = Packet::to(About::LaterFragment, located.source, 0, bytes);
+            return Packet { reason: Reason::LaterFragment, ..packet };
+        }
         Kind::Tcp => About::Tcp,
         Kind::Udp => About::Udp,
         Kind::Icmp => return Packet::portless(Reason::Icmp, bytes),
@@ -290,9 +295,11 @@ fn transport<F: Frame + ?Sized>(frame: &F, located: &Located) -> Packet {
         Kind::Encapsulated => return Packet::portless(Reason::Encapsulated, bytes),
         _ => return Packet::portless(Reason::OtherProtocol, bytes),
     };
-    if located.at + size_of::<Ports>() > located.end {
+    // The verifiers of 5.10 and 6.1 want a mask, not a comparison.
+    let at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, located.at);
+    if at + size_of::<Ports>() > located.end {
         return Packet::portless(Reason::NoPorts, bytes);
     }
-    let Some(ports) = frame.read::<Ports>(located.at) else { return Packet::portless(Reason::NoPorts, bytes) };
+    let Some(ports) = frame.read::<Ports>(at) else { return Packet::portless(Reason::NoPorts, bytes) };
     Packet::to(about, located.source, u16::from_le(ports.destination_be), bytes)
 }

@@ -17,9 +17,9 @@ pub const SLOTS: usize = 32_768;
 /// Sources of one address family that an image can hold.
 pub const MAX_SOURCES: usize = 16_384 + 1_024;
 /// Distinct IPv4 prefix lengths. Sources of more are expanded; the verifier follows each.
-pub const MAX_LENGTHS_V4: usize = 16;
-/// Distinct IPv6 prefix lengths.
-pub const MAX_LENGTHS_V6: usize = 16;
+pub const MAX_LENGTHS_V4: usize = 8;
+/// Distinct IPv6 prefix lengths, as for IPv4; wider gaps between them make expansion costlier.
+pub const MAX_LENGTHS_V6: usize = 12;
 
 /// Group bit of the cluster's peers.
 pub const GROUP_PEER: u32 = 1;

@@ -77,6 +77,8 @@ reasons! {
     BlockedSource = 11, "blocked_source";
     /// A tunnel packet (IPIP, 6in4, GRE, VXLAN, Geneve) from a source that is no peer: its inner packet would go round the filter.
     TunnelOutsider = 12, "tunnel_outsider";
+    /// A fragment after the first from a source that is no peer, where `later_fragments = "peers"`.
+    FragmentOutsider = 13, "fragment_outsider";
     /// Neither IPv4 nor IPv6 (ARP, LLDP and others): no port can be reached by it.
     NonIp = 16, "non_ip";
     /// ICMP or ICMPv6: errors, echo, neighbour and router discovery.

@@ -91,6 +91,8 @@ pub enum Kind {
     Tunnel,
     /// Opened only by a configured tunnel.
     Encapsulated,
+    /// No number at all: a fragment after the first.
+    LaterFragment,
     /// An IPv6 extension header.
     Extension,
     /// A fragment header.

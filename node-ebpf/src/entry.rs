@@ -77,6 +77,7 @@ fn log(context: &XdpContext, packet: Packet, decision: Decision) {
         About::Tcp => "tcp",
         About::Udp => "udp",
         About::Tunnel => "tunnel",
+        About::LaterFragment => "fragment",
         About::Portless => {
             info!(context, "{} {} bytes, reason {}", verdict, decision.bytes, decision.reason);
             return;

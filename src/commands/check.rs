@@ -16,6 +16,7 @@ struct Report {
     profile: String,
     mode: String,
     tunnels: String,
+    later_fragments: String,
     /// As configured; empty: the default set.
     interfaces: Vec<String>,
     attach_mode: String,
@@ -58,6 +59,7 @@ fn report(config: &Config, policy: &Policy, policy_sha256: String) -> Report {
         profile: policy.source.profile.to_string(),
         mode: policy.mode.to_string(),
         tunnels: policy.tunnels.to_string(),
+        later_fragments: policy.later_fragments.to_string(),
         interfaces: config.interfaces.iter().map(ToString::to_string).collect(),
         attach_mode: config.attach_mode.to_string(),
         single_node: policy.single_node,
@@ -111,6 +113,7 @@ fn print_table(report: &Report) -> anyhow::Result<()> {
         ("interfaces", &interfaces),
         ("attach mode", &report.attach_mode),
         ("tunnels", &report.tunnels),
+        ("fragments", &report.later_fragments),
         ("peers", &peers),
         ("sha256", &report.policy_sha256),
     ] {

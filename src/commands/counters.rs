@@ -1,7 +1,7 @@
 //! `nodewall counters`: what was counted, per port, verdict and reason.
 
 use node_ebpf_common::{
-    counter::{ROW_IP_TUNNELS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     maps::RowRecord,
     reason::Verdict,
     wire::protocol,
@@ -12,7 +12,7 @@ use super::{FINE, Failure, live};
 use crate::{
     cli::{Common, Format},
     datapath::Cell,
-    policy::{TUNNEL_CLASS, class_name},
+    policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name},
     ui,
 };
 
@@ -87,6 +87,7 @@ fn place(cell: &Cell, records: &[RowRecord]) -> Place {
         ROW_TCP_UNMANAGED => (None, None, None, Some("tcp")),
         ROW_UDP_UNMANAGED => (None, None, None, Some("udp")),
         ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.into()), None, None, Some("ip")),
+        ROW_LATER_FRAGMENTS => (Some(FRAGMENT_CLASS.into()), None, None, Some("ip")),
         row => match records.get(row as usize) {
             Some(record) => {
                 let one = record.first_port == record.last_port;

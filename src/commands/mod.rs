@@ -14,7 +14,11 @@ mod status;
 
 use std::{io::IsTerminal, process::ExitCode};
 
-use node_ebpf_common::{Decision, counter::ROW_IP_TUNNELS, maps::RowRecord};
+use node_ebpf_common::{
+    Decision,
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS},
+    maps::RowRecord,
+};
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
@@ -22,7 +26,7 @@ use crate::{
     cli::{Cli, Color, Command, Common},
     config::{self, Config, ConfigErrors, Trust},
     datapath::{DatapathError, Maps, PinDir, missing_capabilities},
-    policy::{Policy, TUNNEL_CLASS, class_name},
+    policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
     ui,
 };
 
@@ -121,8 +125,10 @@ fn live(common: &Common) -> Result<(PinDir, Maps), Failure> {
 
 /// The port class of a decision.
 fn class_of(decision: &Decision, rows: &[RowRecord]) -> Option<String> {
-    if decision.row == ROW_IP_TUNNELS {
-        return Some(TUNNEL_CLASS.into());
+    match decision.row {
+        ROW_IP_TUNNELS => return Some(TUNNEL_CLASS.into()),
+        ROW_LATER_FRAGMENTS => return Some(FRAGMENT_CLASS.into()),
+        _ => {}
     }
     rows.get(decision.row as usize).filter(|record| record.protocol != 0).map(class_name)
 }

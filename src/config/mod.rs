@@ -35,7 +35,7 @@ pub use self::port::PortRange;
 pub(crate) use self::rule::RuleFile;
 pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, MAX_RULE_NAME_BYTES, RESERVED_RULE_NAMES, Rule};
 pub use self::version::ClusterVersion;
-pub use self::word::{Access, AttachMode, Mode, ProfileAccess, ProfileName, Protocol, Tunnels};
+pub use self::word::{Access, AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Protocol, Tunnels};
 
 use self::address::SourceCount;
 use self::error::{Problems, Source};
@@ -56,6 +56,8 @@ pub struct Config {
     pub single_node: bool,
     /// `tunnels`; default peers.
     pub tunnels: Tunnels,
+    /// `later_fragments`; default all.
+    pub later_fragments: LaterFragments,
     /// `allow_lockout`; default false.
     pub allow_lockout: bool,
     /// `[profile]`.
@@ -122,6 +124,7 @@ impl Config {
             attach_mode: AttachMode::Native,
             single_node: false,
             tunnels: Tunnels::Peers,
+            later_fragments: LaterFragments::All,
             allow_lockout: false,
             profile: Profile::default(),
             peers: Peers::default(),
@@ -145,6 +148,7 @@ impl Config {
             attach_mode: raw.attach_mode.unwrap_or(AttachMode::Native),
             single_node: raw.single_node.unwrap_or(false),
             tunnels: raw.tunnels.unwrap_or(Tunnels::Peers),
+            later_fragments: raw.later_fragments.unwrap_or(LaterFragments::All),
             allow_lockout: raw.allow_lockout.unwrap_or(false),
             profile: profile(raw.profile.0, &mut problems),
             peers: peers(raw.peers.0, &mut sources, &mut problems),

@@ -10,7 +10,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Source};
-use super::word::{Access, AttachMode, Mode, ProfileAccess, ProfileName, Protocol, Tunnels, nearest, one_of};
+use super::word::{
+    Access, AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Protocol, Tunnels, nearest, one_of,
+};
 
 /// A list whose elements and whole have spans.
 pub(crate) type List<T> = Spanned<Vec<Spanned<T>>>;
@@ -23,6 +25,7 @@ pub(crate) struct RawFile {
     pub(crate) attach_mode: Option<AttachMode>,
     pub(crate) single_node: Option<bool>,
     pub(crate) tunnels: Option<Tunnels>,
+    pub(crate) later_fragments: Option<LaterFragments>,
     pub(crate) allow_lockout: Option<bool>,
     #[serde(default)]
     pub(crate) profile: Table<RawProfile>,

@@ -117,6 +117,15 @@ words! {
 }
 
 words! {
+    /// Who may send fragments after the first, which carry no port.
+    LaterFragments is "a fragment setting":
+    /// Only peers.
+    Peers = "peers",
+    /// Anyone: the first fragment, without which the others are never delivered, was judged.
+    All = "all",
+}
+
+words! {
     /// Who may reach a port class.
     Access is "an access":
     /// Anyone.

@@ -2,7 +2,8 @@
 
 use node_ebpf_common::{
     counter::{
-        self, BANK_CELLS, CELLS_PER_ROW, Counter, PORTLESS_ROWS, ROW_FIRST, ROW_IP_TUNNELS, ROW_TCP_UNMANAGED, ROWS,
+        self, BANK_CELLS, CELLS_PER_ROW, Counter, PORTLESS_ROWS, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED,
+        ROWS,
     },
     maps::{RowRecord, name},
     reason::{PORTLESS_FROM, Reason},
@@ -43,7 +44,7 @@ impl Maps {
                 self.push(&mut cells, bank, 0, *reason)?;
             }
             let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
-            for row in (ROW_TCP_UNMANAGED..=ROW_IP_TUNNELS).chain(used) {
+            for row in (ROW_TCP_UNMANAGED..=ROW_LATER_FRAGMENTS).chain(used) {
                 for reason in Reason::ALL.iter().filter(|r| r.has_row()) {
                     self.push(&mut cells, bank, row, *reason)?;
                 }

@@ -16,6 +16,7 @@ impl Policy {
             HEADING.to_owned(),
             format!("mode {}", self.mode),
             format!("tunnels {}", self.tunnels),
+            format!("later_fragments {}", self.later_fragments),
             format!("single_node {}", self.single_node),
         ];
         for class in &self.classes {

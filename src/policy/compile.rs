@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
 use ipnet::IpNet;
 use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
-    counter::{BANK_CELLS, ROW_IP_TUNNELS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{BANK_CELLS, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     policy::{GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP},
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
@@ -18,8 +18,10 @@ use super::{
     rows::{MAX_PORTS_WITH_OWN_ROWS, RowKey, RowTable, RowsExhausted},
     sources::{self, Grant, Lengths, SourceError},
 };
-use crate::config::{Access, Mode, Protocol, Tunnels};
+use crate::config::{Access, LaterFragments, Mode, Protocol, Tunnels};
 
+/// Class name of fragments after the first, where the policy asks who sent them.
+pub const FRAGMENT_CLASS: &str = "fragment";
 /// Class name of tunnel traffic, IP protocols and UDP ports alike.
 pub const TUNNEL_CLASS: &str = "tunnel";
 
@@ -99,6 +101,7 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
         table.fill(row as u16);
         put(&mut image.rows, row, unmanaged);
     }
+    put(&mut image.rows, ROW_LATER_FRAGMENTS, later_fragment_row(policy));
     let tunnel = tunnel_row(policy);
     put(&mut image.rows, ROW_IP_TUNNELS, tunnel);
     for port in TUNNEL_UDP_PORTS {
@@ -170,6 +173,14 @@ fn tunnel_row(policy: &Policy) -> Row {
     match policy.tunnels {
         Tunnels::Peers => Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() },
         Tunnels::All => Row { allow: 0, otherwise: Reason::Public.number() },
+    }
+}
+
+fn later_fragment_row(policy: &Policy) -> Row {
+    match policy.later_fragments {
+        LaterFragments::Peers => Row { allow: GROUP_PEER, otherwise: Reason::FragmentOutsider.number() },
+        // Not consulted: the verdict function passes them under their own reason.
+        LaterFragments::All => Row::default(),
     }
 }
 

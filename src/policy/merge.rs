@@ -33,6 +33,7 @@ impl Policy {
         Ok(Self {
             mode: config.mode,
             tunnels: config.tunnels,
+            later_fragments: config.later_fragments,
             single_node: config.single_node,
             classes,
             peers,

@@ -16,11 +16,13 @@ use std::fmt;
 
 use ipnet::IpNet;
 
-pub use self::compile::{CompileError, Compiled, Facts, TUNNEL_CLASS, compile, hex};
+pub use self::compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, compile, hex};
 pub use self::profile::{ProfileTable, profile};
 pub use self::rows::{RowTable, class_name};
 pub use self::sources::{FEW_LENGTHS, Lengths, source_of};
-use crate::config::{Access, ConfigErrors, ConfigOrigin, Mode, PortRange, ProfileName, Protocol, Tunnels};
+use crate::config::{
+    Access, ConfigErrors, ConfigOrigin, LaterFragments, Mode, PortRange, ProfileName, Protocol, Tunnels,
+};
 
 /// The meaning of one configuration: what the compiler turns into an image, what `check` prints, what is hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct Policy {
     pub mode: Mode,
     /// Who may send tunnelled traffic.
     pub tunnels: Tunnels,
+    /// Who may send fragments after the first.
+    pub later_fragments: LaterFragments,
     /// Having no peers is right.
     pub single_node: bool,
     /// Sorted by name; no two share a port and protocol.

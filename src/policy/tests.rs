@@ -239,6 +239,7 @@ const CANONICAL: &str = "\
 nodewall-policy 1
 mode audit
 tunnels peers
+later_fragments all
 single_node false
 class a closed
 port a udp 53

@@ -142,6 +142,14 @@ pub fn cases() -> Vec<Case> {
             On::Nothing,
         ),
     ];
+    let later = |source| Ip4 { flags_offset: 0x2001, ..to(source, UDP, 9042) }.frame();
+    for (name, frame, reason) in [
+        ("fragments from peers only: a peer's", later(PEER), Reason::Peer),
+        ("fragments from peers only: an outsider's", later(OUTSIDER), Reason::FragmentOutsider),
+        ("fragments from peers only: a martian source", later("127.0.0.1"), Reason::SpoofedSource),
+    ] {
+        cases.push(Case::new(name, frame, reason, On::Fragments).under(Policy::Rules));
+    }
     for (name, protocol) in [("IPIP", 4), ("6in4", 41), ("GRE", 47)] {
         let inner = to(PEER, TCP, 9042).packet();
         let leak = |who: &str| -> &'static str { Box::leak(format!("{name} from {who}").into_boxed_str()) };

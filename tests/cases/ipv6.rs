@@ -3,7 +3,7 @@
 use node_ebpf_common::Reason;
 
 use super::{
-    Case, OUTSIDER6, On, PEER6,
+    Case, OUTSIDER6, On, PEER6, Policy,
     frames::{Extension, IPV6, Ip6, TCP, UDP, authentication, ethernet, fragment, options, transport},
 };
 
@@ -136,6 +136,12 @@ pub fn cases() -> Vec<Case> {
             On::Tunnel,
         ),
     ];
+    for (name, source, reason) in [
+        ("fragments from peers only: an IPv6 peer's", PEER6, Reason::Peer),
+        ("fragments from peers only: an IPv6 outsider's", OUTSIDER6, Reason::FragmentOutsider),
+    ] {
+        cases.push(Case::new(name, chain(source, &[fragment(3, true)]), reason, On::Fragments).under(Policy::Rules));
+    }
     for number in [HOP_BY_HOP, ROUTING, DESTINATION, 135, 139, 140] {
         cases.push(Case::new(
             leak(format!("extension header {number}")),

@@ -28,7 +28,7 @@ pub enum Policy {
     Enforce,
     /// The same in audit mode.
     Audit,
-    /// Own rules: closed ports, extra sources, tunnels for all.
+    /// Own rules: closed ports, extra sources, tunnels for all, later fragments from peers only.
     Rules,
 }
 
@@ -39,6 +39,7 @@ static = ["10.0.0.11", "10.9.0.0/16", "10.0.0.1", "2001:db8::11", "2001:db8:9::/
 
 const RULES: &str = r#"
 tunnels = "all"
+later_fragments = "peers"
 [[rule]]
 name = "jmx-from-ops"
 ports = ["7199", "20000-21000"]
@@ -82,6 +83,8 @@ pub enum On {
     Udp,
     /// The row of IP tunnels.
     Tunnel,
+    /// The row of fragments after the first.
+    Fragments,
     /// No port at all.
     Nothing,
 }
@@ -129,6 +132,7 @@ impl Case {
             On::Tcp => counter::ROW_TCP_UNMANAGED,
             On::Udp => counter::ROW_UDP_UNMANAGED,
             On::Tunnel => counter::ROW_IP_TUNNELS,
+            On::Fragments => counter::ROW_LATER_FRAGMENTS,
             On::Nothing => 0,
         };
         counter::cell(bank, row, self.reason.number())

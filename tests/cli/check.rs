@@ -58,6 +58,7 @@ fn json_has_the_whole_policy() {
             "classes",
             "config",
             "interfaces",
+            "later_fragments",
             "mode",
             "peers",
             "policy_sha256",

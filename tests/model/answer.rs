@@ -13,6 +13,8 @@ pub enum To {
     Port(Protocol, u16),
     /// A protocol that carries whole IP packets.
     Tunnel,
+    /// A fragment after the first, whose port nobody knows.
+    LaterFragment,
 }
 
 /// One implementation's answer.
@@ -57,6 +59,7 @@ impl fmt::Display for Answer {
         match self.to {
             Some(To::Port(protocol, port)) => write!(f, ", {protocol}/{port}")?,
             Some(To::Tunnel) => write!(f, ", IP tunnel")?,
+            Some(To::LaterFragment) => write!(f, ", later fragment")?,
             None => {}
         }
         if let Some(class) = &self.class {
@@ -86,6 +89,7 @@ pub fn verdict_of(reason: Reason) -> Verdict {
         | Reason::SpoofedSource
         | Reason::BlockedSource
         | Reason::TunnelOutsider
+        | Reason::FragmentOutsider
         | Reason::ShortFrame
         | Reason::TooManyVlanTags
         | Reason::MalformedIpv4

@@ -7,8 +7,8 @@ use std::{
 };
 
 use node_ebpf_common::{
-    Decision, PolicyImage, Reason, counter::ROW_IP_TUNNELS, counter::ROW_TCP_UNMANAGED, counter::ROW_UDP_UNMANAGED,
-    decide,
+    Decision, PolicyImage, Reason, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS, counter::ROW_TCP_UNMANAGED,
+    counter::ROW_UDP_UNMANAGED, decide,
 };
 use nodewall::{
     config::Protocol,
@@ -106,6 +106,10 @@ fn understood(decision: &Decision, frame: &[u8], case: &Case) -> Heard {
         ROW_IP_TUNNELS => {
             answer.to = Some(To::Tunnel);
             answer.class = Some("tunnel".to_owned());
+        }
+        ROW_LATER_FRAGMENTS => {
+            answer.to = Some(To::LaterFragment);
+            answer.class = Some("fragment".to_owned());
         }
         ROW_TCP_UNMANAGED => answer.to = unnamed_port(Protocol::Tcp, frame, case),
         ROW_UDP_UNMANAGED => answer.to = unnamed_port(Protocol::Udp, frame, case),

@@ -7,7 +7,10 @@ use proptest::{
     test_runner::TestRunner,
 };
 
-use super::{policies::Case, shrink::Shrinking};
+use super::{
+    policies::{Aim, Case},
+    shrink::Shrinking,
+};
 
 mod dice;
 mod ip;
@@ -82,19 +85,20 @@ fn frame(dice: &mut Dice<'_>, about: &Case) -> Generated {
     let mut features = Features::default();
     let mut bytes = vec![0x02, 0, 0, 0, 0, 1, 0x02, 0, 0, 0, 0, 2];
     tags(dice, &mut bytes, &mut features);
+    let aim = if about.classes.is_empty() || dice.one_in(2) { &about.anywhere } else { dice.one_of(&about.classes) };
     match dice.below(100) {
         0..48 => {
             bytes.extend(IPV4.to_be_bytes());
-            ip::v4(dice, about, &mut bytes, &mut features);
+            ip::v4(dice, aim, &mut bytes, &mut features);
         }
         48..96 => {
             bytes.extend(IPV6.to_be_bytes());
-            ip::v6(dice, about, &mut bytes, &mut features);
+            ip::v6(dice, aim, &mut bytes, &mut features);
         }
         96 => {
             // The wrong packet for its type.
             bytes.extend(IPV4.to_be_bytes());
-            ip::v6(dice, about, &mut bytes, &mut features);
+            ip::v6(dice, aim, &mut bytes, &mut features);
         }
         _ => {
             bytes.extend(other_ethertype(dice).to_be_bytes());

@@ -7,7 +7,7 @@
 //!
 //! **IPv4** (RFC 791). Malformed: fewer than 20 bytes, version not 4, header length below 20, total length below the header length or beyond the
 //! frame. A total length of 0 means "to the end of the frame" if the frame is longer than 65,535 bytes (receive-offload aggregates), else it lies. A
-//! fragment offset other than 0 makes a later fragment, whatever its protocol.
+//! fragment offset other than 0 makes a later fragment, whatever its protocol: it passes, unless the policy wants those from peers only.
 //!
 //! **IPv6** (RFC 8200). Malformed: fewer than 40 bytes, version not 6, payload length beyond the frame. A payload length of 0 means "to the end" if the
 //! frame is longer than 65,575 bytes, else a payload of nothing. Extension headers: hop-by-hop 0, routing 43, destination options 60, mobility 135,

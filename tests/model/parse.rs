@@ -26,6 +26,8 @@ pub(super) enum Parsed {
 enum Inner<'f> {
     /// Nothing that is looked at.
     Settled(Reason),
+    /// The middle of something.
+    LaterFragment,
     /// A protocol and its bytes, to the packet's end.
     Payload(u8, &'f [u8]),
 }
@@ -88,7 +90,7 @@ fn ipv4(bytes: &[u8], longer_than_the_field: bool) -> Result<Packet<'_>, Reason>
     }
     let source = IpAddr::V4(header.source_addr());
     let inner = if header.fragments_offset().value() > 0 {
-        Inner::Settled(Reason::LaterFragment)
+        Inner::LaterFragment
     } else if header.protocol().0 == 51 {
         Inner::Settled(Reason::Encapsulated)
     } else {
@@ -126,7 +128,7 @@ fn extensions(first: u8, payload: &[u8]) -> Inner<'_> {
                     return Inner::Settled(Reason::ExtensionChain);
                 };
                 if fragment.fragment_offset().value() > 0 {
-                    return Inner::Settled(Reason::LaterFragment);
+                    return Inner::LaterFragment;
                 }
                 8
             }
@@ -143,6 +145,7 @@ fn transport(packet: &Packet<'_>, bytes: usize) -> Parsed {
     let unported = |reason| Parsed::Unported { reason, bytes };
     let (number, payload) = match packet.inner {
         Inner::Settled(reason) => return unported(reason),
+        Inner::LaterFragment => return Parsed::Sent { source: packet.source, to: To::LaterFragment, bytes },
         Inner::Payload(number, payload) => (number, payload),
     };
     let to = match number {

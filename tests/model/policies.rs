@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use ipnet::IpNet;
 use nodewall::{
     config::Config,
-    policy::{Compiled, Facts, Policy, RowTable, compile},
+    policy::{Compiled, Facts, Policy, PortClass, RowTable, compile},
 };
 
 /// The node's own addresses under every policy.
@@ -20,6 +20,7 @@ static = ["10.0.0.11", "10.9.0.0/16", "10.0.0.1", "2001:db8::11", "2001:db8:9::/
 
 const RULES: &str = r#"
 tunnels = "all"
+later_fragments = "peers"
 [[rule]]
 name = "jmx-from-ops"
 ports = ["7199", "20000-21000"]
@@ -83,6 +84,7 @@ static = ["192.168.7.0/24", "192.168.7.9", "fd12:3456::/32"]
 
 // More lengths than the image keeps apart without writing prefixes out, nested, in both families.
 const MANY_LENGTHS: &str = r#"
+later_fragments = "peers"
 [[rule]]
 name = "half-the-world"
 ports = ["9200", "9300"]
@@ -121,12 +123,33 @@ pub struct Case {
     pub meaning: Policy,
     pub compiled: Compiled,
     pub own: Vec<IpAddr>,
-    /// IPv4 sources at the edges of everything named.
+    /// Everything named, mixed.
+    pub anywhere: Aim,
+    /// The same for each class alone, so that its own sources meet its own ports often enough.
+    pub classes: Vec<Aim>,
+}
+
+/// Sources and ports at the edges of what a policy names.
+#[derive(Clone, Default)]
+pub struct Aim {
     pub v4: Vec<Ipv4Addr>,
-    /// IPv6 sources at the edges of everything named.
     pub v6: Vec<Ipv6Addr>,
-    /// Ports at the edges of everything named.
     pub ports: Vec<u16>,
+}
+
+impl Aim {
+    fn at_sources<'n>(&mut self, nets: impl IntoIterator<Item = &'n IpNet>) {
+        for net in nets {
+            match net {
+                IpNet::V4(net) => self.v4.extend(edges_v4(u32::from(net.network()), u32::from(net.broadcast()))),
+                IpNet::V6(net) => self.v6.extend(edges_v6(u128::from(net.network()), u128::from(net.broadcast()))),
+            }
+        }
+    }
+
+    fn at_ports(&mut self, class: &PortClass) {
+        self.ports.extend(class.ports.iter().flat_map(|entry| around(entry.ports.first(), entry.ports.last())));
+    }
 }
 
 /// Compiles all of them.
@@ -140,33 +163,35 @@ fn case(name: &'static str, text: &str) -> Case {
     let own: Vec<IpAddr> = OWN.iter().map(|a| a.parse().unwrap()).collect();
     let facts = Facts { generation: 1, now_ns: 0, own_addresses: own.clone() };
     let compiled = compile(&meaning, RowTable::default(), &facts).unwrap();
-    let nets = meaning.peers.iter().chain(meaning.classes.iter().flat_map(|class| &class.also_allow));
-    let (mut v4, mut v6) = (martians_v4(), martians_v6());
-    for net in nets {
-        match net {
-            IpNet::V4(net) => v4.extend(edges_v4(u32::from(net.network()), u32::from(net.broadcast()))),
-            IpNet::V6(net) => v6.extend(edges_v6(u128::from(net.network()), u128::from(net.broadcast()))),
-        }
+    let (anywhere, classes) =
+        (anywhere(&meaning, &own), meaning.classes.iter().map(|c| of_class(c, &meaning)).collect());
+    Case { name, meaning, compiled, own, anywhere, classes }
+}
+
+fn anywhere(meaning: &Policy, own: &[IpAddr]) -> Aim {
+    let mut aim = Aim { v4: martians_v4(), v6: martians_v6(), ports: vec![0, 1, 22, 53, 68, 80, 65_535] };
+    let own: Vec<IpNet> = own.iter().map(|address| IpNet::from(*address)).collect();
+    aim.at_sources(meaning.peers.iter().chain(&own).chain(meaning.classes.iter().flat_map(|class| &class.also_allow)));
+    // Each IPv4 address in the clothes of an IPv6 one: mapped, compatible, and in the wrong half.
+    for address in &aim.v4 {
+        let low = u128::from(address.to_bits());
+        aim.v6.extend([0xffff_0000_0000 | low, low, low << 96, low << 64].map(Ipv6Addr::from_bits));
     }
-    for address in &own {
-        match address {
-            IpAddr::V4(a) => v4.extend(edges_v4(u32::from(*a), u32::from(*a))),
-            IpAddr::V6(a) => v6.extend(edges_v6(u128::from(*a), u128::from(*a))),
-        }
+    for class in &meaning.classes {
+        aim.at_ports(class);
     }
-    // Each peer's IPv4 address in the clothes of an IPv6 one: mapped, compatible, and in the wrong half.
-    for address in v4.clone() {
-        let low = u128::from(u32::from(address));
-        v6.extend([0xffff_0000_0000 | low, low, low << 96, low << 64].map(Ipv6Addr::from_bits));
-    }
-    let ports = meaning.classes.iter().flat_map(|class| &class.ports).map(|entry| entry.ports);
-    let ports = ports.flat_map(|range| around(range.first(), range.last()));
-    let ports = ports.chain([4789, 8472, 6081].into_iter().flat_map(|p| around(p, p)));
-    let ports: Vec<u16> = ports.chain([0, 1, 22, 53, 68, 80, 65_535]).collect();
+    aim.ports.extend([4789, 8472, 6081].into_iter().flat_map(|port| around(port, port)));
     // The same bytes the wrong way round, for whoever forgets the byte order.
-    let swapped = ports.iter().map(|port| port.swap_bytes());
-    let ports = ports.iter().copied().chain(swapped).collect();
-    Case { name, meaning, compiled, own, v4, v6, ports }
+    aim.ports.extend(aim.ports.clone().iter().map(|port| port.swap_bytes()));
+    aim
+}
+
+fn of_class(class: &PortClass, meaning: &Policy) -> Aim {
+    let mut aim = Aim::default();
+    // A class with sources of its own is about them, any other about the peers.
+    aim.at_sources(if class.also_allow.is_empty() { &meaning.peers } else { &class.also_allow });
+    aim.at_ports(class);
+    aim
 }
 
 fn around(first: u16, last: u16) -> [u16; 6] {

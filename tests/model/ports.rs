@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
 use nodewall::{
-    config::{Access, Protocol, Tunnels},
+    config::{Access, LaterFragments, Protocol, Tunnels},
     policy::Policy,
 };
 
@@ -24,6 +24,9 @@ struct Rule<'p> {
 }
 
 pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, own: &[IpAddr]) -> Answer {
+    if to == To::LaterFragment && policy.later_fragments == LaterFragments::All {
+        return Answer::unported(Reason::LaterFragment, 0);
+    }
     let rule = rule_for(to, policy);
     let sound = !cannot_be_sent(source) && !own.contains(&source);
     // In no prefix of a peer is a source that lies.
@@ -67,6 +70,10 @@ fn rule_for(to: To, policy: &Policy) -> Rule<'_> {
             let everyone = Some(Reason::Unmanaged);
             return Rule { class: None, everyone, peers_may: false, also: &[], refusal: Reason::Unmanaged };
         }
+    }
+    if to == To::LaterFragment {
+        let refusal = Reason::FragmentOutsider;
+        return Rule { class: Some("fragment"), everyone: None, peers_may: true, also: &[], refusal };
     }
     let for_all = policy.tunnels == Tunnels::All;
     Rule {

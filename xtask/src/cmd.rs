@@ -3,13 +3,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 /// Lines of a captured program's output that an error repeats.
 const TAIL_LINES: usize = 20;
@@ -96,6 +97,14 @@ impl Cmd {
         let said = if stderr.trim_ascii().is_empty() { &stdout } else { &stderr };
         self.check(status, said)?;
         String::from_utf8(stdout).map_err(|error| anyhow!("`{}` wrote what is not UTF-8: {error}", self.line()))
+    }
+
+    /// Runs the program with all that it writes in the file `log`, and says how it ended: for programs whose failure is a result.
+    pub(crate) fn log_to(mut self, log: &Path) -> Result<ExitStatus> {
+        self.echo();
+        let file = File::create(log).with_context(|| format!("{} could not be made", log.display()))?;
+        let both = file.try_clone().with_context(|| format!("{} could not be shared", log.display()))?;
+        self.command.stdin(Stdio::null()).stdout(both).stderr(file).status().map_err(|error| self.not_started(&error))
     }
 
     /// Becomes the program; returns only if it could not be started.

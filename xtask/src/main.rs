@@ -4,12 +4,15 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod fuzz;
 mod lint;
 mod progress;
 mod run;
 mod setup;
+mod soak;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 use std::process::ExitCode;
@@ -40,10 +43,16 @@ enum Verb {
     Run(run::Args),
     /// Run the tests (those of the kernel and network rungs need root)
     Test(test::Args),
+    /// Compare model, host and kernel on millions of generated frames, until the first disagreement
+    Soak(soak::Args),
+    /// Run the fuzz targets for a while, each from its corpus; a crash is a failure
+    Fuzz(fuzz::Args),
     /// Check formatting, run clippy on everything including the kernel program, then tidy
     Lint,
     /// Check the house rules that no compiler checks
     Tidy,
+    /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed) and write docs/KERNELS.md
+    Vm(vm::Args),
     /// Everything that CI runs: lint, then test; ends with a table of times
     Ci,
 }
@@ -57,8 +66,11 @@ fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Soak(args) => soak::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Lint => lint::run(),
         Verb::Tidy => tidy::run(),
+        Verb::Vm(args) => vm::run(&args),
         Verb::Ci => ci::run(),
     };
     match outcome {

@@ -6,6 +6,7 @@ mod packages;
 mod private_apt;
 mod rust_src;
 mod sources;
+mod tool;
 
 use std::fs::{self, File, TryLockError};
 
@@ -13,14 +14,24 @@ use anyhow::{Context as _, Result};
 
 use crate::workspace;
 
+pub(crate) use private_apt::PrivateApt;
 pub(crate) use rust_src::fetched_library;
+pub(crate) use sources::debian_archive;
+pub(crate) use tool::Tool;
 
 /// Makes everything ready; fast when it is.
 pub(crate) fn run() -> Result<()> {
     let _lock = lock()?;
-    packages::ensure()?;
+    packages::ensure(packages::PROGRAMS)?;
     rust_src::ensure()?;
     linker::ensure()
+}
+
+/// The same, and what `cargo xtask vm` runs besides: too much to ask of everyone.
+pub(crate) fn run_with_vm() -> Result<()> {
+    run()?;
+    let _lock = lock()?;
+    packages::ensure(packages::VM_PROGRAMS)
 }
 
 /// Holds off a second setup in the same workspace until the returned file is closed.

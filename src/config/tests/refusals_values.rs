@@ -54,6 +54,10 @@ fn words() {
         ("mode = ▶\"Audit\"\n", "mode: \"Audit\" is not a mode"),
         ("mode = ▶true\n", "mode: invalid type: boolean `true`, expected \"enforce\" or \"audit\""),
         ("attach_mode = ▶\"skb\"\n", "attach_mode: \"skb\" is not an attach mode; expected \"native\" or \"generic\""),
+        (
+            "later_fragments = ▶\"none\"\n",
+            "later_fragments: \"none\" is not a fragment setting; expected \"peers\" or \"all\"",
+        ),
         ("tunnels = ▶\"none\"\n", "tunnels: \"none\" is not a tunnel setting; expected \"peers\" or \"all\""),
         (
             "[profile]\nname = ▶\"dynatrace\"\n",

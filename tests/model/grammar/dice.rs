@@ -38,6 +38,11 @@ impl<'r> Dice<'r> {
         from[self.below(from.len())]
     }
 
+    /// One of them, where it stands.
+    pub(super) fn one_of<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len())]
+    }
+
     /// Noise.
     pub(super) fn bytes(&mut self, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Case, Dice, Features};
+use super::{Aim, Dice, Features};
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -11,9 +11,9 @@ const AUTHENTICATION: u8 = 51;
 /// With a length in 8-byte units: hop-by-hop, routing, destination options, mobility, HIP, Shim6.
 const USUAL_EXTENSIONS: [u8; 6] = [0, 43, 60, 135, 139, 140];
 
-pub(super) fn v4(dice: &mut Dice<'_>, about: &Case, bytes: &mut Vec<u8>, features: &mut Features) {
+pub(super) fn v4(dice: &mut Dice<'_>, aim: &Aim, bytes: &mut Vec<u8>, features: &mut Features) {
     let protocol = protocol(dice);
-    let body = body(dice, about, protocol);
+    let body = body(dice, aim, protocol);
     let words = match dice.below(100) {
         0..70 => 5,
         70..90 => 5 + dice.below(11),
@@ -25,7 +25,7 @@ pub(super) fn v4(dice: &mut Dice<'_>, about: &Case, bytes: &mut Vec<u8>, feature
     let true_bytes = words.max(5) * 4 + body.len();
     let total_bytes = length(dice, true_bytes, words * 4, features);
     let flags = if dice.one_in(4) { dice.pick(&[0x4000_u16, 0x8000, 0xc000]) } else { 0 };
-    let source = source_v4(dice, about);
+    let source = source_v4(dice, aim);
     bytes.extend([version << 4 | words as u8, 0]);
     bytes.extend(total_bytes.to_be_bytes());
     bytes.extend([0x12, 0x34]);
@@ -38,14 +38,14 @@ pub(super) fn v4(dice: &mut Dice<'_>, about: &Case, bytes: &mut Vec<u8>, feature
     bytes.extend(body);
 }
 
-pub(super) fn v6(dice: &mut Dice<'_>, about: &Case, bytes: &mut Vec<u8>, features: &mut Features) {
+pub(super) fn v6(dice: &mut Dice<'_>, aim: &Aim, bytes: &mut Vec<u8>, features: &mut Features) {
     let protocol = protocol(dice);
     let mut packet = chain(dice, protocol, features);
     let first = packet.remove(0);
-    packet.extend(body(dice, about, protocol));
+    packet.extend(body(dice, aim, protocol));
     let payload_bytes = length(dice, packet.len(), 8, features);
     let version: u8 = if dice.one_in(50) { dice.below(16) as u8 } else { 6 };
-    let source = source_v6(dice, about);
+    let source = source_v6(dice, aim);
     bytes.extend([version << 4, 0, 0, 0]);
     bytes.extend(payload_bytes.to_be_bytes());
     bytes.extend([first, 64]);
@@ -174,10 +174,10 @@ fn protocol(dice: &mut Dice<'_>) -> u8 {
 }
 
 /// What stands behind the IP headers: mostly more than the ports, sometimes hardly them.
-fn body(dice: &mut Dice<'_>, about: &Case, protocol: u8) -> Vec<u8> {
-    let port = if dice.one_in(16) { dice.below(65_536) as u16 } else { dice.pick(&about.ports) };
+fn body(dice: &mut Dice<'_>, aim: &Aim, protocol: u8) -> Vec<u8> {
+    let port = if dice.one_in(16) { dice.below(65_536) as u16 } else { dice.pick(&aim.ports) };
     // The source port is a policy port, too: nobody may trust it.
-    let from = if dice.one_in(2) { 40_000 } else { dice.pick(&about.ports) };
+    let from = if dice.one_in(2) { 40_000 } else { dice.pick(&aim.ports) };
     let mut bytes = from.to_be_bytes().to_vec();
     bytes.extend(port.to_be_bytes());
     match protocol {
@@ -194,20 +194,22 @@ fn body(dice: &mut Dice<'_>, about: &Case, protocol: u8) -> Vec<u8> {
     bytes
 }
 
-fn source_v4(dice: &mut Dice<'_>, about: &Case) -> Ipv4Addr {
+fn source_v4(dice: &mut Dice<'_>, aim: &Aim) -> Ipv4Addr {
     match dice.below(10) {
+        _ if aim.v4.is_empty() => Ipv4Addr::new(192, 0, 2, 66),
         0 => Ipv4Addr::from_bits(dice.below(1 << 32) as u32),
-        1 => Ipv4Addr::from_bits(dice.pick(&about.v4).to_bits() ^ 1 << dice.below(32)),
-        _ => dice.pick(&about.v4),
+        1 => Ipv4Addr::from_bits(dice.pick(&aim.v4).to_bits() ^ 1 << dice.below(32)),
+        _ => dice.pick(&aim.v4),
     }
 }
 
-fn source_v6(dice: &mut Dice<'_>, about: &Case) -> Ipv6Addr {
+fn source_v6(dice: &mut Dice<'_>, aim: &Aim) -> Ipv6Addr {
     match dice.below(10) {
-        0 => Ipv6Addr::from_bits(
-            dice.pick(&about.v6).to_bits() ^ u128::from(dice.below(1 << 62) as u64) << dice.below(65),
-        ),
-        1 => Ipv6Addr::from_bits(dice.pick(&about.v6).to_bits() ^ 1 << dice.below(128)),
-        _ => dice.pick(&about.v6),
+        _ if aim.v6.is_empty() => Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 0x66),
+        0 => {
+            Ipv6Addr::from_bits(dice.pick(&aim.v6).to_bits() ^ u128::from(dice.below(1 << 62) as u64) << dice.below(65))
+        }
+        1 => Ipv6Addr::from_bits(dice.pick(&aim.v6).to_bits() ^ 1 << dice.below(128)),
+        _ => dice.pick(&aim.v6),
     }
 }

@@ -8,12 +8,14 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("the testbed is made of Linux network namespaces");
 
+mod catch;
 pub mod cleanup;
 mod error;
 mod ip;
 mod lab;
 mod listen;
 mod netns;
+mod offload;
 mod privilege;
 mod probe;
 mod process;
@@ -21,6 +23,7 @@ mod raw;
 mod tcp_info;
 mod tool;
 
+pub use catch::{Catcher, Caught};
 pub use error::{Error, Result};
 pub use lab::{Host, Lab, LabBuilder};
 pub use listen::{Arrived, Listener};
@@ -28,6 +31,7 @@ pub use netns::NetNs;
 pub use privilege::{privileged, skip_unless_privileged};
 pub use probe::{Outcome, Probe, Probed, probe_many, probe_tcp, probe_udp};
 pub use process::{Finished, Process, run_to_end};
+pub use raw::RawSender;
 pub use rustix::process::Signal;
 pub use tool::find_tool;
 

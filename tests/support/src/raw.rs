@@ -11,17 +11,36 @@ use crate::netns::NetNs;
 
 impl NetNs {
     /// Sends each of these Ethernet frames once, unchanged, from an interface of this namespace.
-    pub fn send_frames<F: AsRef<[u8]> + Sync>(&self, interface: &str, frames: &[F]) -> Result<()> {
+    pub fn send_frames<F: AsRef<[u8]>>(&self, interface: &str, frames: &[F]) -> Result<()> {
+        let sender = self.raw_sender(interface)?;
+        let failed = Error::io(format!("sending a raw frame on {interface}"));
+        frames.iter().try_for_each(|frame| sender.send(frame.as_ref())).map_err(failed)
+    }
+
+    /// A sender of raw frames on an interface of this namespace, for whoever sends many.
+    pub fn raw_sender(&self, interface: &str) -> Result<RawSender> {
         self.run(|| {
             let failed = |what: &str| Error::io(format!("{what} a raw frame on {interface}"));
             let address = link_address(interface).map_err(failed("addressing"))?;
             // Without a protocol it only sends: nothing is received, so nothing has to be read.
             let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::RAW, None);
-            let socket = socket.map_err(failed("opening a socket for"))?;
-            frames
-                .iter()
-                .try_for_each(|frame| socket.send_to(frame.as_ref(), &address).map(drop).map_err(failed("sending")))
+            Ok(RawSender { socket: socket.map_err(failed("opening a socket for"))?, address })
         })?
+    }
+}
+
+/// Puts frames on one interface, from whichever thread.
+#[derive(Debug)]
+pub struct RawSender {
+    socket: Socket,
+    address: SockAddr,
+}
+
+impl RawSender {
+    /// Sends one Ethernet frame, unchanged. The kernel refuses what is longer than the interface's MTU (`EMSGSIZE`) or shorter than
+    /// an Ethernet header (`EINVAL`).
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.socket.send_to(frame, &self.address).map(drop)
     }
 }
 

@@ -7,7 +7,10 @@ use crate::progress::Step;
 use crate::workspace;
 
 /// A program and the packages that bring it.
-const PROGRAMS: &[(&str, &[&str])] = &[
+type Programs = [(&'static str, &'static [&'static str])];
+
+/// What everyone needs.
+pub(super) const PROGRAMS: &Programs = &[
     // Links Rust programs.
     ("cc", &["gcc", "libc6-dev"]),
     // Makes the network namespaces of tests and demo.
@@ -23,9 +26,21 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("ping", &["iputils-ping"]),
 ];
 
+/// What only `cargo xtask vm` needs.
+pub(super) const VM_PROGRAMS: &Programs = &[
+    ("qemu-system-x86_64", &["qemu-system-x86"]),
+    // The guests' shell.
+    ("busybox", &["busybox-static"]),
+    // Which modules a module needs.
+    ("depmod", &["kmod"]),
+    ("cpio", &["cpio"]),
+    // Modules of newer kernels are packed.
+    ("xz", &["xz-utils"]),
+];
+
 /// Installs the packages whose programs are not there.
-pub(super) fn ensure() -> Result<()> {
-    let packages = missing(|program| workspace::find_program(program).is_some());
+pub(super) fn ensure(programs: &Programs) -> Result<()> {
+    let packages = missing(programs, |program| workspace::find_program(program).is_some());
     if packages.is_empty() {
         return Ok(());
     }
@@ -53,7 +68,7 @@ pub(super) fn ensure() -> Result<()> {
         .args(&packages)
         .advice(format!("install these packages by hand, then run the command again: {list}"))
         .run_quiet()?;
-    let still = missing(|program| workspace::find_program(program).is_some());
+    let still = missing(programs, |program| workspace::find_program(program).is_some());
     if !still.is_empty() {
         bail!(
             "apt-get installed {list}, yet programs of {} are not in PATH, /usr/sbin or /sbin; look where they went \
@@ -71,8 +86,8 @@ fn apt_get() -> Cmd {
 }
 
 /// The packages of the programs that `is_there` does not know, each once.
-fn missing(is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
-    PROGRAMS
+fn missing(programs: &Programs, is_there: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    programs
         .iter()
         .filter(|(program, _)| !is_there(program))
         .flat_map(|(_, packages)| packages.iter().copied())
@@ -85,8 +100,8 @@ mod tests {
 
     #[test]
     fn only_what_is_missing_is_asked_for() {
-        assert_eq!(missing(|_| true), Vec::<&str>::new());
-        assert_eq!(missing(|program| program != "ping"), ["iputils-ping"]);
-        assert_eq!(missing(|program| !["cc", "nft"].contains(&program)), ["gcc", "libc6-dev", "nftables"]);
+        assert_eq!(missing(PROGRAMS, |_| true), Vec::<&str>::new());
+        assert_eq!(missing(PROGRAMS, |program| program != "ping"), ["iputils-ping"]);
+        assert_eq!(missing(PROGRAMS, |program| !["cc", "nft"].contains(&program)), ["gcc", "libc6-dev", "nftables"]);
     }
 }

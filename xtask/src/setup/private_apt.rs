@@ -13,7 +13,7 @@ const KEYRINGS: &[&str] =
     &["/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"];
 
 /// apt's private state in one folder.
-pub(super) struct PrivateApt {
+pub(crate) struct PrivateApt {
     folder: PathBuf,
     mirror: String,
     keyring: &'static str,
@@ -22,7 +22,7 @@ pub(super) struct PrivateApt {
 
 impl PrivateApt {
     /// Makes the folders; `mirror` is the URI of a Debian archive.
-    pub(super) fn new(folder: PathBuf, mirror: &str) -> Result<Self> {
+    pub(crate) fn new(folder: PathBuf, mirror: &str) -> Result<Self> {
         let keyring = KEYRINGS.iter().find(|file| Path::new(file).is_file()).ok_or_else(|| {
             anyhow!(
                 "{} is not there, so packages can not be verified; install debian-archive-keyring",
@@ -38,12 +38,12 @@ impl PrivateApt {
     }
 
     /// The folder of everything private.
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// Makes `suite` the only source and fetches its list of packages.
-    pub(super) fn use_suite(&self, suite: &str) -> Result<()> {
+    pub(crate) fn use_suite(&self, suite: &str) -> Result<()> {
         let file = self.folder.join("sources.list.d/private.sources");
         let source = format!(
             "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: {}\nTargets: Packages\n\
@@ -55,13 +55,20 @@ impl PrivateApt {
     }
 
     /// The versions of `package` that the suite has, newest first.
-    pub(super) fn versions(&self, package: &str) -> Result<Vec<String>> {
+    pub(crate) fn versions(&self, package: &str) -> Result<Vec<String>> {
         let table = self.apt("apt-cache").args(["madison", package]).read()?;
         Ok(madison_versions(&table))
     }
 
+    /// What a version of a package depends on, first alternatives only; with the version where exactly one will do.
+    pub(crate) fn depends(&self, package: &str, version: &str) -> Result<Vec<(String, Option<String>)>> {
+        let shown =
+            self.apt("apt-cache").args(["show", "--no-all-versions", &format!("{package}={version}")]).read()?;
+        Ok(depends_field(&shown))
+    }
+
     /// Downloads and verifies one package and returns its file.
-    pub(super) fn download(&self, package: &str, version: &str) -> Result<PathBuf> {
+    pub(crate) fn download(&self, package: &str, version: &str) -> Result<PathBuf> {
         self.apt("apt-get").arg("download").arg(format!("{package}={version}")).dir(&self.folder).run_quiet()?;
         let files =
             fs::read_dir(&self.folder).with_context(|| format!("{} could not be read", self.folder.display()))?;
@@ -100,9 +107,33 @@ fn madison_versions(table: &str) -> Vec<String> {
         .collect()
 }
 
+/// The field `Depends` in a package's description: `name (= version), name | other, …`.
+fn depends_field(shown: &str) -> Vec<(String, Option<String>)> {
+    let field = shown.lines().find_map(|line| line.strip_prefix("Depends:")).unwrap_or_default();
+    let firsts = field.split(',').filter_map(|one| one.split('|').next());
+    firsts
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
+        .map(|one| {
+            let (name, bound) = one.split_once(' ').unwrap_or((one, ""));
+            let exact = bound.trim().strip_prefix("(= ").and_then(|rest| rest.strip_suffix(')'));
+            (name.to_owned(), exact.map(str::to_owned))
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dependencies_are_read_with_their_exact_versions() {
+        let shown = "Package: a\nDepends: linux-x (= 7.3-1~b+1), kmod, dracut | initramfs-tools (>= 0.120)\nSize: 1\n";
+        let expected = [("linux-x", Some("7.3-1~b+1")), ("kmod", None), ("dracut", None)];
+        let found = depends_field(shown);
+        assert_eq!(found, expected.map(|(name, version)| (name.to_owned(), version.map(str::to_owned))));
+        assert!(depends_field("Package: a\n").is_empty());
+    }
 
     #[test]
     fn versions_are_read_from_madisons_table() {

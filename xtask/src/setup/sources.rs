@@ -9,9 +9,9 @@ use anyhow::{Result, bail};
 
 /// A configured mirror of Debian's main archive and the suites that are used from it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Archive {
-    pub(super) uri: String,
-    pub(super) suites: Vec<String>,
+pub(crate) struct Archive {
+    pub(crate) uri: String,
+    pub(crate) suites: Vec<String>,
 }
 
 /// One source of binary packages: a URI with a suite.
@@ -24,7 +24,7 @@ struct Source {
 }
 
 /// The Debian archive that the files below `etc_apt` name first.
-pub(super) fn debian_archive(etc_apt: &Path) -> Result<Archive> {
+pub(crate) fn debian_archive(etc_apt: &Path) -> Result<Archive> {
     let files = source_files(etc_apt);
     let sources: Vec<Source> = files
         .iter()

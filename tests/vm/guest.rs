@@ -1,0 +1,36 @@
+//! Where a test runs: in a guest of `cargo xtask vm` or not, and on which kernel. Owns the lines that the host reads.
+
+use std::fs;
+use std::io::{self, Write as _};
+
+/// Whether the test of this name has to be skipped because this is no guest.
+pub(crate) fn skip_outside(test_name: &str) -> bool {
+    let inside = std::env::var("NODEWALL_VM").as_deref() == Ok("1");
+    if !inside {
+        println!("SKIPPED {test_name}: runs in the guests of `cargo xtask vm`");
+    }
+    !inside
+}
+
+/// Tells the host something measured. Not by `println!`, which the test harness keeps to itself.
+pub(crate) fn fact(key: &str, value: &str) {
+    say(&format!("fact {key} {value}"));
+}
+
+/// Says that the kernel lacks a feature, so that this test does not need it. Fails where the kernel has to have it.
+pub(crate) fn lacks(test_name: &str, feature: &str, since: (u32, u32)) {
+    let kernel = version();
+    assert!(kernel < since, "Linux {kernel:?} has no {feature}, which came with {since:?}");
+    say(&format!("skip {test_name} {feature} (Linux {}.{})", since.0, since.1));
+}
+
+fn say(what: &str) {
+    writeln!(io::stdout(), "NODEWALL-VM {what}").unwrap();
+}
+
+/// Major and minor number of the running kernel.
+pub(crate) fn version() -> (u32, u32) {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.trim().split(['.', '-', '+']).map_while(|part| part.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}

@@ -1,0 +1,97 @@
+//! Every entry of the kernel object is taken by this kernel's verifier. Tells the host what it cost.
+
+use nodewall::datapath::{Buffers, DatapathError, Entry, KernelEngine};
+
+use crate::cases::{Policy, all, ipv4::jumbo};
+use crate::guest::{fact, lacks, skip_outside};
+
+/// Multi-buffer XDP.
+const FRAGS: (u32, u32) = (5, 18);
+/// The verifier's count of instructions.
+const COUNT: (u32, u32) = (5, 16);
+
+fn load(entry: Entry, buffers: Buffers) -> Result<String, DatapathError> {
+    let image = Policy::Enforce.compiled().image;
+    let facts = KernelEngine::new(&image, entry, Some(buffers))?.facts()?;
+    let verified = match facts.verified_instructions {
+        Some(count) => count.to_string(),
+        None => {
+            lacks("load::count", "count of verified instructions", COUNT);
+            "?".to_owned()
+        }
+    };
+    let translated = facts.translated_instructions.map_or("?".to_owned(), |count| count.to_string());
+    Ok(format!("{verified} / {translated}"))
+}
+
+fn linear(test: &str, name: &str, entry: Entry) {
+    if skip_outside(test) {
+        return;
+    }
+    let loaded = load(entry, Buffers::Linear);
+    fact(name, loaded.as_deref().unwrap_or("REFUSED"));
+    loaded.unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+fn frags(test: &str, name: &str, entry: Entry) {
+    if skip_outside(test) {
+        return;
+    }
+    match load(entry, Buffers::Frags) {
+        Ok(cost) => fact(name, &cost),
+        Err(error) => {
+            fact(name, "REFUSED");
+            assert!(error.to_string().contains("Invalid argument"), "{name}: {error}");
+            if crate::guest::version() >= FRAGS {
+                panic!("{name}: {error}");
+            }
+            fact(name, "none");
+            lacks(test, "multi-buffer XDP", FRAGS);
+        }
+    }
+}
+
+#[test]
+fn the_filter() {
+    linear("load::the_filter", "nodewall", Entry::Filter);
+}
+
+#[test]
+fn the_filter_for_many_buffers() {
+    frags("load::the_filter_for_many_buffers", "nodewall_frags", Entry::Filter);
+}
+
+#[test]
+fn the_filter_that_logs() {
+    linear("load::the_filter_that_logs", "nodewall_log", Entry::FilterLogged);
+}
+
+#[test]
+fn the_filter_that_logs_for_many_buffers() {
+    frags("load::the_filter_that_logs_for_many_buffers", "nodewall_log_f", Entry::FilterLogged);
+}
+
+#[test]
+fn the_probe() {
+    linear("load::the_probe", "nodewall_probe", Entry::Probe);
+}
+
+#[test]
+fn the_probe_for_many_buffers() {
+    frags("load::the_probe_for_many_buffers", "nodewall_probe_f", Entry::Probe);
+}
+
+/// The best that the kernel has is taken unasked, and works: nobody has to know the kernel's version.
+#[test]
+fn without_a_choice_the_best_is_taken() {
+    if skip_outside("load::without_a_choice_the_best_is_taken") {
+        return;
+    }
+    let compiled = Policy::Enforce.compiled();
+    let mut engine = KernelEngine::new(&compiled.image, Entry::Probe, None).unwrap();
+    for case in all().iter().filter(|case| case.policy == Policy::Enforce && case.frame.len() >= 14) {
+        assert_eq!(engine.decide(&case.frame).unwrap().reason, case.reason.number(), "{}", case.name);
+    }
+    fact("cases_linear", &all().iter().filter(|case| case.frame.len() >= 14).count().to_string());
+    fact("cases_frags", &all().iter().filter(|case| case.frame.len() >= 14).chain(&jumbo()).count().to_string());
+}

@@ -1,0 +1,225 @@
+//! `cargo xtask fuzz`: the targets below fuzz/ for a while, each from the committed corpus and the seeds; or one input through one target. Owns
+//! how they are built, run and reported; what they assert stands in fuzz/fuzz_targets.
+
+mod corpus;
+mod outcome;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+
+use crate::cmd::Cmd;
+use crate::progress::Step;
+use crate::setup::{self, Tool};
+use crate::workspace;
+
+use outcome::Outcome;
+
+const CARGO_FUZZ: Tool =
+    Tool { name: "cargo-fuzz", version: "0.13.2", what_for: "it builds the fuzz targets; about 1 minute" };
+
+/// One input may take so long: far above the slowest, far below an endless loop.
+const TIMEOUT_SECONDS: u32 = 5;
+/// Memory of one target, AddressSanitizer's shadow included.
+const MEMORY_MIB: u32 = 2048;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which targets [default: all of them]
+    #[arg(value_enum)]
+    targets: Vec<Target>,
+
+    /// How long each target runs, once built
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+
+    /// Afterwards, reduce what was found to the least that covers as much, as the new fuzz/corpus
+    #[arg(long, conflicts_with = "input")]
+    minimise: bool,
+
+    /// Only run one target on this file: to see a crash again
+    #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
+    input: Option<PathBuf>,
+}
+
+/// One file below fuzz/fuzz_targets each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// Any bytes as a frame, under every policy of a fixed set
+    Decide,
+    /// Any text as a configuration
+    Config,
+    /// Any text as an address or prefix
+    Address,
+    /// Any bytes as a capture file
+    Capture,
+}
+
+impl Target {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Decide => "decide",
+            Self::Config => "config",
+            Self::Address => "address",
+            Self::Capture => "capture",
+        }
+    }
+
+    /// The longest input. More is slower and reaches nothing new.
+    fn longest_bytes(self) -> u32 {
+        match self {
+            Self::Address => 128,
+            Self::Decide => 2048,
+            Self::Config => 4096,
+            Self::Capture => 8192,
+        }
+    }
+}
+
+/// Where one invocation reads and writes.
+struct Places {
+    /// The compiled targets.
+    executables: PathBuf,
+    /// Found inputs, seeds and logs: not committed.
+    scratch: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::run()?;
+    let cargo_fuzz = CARGO_FUZZ.ensure()?;
+    let places = build(&cargo_fuzz)?;
+    if let Some(input) = &args.input {
+        return reproduce(&places, &args.targets, input);
+    }
+    corpus::write_seeds(&places)?;
+    let targets = if args.targets.is_empty() { Target::value_variants() } else { &args.targets };
+    let mut found = Vec::new();
+    for target in targets {
+        if !fuzz(&places, *target, args.seconds)? {
+            found.push(target.name());
+        }
+    }
+    ensure!(found.is_empty(), "{} found something (above); the inputs are in fuzz/crashes", found.join(" and "));
+    if args.minimise {
+        for target in targets {
+            corpus::minimise(&places, *target)?;
+        }
+        corpus::check_size()?;
+    }
+    Ok(())
+}
+
+/// Builds every target and the writer of seeds with the pinned toolchain. Instrumentation is a nightly feature, hence the variable.
+fn build(cargo_fuzz: &Path) -> Result<Places> {
+    // Apart from cargo's other output: cargo-fuzz' flags would throw it all away at every turn.
+    let output = match workspace::cargo_target() {
+        usual if usual == workspace::root().join("target") => workspace::root().join("fuzz/target"),
+        other => other.join("fuzz"),
+    };
+    let sanitizer = sanitizer()?;
+    let step =
+        Step::start("building the fuzz targets (everything anew with coverage counters; some minutes the first time)");
+    Cmd::new(cargo_fuzz)
+        .args(["build", "--sanitizer", sanitizer, "--target-dir"])
+        .arg(&output)
+        .dir(workspace::root())
+        .env("RUSTC_BOOTSTRAP", "1")
+        .advice("a C++ compiler (`c++`) is needed for libFuzzer")
+        .run_quiet()?;
+    step.done();
+    let version = Cmd::new("rustc").arg("-vV").dir(workspace::root()).read()?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc -vV names no host")?;
+    Ok(Places { executables: output.join(host).join("release"), scratch: output.join("scratch") })
+}
+
+/// `AddressSanitizer`, where the toolchain has its runtime.
+fn sanitizer() -> Result<&'static str> {
+    let folder = Cmd::new("rustc").args(["--print", "target-libdir"]).dir(workspace::root()).read()?;
+    let has_runtime = fs::read_dir(folder.trim_end())
+        .with_context(|| format!("{} can not be read", folder.trim_end()))?
+        .flatten()
+        .any(|entry| entry.file_name().to_string_lossy().ends_with("_rt.asan.a"));
+    if !has_runtime {
+        eprintln!("note: this toolchain has no AddressSanitizer, so only panics, time and memory are watched");
+    }
+    Ok(if has_runtime { "address" } else { "none" })
+}
+
+/// A target's command line, without inputs.
+fn command(places: &Places, target: Target) -> Cmd {
+    Cmd::new(places.executables.join(target.name()))
+        .dir(workspace::root())
+        // As cargo-fuzz has it: one definition rule is not Rust's.
+        .env("ASAN_OPTIONS", "detect_odr_violation=0")
+        .args([format!("-timeout={TIMEOUT_SECONDS}"), format!("-rss_limit_mb={MEMORY_MIB}")])
+        .arg(format!("-max_len={}", target.longest_bytes()))
+}
+
+/// Runs a target for a while and prints a line; `false`: it found something, which was printed too.
+fn fuzz(places: &Places, target: Target, seconds: u32) -> Result<bool> {
+    let name = target.name();
+    let crashes = workspace::root().join("fuzz/crashes");
+    let found = corpus::found(places, target);
+    for folder in [&crashes, &found] {
+        fs::create_dir_all(folder).with_context(|| format!("{} could not be made", folder.display()))?;
+    }
+    let mut prefix = OsString::from("-artifact_prefix=");
+    prefix.push(crashes.join(format!("{name}-")));
+    let log = places.scratch.join(format!("{name}.log"));
+    let started = Instant::now();
+    let status = command(places, target)
+        .args([format!("-max_total_time={seconds}"), "-print_final_stats=1".to_owned()])
+        .arg(prefix)
+        .arg(&found)
+        .args(corpus::inputs(places, target))
+        .log_to(&log)?;
+    let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
+    let outcome = Outcome::read(&said);
+    println!("{name:<8} {outcome}, {:.0} s", started.elapsed().as_secs_f64());
+    if status.success() {
+        ensure!(outcome.executions > 0, "{name} ran nothing; its log is {}", log.display());
+        return Ok(true);
+    }
+    eprintln!("{name} failed ({status}); its log is {}", log.display());
+    for line in outcome::what_happened(&said) {
+        eprintln!("  | {line}");
+    }
+    match outcome::artifact(&said) {
+        Some(input) => show_input(target, &input),
+        None => bail!("{name} ended without an input to blame: see its log"),
+    }
+    Ok(false)
+}
+
+fn show_input(target: Target, input: &Path) {
+    let bytes = fs::read(input).unwrap_or_default();
+    let file = input.strip_prefix(workspace::root()).unwrap_or(input).display();
+    eprintln!("  input, {} bytes: {}", bytes.len(), outcome::hex(&bytes));
+    eprintln!("  again: cargo xtask fuzz {} --input {file}", target.name());
+}
+
+/// Runs one target once, with its own output.
+fn reproduce(places: &Places, targets: &[Target], input: &Path) -> Result<()> {
+    let [target] = targets else { bail!("--input needs one target: cargo xtask fuzz TARGET --input FILE") };
+    let input = input.canonicalize().with_context(|| format!("{} can not be read", input.display()))?;
+    command(places, *target).arg(input).run()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_is_a_program_of_the_fuzz_workspace() {
+        let manifest = fs::read_to_string(workspace::root().join("fuzz/Cargo.toml")).unwrap_or_default();
+        for target in Target::value_variants() {
+            let line = format!("path = \"fuzz_targets/{}.rs\"", target.name());
+            assert!(manifest.contains(&line), "{target:?}");
+        }
+        assert_eq!(manifest.matches("fuzz_targets/").count(), Target::value_variants().len());
+    }
+}

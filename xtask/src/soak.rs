@@ -1,0 +1,82 @@
+//! `cargo xtask soak`: the property test (tests/property.rs) for a long time, optimised. The test owns the frames, the comparison, the progress and the
+//! report; this file only says how long.
+
+use std::env;
+
+use anyhow::{Result, bail};
+
+use crate::cmd::Cmd;
+use crate::{setup, workspace};
+
+const TEST: &str = "model_host_and_kernel_agree";
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many frames: a number, or one with k, M or G behind it
+    #[arg(long, default_value = "100M", value_parser = frames)]
+    frames: u64,
+
+    /// Where to begin: the same seed gives the same frames [default: by the clock]
+    #[arg(long)]
+    seed: Option<u64>,
+
+    /// Stop after so many minutes, however many frames were done
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    minutes: Option<u64>,
+}
+
+/// Ends with an error at the first disagreement, which the test has minimised and printed by then.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::run()?;
+    if !workspace::is_root() {
+        if env::var_os("NODEWALL_REQUIRE_ROOT").is_some_and(|value| value == "1") {
+            bail!("not root, so the kernel program can not be asked; run as root, or unset NODEWALL_REQUIRE_ROOT");
+        }
+        eprintln!("note: not root, so the kernel program is not asked; only model and host are compared");
+    }
+    let mut command = Cmd::cargo("test")
+        .args(["--release", "--package", "nodewall", "--test", "property"])
+        .args(["--", "--exact", TEST, "--nocapture"])
+        .env("NODEWALL_FRAMES", args.frames.to_string())
+        .env("NODEWALL_PROGRESS", "1");
+    if let Some(seed) = args.seed {
+        command = command.env("NODEWALL_SEED", seed.to_string());
+    }
+    if let Some(minutes) = args.minutes {
+        command = command.env("NODEWALL_MINUTES", minutes.to_string());
+    }
+    command.advice("a disagreement stands above with its frame: keep it as a case in tests/cases, then fix the side that is wrong").run()
+}
+
+/// `5000`, `100k`, `100M`, `2G`.
+fn frames(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 1_000),
+        Some((at, 'm' | 'M')) => (text.get(..at), 1_000_000),
+        Some((at, 'g' | 'G')) => (text.get(..at), 1_000_000_000),
+        _ => (Some(text), 1_u64),
+    };
+    digits
+        .filter(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+        .and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(unit))
+        .filter(|frames| *frames > 0)
+        .ok_or_else(|| "expected a number of frames such as 5000, 100k or 100M".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_frames_have_units() {
+        for (text, number) in
+            [("1", 1), ("5000", 5_000), ("100k", 100_000), ("100M", 100_000_000), ("2G", 2_000_000_000)]
+        {
+            assert_eq!(frames(text), Ok(number), "{text}");
+        }
+        for text in ["", "k", "0", "0k", "-1", "+1", "1.5M", "1kk", "1 M", "99999999999999999999", "99999999999999999G"]
+        {
+            assert!(frames(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! `cargo xtask vm`: the data path on other kernels. Debian's kernels boot in QEMU with an initramfs that holds the statically
+//! linked tests; what they say becomes docs/KERNELS.md. Everything is made below `target/vm`; no interface, route or disk of this
+//! machine is given to a guest.
+
+mod image;
+mod kernels;
+mod machine;
+mod plan;
+mod report;
+mod transcript;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::progress::{Step, seconds};
+use crate::{setup, workspace};
+use kernels::{KERNELS, Kernel};
+use plan::CHECKS;
+use transcript::Transcript;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Which kernels: 5.10, 6.1, 6.12, 7.x, or all (repeatable)
+    #[arg(long = "kernel", value_name = "SERIES", default_value = "all", value_parser = series())]
+    kernels: Vec<String>,
+
+    /// Run only these checks (repeatable); the report is printed, but docs/KERNELS.md stays as it is
+    #[arg(long, value_name = "CHECK", value_parser = CHECKS.map(|check| check.name))]
+    only: Vec<String>,
+
+    /// Ask the mirror for newer packages of the kernels, instead of using those below target/vm
+    #[arg(long)]
+    refresh: bool,
+}
+
+fn series() -> clap::builder::PossibleValuesParser {
+    KERNELS.iter().map(|kernel| kernel.series).chain(["all"]).collect::<Vec<_>>().into()
+}
+
+impl Args {
+    fn chosen(&self) -> Vec<&'static Kernel> {
+        let wanted = |kernel: &&Kernel| self.kernels.iter().any(|name| name == "all" || name == kernel.series);
+        KERNELS.iter().filter(wanted).collect()
+    }
+
+    fn is_whole(&self) -> bool {
+        self.only.is_empty() && self.chosen().len() == KERNELS.len()
+    }
+}
+
+/// What one kernel did.
+struct Outcome {
+    kernel: kernels::Fetched,
+    transcript: Transcript,
+    log: PathBuf,
+    took: Duration,
+}
+
+/// Where everything of this verb is.
+fn folder() -> PathBuf {
+    workspace::root().join("target/vm")
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ensure!(
+        std::env::consts::ARCH == "x86_64",
+        "the kernels and QEMU's machine are for x86-64, this machine is {}; run this on x86-64",
+        std::env::consts::ARCH
+    );
+    setup::run_with_vm()?;
+    let started = Instant::now();
+    let kernels =
+        args.chosen().into_iter().map(|kernel| kernels::fetch(kernel, args.refresh)).collect::<Result<Vec<_>>>()?;
+    let step = Step::start(
+        "building the tests and nodewall, statically linked, into target/vm/build (3 minutes when nothing is there)",
+    );
+    let programs = image::build()?;
+    let common = image::common(&programs)?;
+    step.done();
+
+    let mut outcomes = Vec::new();
+    for kernel in kernels {
+        outcomes.push(boot(kernel, &common, &args.only)?);
+    }
+    let text = report::render(&outcomes);
+    println!("\n{text}");
+    if args.is_whole() {
+        let file = workspace::root().join("docs/KERNELS.md");
+        fs::write(&file, &text).with_context(|| format!("{} could not be written", file.display()))?;
+        println!("written to docs/KERNELS.md");
+    }
+    println!("{} kernels in {}", outcomes.len(), seconds(started.elapsed()));
+    let bad: Vec<String> = outcomes.iter().filter_map(failed).collect();
+    if bad.is_empty() {
+        return Ok(());
+    }
+    bail!("{} of {} kernels failed{}", bad.len(), outcomes.len(), bad.concat())
+}
+
+fn boot(kernel: kernels::Fetched, common: &std::path::Path, only: &[String]) -> Result<Outcome> {
+    let plan = plan::for_kernel(kernel.version(), only);
+    let initramfs = image::for_kernel(&kernel, common, &plan)?;
+    let step = Step::start(&format!(
+        "Linux {} (Debian {}): {}",
+        kernel.release,
+        kernel.package_version,
+        plan.iter().map(|check| check.name).collect::<Vec<_>>().join(", ")
+    ));
+    let began = Instant::now();
+    let log = folder().join(format!("log-{}", kernel.kernel.series));
+    let transcript = machine::run(&kernel.vmlinuz(), &initramfs, &plan, &log)?;
+    fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
+    step.done();
+    Ok(Outcome { kernel, transcript, log, took: began.elapsed() })
+}
+
+/// One line per failure, with the log to read.
+fn failed(outcome: &Outcome) -> Option<String> {
+    let failures = outcome.transcript.failures();
+    if failures.is_empty() {
+        return None;
+    }
+    let release = &outcome.kernel.release;
+    let mut lines: String = failures.iter().map(|what| format!("\n  Linux {release}: {what}")).collect();
+    lines.push_str(&format!("\n  what was said: {0}.tests, what the kernel said: {0}.console", outcome.log.display()));
+    Some(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_run_is_written_down() {
+        let args = |kernels: &[&str], only: &[&str]| Args {
+            kernels: kernels.iter().map(|name| (*name).to_owned()).collect(),
+            only: only.iter().map(|name| (*name).to_owned()).collect(),
+            refresh: false,
+        };
+        assert!(args(&["all"], &[]).is_whole());
+        assert!(args(&["5.10", "6.1", "6.12", "7.x"], &[]).is_whole());
+        assert!(!args(&["6.1"], &[]).is_whole());
+        assert!(!args(&["all"], &["load"]).is_whole());
+        assert_eq!(args(&["6.1"], &[]).chosen().len(), 1);
+    }
+}

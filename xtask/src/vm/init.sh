@@ -1,0 +1,26 @@
+#!/bin/busybox sh
+# The guest's first and only process: mounts, modules, then the plan. What it says on the second serial line is read by
+# xtask/src/vm/transcript.rs; the kernel's own words are on the first.
+/bin/busybox --install -s /bin
+export PATH=/usr/sbin:/usr/bin:/bin HOME=/ TMPDIR=/tmp RUST_BACKTRACE=0
+export NODEWALL_VM=1 NODEWALL_REQUIRE_ROOT=1
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+mount -t tmpfs run /run
+mount -t bpf bpf /sys/fs/bpf
+exec </dev/null >/dev/ttyS1 2>&1
+say() { echo "NODEWALL-VM $*"; }
+while read -r module; do
+    insmod "/modules/$module" || say "module $module could not be loaded"
+done </modules/order
+ip link set lo up
+say "boot $(uname -r) $(cut -d' ' -f1 /proc/uptime)"
+while read -r name deadline_s command; do
+    say "begin $name"
+    timeout -s KILL "$deadline_s" sh -c "exec $command" </dev/null
+    say "end $name $?"
+done </plan
+say "done"
+poweroff -f

@@ -1,0 +1,195 @@
+//! One guest: QEMU without acceleration, network or disk, driven by what it says on its second serial line. However this ends (a
+//! result, a deadline, a panic there or here, Ctrl-C), QEMU is ended by its process id.
+
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use nodewall_testbed::cleanup;
+
+use super::plan::Planned;
+use super::transcript::{Event, Transcript};
+use crate::progress::seconds;
+
+/// From QEMU's start to the first check.
+const BOOT_WITHIN: Duration = Duration::from_secs(60);
+/// A guest ends a check by itself at the deadline; this long after it, the guest hangs.
+const GRACE: Duration = Duration::from_secs(15);
+/// How often the kernel's own log is looked at for the end of everything.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What a kernel says when nothing good can come any more, or when it found a bug in itself.
+const FATAL: &[&str] = &[
+    "Kernel panic",
+    "BUG: ",
+    "Oops: ",
+    "general protection fault",
+    "soft lockup",
+    "rcu: INFO: rcu_sched detected stalls",
+];
+
+/// Boots a kernel and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`.
+pub(super) fn run(vmlinuz: &Path, initramfs: &Path, plan: &[Planned], log: &Path) -> Result<Transcript> {
+    let console = with_suffix(log, "console");
+    // The kernel's log is read while QEMU writes it.
+    File::create(&console).with_context(|| format!("{} could not be made", console.display()))?;
+    let tests = with_suffix(log, "tests");
+    let mut copy = File::create(&tests).with_context(|| format!("{} could not be made", tests.display()))?;
+
+    let mut child = qemu(vmlinuz, initramfs, &console).spawn().context("qemu-system-x86_64 could not be started")?;
+    let said = child.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
+    let child = Arc::new(Mutex::new(child));
+    let ended = Arc::clone(&child);
+    // Runs on every way out of this function, and at a signal.
+    let _guard = cleanup::guard(move || end(&ended));
+
+    let lines = lines_of(said);
+    let mut transcript = Transcript::new(plan);
+    let mut awaited = Awaited { what: "the boot".to_owned(), since: Instant::now(), within: BOOT_WITHIN };
+    loop {
+        let line = match lines.recv_timeout(LOOK_EVERY) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Disconnected) => {
+                transcript.problem(format!("the machine ended in the middle of {}", awaited.what));
+                break;
+            }
+            Err(RecvTimeoutError::Timeout) => String::new(),
+        };
+        if !line.is_empty() {
+            writeln!(copy, "{line}").with_context(|| format!("{} could not be written", tests.display()))?;
+        }
+        match transcript.line(&line) {
+            Some(Event::Booted) => eprintln!("    booted in {}", seconds(awaited.since.elapsed())),
+            Some(Event::Began(check)) => {
+                let deadline = plan
+                    .iter()
+                    .find(|planned| planned.name == check)
+                    .map_or(Duration::ZERO, |planned| planned.deadline);
+                awaited = Awaited { what: check, since: Instant::now(), within: deadline + GRACE };
+            }
+            Some(Event::Ended(check)) => {
+                let took = awaited.since.elapsed();
+                let (passed, ran) = transcript.count(&check, |_| true);
+                eprintln!("    {check}: {passed} of {ran} tests passed in {}", seconds(took));
+                awaited = Awaited { what: "the next check".to_owned(), since: Instant::now(), within: GRACE };
+            }
+            Some(Event::Done) => break,
+            None => {}
+        }
+        if let Some(bad) = fatal_line(&console) {
+            transcript.problem(format!("the kernel said: {bad}"));
+            break;
+        }
+        if awaited.since.elapsed() > awaited.within {
+            transcript.problem(format!("{} took longer than {}", awaited.what, seconds(awaited.within)));
+            break;
+        }
+    }
+    Ok(transcript)
+}
+
+/// What is waited for.
+struct Awaited {
+    what: String,
+    since: Instant,
+    within: Duration,
+}
+
+fn with_suffix(log: &Path, suffix: &str) -> PathBuf {
+    let mut path = log.as_os_str().to_owned();
+    path.push(format!(".{suffix}"));
+    path.into()
+}
+
+fn qemu(vmlinuz: &Path, initramfs: &Path, console: &Path) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args([
+            "-accel",
+            "tcg",
+            "-cpu",
+            "max",
+            "-smp",
+            "2",
+            "-m",
+            "2048",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
+        .arg("-kernel")
+        .arg(vmlinuz)
+        .arg("-initrd")
+        .arg(initramfs)
+        .args(["-append", "console=ttyS0 quiet loglevel=4 panic=-1 net.ifnames=0"])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .args(["-serial", "stdio"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// The guest's lines, without what a terminal would act on.
+fn lines_of(said: ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        let mut reader = BufReader::new(said);
+        let mut line = Vec::new();
+        while reader.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            let text = String::from_utf8_lossy(&line).replace('\r', "");
+            if sender.send(text.trim_end().to_owned()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    receiver
+}
+
+fn fatal_line(console: &Path) -> Option<String> {
+    let bytes = fs::read(console).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    text.lines().find(|line| FATAL.iter().any(|sign| line.contains(sign))).map(|line| line.trim().to_owned())
+}
+
+/// Kills it unless it has ended; the handle knows its process id, which can not be another's before it was waited for.
+fn end(child: &Mutex<Child>) {
+    let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
+    if !matches!(child.try_wait(), Ok(Some(_))) {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_panic_is_found_in_the_kernels_log() {
+        let file = std::env::temp_dir().join(format!("xtask-console-{}", std::process::id()));
+        fs::write(&file, "[ 1.0] veth: loaded\r\n").unwrap();
+        assert_eq!(fatal_line(&file), None);
+        fs::write(&file, b"[ 1.0] \xff\r\n[    2.5] Kernel panic - not syncing: x\r\n").unwrap();
+        assert_eq!(fatal_line(&file).unwrap(), "[    2.5] Kernel panic - not syncing: x");
+        fs::remove_file(&file).unwrap();
+    }
+
+    #[test]
+    fn no_guest_gets_a_network_or_a_disk() {
+        let command = qemu(Path::new("k"), Path::new("i"), Path::new("c"));
+        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        assert!(words.contains(&"-nodefaults".to_owned()));
+        for device in ["-nic", "-netdev", "-net", "-drive", "-hda", "-device", "-virtfs"] {
+            assert!(!words.contains(&device.to_owned()), "{device}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! What is run on each kernel, how long it may take, and what a kernel is too old for. A feature is skipped by name, and only below the
+//! version that brought it: from there on its tests run, and fail if it is not there.
+
+use std::time::Duration;
+
+/// Some tests of one executable.
+pub(super) struct Check {
+    pub(super) name: &'static str,
+    /// The file below tests/.
+    pub(super) executable: &'static str,
+    /// Beginnings of the tests' names; all when there are none.
+    filters: &'static [&'static str],
+    deadline: Duration,
+}
+
+pub(super) const CHECKS: [Check; 5] = [
+    Check { name: "load", executable: "vm", filters: &["load::"], deadline: Duration::from_secs(120) },
+    Check { name: "cases", executable: "kernel", filters: &[], deadline: Duration::from_secs(90) },
+    Check { name: "devices", executable: "vm", filters: &["devices::"], deadline: Duration::from_secs(120) },
+    Check { name: "upgrade", executable: "vm", filters: &["upgrade::"], deadline: Duration::from_secs(90) },
+    Check { name: "network", executable: "network", filters: &[], deadline: Duration::from_secs(240) },
+];
+
+/// A test that needs what older kernels lack.
+struct Needs {
+    executable: &'static str,
+    test: &'static str,
+    feature: &'static str,
+    since: (u32, u32),
+}
+
+const NEEDS: &[Needs] = &[
+    Needs {
+        executable: "kernel",
+        test: "every_case_and_jumbo_frames_in_many_buffers",
+        feature: "multi-buffer XDP",
+        since: (5, 18),
+    },
+    Needs {
+        executable: "kernel",
+        test: "the_verifier_has_headroom",
+        feature: "count of verified instructions",
+        since: (5, 16),
+    },
+];
+
+/// A check as one kernel runs it.
+pub(super) struct Planned {
+    pub(super) name: &'static str,
+    pub(super) command: String,
+    pub(super) deadline: Duration,
+    /// Tests that this kernel is too old for, each with the feature and the version that brought it.
+    pub(super) skipped: Vec<(&'static str, String)>,
+}
+
+/// What a kernel of this version runs; `only` of nothing is everything.
+pub(super) fn for_kernel(version: (u32, u32), only: &[String]) -> Vec<Planned> {
+    let chosen = CHECKS.iter().filter(|check| only.is_empty() || only.iter().any(|name| name == check.name));
+    chosen.map(|check| planned(check, version)).collect()
+}
+
+fn planned(check: &Check, version: (u32, u32)) -> Planned {
+    let missing = NEEDS.iter().filter(|needs| needs.executable == check.executable && version < needs.since);
+    let mut command = format!("/tests/{}", check.executable);
+    for word in check.filters {
+        command = format!("{command} {word}");
+    }
+    let mut skipped = Vec::new();
+    for needs in missing {
+        command = format!("{command} --skip {}", needs.test);
+        skipped.push((needs.test, format!("{} (Linux {}.{})", needs.feature, needs.since.0, needs.since.1)));
+    }
+    Planned { name: check.name, command, deadline: check.deadline, skipped }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_is_new_enough_for_is_not_skipped() {
+        let skipped = |version| for_kernel(version, &[]).iter().map(|check| check.skipped.len()).sum::<usize>();
+        assert_eq!(
+            [skipped((5, 10)), skipped((5, 16)), skipped((5, 17)), skipped((5, 18)), skipped((7, 3))],
+            [2, 1, 1, 0, 0]
+        );
+        let cases = for_kernel((5, 10), &["cases".to_owned()]);
+        assert!(cases.iter().all(|check| check.command.contains("--skip the_verifier_has_headroom")));
+    }
+
+    /// A name that no test has would skip nothing, or select nothing.
+    #[test]
+    fn every_name_in_the_tables_is_a_test() {
+        let tests = crate::workspace::root().join("tests");
+        for needs in NEEDS {
+            let text = std::fs::read_to_string(tests.join(format!("{}.rs", needs.executable))).unwrap_or_default();
+            assert!(text.contains(&format!("fn {}()", needs.test)), "{}", needs.test);
+        }
+        for check in &CHECKS {
+            for module in check.filters {
+                let file = tests.join(check.executable).join(format!("{}.rs", module.trim_end_matches("::")));
+                assert!(file.is_file(), "{}", file.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! docs/KERNELS.md: what was found, kernel by kernel, in a stable format. It renders what transcripts hold and judges nothing.
+
+use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Outcome;
+use super::transcript::Transcript;
+use crate::progress::seconds;
+
+const HEAD: &str = "\
+# Kernels
+
+Written by `cargo xtask vm`; do not edit. Debian's own kernels (cloud flavour), in QEMU without hardware acceleration.
+";
+
+/// Programs in the order of their entries.
+const PROGRAMS: [&str; 6] =
+    ["nodewall", "nodewall_frags", "nodewall_log", "nodewall_log_f", "nodewall_probe", "nodewall_probe_f"];
+
+/// A row of the table: a title, and what stands there for a kernel.
+type Row = (String, fn(&Transcript) -> String);
+
+fn rows() -> Vec<Row> {
+    let rows: [(&str, fn(&Transcript) -> String); 9] = [
+        ("every program loads that the kernel can have", |t| tests(t, "load", &["load::"])),
+        ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
+        ("cases in many buffers, and jumbo frames", |t| {
+            cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")
+        }),
+        ("the link is pinned: enforcement outlives the agent", |t| {
+            tests(t, "network", &["network::lifecycle::sigterm_", "network::lifecycle::a_killed_"])
+        }),
+        ("the program is replaced under traffic: nothing lost, nothing let in", |t| {
+            tests(t, "network", &["network::lifecycle::restarts_under_traffic_"])
+        }),
+        ("delivery by real sockets: rows of the policy, forged and tagged frames", |t| {
+            tests(t, "network", &["network::rows::", "network::forged::", "network::replies::"])
+        }),
+        ("delivery with VLAN device, bond and tunnels up", |t| tests(t, "devices", &["devices::"])),
+        ("upgrade by another program: counters and policy stay", |t| tests(t, "upgrade", &["upgrade::"])),
+        ("detach opens the node and leaves nothing", |t| tests(t, "network", &["network::lifecycle::detach_"])),
+    ];
+    let mut rows: Vec<Row> = rows.into_iter().map(|(title, cell)| (title.to_owned(), cell)).collect();
+    rows.push(("all tests of the network rung".to_owned(), |t| tests(t, "network", &[""])));
+    rows
+}
+
+pub(super) fn render(outcomes: &[Outcome]) -> String {
+    let mut text = format!("{HEAD}\nRun on {}.\n\n", date(SystemTime::now()));
+    let line = |text: &mut String, first: &str, cells: &mut dyn Iterator<Item = String>| {
+        let _ = write!(text, "| {first} |");
+        for cell in cells {
+            let _ = write!(text, " {cell} |");
+        }
+        text.push('\n');
+    };
+    line(&mut text, "kernel", &mut outcomes.iter().map(|o| o.kernel.release.clone()));
+    line(&mut text, "---", &mut outcomes.iter().map(|_| "---".to_owned()));
+    line(&mut text, "Debian package", &mut outcomes.iter().map(|o| o.kernel.package_version.clone()));
+    line(
+        &mut text,
+        "seconds to boot",
+        &mut outcomes.iter().map(|o| o.transcript.boot_s.map_or("FAIL".to_owned(), |boot_s| format!("{boot_s:.1}"))),
+    );
+    for program in PROGRAMS {
+        line(
+            &mut text,
+            &format!("`{program}`: instructions verified / run"),
+            &mut outcomes.iter().map(|o| o.transcript.facts.get(program).cloned().unwrap_or_else(|| "-".to_owned())),
+        );
+    }
+    for (title, cell) in rows() {
+        line(&mut text, &title, &mut outcomes.iter().map(|o| cell(&o.transcript)));
+    }
+    line(&mut text, "time for all of it", &mut outcomes.iter().map(|o| seconds(o.took)));
+    text.push_str(&skips(outcomes));
+    text.push_str(&failures(outcomes));
+    text
+}
+
+/// `ok` with a count, or how many failed; `-` for what was not run.
+fn tests(transcript: &Transcript, check: &str, beginnings: &[&str]) -> String {
+    if !transcript.has(check) {
+        return "-".to_owned();
+    }
+    match transcript.count(check, |name| beginnings.iter().any(|beginning| name.starts_with(beginning))) {
+        (_, 0) => "FAIL: no test ran".to_owned(),
+        (passed, ran) if passed == ran => format!("ok ({ran})"),
+        (passed, ran) => format!("FAIL ({} of {ran})", ran - passed),
+    }
+}
+
+/// How many cases the test went through, all of which it asserts.
+fn cases(transcript: &Transcript, buffers: &str, test: &str) -> String {
+    if !transcript.has("cases") {
+        return "-".to_owned();
+    }
+    let all = transcript.facts.get(&format!("cases_{buffers}")).map_or("all", String::as_str);
+    if transcript.skipped.iter().any(|(skipped, _)| skipped == test) {
+        return "skipped".to_owned();
+    }
+    match transcript.count("cases", |name| name == test) {
+        (1, 1) => format!("{all} of {all}"),
+        _ => "FAIL".to_owned(),
+    }
+}
+
+fn skips(outcomes: &[Outcome]) -> String {
+    let mut lines = String::new();
+    for outcome in outcomes {
+        for (test, feature) in &outcome.transcript.skipped {
+            let _ = writeln!(lines, "- Linux {}: `{test}`: no {feature}", outcome.kernel.release);
+        }
+    }
+    if lines.is_empty() {
+        lines
+    } else {
+        format!("\nSkipped, because the kernel is older than the feature:\n\n{lines}")
+    }
+}
+
+fn failures(outcomes: &[Outcome]) -> String {
+    let mut lines = String::new();
+    for outcome in outcomes {
+        for failure in outcome.transcript.failures() {
+            let _ = writeln!(lines, "- Linux {}: {failure}", outcome.kernel.release);
+        }
+    }
+    if lines.is_empty() { "\nNothing failed.\n".to_owned() } else { format!("\nFailed:\n\n{lines}") }
+}
+
+/// The day in UTC as `2026-11-22` (days to civil date: Howard Hinnant's algorithm, for dates after 1970).
+fn date(time: SystemTime) -> String {
+    let days = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400) + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year}-{month:02}-{day:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan;
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn days_are_dates() {
+        for (seconds, expected) in [(0, "1970-01-01"), (951_782_400, "2000-02-29"), (1_795_363_200, "2026-11-22")] {
+            assert_eq!(date(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn a_cell_is_ok_only_when_all_of_its_tests_passed() {
+        let mut transcript = Transcript::new(&plan::for_kernel((5, 10), &["load".to_owned(), "cases".to_owned()]));
+        assert_eq!(tests(&transcript, "load", &["load::"]), "FAIL: no test ran");
+        assert_eq!(tests(&transcript, "network", &[""]), "-");
+        for line in [
+            "NODEWALL-VM begin load",
+            "test load::a ... ok",
+            "NODEWALL-VM fact cases_linear 120",
+            "NODEWALL-VM end load 0",
+        ] {
+            transcript.line(line);
+        }
+        assert_eq!(tests(&transcript, "load", &["load::"]), "ok (1)");
+        for line in [
+            "NODEWALL-VM begin load",
+            "test load::b ... FAILED",
+            "NODEWALL-VM begin cases",
+            "test every_case_in_one_buffer ... ok",
+        ] {
+            transcript.line(line);
+        }
+        assert_eq!(tests(&transcript, "load", &["load::"]), "FAIL (1 of 2)");
+        assert_eq!(cases(&transcript, "linear", "every_case_in_one_buffer"), "120 of 120");
+        assert_eq!(cases(&transcript, "frags", "every_case_and_jumbo_frames_in_many_buffers"), "skipped");
+    }
+}

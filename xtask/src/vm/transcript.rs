@@ -1,0 +1,186 @@
+//! What a guest said, line by line, and what of it is a failure. The guest's lines begin with `NODEWALL-VM`; results of single tests
+//! are read from the test harness's own lines. It starts nothing.
+
+use std::collections::BTreeMap;
+
+use super::plan::Planned;
+
+const MARK: &str = "NODEWALL-VM ";
+
+/// What became of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Passed,
+    Failed,
+}
+
+/// A line that the one who drives the guest acts on.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Booted,
+    Began(String),
+    Ended(String),
+    Done,
+}
+
+/// Everything that a guest said.
+#[derive(Default)]
+pub(super) struct Transcript {
+    /// Seconds since the kernel started, when the guest was ready.
+    pub(super) boot_s: Option<f64>,
+    /// Tests by check and name.
+    pub(super) tests: BTreeMap<(String, String), Verdict>,
+    /// What tests measured.
+    pub(super) facts: BTreeMap<String, String>,
+    /// Tests that did not run, and the feature that is missing.
+    pub(super) skipped: Vec<(String, String)>,
+    /// Exit codes of checks.
+    ended: BTreeMap<String, i32>,
+    current: Option<String>,
+    expected: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl Transcript {
+    pub(super) fn new(plan: &[Planned]) -> Self {
+        let skipped = plan.iter().flat_map(|check| &check.skipped);
+        Self {
+            expected: plan.iter().map(|check| check.name.to_owned()).collect(),
+            skipped: skipped.map(|(test, feature)| ((*test).to_owned(), feature.clone())).collect(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes one line of the guest.
+    pub(super) fn line(&mut self, line: &str) -> Option<Event> {
+        let Some((_, said)) = line.split_once(MARK) else {
+            self.harness(line);
+            return None;
+        };
+        let mut words = said.split_whitespace();
+        match (words.next()?, words.next()) {
+            ("boot", _) => {
+                self.boot_s = words.next().and_then(|uptime| uptime.parse().ok());
+                Some(Event::Booted)
+            }
+            ("begin", Some(check)) => {
+                self.current = Some(check.to_owned());
+                Some(Event::Began(check.to_owned()))
+            }
+            ("end", Some(check)) => {
+                let code = words.next().and_then(|code| code.parse().ok()).unwrap_or(-1);
+                self.ended.insert(check.to_owned(), code);
+                self.current = None;
+                Some(Event::Ended(check.to_owned()))
+            }
+            ("fact", Some(key)) => {
+                self.facts.insert(key.to_owned(), words.collect::<Vec<_>>().join(" "));
+                None
+            }
+            ("skip", Some(test)) => {
+                self.skipped.push((test.to_owned(), words.collect::<Vec<_>>().join(" ")));
+                None
+            }
+            ("done", _) => Some(Event::Done),
+            _ => {
+                self.problems.push(said.to_owned());
+                None
+            }
+        }
+    }
+
+    /// `test name ... ok`, as Rust's test harness writes it.
+    fn harness(&mut self, line: &str) {
+        let Some(check) = &self.current else { return };
+        let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
+            return;
+        };
+        let verdict = match verdict.trim() {
+            "ok" => Verdict::Passed,
+            "FAILED" => Verdict::Failed,
+            _ => return,
+        };
+        self.tests.insert((check.clone(), name.to_owned()), verdict);
+    }
+
+    pub(super) fn problem(&mut self, what: String) {
+        self.problems.push(what);
+    }
+
+    /// Whether this check was to be run.
+    pub(super) fn has(&self, check: &str) -> bool {
+        self.expected.iter().any(|name| name == check)
+    }
+
+    /// How many of these tests passed, and how many ran.
+    pub(super) fn count(&self, check: &str, of: impl Fn(&str) -> bool) -> (usize, usize) {
+        let ran = self.tests.iter().filter(|((its_check, name), _)| its_check == check && of(name));
+        ran.fold((0, 0), |(passed, all), (_, verdict)| (passed + usize::from(*verdict == Verdict::Passed), all + 1))
+    }
+
+    /// Every failure, a line each. A check that ran no test is one.
+    pub(super) fn failures(&self) -> Vec<String> {
+        let mut failures = self.problems.clone();
+        let failed = self.tests.iter().filter(|(_, verdict)| **verdict == Verdict::Failed);
+        failures.extend(failed.map(|((check, test), _)| format!("{check}: {test} failed")));
+        for check in &self.expected {
+            let (_, ran) = self.count(check, |_| true);
+            match self.ended.get(check) {
+                None => failures.push(format!("{check}: did not come to its end")),
+                Some(0) if ran > 0 => {}
+                Some(0) => failures.push(format!("{check}: no test ran")),
+                Some(code) => failures.push(format!("{check}: exit code {code}")),
+            }
+        }
+        failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan;
+    use super::*;
+
+    fn told(lines: &[&str]) -> Transcript {
+        let mut transcript = Transcript::new(&plan::for_kernel((6, 1), &["load".to_owned()]));
+        for line in lines {
+            transcript.line(line);
+        }
+        transcript
+    }
+
+    const GOOD: [&str; 7] = [
+        "NODEWALL-VM boot 6.1.0-50-cloud-amd64 2.84",
+        "NODEWALL-VM begin load",
+        "running 2 tests",
+        "NODEWALL-VM fact nodewall 6685 977",
+        "test load::every_entry ... ok",
+        "NODEWALL-VM end load 0",
+        "NODEWALL-VM done",
+    ];
+
+    #[test]
+    fn a_good_run_has_no_failures() {
+        let transcript = told(&GOOD);
+        assert_eq!(transcript.failures(), Vec::<String>::new());
+        assert_eq!(transcript.boot_s, Some(2.84));
+        assert_eq!(transcript.facts["nodewall"], "6685 977");
+        assert_eq!(transcript.count("load", |name| name.starts_with("load::")), (1, 1));
+    }
+
+    #[test]
+    fn whatever_is_missing_or_failed_is_a_failure() {
+        for (at, instead, expected) in [
+            (4, "test load::every_entry ... FAILED", "load: load::every_entry failed"),
+            (4, "", "load: no test ran"),
+            (5, "NODEWALL-VM end load 137", "load: exit code 137"),
+            (5, "", "load: did not come to its end"),
+            (3, "NODEWALL-VM module veth.ko could not be loaded", "module veth.ko could not be loaded"),
+        ] {
+            let mut lines = GOOD;
+            lines[at] = instead;
+            assert_eq!(told(&lines).failures(), [expected]);
+        }
+        assert_eq!(told(&[]).failures(), ["load: did not come to its end"]);
+    }
+}

@@ -111,8 +111,8 @@ fn understood(decision: &Decision, frame: &[u8], case: &Case) -> Heard {
             answer.to = Some(To::LaterFragment);
             answer.class = Some("fragment".to_owned());
         }
-        ROW_TCP_UNMANAGED => answer.to = unnamed_port(Protocol::Tcp, frame, case),
-        ROW_UDP_UNMANAGED => answer.to = unnamed_port(Protocol::Udp, frame, case),
+        ROW_TCP_UNMANAGED => answer.to = Some(unnamed_port(Protocol::Tcp, frame, case)),
+        ROW_UDP_UNMANAGED => answer.to = Some(unnamed_port(Protocol::Udp, frame, case)),
         row => {
             let record = case.compiled.rows.records()[row as usize];
             let protocol = if record.protocol == 6 { Protocol::Tcp } else { Protocol::Udp };
@@ -133,9 +133,9 @@ fn understood(decision: &Decision, frame: &[u8], case: &Case) -> Heard {
 }
 
 /// The row of unnamed ports does not say which port: the model's word is taken for the number, not for the protocol.
-fn unnamed_port(protocol: Protocol, frame: &[u8], case: &Case) -> Option<To> {
+fn unnamed_port(protocol: Protocol, frame: &[u8], case: &Case) -> To {
     match judge(frame, &case.meaning, &case.own).to {
-        Some(To::Port(_, port)) => Some(To::Port(protocol, port)),
-        _ => Some(To::Port(protocol, 0)),
+        Some(To::Port(_, port)) => To::Port(protocol, port),
+        _ => To::Port(protocol, 0),
     }
 }

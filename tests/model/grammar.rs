@@ -2,6 +2,7 @@
 //! (lengths that lie, truncation, padding, changed bytes). Most frames are nearly right: a frame of noise says nothing about the rules behind the first
 //! one. Must not know what the right verdict is.
 
+use nodewall::policy::hex;
 use proptest::{
     strategy::{NewTree, Strategy},
     test_runner::TestRunner,
@@ -20,6 +21,7 @@ pub use dice::seeded;
 
 /// What the grammar put into a frame before it was damaged, for the tally.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is counted by itself; any of them can come together")]
 pub struct Features {
     pub tags: usize,
     pub extensions: usize,
@@ -32,7 +34,6 @@ pub struct Features {
     pub truncated: bool,
     pub mutated: bool,
     pub padded: bool,
-    pub huge: bool,
 }
 
 /// A generated frame.
@@ -46,11 +47,6 @@ impl std::fmt::Debug for Generated {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&hex(&self.frame))
     }
-}
-
-/// A frame as hexadecimal digits, ready to be pasted.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Frames that are worth asking one policy about.
@@ -164,7 +160,6 @@ fn damage(dice: &mut Dice<'_>, bytes: &mut Vec<u8>, features: &mut Features) {
     }
     if dice.one_in(2_000) {
         bytes.resize(HUGE_BYTES + dice.below(HUGE_SPREAD_BYTES), 0);
-        features.huge = true;
     } else if dice.one_in(200) {
         let length = 1_500 + dice.below(8_000);
         bytes.resize(bytes.len().max(length), 0);

@@ -16,11 +16,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use nodewall::policy::hex;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use super::{
     compare::{Kernel, ask},
-    grammar::{Frames, hex, seeded},
+    grammar::{Frames, seeded},
     policies::{self, COUNT, Case},
     tally::Tally,
 };

@@ -3,7 +3,7 @@
 //! the reasons) or the compiled image. The rules it implements:
 //!
 //! **Link.** An Ethernet header has 14 bytes, a VLAN tag (0x8100, 0x88a8) 4. Up to 8 tags are skipped; a ninth is too many, whether or not it is
-//! whole. A frame that ends within the header or a tag is short. PPPoE session, MPLS and MACsec are encapsulated; what else is not IP is not IP.
+//! whole. A frame that ends within the header or a tag is short. `PPPoE` session, MPLS and `MACsec` are encapsulated; what else is not IP is not IP.
 //!
 //! **IPv4** (RFC 791). Malformed: fewer than 20 bytes, version not 4, header length below 20, total length below the header length or beyond the
 //! frame. A total length of 0 means "to the end of the frame" if the frame is longer than 65,535 bytes (receive-offload aggregates), else it lies. A

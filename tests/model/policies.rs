@@ -117,6 +117,11 @@ const TEXTS: [(&str, &str, &str); 7] = [
 /// How many policies there are.
 pub const COUNT: usize = TEXTS.len();
 
+/// What policy number `n` is called.
+pub fn name(n: usize) -> &'static str {
+    TEXTS[n].0
+}
+
 /// A policy in its two forms, and what to ask it about.
 pub struct Case {
     pub name: &'static str,

@@ -1,4 +1,5 @@
-//! Making a frame smaller while a disagreement lasts, as a `proptest` value tree: whole pieces are taken out, the tail is cut, then bytes become 0.
+//! Making a frame smaller while a disagreement lasts, as a `proptest` value tree: the tail is cut, pieces are taken
+//! out, bytes become 0, halves, one less (so that a length can follow what it counts).
 //! Must not know what a frame means; that is why it can shrink what nobody can parse.
 
 use proptest::strategy::ValueTree;
@@ -20,9 +21,24 @@ enum Phase {
     Cut,
     Remove,
     Zero,
+    Halve,
+    Decrement,
 }
 
-/// A frame, and how far its shrinking has got. Offered frames are never longer and never have fewer zeros than the last one kept.
+impl Phase {
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::Cut => Some(Self::Remove),
+            Self::Remove => Some(Self::Zero),
+            Self::Zero => Some(Self::Halve),
+            Self::Halve => Some(Self::Decrement),
+            Self::Decrement => None,
+        }
+    }
+}
+
+/// A frame, and how far its shrinking has got. What is offered is shorter than what was kept, or
+/// as long with a smaller sum of bytes; so it ends.
 pub struct Shrinking {
     kept: Generated,
     offered: Generated,
@@ -46,6 +62,8 @@ impl Shrinking {
             Phase::Cut => smaller.truncate(frame.len() - step.width),
             Phase::Remove => drop(smaller.drain(range)),
             Phase::Zero => smaller[range].fill(0),
+            Phase::Halve => smaller[step.at] /= 2,
+            Phase::Decrement => smaller[step.at] = smaller[step.at].saturating_sub(1),
         }
         (smaller != *frame).then_some(smaller)
     }
@@ -59,26 +77,29 @@ impl Shrinking {
         if step.width > 1 {
             return Some(Step { at: 0, width: (step.width / 2).min(length.max(1)), ..step });
         }
-        match step.phase {
-            Phase::Cut => first(Phase::Remove, length),
-            Phase::Remove => first(Phase::Zero, length),
-            Phase::Zero if self.progress => {
+        match step.phase.next() {
+            Some(phase) => first(phase, length),
+            None if self.progress => {
                 self.progress = false;
                 first(Phase::Cut, length)
             }
-            Phase::Zero => None,
+            None => None,
         }
     }
 }
 
 fn first(phase: Phase, length: usize) -> Option<Step> {
-    (length > 0).then(|| Step { phase, at: 0, width: length.div_ceil(2) })
+    let width = match phase {
+        Phase::Cut | Phase::Remove | Phase::Zero => length.div_ceil(2),
+        Phase::Halve | Phase::Decrement => 1,
+    };
+    (length > 0).then_some(Step { phase, at: 0, width })
 }
 
 fn fits(step: Step, length: usize) -> bool {
     match step.phase {
         Phase::Cut => step.width <= length,
-        Phase::Remove | Phase::Zero => step.at < length,
+        _ => step.at < length,
     }
 }
 

@@ -4,7 +4,7 @@ use node_ebpf_common::Reason;
 
 use super::{
     grammar::{Features, Generated},
-    policies::COUNT,
+    policies::{COUNT, name},
 };
 
 /// Shares are of so many frames.
@@ -86,8 +86,11 @@ impl Tally {
             let count = self.reasons.get(reason.number() as usize).copied().unwrap_or(0);
             (format!("reason {}", reason.name()), count, least(LEAST_PER_REASON))
         });
-        let policies =
-            self.policies.iter().enumerate().map(|(n, count)| (format!("policy {n}"), *count, least(LEAST_PER_POLICY)));
+        let policies = self
+            .policies
+            .iter()
+            .enumerate()
+            .map(|(n, count)| (format!("policy {}", name(n)), *count, least(LEAST_PER_POLICY)));
         let shapes =
             SHAPES.iter().zip(self.shapes).map(|((name, of, _), count)| ((*name).to_owned(), count, least(*of)));
         reasons.chain(policies).chain(shapes).collect()

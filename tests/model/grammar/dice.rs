@@ -25,7 +25,7 @@ impl<'r> Dice<'r> {
 
     /// A number below `bound`; 0 for a bound of 0.
     pub(super) fn below(&mut self, bound: usize) -> usize {
-        (u128::from(self.rng.next_u64()) * bound as u128 >> 64) as usize
+        ((u128::from(self.rng.next_u64()) * bound as u128) >> 64) as usize
     }
 
     /// True once in so many times.

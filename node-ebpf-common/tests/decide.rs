@@ -1,0 +1,237 @@
+//! The table of cases against an image that is filled by hand, without the policy compiler: the verdict function's crate stands on its own, and a
+//! change to it is judged within seconds.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+
+mod cases;
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use cases::{On, Policy, all};
+use node_ebpf_common::{
+    PolicyImage, Reason, Verdict,
+    counter::{BANK_CELLS, CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    decide,
+    packet::{parse, walk},
+    policy::{
+        GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, Row, SlotV4, SlotV6, Source, bucket, hash_v4,
+        hash_v6, key_v4, slot, value,
+    },
+};
+use zerocopy::FromZeros;
+
+const OPS: u32 = 2;
+
+/// An image filled port by port and source by source, and which row each (class, protocol, port) has.
+struct ByHand {
+    image: Box<PolicyImage>,
+    rows: BTreeMap<(u8, u16), u32>,
+    next_row: u32,
+}
+
+impl ByHand {
+    fn new() -> Self {
+        let mut image = PolicyImage::new_box_zeroed().unwrap();
+        image.enforce = 1;
+        image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
+        image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
+        for (table, row) in [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED].into_iter().enumerate() {
+            image.port_rows[table].fill(row as u16);
+            image.rows[row as usize].otherwise = Reason::Unmanaged.number();
+        }
+        image.rows[ROW_IP_TUNNELS as usize] = Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() };
+        Self { image, rows: BTreeMap::new(), next_row: 100 }
+    }
+
+    fn port(&mut self, protocol: u8, port: u16, allow: u32, otherwise: Reason) {
+        let table = usize::from(protocol == 17);
+        let row = *self.rows.entry((protocol, port)).or_insert_with(|| {
+            self.next_row += 1;
+            self.next_row
+        });
+        self.image.port_rows[table][port.swap_bytes() as usize] = row as u16;
+        self.image.rows[row as usize] = Row { allow, otherwise: otherwise.number() };
+    }
+
+    fn both(&mut self, ports: impl IntoIterator<Item = u16>, allow: u32, otherwise: Reason) {
+        for port in ports {
+            self.port(6, port, allow, otherwise);
+            self.port(17, port, allow, otherwise);
+        }
+    }
+
+    /// Puts a prefix into the table; the lengths must be given longest first.
+    fn source(&mut self, text: &str, groups: u32, peer: u16) {
+        let (address, length) = text.split_once('/').unwrap();
+        let length: u32 = length.parse().unwrap();
+        match address.parse().unwrap() {
+            IpAddr::V4(address) => {
+                let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0).swap_bytes();
+                self.image.length_v4[length_slot(length, &[32, 24, 16])] =
+                    LengthV4 { mask, length_plus_one: length + 1 };
+                self.image.lengths_v4 = 3;
+                let key = key_v4(u32::from_le_bytes(address.octets()), length + 1);
+                let at = slot(hash_v4(self.image.multiplier_v4, key), 0);
+                assert_eq!(self.image.slots_v4[at].key, 0, "two sources in one slot: choose another multiplier");
+                self.image.slots_v4[at] = SlotV4 { key, value: value(groups, peer) };
+            }
+            IpAddr::V6(address) => {
+                let halves = |bits: u128| (((bits >> 64) as u64).swap_bytes(), (bits as u64).swap_bytes());
+                let (mask_hi, mask_lo) = halves(u128::MAX << (128 - length));
+                let (hi, lo) = halves(address.into());
+                let length_plus_one = u64::from(length) + 1;
+                self.image.length_v6[length_slot(length, &[128, 64, 48])] =
+                    LengthV6 { mask_hi, mask_lo, length_plus_one };
+                self.image.lengths_v6 = 3;
+                let at = slot(hash_v6(self.image.multiplier_v6, hi, lo, length_plus_one), 0);
+                assert_eq!(self.image.slots_v6[at].value, 0, "two sources in one slot: choose another multiplier");
+                self.image.slots_v6[at] =
+                    SlotV6 { hi, lo, value: value(groups, peer) | length_plus_one << 48, padding: 0 };
+            }
+        }
+    }
+}
+
+fn length_slot(length: u32, lengths: &[u32]) -> usize {
+    lengths.iter().position(|l| *l == length).unwrap()
+}
+
+/// What tests/cases/mod.rs says in TOML, by hand.
+fn by_hand(policy: Policy) -> ByHand {
+    let mut hand = ByHand::new();
+    let cluster = [8443, 8018, 8019, 8020, 8021, 8022, 9042, 7000, 7001, 7199, 9200, 9300];
+    hand.both([443], 0, Reason::Public);
+    hand.both(cluster.into_iter().chain(5701..=5711), GROUP_PEER, Reason::Outsider);
+    let rules = policy == Policy::Rules;
+    for port in [4789, 8472, 6081] {
+        let (allow, otherwise) = if rules { (0, Reason::Public) } else { (GROUP_PEER, Reason::TunnelOutsider) };
+        hand.port(17, port, allow, otherwise);
+    }
+    for (text, peer) in [("10.0.0.11/32", 1), ("10.9.0.0/16", 2)] {
+        hand.source(text, GROUP_PEER, peer);
+    }
+    hand.source("10.0.0.1/32", GROUP_SPOOFED, 0);
+    for (text, peer) in [("2001:db8::11/128", 3), ("2001:db8:9::/48", 4), ("fd00:0:0:1::/64", 5)] {
+        hand.source(text, GROUP_PEER, peer);
+    }
+    hand.source("2001:db8::1/128", GROUP_SPOOFED, 0);
+    if policy == Policy::Audit {
+        hand.image.enforce = 0;
+        hand.image.counter_bank = BANK_CELLS;
+    }
+    if rules {
+        hand.image.rows[ROW_IP_TUNNELS as usize] = Row { allow: 0, otherwise: Reason::Public.number() };
+        hand.image.rows[ROW_LATER_FRAGMENTS as usize] =
+            Row { allow: GROUP_PEER, otherwise: Reason::FragmentOutsider.number() };
+        for port in [7199, 20_500, 21_000] {
+            hand.port(6, port, GROUP_PEER | OPS, Reason::Outsider);
+        }
+        hand.both([9999], 0, Reason::Closed);
+        hand.both([9998], OPS, Reason::Closed);
+        hand.source("198.51.100.0/24", OPS, 0);
+        hand.source("2001:db8:a::/48", OPS, 0);
+    }
+    hand
+}
+
+#[test]
+fn the_table_of_cases_holds_for_an_image_made_by_hand() {
+    for policy in Policy::ALL {
+        let hand = by_hand(policy);
+        for case in all().into_iter().filter(|c| c.policy == policy) {
+            let decision = decide(case.frame.as_slice(), &hand.image);
+            assert_eq!(decision.reason(), Some(case.reason), "{}", case.name);
+            assert_eq!(decision.verdict() == Verdict::Drop, decision.drop_bit() == 1, "{}", case.name);
+            let row = match case.on {
+                On::Port(_, protocol, port) => hand.rows[&(protocol, port)],
+                On::Tcp => ROW_TCP_UNMANAGED,
+                On::Udp => ROW_UDP_UNMANAGED,
+                On::Tunnel => ROW_IP_TUNNELS,
+                On::Fragments => ROW_LATER_FRAGMENTS,
+                On::Nothing => 0,
+            };
+            assert_eq!(decision.row, row, "{}: row", case.name);
+            let bank = if policy == Policy::Audit { BANK_CELLS } else { 0 };
+            assert_eq!(
+                decision.cell(&hand.image),
+                bank + row * CELLS_PER_ROW + case.reason.number(),
+                "{}: cell",
+                case.name
+            );
+            assert!(decision.peer != 0 || case.reason != Reason::Peer, "{}: no peer", case.name);
+            assert!(decision.peer == 0 || decision.row != 0, "{}: peer {}", case.name, decision.peer);
+            if case.bytes != 0 || case.frame.is_empty() {
+                assert_eq!(u64::from(decision.bytes), case.bytes, "{}: bytes", case.name);
+            }
+            assert_eq!(parse(case.frame.as_slice(), 0), walk(case.frame.as_slice(), 0), "{}: shortcut", case.name);
+            let unpacked = node_ebpf_common::Decision::unpack(decision.pack());
+            assert_eq!((unpacked.reason, unpacked.row, unpacked.peer), (decision.reason, decision.row, decision.peer));
+        }
+    }
+}
+
+#[test]
+fn the_peer_is_named_by_its_number_and_only_where_the_source_mattered() {
+    let hand = by_hand(Policy::Enforce);
+    let decision = |name: &str| {
+        let case = all().into_iter().find(|c| c.name == name).unwrap();
+        decide(case.frame.as_slice(), &hand.image)
+    };
+    assert_eq!(decision("a peer to a cluster port").peer, 1);
+    assert_eq!(decision("a peer by its prefix").peer, 2);
+    assert_eq!(decision("an IPv6 peer").peer, 3);
+    assert_eq!(decision("an IPv6 peer by /48").peer, 4);
+    assert_eq!(decision("an IPv6 peer by /64").peer, 5);
+    assert_eq!(decision("a peer to the public port").peer, 0);
+    assert_eq!(decision("own address as source, IPv4").peer, 0);
+}
+
+/// A block outranks the peer group, and a public port as well once its row consults the sources.
+#[test]
+fn a_block_outranks_everything() {
+    let mut hand = by_hand(Policy::Enforce);
+    hand.source("192.0.2.66/32", GROUP_BLOCKED, 0);
+    hand.source("10.0.0.12/32", GROUP_BLOCKED | GROUP_PEER, 9);
+    let reason = |name: &str| {
+        let case = all().into_iter().find(|c| c.name == name).unwrap();
+        let decision = decide(case.frame.as_slice(), &hand.image);
+        assert_eq!(decision.peer, 0, "{name}");
+        decision.reason()
+    };
+    assert_eq!(reason("an outsider to a cluster port"), Some(Reason::BlockedSource));
+    assert_eq!(reason("an outsider to the public port"), Some(Reason::BlockedSource));
+    assert_eq!(reason("a neighbour of a peer's address"), Some(Reason::BlockedSource));
+}
+
+/// The first match is the whole answer: a longer prefix is not overridden by a shorter one behind it.
+#[test]
+fn the_longest_prefix_answers() {
+    let mut hand = ByHand::new();
+    hand.source("10.9.3.4/32", GROUP_SPOOFED, 0);
+    hand.source("10.9.3.0/24", OPS, 7);
+    hand.source("10.9.0.0/16", GROUP_PEER, 8);
+    let frame: &[u8] = &[];
+    let found = |a: [u8; 4], consult| hand.image.source(frame, Source::v4(u32::from_le_bytes(a)), consult);
+    assert_eq!(found([10, 9, 3, 4], true), value(GROUP_SPOOFED, 0));
+    assert_eq!(found([10, 9, 3, 5], true), value(OPS, 7));
+    assert_eq!(found([10, 9, 4, 5], true), value(GROUP_PEER, 8));
+    assert_eq!(found([10, 10, 4, 5], true), 0);
+    assert_eq!(found([10, 9, 4, 5], false), 0, "only the first length is probed when nobody asks");
+}
+
+/// The hash spreads its keys: a constant or a truncated one would still be right, and slow or impossible to fill.
+#[test]
+fn the_hash_spreads() {
+    let hand = ByHand::new();
+    let (mut buckets, mut slots) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+    for n in 0..1_000_u32 {
+        let four = hash_v4(hand.image.multiplier_v4, key_v4((0x0a00_0000 + n).swap_bytes(), 33));
+        let six = hash_v6(hand.image.multiplier_v6, 0xfd, u64::from(n).swap_bytes(), 129);
+        for hash in [four, six] {
+            buckets.insert((hash == six, bucket(hash)));
+            slots.insert((hash == six, slot(hash, 0)));
+            slots.insert((hash == six, slot(hash, 1)));
+        }
+    }
+    assert!(buckets.len() > 1_700, "{}", buckets.len());
+    assert!(slots.len() > 3_600, "{}", slots.len());
+}

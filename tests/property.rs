@@ -14,9 +14,17 @@
 mod cases;
 mod model;
 
-use model::{answer::verdict_of, harness, judge, policies};
+use model::{
+    answer::verdict_of,
+    grammar::{Frames, seeded},
+    harness, judge, policies,
+};
 use node_ebpf_common::Reason;
 use nodewall_testbed::skip_unless_privileged;
+use proptest::{
+    strategy::{Strategy as _, ValueTree as _},
+    test_runner::{Config, TestCaseError, TestError, TestRunner},
+};
 
 #[test]
 fn model_host_and_kernel_agree() {
@@ -56,4 +64,30 @@ fn the_bit_in_a_reasons_number_is_its_verdict() {
     for reason in Reason::ALL {
         assert_eq!(reason.verdict(), verdict_of(*reason), "{reason:?}");
     }
+}
+
+/// What a disagreement is printed as depends on this: nothing is left of a frame but what makes the test fail.
+#[test]
+fn shrinking_leaves_only_what_the_failure_needs() {
+    let (policies, wanted) = (policies::all(), 9042_u16.to_be_bytes());
+    let mut runner = TestRunner::new_with_rng(Config { failure_persistence: None, ..Config::default() }, seeded(1));
+    let outcome = runner.run(&Frames { about: &policies[0] }, |generated| {
+        let found = generated.frame.windows(2).any(|pair| pair == wanted);
+        if found { Err(TestCaseError::fail("it is there")) } else { Ok(()) }
+    });
+    let Err(TestError::Fail(_, least)) = outcome else { panic!("no frame to port 9042: {outcome:?}") };
+    assert_eq!(least.frame, wanted);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_frames() {
+    let policies = policies::all();
+    let frames = |seed| {
+        let mut runner = TestRunner::new_with_rng(Config::default(), seeded(seed));
+        let grammar = Frames { about: &policies[0] };
+        let frames: Vec<Vec<u8>> = (0..20).map(|_| grammar.new_tree(&mut runner).unwrap().current().frame).collect();
+        frames
+    };
+    assert_eq!(frames(7), frames(7));
+    assert_ne!(frames(7), frames(8));
 }

@@ -5,7 +5,7 @@
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
-use nodewall::capture::{CaptureError, CapturedFrame, Frames, MAX_FRAME_BYTES, PcapWriter};
+use nodewall::capture::{CaptureError, CapturedFrame, Frames, MAX_FRAME_BYTES, PcapWriter, Problem};
 use nodewall_fuzz::allocation::{Watched, largest_request_bytes};
 
 #[global_allocator]
@@ -60,6 +60,9 @@ fn is_sound(file: &[u8], frames: &[CapturedFrame], error: Option<&CaptureError>)
         assert!(error.offset_bytes <= file.len() as u64, "{error}: behind the file's end");
         assert_eq!(error.frame, frames.len() as u64, "{error}: counts frames wrongly");
         assert!(!error.to_string().is_empty());
+        if let Problem::Truncated { ends_at_bytes, .. } = error.problem {
+            assert_eq!(ends_at_bytes, file.len() as u64, "{error}: the file ends elsewhere");
+        }
     }
 }
 

@@ -66,11 +66,14 @@ fn a_tag_changes_nothing(frame: &[u8], judge: &Judge) {
     }
 }
 
-/// Bytes behind the IP packet, as switches add them to short frames, decide nothing and are not counted.
+/// Bytes behind the IP packet, as switches add them to short frames, decide nothing and are not counted: neither more of them nor fewer.
 fn padding_changes_nothing(frame: &[u8], judge: &Judge) {
     let decision = decide(frame, &judge.compiled.image);
     if decision.reason().is_some_and(Reason::has_row) {
         let padded = [frame, &[0xa5; 46]].concat();
         assert_eq!(decide(padded.as_slice(), &judge.compiled.image), decision, "padding changes the answer");
+    }
+    if let Some(packet) = frame.get(..decision.bytes as usize) {
+        assert_eq!(decide(packet, &judge.compiled.image), decision, "what lies behind the packet was read");
     }
 }

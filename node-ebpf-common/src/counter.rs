@@ -6,15 +6,13 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::reason::{PORTLESS_FROM, REASON_SLOTS};
+use crate::reason::PORTLESS_FROM;
 
 /// Reasons that a row has cells for.
 pub const CELLS_PER_ROW: u32 = PORTLESS_FROM;
 /// Counter rows. Ranges of more than 256 ports share one; the kernel holds them all for each CPU (1 MiB).
 pub const ROWS: u32 = 2048;
-/// Rows 0 to 3 hold the reasons without a port.
-pub const PORTLESS_ROWS: u32 = REASON_SLOTS / CELLS_PER_ROW;
-/// TCP ports that the policy does not name.
+/// TCP ports that the policy does not name. The rows before hold the reasons without a port.
 pub const ROW_TCP_UNMANAGED: u32 = 4;
 /// UDP ports that the policy does not name.
 pub const ROW_UDP_UNMANAGED: u32 = 5;

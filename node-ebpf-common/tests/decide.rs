@@ -20,6 +20,7 @@ use node_ebpf_common::{
 use zerocopy::FromZeros;
 
 const OPS: u32 = 2;
+const SITE: u32 = 4;
 
 /// An image filled port by port and source by source, and which row each (class, protocol, port) has.
 struct ByHand {
@@ -66,9 +67,9 @@ impl ByHand {
         match address.parse().unwrap() {
             IpAddr::V4(address) => {
                 let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0).swap_bytes();
-                self.image.length_v4[length_slot(length, &[32, 24, 16])] =
+                self.image.length_v4[length_slot(length, &[32, 24, 16, 8])] =
                     LengthV4 { mask, length_plus_one: length + 1 };
-                self.image.lengths_v4 = 3;
+                self.image.lengths_v4 = 4;
                 let key = key_v4(u32::from_le_bytes(address.octets()), length + 1);
                 let at = slot(hash_v4(self.image.multiplier_v4, key), 0);
                 assert_eq!(self.image.slots_v4[at].key, 0, "two sources in one slot: choose another multiplier");
@@ -106,8 +107,10 @@ fn by_hand(policy: Policy) -> ByHand {
         let (allow, otherwise) = if rules { (0, Reason::Public) } else { (GROUP_PEER, Reason::TunnelOutsider) };
         hand.port(17, port, allow, otherwise);
     }
+    // A longer prefix carries the groups of the shorter ones around it.
+    let site = if rules { SITE } else { 0 };
     for (text, peer) in [("10.0.0.11/32", 1), ("10.9.0.0/16", 2)] {
-        hand.source(text, GROUP_PEER, peer);
+        hand.source(text, GROUP_PEER | site, peer);
     }
     hand.source("10.0.0.1/32", GROUP_SPOOFED, 0);
     for (text, peer) in [("2001:db8::11/128", 3), ("2001:db8:9::/48", 4), ("fd00:0:0:1::/64", 5)] {
@@ -127,6 +130,8 @@ fn by_hand(policy: Policy) -> ByHand {
         }
         hand.both([9999], 0, Reason::Closed);
         hand.both([9998], OPS, Reason::Closed);
+        hand.both([9997], SITE, Reason::Closed);
+        hand.source("10.0.0.0/8", SITE, 0);
         hand.source("198.51.100.0/24", OPS, 0);
         hand.source("2001:db8:a::/48", OPS, 0);
     }
@@ -140,7 +145,8 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
         for case in all().into_iter().filter(|c| c.policy == policy) {
             let decision = decide(case.frame.as_slice(), &hand.image);
             assert_eq!(decision.reason(), Some(case.reason), "{}", case.name);
-            assert_eq!(decision.verdict() == Verdict::Drop, decision.drop_bit() == 1, "{}", case.name);
+            assert_eq!(decision.verdict(), case.reason.verdict(), "{}", case.name);
+            assert_eq!(decision.drop_bit(), u32::from(case.reason.verdict() == Verdict::Drop), "{}", case.name);
             let row = match case.on {
                 On::Port(_, protocol, port) => hand.rows[&(protocol, port)],
                 On::Tcp => ROW_TCP_UNMANAGED,

@@ -1,14 +1,11 @@
 //! Reading the counters and the rows they belong to. It must not change them: counters never go back.
 
 use node_ebpf_common::{
-    counter::{
-        self, BANK_CELLS, CELLS_PER_ROW, Counter, PORTLESS_ROWS, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED,
-        ROWS,
-    },
+    counter::{self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROWS},
     maps::{RowRecord, name},
-    reason::{PORTLESS_FROM, Reason},
+    reason::Reason,
 };
-use zerocopy::{FromBytes, IntoBytes, transmute};
+use zerocopy::{FromBytes, transmute};
 
 use super::{
     error::DatapathError,
@@ -95,6 +92,3 @@ impl Maps {
         Ok(())
     }
 }
-
-const _: () = assert!(PORTLESS_ROWS * CELLS_PER_ROW == 64 && PORTLESS_FROM == CELLS_PER_ROW);
-const _: fn(&RowRecord) -> &[u8] = RowRecord::as_bytes;

@@ -17,12 +17,14 @@ use nodewall::{
 
 pub use table::{Case, OUTSIDER, OUTSIDER6, OWN, OWN6, On, PEER, PEER6, PREFIX_PEER, Policy};
 
-const PEERS: &str = r#"
+/// Every policy's peers.
+pub const PEERS: &str = r#"
 [peers]
 static = ["10.0.0.11", "10.9.0.0/16", "10.0.0.1", "2001:db8::11", "2001:db8:9::/48", "fd00:0:0:1::/64"]
 "#;
 
-const RULES: &str = r#"
+/// The own rules of [`Policy::Rules`].
+pub const RULES: &str = r#"
 tunnels = "all"
 later_fragments = "peers"
 [[rule]]
@@ -40,6 +42,11 @@ name = "only-ops"
 ports = ["9998"]
 access = "closed"
 also_allow = ["198.51.100.0/24"]
+[[rule]]
+name = "site"
+ports = ["9997"]
+access = "closed"
+also_allow = ["10.0.0.0/8"]
 "#;
 
 impl Policy {

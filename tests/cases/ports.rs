@@ -64,6 +64,7 @@ pub fn cases() -> Vec<Case> {
         ("127.0.0.1", "loopback"),
         ("0.0.0.0", "unspecified"),
         ("224.0.0.5", "multicast"),
+        ("239.255.255.255", "the last multicast address"),
         ("255.255.255.255", "broadcast"),
     ] {
         let name: &'static str = Box::leak(format!("martian IPv4 source: {to}").into_boxed_str());
@@ -148,6 +149,18 @@ fn own_rules() -> Vec<Case> {
             On::Port("only-ops", TCP, 9998),
         ),
         Case::new("closed but for some: a peer", v4(PEER, TCP, 9998), Reason::Closed, On::Port("only-ops", TCP, 9998)),
+        Case::new(
+            "a peer inside a wider allowed prefix",
+            v4(PEER, TCP, 9997),
+            Reason::AllowedSource,
+            On::Port("site", TCP, 9997),
+        ),
+        Case::new(
+            "an outsider beside that prefix",
+            v4("11.0.0.11", TCP, 9997),
+            Reason::Closed,
+            On::Port("site", TCP, 9997),
+        ),
         Case::new(
             "a martian source to a closed port",
             v4("127.0.0.1", TCP, 9999),

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nodewall_testbed::{Family, Protocol};
 
-use super::wire::{self, IPV4, IPV6, V4, V6, ethernet, number, segment};
+use super::wire::{IPV4, IPV6, V4, V6, ethernet, number, segment};
 
 /// In front of a token's number.
 const MAGIC: [u8; 4] = *b"nw\xd1\x7e";
-/// The bytes of a token.
-const TOKEN_BYTES: usize = 8;
+/// The bytes of a token: magic, number, and the number inverted, so that a damaged token is none.
+pub const TOKEN_BYTES: usize = 12;
 /// What an ordinary payload has.
 const PAYLOAD_BYTES: usize = 24;
 /// Source ports begin here, so that two asks of one run have two.
@@ -37,6 +37,8 @@ pub struct Ask {
     pub port: u16,
     /// Of the wire, in bytes.
     pub mtu: usize,
+    /// UDP without a checksum, which the sockets take in both families.
+    pub unchecked: bool,
 }
 
 impl Ask {
@@ -44,10 +46,16 @@ impl Ask {
         (FIRST_SOURCE_PORT + self.id % (65_536 - FIRST_SOURCE_PORT)) as u16
     }
 
+    /// The number of the ask with this source port, if it is not a mutation's.
+    pub fn id_from(source_port: u16) -> u32 {
+        u32::from(source_port).wrapping_sub(FIRST_SOURCE_PORT)
+    }
+
     pub fn token(&self) -> [u8; TOKEN_BYTES] {
         let mut token = [0; TOKEN_BYTES];
         token[..4].copy_from_slice(&MAGIC);
-        token[4..].copy_from_slice(&self.id.to_be_bytes());
+        token[4..8].copy_from_slice(&self.id.to_be_bytes());
+        token[8..].copy_from_slice(&(!self.id).to_be_bytes());
         token
     }
 
@@ -62,7 +70,12 @@ impl Ask {
 
     /// A UDP datagram or a SYN with data, between these.
     pub fn segment_of(&self, from: IpAddr, to: IpAddr, payload_bytes: usize) -> Vec<u8> {
-        segment(self.protocol, (from, self.source_port()), (to, self.port), &self.payload(payload_bytes))
+        let mut bytes =
+            segment(self.protocol, (from, self.source_port()), (to, self.port), &self.payload(payload_bytes));
+        if self.unchecked && self.protocol == Protocol::Udp {
+            bytes[6..8].copy_from_slice(&[0, 0]);
+        }
+        bytes
     }
 
     /// The ordinary packet between two IPv4 addresses.
@@ -116,15 +129,17 @@ impl Ask {
 
 /// An IPv4 packet on its way to the node.
 pub fn to_node4(packet: Vec<u8>) -> Vec<u8> {
-    ethernet(NODE_MAC, OUTSIDER_MAC, wire::IPV4, &packet)
+    ethernet(NODE_MAC, OUTSIDER_MAC, IPV4, &packet)
 }
 
 pub fn to_node6(packet: Vec<u8>) -> Vec<u8> {
-    ethernet(NODE_MAC, OUTSIDER_MAC, wire::IPV6, &packet)
+    ethernet(NODE_MAC, OUTSIDER_MAC, IPV6, &packet)
 }
 
 /// The number of the token somewhere in these bytes.
 pub fn token_in(bytes: &[u8]) -> Option<u32> {
-    let at = bytes.windows(TOKEN_BYTES).find(|window| window[..4] == MAGIC)?;
-    Some(u32::from_be_bytes([at[4], at[5], at[6], at[7]]))
+    bytes.windows(TOKEN_BYTES).find_map(|window| {
+        let number = |at: usize| u32::from_be_bytes([window[at], window[at + 1], window[at + 2], window[at + 3]]);
+        (window[..4] == MAGIC && number(4) == !number(8)).then(|| number(4))
+    })
 }

@@ -65,7 +65,8 @@ pub fn ethernet(to: [u8; 6], from: [u8; 6], ethertype: u16, packet: &[u8]) -> Ve
 /// The frame with these tags (type, control information) in front, the first outermost.
 pub fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
     let (addresses, rest) = frame.split_at(12);
-    let tags: Vec<u8> = tags.iter().flat_map(|(kind, control)| [kind.to_be_bytes(), control.to_be_bytes()].concat()).collect();
+    let tags: Vec<u8> =
+        tags.iter().flat_map(|(kind, control)| [kind.to_be_bytes(), control.to_be_bytes()].concat()).collect();
     [addresses, &tags, rest].concat()
 }
 

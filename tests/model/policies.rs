@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::cases::{PEERS, RULES};
 use ipnet::IpNet;
 use nodewall::{
     config::Config,
@@ -11,32 +12,6 @@ use nodewall::{
 
 /// The node's own addresses under every policy.
 pub const OWN: [&str; 2] = ["10.0.0.1", "2001:db8::1"];
-
-// Twin of the policies of `tests/cases`, so that the model can be held against that table, too.
-const PEERS: &str = r#"
-[peers]
-static = ["10.0.0.11", "10.9.0.0/16", "10.0.0.1", "2001:db8::11", "2001:db8:9::/48", "fd00:0:0:1::/64"]
-"#;
-
-const RULES: &str = r#"
-tunnels = "all"
-later_fragments = "peers"
-[[rule]]
-name = "jmx-from-ops"
-ports = ["7199", "20000-21000"]
-protocols = ["tcp"]
-access = "cluster"
-also_allow = ["198.51.100.0/24", "2001:db8:a::/48"]
-[[rule]]
-name = "nobody"
-ports = ["9999"]
-access = "closed"
-[[rule]]
-name = "only-ops"
-ports = ["9998"]
-access = "closed"
-also_allow = ["198.51.100.0/24"]
-"#;
 
 // No class but its own: the ends of the port space, one port with a class for each protocol, a tunnel port of the operator's, sources that are both
 // peers and allowed.

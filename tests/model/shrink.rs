@@ -12,7 +12,7 @@ struct Step {
     phase: Phase,
     /// Where in the frame.
     at: usize,
-    /// How many bytes at once: halves until it is 1.
+    /// How many bytes at once: a power of two, because headers are; halves until it is 1.
     width: usize,
 }
 
@@ -70,12 +70,14 @@ impl Shrinking {
 
     fn after(&mut self, step: Step) -> Option<Step> {
         let length = self.kept.frame.len();
-        let beyond = step.phase == Phase::Cut || step.at + step.width >= length;
+        // Headers stand at even offsets, not at multiples of their own length.
+        let stride = if step.phase == Phase::Remove && step.width <= 64 { step.width.min(2) } else { step.width };
+        let beyond = step.phase == Phase::Cut || step.at + stride >= length;
         if !beyond {
-            return Some(Step { at: step.at + step.width, ..step });
+            return Some(Step { at: step.at + stride, ..step });
         }
         if step.width > 1 {
-            return Some(Step { at: 0, width: (step.width / 2).min(length.max(1)), ..step });
+            return Some(Step { at: 0, width: step.width / 2, ..step });
         }
         match step.phase.next() {
             Some(phase) => first(phase, length),
@@ -90,7 +92,7 @@ impl Shrinking {
 
 fn first(phase: Phase, length: usize) -> Option<Step> {
     let width = match phase {
-        Phase::Cut | Phase::Remove | Phase::Zero => length.div_ceil(2),
+        Phase::Cut | Phase::Remove | Phase::Zero => length.div_ceil(2).next_power_of_two(),
         Phase::Halve | Phase::Decrement => 1,
     };
     (length > 0).then_some(Step { phase, at: 0, width })

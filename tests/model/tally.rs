@@ -80,7 +80,8 @@ impl Tally {
 
     /// Every count by its name with the least that it must be for this many frames.
     pub fn lines(&self) -> Vec<(String, u64, u64)> {
-        let least = |of: u64| of * self.frames / OF_FRAMES;
+        // A shorter run is somebody's repetition of a round, and need not cover anything.
+        let least = |of: u64| if self.frames < OF_FRAMES { 0 } else { of * self.frames / OF_FRAMES };
         let reach = Reason::ALL.iter().filter(|reason| !OUT_OF_REACH.contains(reason));
         let reasons = reach.map(|reason| {
             let count = self.reasons.get(reason.number() as usize).copied().unwrap_or(0);

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     harness: Vec<String>,
 }
 
+/// Most tests wait for packets that must not come, so more of them than cores run side by side.
+const TEST_THREADS: &str = "8";
+
 /// One file below tests/ each.
 #[derive(Clone, Copy, ValueEnum)]
 enum Rung {
@@ -57,6 +60,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut command = Cmd::cargo("test").args(cargo_args(args));
     if in_ci {
         command = command.env("NODEWALL_REQUIRE_ROOT", "1");
+    }
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        command = command.env("RUST_TEST_THREADS", TEST_THREADS);
     }
     let list = workspace::cargo_target().join(format!("skipped-tests-{}", std::process::id()));
     let outcome = command.env("NODEWALL_SKIP_LIST", &list).run();

@@ -2,6 +2,7 @@
 //! lone SYN with data: the namespace accepts it without a handshake (TCP Fast Open without a cookie), so that one frame is enough to see
 //! that it was delivered.
 
+use std::fs;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
@@ -94,6 +95,32 @@ impl Catcher {
     }
 }
 
+impl NetNs {
+    /// TCP connections of this namespace that are neither listening nor finished opening: a SYN reached a listener, and nothing more came.
+    /// Each is the local port and the other end's.
+    pub fn half_open(&self) -> Result<Vec<(u16, u16)>> {
+        let tables = self.run(|| {
+            ["tcp", "tcp6"].map(|table| {
+                let file = format!("/proc/thread-self/net/{table}");
+                fs::read_to_string(&file).map_err(Error::io(format!("reading {file}")))
+            })
+        })?;
+        let mut found = Vec::new();
+        for table in tables {
+            found.extend(table?.lines().skip(1).filter_map(half_open));
+        }
+        Ok(found)
+    }
+}
+
+/// The ports in a line of /proc/net/tcp whose state is SYN_RECV (`include/net/tcp_states.h`).
+fn half_open(line: &str) -> Option<(u16, u16)> {
+    let mut words = line.split_whitespace().skip(1);
+    let port = |word: &str| u16::from_str_radix(word.rsplit(':').next()?, 16).ok();
+    let (local, remote) = (port(words.next()?)?, port(words.next()?)?);
+    (words.next()? == "03").then_some((local, remote))
+}
+
 /// What was read, or nothing when there is nothing (any more). ICMP messages about earlier answers are no news.
 fn unless_idle<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
@@ -145,4 +172,17 @@ fn take_no_checksum(socket: &Socket) -> io::Result<()> {
         libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, (&raw const on).cast(), size)
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn half_open_connections_are_told_from_others() {
+        let line = "   0: 0100007F:2352 0200007F:9C40 03 00000000:00000000 01:00000062 00000000     0        0 0 1";
+        assert_eq!(half_open(line), Some((9042, 40_000)));
+        assert_eq!(half_open(&line.replace(" 03 ", " 0A ")), None);
+        assert_eq!(half_open("   0: 0100007F:2352"), None);
+    }
 }

@@ -1,0 +1,249 @@
+//! The ground: a node that is as willing as Linux gets, its tunnels, sockets on every port, an outsider's wire, and the filter on and off. It must not know
+//! what is sent.
+
+use std::{
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use node_ebpf_common::counter::Counter;
+use nodewall::{
+    config::{Access, Config},
+    datapath::{self, Buffers, DatapathError, Entry, Loaded, Maps, Mode, PinDir, Target},
+    policy::{Compiled, Facts, Policy, RowTable, compile},
+};
+use nodewall_testbed::{
+    Catcher, Host, Lab, NetNs, RawSender,
+    cleanup::{self, Guard},
+};
+
+use super::ask::{NODE, NODE_MAC, NODE_SECOND, NODE6, NODE6_SECOND, OUTSIDER_MAC};
+
+/// Ports that everybody may reach: one that the policy makes public, one that it does not name.
+pub const OPEN_PORTS: [u16; 2] = [443, 12_345];
+/// The MAC address of tunnel devices that have one.
+pub const INNER_MAC: [u8; 6] = [2, 0, 0, 0x77, 1, 1];
+const CONFIG: &str = "mode = \"enforce\"\n[peers]\nstatic = [\"10.77.0.99\", \"fd77::99\", \"192.0.2.99\"]\n";
+const INTERFACE: &str = "eth0";
+const PINS_BELOW: &str = "/sys/fs/bpf";
+
+/// What makes a kernel take more than it would by itself: per interface, and per namespace.
+const WILLING_V4: [(&str, &str); 6] = [
+    ("rp_filter", "0"),
+    ("accept_local", "1"),
+    ("route_localnet", "1"),
+    ("accept_source_route", "1"),
+    ("accept_redirects", "0"),
+    ("drop_unicast_in_l2_multicast", "0"),
+];
+const WILLING_V6: [(&str, &str); 5] = [
+    ("accept_source_route", "1"),
+    ("seg6_enabled", "1"),
+    ("accept_dad", "0"),
+    ("accept_redirects", "0"),
+    ("accept_ra", "0"),
+];
+const WILLING: [(&str, &str); 5] = [
+    ("ipv6.max_dst_opts_number", "100000"),
+    ("ipv6.max_hbh_opts_number", "100000"),
+    ("ipv4.icmp_ratemask", "0"),
+    ("ipv4.tcp_syncookies", "0"),
+    ("ipv4.tcp_max_syn_backlog", "65536"),
+];
+
+/// Tunnel devices: what they are called here, and how `ip link add` makes them.
+const DEVICES: [(&str, &str); 10] = [
+    ("vlan", "link eth0 name w0 type vlan id 7"),
+    ("vxlan", "w1 address 02:00:00:77:01:01 type vxlan id 5 dstport 4789 local 10.77.0.1"),
+    ("vxlan-8472", "w2 address 02:00:00:77:01:01 type vxlan id 5 dstport 8472 local 10.77.0.1"),
+    ("geneve", "w3 address 02:00:00:77:01:01 type geneve id 5 remote 10.77.0.11"),
+    ("ipip", "w4 type ipip local 10.77.0.1"),
+    ("sit", "w5 type sit local 10.77.0.1"),
+    ("gre", "w6 type gre local 10.77.0.1"),
+    ("gretap", "w7 address 02:00:00:77:01:01 type gretap local 10.77.0.1 remote 10.77.0.11"),
+    ("ip6tnl", "w8 type ip6tnl mode any local fd77::1 remote fd77::11"),
+    ("ip6gre", "w9 type ip6gre local fd77::1 remote fd77::11"),
+];
+
+/// A tunnel device of the node's.
+pub struct Device {
+    pub kind: &'static str,
+    /// Why this kernel has none.
+    pub missing: Option<String>,
+}
+
+/// The ground that frames are sent on.
+pub struct Rig {
+    pub catcher: Catcher,
+    pub wire: RawSender,
+    pub bridge: RawSender,
+    pub devices: Vec<Device>,
+    pub compiled: Compiled,
+    /// Ports for peers, or for nobody.
+    pub closed_ports: Vec<u16>,
+    pub mtu: usize,
+    lab: Lab,
+}
+
+impl Rig {
+    pub fn new(mtu: usize) -> Self {
+        let lab = Lab::builder().direct_pair().mtu(mtu as u32).build().unwrap();
+        assert_eq!((lab.node().ipv4(), lab.node().ipv6(), lab.node().mac()), (NODE, NODE6, NODE_MAC));
+        let outsider = lab.peer1().unwrap();
+        assert_eq!(outsider.mac(), OUTSIDER_MAC);
+        let netns = lab.node().netns();
+        make_willing(netns);
+        netns.ip_batch("addr add 10.77.0.2/24 dev eth0\naddr add fd77::2/64 dev eth0 nodad\n").unwrap();
+        let devices = DEVICES.iter().map(|(kind, how)| make_device(netns, kind, how)).collect();
+        let bridge = make_bridge(outsider, mtu);
+        let wire = outsider.netns().raw_sender(INTERFACE).unwrap();
+        let policy = Policy::from_config(&Config::parse(CONFIG, "oracle.toml").unwrap()).unwrap();
+        let own_addresses: Vec<IpAddr> = vec![NODE.into(), NODE6.into(), NODE_SECOND.into(), NODE6_SECOND.into()];
+        let compiled =
+            compile(&policy, RowTable::default(), &Facts { generation: 1, now_ns: 0, own_addresses }).unwrap();
+        let closed_ports = closed_ports(&policy);
+        let ports: Vec<u16> = closed_ports.iter().chain(&OPEN_PORTS).copied().collect();
+        let catcher = Catcher::open(netns, &ports).unwrap();
+        Self { catcher, wire, bridge, devices, compiled, closed_ports, mtu, lab }
+    }
+
+    /// SYNs that reached a listener, each as the listener's port and the sender's.
+    pub fn half_open(&self) -> Vec<(u16, u16)> {
+        self.lab.node().netns().half_open().unwrap()
+    }
+
+    /// On both ends of the wire.
+    pub fn set_vlan_offload(&self, on: bool) {
+        for host in [self.lab.node(), self.lab.peer1().unwrap()] {
+            host.netns().set_vlan_offload(INTERFACE, on).unwrap();
+        }
+    }
+
+    /// Puts the filter on the node's interface; `None` where the kernel has no such program.
+    pub fn filter(&self, mode: Mode, buffers: Buffers) -> Option<Filter> {
+        let root = pin_root();
+        let remove = root.clone();
+        let guard = cleanup::guard(move || remove_pins(&remove));
+        let if_index = 100 + u32::from(NODE.octets()[3]);
+        let compiled = &self.compiled;
+        let attached = self.lab.node().netns().run(|| {
+            let pins = PinDir::create(&root)?;
+            let mut loaded = Loaded::new(Some(&pins))?;
+            loaded.load_as(Entry::Filter, buffers)?;
+            loaded.maps.write_rows(&[], compiled.rows.records())?;
+            loaded.maps.swap(&compiled.image)?;
+            let target = Target { name: INTERFACE.into(), if_index };
+            datapath::attach(&mut loaded, &pins, &target, mode).map(drop)
+        });
+        match attached.unwrap() {
+            Ok(()) => Some(Filter { root, _guard: guard }),
+            Err(DatapathError::Load { .. }) if buffers == Buffers::Frags && !has_frags() => None,
+            Err(error) => panic!("{mode:?}, {buffers:?}: {error:?}"),
+        }
+    }
+}
+
+fn closed_ports(policy: &Policy) -> Vec<u16> {
+    let mut ports: Vec<u16> = policy
+        .classes
+        .iter()
+        .filter(|class| class.access != Access::Public)
+        .flat_map(|class| &class.ports)
+        .flat_map(|entry| (0..=u16::MAX).filter(|port| entry.ports.contains(*port)))
+        .collect();
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+fn make_willing(netns: &NetNs) {
+    // Settings that a kernel does not have make it no less willing.
+    let set = |key: String, value: &str| drop(netns.sysctl(&[(key.as_str(), value)]));
+    for interface in ["all", "default", INTERFACE] {
+        for (key, value) in WILLING_V4 {
+            set(format!("ipv4.conf.{interface}.{key}"), value);
+        }
+        for (key, value) in WILLING_V6 {
+            set(format!("ipv6.conf.{interface}.{key}"), value);
+        }
+    }
+    for (key, value) in WILLING {
+        set(key.to_owned(), value);
+    }
+}
+
+fn make_device(netns: &NetNs, kind: &'static str, how: &str) -> Device {
+    let words: Vec<&str> = ["link", "add"].into_iter().chain(how.split_whitespace()).collect();
+    let missing = match netns.ip(&words) {
+        Ok(_) => None,
+        Err(error) => {
+            let text = error.to_string();
+            let unknown = ["Unknown device type", "Operation not supported", "Not supported"];
+            assert!(unknown.iter().any(|words| text.contains(words)), "{kind}: {text}");
+            Some(format!("this kernel has no device of type {}", kind.split('-').next().unwrap_or(kind)))
+        }
+    };
+    if missing.is_none() {
+        let name = words.iter().find(|word| word.len() == 2 && word.starts_with('w')).unwrap();
+        netns.ip(&["link", "set", name, "up"]).unwrap();
+    }
+    Device { kind, missing }
+}
+
+/// A bridge at the outsider's end of the wire; frames sent into it go where the wire goes.
+fn make_bridge(outsider: &Host, mtu: usize) -> RawSender {
+    let netns = outsider.netns();
+    netns
+        .ip_batch(&format!(
+            "link add send0 index 210 mtu {mtu} type veth peer name port0 mtu {mtu} index 211\n\
+             link add br0 index 212 mtu {mtu} type bridge stp_state 0 forward_delay 0 mcast_snooping 0\n\
+             link set dev eth0 master br0\nlink set dev port0 master br0\n\
+             link set dev send0 up\nlink set dev port0 up\nlink set dev br0 up\n"
+        ))
+        .unwrap();
+    netns.raw_sender("send0").unwrap()
+}
+
+fn pin_root() -> PathBuf {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    Path::new(PINS_BELOW).join(format!("nwt-{}-oracle{}", process::id(), COUNTER.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn remove_pins(root: &Path) {
+    if let Ok(Some(pins)) = PinDir::open(root) {
+        let _ = pins.remove();
+    }
+    let _ = fs::remove_dir_all(root);
+}
+
+/// Linux 5.18.
+fn has_frags() -> bool {
+    let release = kernel_release();
+    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(5), Some(18))
+}
+
+pub fn kernel_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()
+}
+
+/// The filter, as long as this lives.
+pub struct Filter {
+    root: PathBuf,
+    _guard: Guard,
+}
+
+impl Filter {
+    /// All that it has counted.
+    pub fn counted(&self) -> Counter {
+        let (_, maps) = Maps::live(&self.root).unwrap().unwrap();
+        let cells = maps.cells(&maps.rows().unwrap()).unwrap();
+        cells.iter().fold(Counter::default(), |sum, cell| Counter {
+            packets: sum.packets + cell.counter.packets,
+            bytes: sum.bytes + cell.counter.bytes,
+        })
+    }
+}

@@ -1,0 +1,113 @@
+//! The catalogue of shapes: every way known to dress a packet for a port. Each says what must be provable with it and what may come of it at a public port.
+//! Who sends them, and what arrived, is not their business.
+
+mod fragments;
+mod ipv4;
+mod ipv6;
+mod link;
+mod tunnels;
+
+use super::{ask::Ask, rig::Device};
+
+type Build = Box<dyn Fn(&Ask) -> Vec<Vec<u8>> + Send + Sync>;
+
+/// Whether the kernel must be seen delivering the shape when nothing filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// On every kernel: else the harness proves nothing.
+    Required,
+    /// Kernels differ, or none is known to.
+    Learned,
+}
+
+/// What becomes of the shape at a public port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Public {
+    /// Whatever the kernel delivers must arrive.
+    MustArrive,
+    /// Dropped by design, for this reason.
+    Dropped(&'static str),
+}
+
+/// Which way a frame takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// Straight onto the node's wire.
+    Wire,
+    /// Over a bridge, which takes the outermost tag out of the frame; with offload it travels beside it.
+    Bridge,
+}
+
+/// One way to dress a packet.
+pub struct Variant {
+    pub label: String,
+    build: Build,
+}
+
+impl Variant {
+    /// The frames for an ask; none where the shape makes no sense for it.
+    pub fn frames(&self, ask: &Ask) -> Vec<Vec<u8>> {
+        (self.build)(ask)
+    }
+}
+
+/// Variants of one idea: a row of the table.
+pub struct Shape {
+    pub name: &'static str,
+    pub proof: Proof,
+    pub public: Public,
+    pub via: Via,
+    pub variants: Vec<Variant>,
+    /// Why this kernel can not be asked.
+    pub skipped: Option<String>,
+}
+
+impl Shape {
+    fn new(name: &'static str) -> Self {
+        let (proof, public, via) = (Proof::Learned, Public::MustArrive, Via::Wire);
+        Self { name, proof, public, via, variants: Vec::new(), skipped: None }
+    }
+
+    fn required(self) -> Self {
+        Self { proof: Proof::Required, ..self }
+    }
+
+    fn dropped(self, reason: &'static str) -> Self {
+        Self { public: Public::Dropped(reason), ..self }
+    }
+
+    fn via(self, via: Via) -> Self {
+        Self { via, ..self }
+    }
+
+    fn with(mut self, label: impl Into<String>, build: impl Fn(&Ask) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Self {
+        self.variants.push(Variant { label: label.into(), build: Box::new(build) });
+        self
+    }
+
+    /// A variant of one frame.
+    fn one(self, label: impl Into<String>, build: impl Fn(&Ask) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        self.with(label, move |ask| vec![build(ask)])
+    }
+
+    /// A variant of one frame for each of these.
+    fn each<T: Clone + Send + Sync + std::fmt::Debug + 'static>(
+        mut self,
+        values: &[T],
+        build: impl Fn(&T, &Ask) -> Vec<u8> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        for value in values {
+            let (value, build) = (value.clone(), build.clone());
+            self = self.one(format!("{value:x?}"), move |ask| build(&value, ask));
+        }
+        self
+    }
+}
+
+/// All of them, with tunnels through these devices of the node's.
+pub fn all(devices: &[Device]) -> Vec<Shape> {
+    [link::shapes(devices), ipv4::shapes(), fragments::shapes(), ipv6::shapes(), tunnels::shapes(devices)]
+        .into_iter()
+        .flatten()
+        .collect()
+}

@@ -78,7 +78,7 @@ pub fn parse<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
 /// The commonest shapes: TCP or UDP in an untagged or once-tagged frame, without options, extension headers, fragments or lengths that lie, all of it
 /// in the first buffer. `None` means nothing but "not one of these". Must say of them what [`walk`] says; a test holds it to that.
 #[inline(always)]
-fn common<F: Frame + ?Sized>(frame: &F) -> Option<Packet> {
+pub fn common<F: Frame + ?Sized>(frame: &F) -> Option<Packet> {
     let ethertype = frame.read_linear::<Bytes2>(ETHERTYPE_OFFSET)?.value_le();
     if ethertype == ethertype_le::VLAN {
         let tag = frame.read_linear::<VlanTag>(ETHERNET_BYTES)?;

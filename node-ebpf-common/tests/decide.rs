@@ -10,8 +10,8 @@ use cases::{On, Policy, all};
 use node_ebpf_common::{
     PolicyImage, Reason, Verdict,
     counter::{BANK_CELLS, CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
-    decide,
-    packet::{parse, walk},
+    decide, maps,
+    packet::{About, common, parse, walk},
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, Row, SlotV4, SlotV6, Source, bucket, hash_v4,
         hash_v6, key_v4, slot, value,
@@ -240,4 +240,86 @@ fn the_hash_spreads() {
     }
     assert!(buckets.len() > 1_700, "{}", buckets.len());
     assert!(slots.len() > 3_600, "{}", slots.len());
+}
+
+/// The shortcut is worth having only if it takes the commonest shapes, to their last byte, and leaves every other to the walk.
+#[test]
+fn the_shortcut_takes_the_commonest_shapes_and_no_other() {
+    use cases::frames::{Ip4, Ip6, TCP, UDP, tagged, transport};
+    for protocol in [TCP, UDP] {
+        let four = Ip4::new("192.0.2.66", protocol, transport(protocol, 9042));
+        let six = Ip6::new("2001:db8::66", protocol, transport(protocol, 9042));
+        let just_ports = transport(protocol, 9042)[..4].to_vec();
+        for frame in [
+            four.frame(),
+            Ip4 { payload: just_ports.clone(), ..four.clone() }.frame(),
+            Ip4 { flags_offset: 0x2000, ..four.clone() }.frame(),
+            six.frame(),
+            Ip6 { payload: just_ports, ..six.clone() }.frame(),
+            [four.frame(), vec![0; 20]].concat(),
+            [six.frame(), vec![0; 20]].concat(),
+        ] {
+            for frame in [frame.clone(), tagged(&[0x8100], &frame)] {
+                let packet = common(frame.as_slice()).unwrap();
+                assert_eq!(packet, walk(frame.as_slice(), 0));
+                assert_eq!(packet.about, if protocol == TCP { About::Tcp } else { About::Udp });
+                assert_eq!(packet.port_wire, u32::from(9042_u16.swap_bytes()));
+                assert!(
+                    common(&frame[..frame.len() - 20]).is_none()
+                        || packet == common(&frame[..frame.len() - 20]).unwrap()
+                );
+            }
+        }
+    }
+    for name in
+        ["one option word", "a later fragment", "two tags, IPv6", "a service tag", "ICMP", "ARP", "an atomic fragment"]
+    {
+        let case = all().into_iter().find(|c| c.name == name).unwrap();
+        assert!(common(case.frame.as_slice()).is_none(), "{name}");
+    }
+}
+
+/// BIG TCP: a receive-offload aggregate beyond 65,535 bytes says 0 for its length. A smaller frame that says so lies.
+#[test]
+fn an_aggregate_without_a_length_of_its_own_is_judged_by_its_ports() {
+    use cases::frames::{Ip4, Ip6, TCP, transport};
+    let image = by_hand(Policy::Enforce).image;
+    let four = |size: usize| {
+        let mut frame = Ip4 { total_bytes: Some(0), ..Ip4::new("192.0.2.66", TCP, transport(TCP, 9042)) }.frame();
+        frame.resize(size, 0);
+        frame
+    };
+    let six = |size: usize| {
+        let mut frame = Ip6 { payload_bytes: Some(0), ..Ip6::new("2001:db8::66", TCP, transport(TCP, 9042)) }.frame();
+        frame.resize(size, 0);
+        frame
+    };
+    for (frame, reason, bytes) in [
+        (four(65_536), Reason::Outsider, 65_536),
+        (four(200_000), Reason::Outsider, 200_000),
+        (four(65_535), Reason::MalformedIpv4, 65_535),
+        (six(65_576), Reason::Outsider, 65_576),
+        (six(500_000), Reason::Outsider, 500_000),
+        (six(65_575), Reason::NoPorts, 54),
+    ] {
+        let decision = decide(frame.as_slice(), &image);
+        assert_eq!((decision.reason(), decision.bytes), (Some(reason), bytes), "{} bytes", frame.len());
+    }
+}
+
+/// Numbers of the kernel's (include/uapi/linux/bpf.h), and the size that both sides agree on.
+#[test]
+fn map_flags_and_sizes_are_the_kernels() {
+    assert_eq!((maps::RDONLY_PROG, maps::MMAPABLE, maps::IMAGE_FLAGS), (128, 1024, 1152));
+    assert_eq!(size_of::<maps::ImageWords>(), size_of::<PolicyImage>());
+    assert_eq!(size_of::<maps::RowRecord>(), 40);
+    for spec in maps::ALL {
+        let value_bytes = match spec.name {
+            maps::name::COUNTERS => 16,
+            maps::name::POLICY => 4,
+            maps::name::ROWS => 40,
+            _ => size_of::<PolicyImage>() as u32,
+        };
+        assert_eq!((spec.key_bytes, spec.value_bytes), (4, value_bytes), "{}", spec.name);
+    }
 }

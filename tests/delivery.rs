@@ -43,7 +43,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 const LINEAR_MTU: usize = 3000;
 const JUMBO_MTU: usize = 9000;
 /// Mutated frames sent in each phase, unless `NODEWALL_FRAMES` says otherwise.
-const MUTATIONS: usize = 6_000;
+const MUTATIONS: usize = 20_000;
 /// Shapes of which every kernel so far delivered something; fewer, and the harness proves less than it says.
 const LEAST_DELIVERED_SHAPES: usize = 45;
 

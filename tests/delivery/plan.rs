@@ -14,6 +14,9 @@ const CLOSED_PORTS_EACH: usize = 2;
 /// Mutations of frames longer than this are rare: they cost time and teach little.
 const LONG_BYTES: usize = 1200;
 
+/// Each has a source port and an IPv4 identification of its own: two with the same one would meet in the node's reassembly.
+const MOST_ASKS: usize = 64_000;
+
 /// Frames with one token.
 pub struct Prepared {
     pub ask: Ask,
@@ -44,6 +47,11 @@ impl Plan {
         let mut plan = Self { shapes: all(&rig.devices), prepared: Vec::new() };
         plan.add_shapes(rig);
         plan.add_mutations(rig, mutations, seed);
+        let count = plan.prepared.len();
+        assert!(
+            count <= MOST_ASKS,
+            "{count} asks, {MOST_ASKS} can be told apart: lower NODEWALL_FRAMES and use more seeds"
+        );
         plan
     }
 

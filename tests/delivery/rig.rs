@@ -46,7 +46,11 @@ const WILLING_V6: [(&str, &str); 5] = [
     ("accept_redirects", "0"),
     ("accept_ra", "0"),
 ];
-const WILLING: [(&str, &str); 5] = [
+const WILLING: [(&str, &str); 8] = [
+    // Halves of datagrams are plenty here: mutations, and what follows a first fragment that was dropped.
+    ("ipv4.ipfrag_high_thresh", "1073741824"),
+    ("ipv4.ipfrag_max_dist", "0"),
+    ("ipv6.ip6frag_high_thresh", "1073741824"),
     ("ipv6.max_dst_opts_number", "100000"),
     ("ipv6.max_hbh_opts_number", "100000"),
     ("ipv4.icmp_ratemask", "0"),

@@ -209,7 +209,7 @@ fn bond() {
     let mac: Vec<String> = node.host().mac().iter().map(|byte| format!("{byte:02x}")).collect();
     node.netns()
         .ip_batch(&format!(
-            "link add bond0 address {} type bond mode active-backup miimon 100\nlink set eth0 down\nlink set eth0 master bond0\n\
+            "addr flush dev eth0\nlink add bond0 address {} type bond mode active-backup miimon 100\nlink set eth0 down\nlink set eth0 master bond0\n\
              link set bond0 up\naddr add 10.77.0.1/24 dev bond0\naddr add fd77::1/64 dev bond0 nodad\n",
             mac.join(":")
         ))

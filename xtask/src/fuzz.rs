@@ -2,6 +2,7 @@
 //! how they are built, run and reported; what they assert stands in fuzz/fuzz_targets.
 
 mod corpus;
+mod cover;
 mod outcome;
 
 use std::ffi::OsString;

@@ -1,15 +1,17 @@
 //! The inputs that the targets start from: what is committed below fuzz/corpus, seeds written anew from the tests' tables, and what earlier runs
 //! found. Owns the limits of what is committed.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
+use clap::ValueEnum as _;
 
 use crate::cmd::Cmd;
 use crate::workspace;
 
-use super::{Places, Target, command};
+use super::{Places, Target, command, cover};
 
 /// Files of all targets together.
 const MOST_FILES: usize = 300;
@@ -43,26 +45,39 @@ pub(super) fn write_seeds(places: &Places) -> Result<()> {
     Cmd::new(places.executables.join("seeds")).arg(&folder).env("ASAN_OPTIONS", "detect_leaks=0").run_quiet()
 }
 
-/// Makes the committed corpus the least that reaches every edge that anything reached so far.
+/// Makes the committed corpus the few inputs that together reach the most of what anything reached so far.
 pub(super) fn minimise(places: &Places, target: Target) -> Result<()> {
     let least = places.scratch.join("least").join(target.name());
     renew(&least)?;
     let log = places.scratch.join(format!("{}-minimise.log", target.name()));
+    let control = places.scratch.join(format!("{}-minimise.control", target.name()));
+    // One that is there would be gone on with.
+    if control.exists() {
+        fs::remove_file(&control).with_context(|| format!("{} could not be removed", control.display()))?;
+    }
+    let mut option = OsString::from("-merge_control_file=");
+    option.push(&control);
     let status = command(places, target)
         // Edges only: how often each was taken would keep thousands of files.
         .args(["-set_cover_merge=1", "-use_counters=0"])
+        .arg(option)
         .arg(&least)
         .args(inputs(places, target))
         .arg(found(places, target))
         .log_to(&log)?;
     ensure!(status.success(), "{} could not be minimised ({status}); see {}", target.name(), log.display());
+    let measured = fs::read_to_string(&control).with_context(|| format!("{} can not be read", control.display()))?;
+    let chosen = cover::choose(&measured, MOST_FILES / Target::value_variants().len());
+    ensure!(!chosen.is_empty(), "{} names no input", control.display());
+    // Read before the folder that some of them lie in is emptied.
+    let inputs: Vec<Vec<u8>> = chosen.iter().map(fs::read).collect::<Result<_, _>>().context("an input is gone")?;
     let committed = committed(target);
     renew(&committed)?;
-    for file in files(&least)? {
-        let name = file.file_name().context("a file has a name")?;
-        fs::copy(&file, committed.join(name)).with_context(|| format!("{} could not be copied", file.display()))?;
+    for (number, input) in inputs.iter().enumerate() {
+        let file = committed.join(format!("{number:03}"));
+        fs::write(&file, input).with_context(|| format!("{} could not be written", file.display()))?;
     }
-    println!("{:<8} {} files in fuzz/corpus", target.name(), files(&committed)?.len());
+    println!("{:<8} {} files in fuzz/corpus", target.name(), inputs.len());
     Ok(())
 }
 

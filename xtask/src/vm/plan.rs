@@ -11,14 +11,50 @@ pub(super) struct Check {
     /// Beginnings of the tests' names; all when there are none.
     filters: &'static [&'static str],
     deadline: Duration,
+    /// Whether it runs unless others are asked for.
+    usual: bool,
 }
 
-pub(super) const CHECKS: [Check; 5] = [
-    Check { name: "load", executable: "vm", filters: &["load::"], deadline: Duration::from_secs(120) },
-    Check { name: "cases", executable: "kernel", filters: &[], deadline: Duration::from_secs(90) },
-    Check { name: "devices", executable: "vm", filters: &["devices::"], deadline: Duration::from_secs(120) },
-    Check { name: "upgrade", executable: "vm", filters: &["upgrade::"], deadline: Duration::from_secs(90) },
-    Check { name: "network", executable: "network", filters: &[], deadline: Duration::from_secs(240) },
+pub(super) const CHECKS: [Check; 7] = [
+    Check { name: "load", executable: "vm", filters: &["load::"], deadline: Duration::from_secs(120), usual: true },
+    Check { name: "cases", executable: "kernel", filters: &[], deadline: Duration::from_secs(120), usual: true },
+    Check {
+        name: "devices",
+        executable: "vm",
+        filters: &["devices::"],
+        deadline: Duration::from_secs(180),
+        usual: true,
+    },
+    Check {
+        name: "upgrade",
+        executable: "vm",
+        filters: &["upgrade::"],
+        deadline: Duration::from_secs(90),
+        usual: true,
+    },
+    Check {
+        name: "link",
+        executable: "network",
+        filters: &["network::lifecycle::", "network::attach::native_", "network::attach::generic_"],
+        deadline: Duration::from_secs(180),
+        usual: true,
+    },
+    Check {
+        name: "delivery",
+        executable: "network",
+        filters: &[
+            "network::forged::",
+            "network::rows::https_443_",
+            "network::rows::cassandra_",
+            "network::rows::what_the_policy_does_not_name_",
+            "network::replies::replies_reach_",
+            "network::control::path_mtu_",
+        ],
+        deadline: Duration::from_secs(180),
+        usual: true,
+    },
+    // Six minutes a kernel: too long for every run.
+    Check { name: "network", executable: "network", filters: &[], deadline: Duration::from_secs(900), usual: false },
 ];
 
 /// A test that needs what older kernels lack.
@@ -55,13 +91,15 @@ pub(super) struct Planned {
 
 /// What a kernel of this version runs; `only` of nothing is everything.
 pub(super) fn for_kernel(version: (u32, u32), only: &[String]) -> Vec<Planned> {
-    let chosen = CHECKS.iter().filter(|check| only.is_empty() || only.iter().any(|name| name == check.name));
-    chosen.map(|check| planned(check, version)).collect()
+    let wanted =
+        |check: &&Check| if only.is_empty() { check.usual } else { only.iter().any(|name| name == check.name) };
+    CHECKS.iter().filter(wanted).map(|check| planned(check, version)).collect()
 }
 
 fn planned(check: &Check, version: (u32, u32)) -> Planned {
     let missing = NEEDS.iter().filter(|needs| needs.executable == check.executable && version < needs.since);
-    let mut command = format!("/tests/{}", check.executable);
+    // Panics are shown when they happen, not after the last test, which a deadline may forestall.
+    let mut command = format!("/tests/{} --nocapture", check.executable);
     for word in check.filters {
         command = format!("{command} {word}");
     }
@@ -97,9 +135,12 @@ mod tests {
             assert!(text.contains(&format!("fn {}()", needs.test)), "{}", needs.test);
         }
         for check in &CHECKS {
-            for module in check.filters {
-                let file = tests.join(check.executable).join(format!("{}.rs", module.trim_end_matches("::")));
-                assert!(file.is_file(), "{}", file.display());
+            for filter in check.filters {
+                let (module, test) = filter.rsplit_once("::").unwrap_or_default();
+                let module = module.rsplit("::").next().unwrap_or_default();
+                let file = tests.join(check.executable).join(format!("{module}.rs"));
+                let text = std::fs::read_to_string(&file).unwrap_or_default();
+                assert!(text.contains(&format!("\nfn {test}")), "{} has no {filter}", file.display());
             }
         }
     }

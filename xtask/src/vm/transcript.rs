@@ -34,6 +34,8 @@ pub(super) struct Transcript {
     pub(super) facts: BTreeMap<String, String>,
     /// Tests that did not run, and the feature that is missing.
     pub(super) skipped: Vec<(String, String)>,
+    /// How many tests each check announced.
+    announced: BTreeMap<String, usize>,
     /// Exit codes of checks.
     ended: BTreeMap<String, i32>,
     current: Option<String>,
@@ -92,6 +94,10 @@ impl Transcript {
     /// `test name ... ok`, as Rust's test harness writes it.
     fn harness(&mut self, line: &str) {
         let Some(check) = &self.current else { return };
+        let announced = line.strip_prefix("running ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+        if let Some(tests) = announced {
+            self.announced.insert(check.clone(), tests);
+        }
         let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
             return;
         };
@@ -118,6 +124,11 @@ impl Transcript {
         ran.fold((0, 0), |(passed, all), (_, verdict)| (passed + usize::from(*verdict == Verdict::Passed), all + 1))
     }
 
+    /// Whether every test that the check announced has a result.
+    pub(super) fn is_complete(&self, check: &str) -> bool {
+        self.announced.get(check) == Some(&self.count(check, |_| true).1)
+    }
+
     /// Every failure, a line each. A check that ran no test is one.
     pub(super) fn failures(&self) -> Vec<String> {
         let mut failures = self.problems.clone();
@@ -127,8 +138,9 @@ impl Transcript {
             let (_, ran) = self.count(check, |_| true);
             match self.ended.get(check) {
                 None => failures.push(format!("{check}: did not come to its end")),
-                Some(0) if ran > 0 => {}
-                Some(0) => failures.push(format!("{check}: no test ran")),
+                Some(0) if ran == 0 => failures.push(format!("{check}: no test ran")),
+                Some(0) if self.is_complete(check) => {}
+                Some(0) => failures.push(format!("{check}: results of tests are missing")),
                 Some(code) => failures.push(format!("{check}: exit code {code}")),
             }
         }
@@ -152,7 +164,7 @@ mod tests {
     const GOOD: [&str; 7] = [
         "NODEWALL-VM boot 6.1.0-50-cloud-amd64 2.84",
         "NODEWALL-VM begin load",
-        "running 2 tests",
+        "running 1 test",
         "NODEWALL-VM fact nodewall 6685 977",
         "test load::every_entry ... ok",
         "NODEWALL-VM end load 0",
@@ -173,6 +185,7 @@ mod tests {
         for (at, instead, expected) in [
             (4, "test load::every_entry ... FAILED", "load: load::every_entry failed"),
             (4, "", "load: no test ran"),
+            (2, "running 2 tests", "load: results of tests are missing"),
             (5, "NODEWALL-VM end load 137", "load: exit code 137"),
             (5, "", "load: did not come to its end"),
             (3, "NODEWALL-VM module veth.ko could not be loaded", "module veth.ko could not be loaded"),

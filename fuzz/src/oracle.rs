@@ -26,8 +26,8 @@ pub struct Plain {
 
 /// How many VLAN tags a frame begins with.
 pub fn tags(frame: &[u8]) -> usize {
-    let is_tag = |at: usize| matches!(frame.get(at..at + 2), Some([0x81, 0x00] | [0x88, 0xa8]));
-    (0..).take_while(|n| is_tag(12 + 4 * n)).count()
+    let is_tag = |chunk: &&[u8]| matches!(chunk, [0x81, 0x00, ..] | [0x88, 0xa8, ..]);
+    frame.get(12..).unwrap_or_default().chunks(4).take_while(is_tag).count()
 }
 
 /// The plain reading, or `None` where the frame is not plain or not sound.

@@ -13,8 +13,8 @@ use node_ebpf_common::{
     decide, maps,
     packet::{About, common, parse, walk},
     policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, Row, SlotV4, SlotV6, Source, bucket, hash_v4,
-        hash_v6, key_v4, slot, value,
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, Row, SlotV4,
+        SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
     },
 };
 use zerocopy::FromZeros;
@@ -318,4 +318,81 @@ fn map_flags_and_sizes_are_the_kernels() {
         };
         assert_eq!((spec.key_bytes, spec.value_bytes), (4, value_bytes), "{}", spec.name);
     }
+}
+
+/// Layout and hash are an ABI between two builds: these numbers were computed by hand, outside this crate.
+#[test]
+fn keys_values_and_hashes_are_what_they_were() {
+    let multiplier = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
+    let six = hash_v6(multiplier, 0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff01, 65);
+    assert_eq!(six, 0x2700d4651a039a49);
+    assert_eq!((bucket(six), slot(six, 7)), (212, 5913));
+    assert_eq!(key_v4(0x0b00_000a, 33), 0x21_0b00_000a);
+    assert_eq!(hash_v4(multiplier[0], key_v4(0x0b00_000a, 33)), 0x8f3cf348dfe8d8d2);
+    assert_eq!(value(0x8000_0001, 0x1234), 0x1234_8000_0001);
+    assert_eq!((MAX_SOURCES, GROUP_RULE_FIRST), (17_408, 2));
+}
+
+/// A slot that holds another key is no match, whichever part of the key differs.
+#[test]
+fn a_slot_with_another_key_is_no_match() {
+    let frame: &[u8] = &[];
+    let (hi, lo, length_plus_one) = (0x1122_3344_5566_7788_u64, 0x99aa_bbcc_ddee_ff01_u64, 129);
+    for (hi_differs, lo_differs, length_differs, found) in
+        [(0, 0, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (1, 1, 0, 0), (0, 0, 2, 0), (2, 0, 2, 0), (0, 2, 2, 0)]
+    {
+        let mut hand = ByHand::new();
+        hand.image.length_v6[0] = LengthV6 { mask_hi: u64::MAX, mask_lo: u64::MAX, length_plus_one };
+        hand.image.lengths_v6 = 1;
+        let at = slot(hash_v6(hand.image.multiplier_v6, hi, lo, length_plus_one), 0);
+        let value = value(1, 0) | (length_plus_one ^ length_differs) << 48;
+        hand.image.slots_v6[at] = SlotV6 { hi: hi ^ hi_differs, lo: lo ^ lo_differs, value, padding: 0 };
+        let answer = hand.image.source(frame, Source::v6(hi, lo), true);
+        assert_eq!(answer & 0xffff_ffff, found, "{hi_differs} {lo_differs} {length_differs}");
+    }
+    let hand = by_hand(Policy::Enforce);
+    let (hi, lo) = (u64::from_le_bytes([0x20, 1, 0xd, 0xb8, 0, 9, 0, 0]), 0);
+    assert_ne!(hand.image.source(frame, Source::v6(hi, lo), true), 0);
+    assert_eq!(
+        hand.image.source(frame, Source::v6(hi, lo), false),
+        0,
+        "only the first length is probed when nobody asks"
+    );
+}
+
+/// Which reasons drop and which have a row, written out.
+#[test]
+fn verdicts_and_rows_of_all_reasons() {
+    let of =
+        |wanted: fn(&Reason) -> bool| Reason::ALL.iter().filter(|r| wanted(r)).map(|r| r.name()).collect::<Vec<_>>();
+    assert_eq!(
+        of(|r| r.verdict() == Verdict::Pass),
+        [
+            "unmanaged",
+            "public",
+            "peer",
+            "allowed_source",
+            "non_ip",
+            "icmp",
+            "other_protocol",
+            "later_fragment",
+            "encapsulated"
+        ]
+    );
+    assert_eq!(
+        of(|r| r.has_row()),
+        [
+            "unmanaged",
+            "public",
+            "peer",
+            "allowed_source",
+            "outsider",
+            "closed",
+            "spoofed_source",
+            "blocked_source",
+            "tunnel_outsider",
+            "fragment_outsider"
+        ]
+    );
+    assert_eq!((Verdict::Pass.name(), Verdict::Drop.name()), ("pass", "drop"));
 }

@@ -112,6 +112,12 @@ pub fn cases() -> Vec<Case> {
             Reason::ExtensionChain,
             On::Nothing,
         ),
+        Case::new(
+            "an extension header that ends with the packet",
+            Ip6::chain(OUTSIDER6, &[options(DESTINATION, 0)], 59, vec![]).frame(),
+            Reason::OtherProtocol,
+            On::Nothing,
+        ),
         portless("ICMPv6", 58, Reason::Icmp),
         portless("no next header", 59, Reason::OtherProtocol),
         portless("SCTP", 132, Reason::OtherProtocol),

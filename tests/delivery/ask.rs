@@ -128,12 +128,12 @@ impl Ask {
 }
 
 /// An IPv4 packet on its way to the node.
-pub fn to_node4(packet: Vec<u8>) -> Vec<u8> {
-    ethernet(NODE_MAC, OUTSIDER_MAC, IPV4, &packet)
+pub fn to_node4(packet: impl AsRef<[u8]>) -> Vec<u8> {
+    ethernet(NODE_MAC, OUTSIDER_MAC, IPV4, packet.as_ref())
 }
 
-pub fn to_node6(packet: Vec<u8>) -> Vec<u8> {
-    ethernet(NODE_MAC, OUTSIDER_MAC, IPV6, &packet)
+pub fn to_node6(packet: impl AsRef<[u8]>) -> Vec<u8> {
+    ethernet(NODE_MAC, OUTSIDER_MAC, IPV6, packet.as_ref())
 }
 
 /// The number of the token somewhere in these bytes.

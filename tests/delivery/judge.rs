@@ -95,7 +95,7 @@ pub fn judge(rig: &mut Rig, plan: &Plan, without: &Arrived, with: &Arrived) -> J
         let Some(prepared) = plan.prepared.get(arrival.0 as usize) else { continue };
         if is_by_design(rig, prepared) {
             judgement.by_design += 1;
-        } else if !arrives_later(rig, prepared, arrival) {
+        } else if !arrives_later(rig, prepared, *arrival) {
             judgement.lost.push(finding(plan, arrival.0, arrival.1, arrival.2));
         }
     }
@@ -112,9 +112,9 @@ fn is_by_design(rig: &Rig, prepared: &Prepared) -> bool {
     }
 }
 
-fn arrives_later(rig: &mut Rig, prepared: &Prepared, arrival: &Arrival) -> bool {
+fn arrives_later(rig: &mut Rig, prepared: &Prepared, arrival: Arrival) -> bool {
     let mut phase = Phase::new(rig);
-    (0..ATTEMPTS).any(|_| phase.again(prepared).contains(arrival))
+    (0..ATTEMPTS).any(|_| phase.again(prepared).contains(&arrival))
 }
 
 fn finding(plan: &Plan, id: u32, protocol: Protocol, port: u16) -> String {

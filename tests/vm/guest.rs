@@ -1,7 +1,6 @@
 //! Where a test runs: in a guest of `cargo xtask vm` or not, and on which kernel. Owns the lines that the host reads.
 
 use std::fs;
-use std::io::{self, Write as _};
 
 /// Whether the test of this name has to be skipped because this is no guest.
 pub(crate) fn skip_outside(test_name: &str) -> bool {
@@ -12,7 +11,7 @@ pub(crate) fn skip_outside(test_name: &str) -> bool {
     !inside
 }
 
-/// Tells the host something measured. Not by `println!`, which the test harness keeps to itself.
+/// Tells the host something measured (tests run with `--nocapture` there).
 pub(crate) fn fact(key: &str, value: &str) {
     say(&format!("fact {key} {value}"));
 }
@@ -25,7 +24,7 @@ pub(crate) fn lacks(test_name: &str, feature: &str, since: (u32, u32)) {
 }
 
 fn say(what: &str) {
-    writeln!(io::stdout(), "NODEWALL-VM {what}").unwrap();
+    println!("NODEWALL-VM {what}");
 }
 
 /// Major and minor number of the running kernel.

@@ -11,7 +11,12 @@ use crate::progress::seconds;
 type Step = (&'static str, fn() -> Result<()>);
 
 /// The steps by the command that a person would type.
-const STEPS: &[Step] = &[("cargo xtask lint", || child("lint")), ("cargo xtask test", || child("test"))];
+const STEPS: &[Step] = &[
+    ("cargo xtask lint", || child(&["lint"])),
+    ("cargo xtask test", || child(&["test"])),
+    ("cargo xtask vm", || child(&["vm"])),
+    ("cargo xtask fuzz --seconds 15", || child(&["fuzz", "--seconds", "15"])),
+];
 
 pub(crate) fn run() -> Result<()> {
     let (table, outcome) = run_steps(STEPS);
@@ -20,8 +25,8 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Runs a verb exactly as a person does.
-fn child(verb: &str) -> Result<()> {
-    Cmd::cargo("xtask").arg(verb).run()
+fn child(words: &[&str]) -> Result<()> {
+    Cmd::cargo("xtask").args(words).run()
 }
 
 fn run_steps(steps: &[Step]) -> (String, Result<()>) {
@@ -30,7 +35,7 @@ fn run_steps(steps: &[Step]) -> (String, Result<()>) {
     let mut total = Duration::ZERO;
     for (name, step) in steps {
         if outcome.is_err() {
-            let _ = writeln!(table, "  {name:<20} not run");
+            let _ = writeln!(table, "  {name:<30} not run");
             continue;
         }
         eprintln!("==> {name}");
@@ -38,9 +43,9 @@ fn run_steps(steps: &[Step]) -> (String, Result<()>) {
         outcome = step();
         total += started.elapsed();
         let word = if outcome.is_ok() { "ok" } else { "FAILED" };
-        let _ = writeln!(table, "  {name:<20} {word:<7} {:>12}", seconds(started.elapsed()));
+        let _ = writeln!(table, "  {name:<30} {word:<7} {:>12}", seconds(started.elapsed()));
     }
-    let _ = writeln!(table, "  {:<20} {:<7} {:>12}", "total", "", seconds(total));
+    let _ = writeln!(table, "  {:<30} {:<7} {:>12}", "total", "", seconds(total));
     (table, outcome)
 }
 

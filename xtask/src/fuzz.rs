@@ -1,5 +1,5 @@
 //! `cargo xtask fuzz`: the targets below fuzz/ for a while, each from the committed corpus and the seeds; or one input through one target. Owns
-//! how they are built, run and reported; what they assert stands in fuzz/fuzz_targets.
+//! how they are built, run and reported; what they assert stands in `fuzz/fuzz_targets`.
 
 mod corpus;
 mod cover;
@@ -25,7 +25,7 @@ const CARGO_FUZZ: Tool =
 
 /// One input may take so long: far above the slowest, far below an endless loop.
 const TIMEOUT_SECONDS: u32 = 5;
-/// Memory of one target, AddressSanitizer's shadow included.
+/// Memory of one target, `AddressSanitizer`'s shadow included.
 const MEMORY_MIB: u32 = 2048;
 
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ pub(crate) struct Args {
     input: Option<PathBuf>,
 }
 
-/// One file below fuzz/fuzz_targets each.
+/// One file below `fuzz/fuzz_targets` each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Target {
     /// Any bytes as a frame, under every policy of a fixed set

@@ -9,6 +9,7 @@ mod sources;
 mod tool;
 
 use std::fs::{self, File, TryLockError};
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -36,13 +37,17 @@ pub(crate) fn run_with_vm() -> Result<()> {
 
 /// Holds off a second setup in the same workspace until the returned file is closed.
 fn lock() -> Result<File> {
-    let path = workspace::tools().join("setup.lock");
-    fs::create_dir_all(workspace::tools())
-        .and_then(|()| File::create(&path))
+    lock_file(&workspace::tools().join("setup.lock"), "setup")
+}
+
+/// Holds off others that want the same file, which `what` is for, until the returned file is closed.
+pub(crate) fn lock_file(path: &Path, what: &str) -> Result<File> {
+    fs::create_dir_all(path.parent().unwrap_or(path))
+        .and_then(|()| File::create(path))
         .and_then(|file| {
             match file.try_lock() {
                 Err(TryLockError::WouldBlock) => {
-                    eprintln!("==> waiting for another setup of this workspace to finish");
+                    eprintln!("==> waiting for another {what} of this workspace to finish");
                     file.lock()?;
                 }
                 outcome => outcome?,

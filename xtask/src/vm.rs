@@ -71,6 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         std::env::consts::ARCH
     );
     setup::run_with_vm()?;
+    let _lock = setup::lock_file(&folder().join("lock"), "run of virtual machines")?;
     let started = Instant::now();
     let kernels =
         args.chosen().into_iter().map(|kernel| kernels::fetch(kernel, args.refresh)).collect::<Result<Vec<_>>>()?;

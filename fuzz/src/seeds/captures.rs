@@ -96,8 +96,9 @@ impl Order {
         self.block(1, &body)
     }
 
+    /// The second interface counts time in 2^-20 s (0x94) and cuts at 64 bytes.
     fn pcapng(self, frames: &[&[u8]]) -> Vec<u8> {
-        let mut file = [self.section(), self.interface(1, 0x4_0000, 9), self.interface(1, 64, 0x80 | 20)].concat();
+        let mut file = [self.section(), self.interface(1, 0x4_0000, 9), self.interface(1, 64, 0x94)].concat();
         // A name resolution block, which is passed over.
         file.extend(self.block(4, &[0; 8]));
         for (number, frame) in frames.iter().enumerate() {

@@ -74,10 +74,10 @@ fn routes() -> Shape {
 fn long_chains() -> Shape {
     let mut shape = Shape::new("long IPv6 headers in front of the ports").required();
     for (units, count) in
-        [(1, 1), (7, 2), (31, 1), (31, 8), (127, 1), (127, 4), (127, 7), (255, 1), (255, 2), (255, 3), (255, 4)]
+        [(1_u8, 1), (7, 2), (31, 1), (31, 8), (127, 1), (127, 4), (127, 7), (255, 1), (255, 2), (255, 3), (255, 4)]
     {
-        shape = shape.with(format!("{count} of {} bytes", 8 + units * 8), move |ask| {
-            let frame = chained(ask, vec![long_options(60, units as u8); count]);
+        shape = shape.with(format!("{count} of {} bytes", 8 + u16::from(units) * 8), move |ask| {
+            let frame = chained(ask, vec![long_options(60, units); count]);
             if frame.len() <= ask.mtu + 14 { vec![frame] } else { Vec::new() }
         });
     }

@@ -50,8 +50,10 @@ fn gre_ethernet(ask: &Ask, family: Family) -> Vec<u8> {
 const VXLAN: [u8; 8] = [8, 0, 0, 0, 0, 0, 5, 0];
 const GENEVE: [u8; 8] = [0, 0, 0x65, 0x58, 0, 0, 5, 0];
 
+type Dress = fn(&Ask, Family) -> Vec<u8>;
+
 /// What each kind of device opens: its name in the table and how to dress a packet for it.
-fn dressed(kind: &str) -> Option<(&'static str, Vec<Family>, fn(&Ask, Family) -> Vec<u8>)> {
+fn dressed(kind: &str) -> Option<(&'static str, Vec<Family>, Dress)> {
     let both = Family::ALL.to_vec();
     Some(match kind {
         "vxlan" => ("VXLAN", both, |ask, family| over_udp(ask, 4789, VXLAN, family)),

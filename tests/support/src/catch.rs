@@ -113,7 +113,7 @@ impl NetNs {
     }
 }
 
-/// The ports in a line of /proc/net/tcp whose state is SYN_RECV (`include/net/tcp_states.h`).
+/// The ports in a line of /proc/net/tcp whose state is `SYN_RECV` (`include/net/tcp_states.h`).
 fn half_open(line: &str) -> Option<(u16, u16)> {
     let mut words = line.split_whitespace().skip(1);
     let port = |word: &str| u16::from_str_radix(word.rsplit(':').next()?, 16).ok();

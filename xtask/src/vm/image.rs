@@ -211,10 +211,13 @@ fn insmod_lines(said: &str) -> Vec<PathBuf> {
 /// Puts a module there, unpacked (guests have no decompressor), and returns its file's name.
 fn unpack_module(file: &Path, folder: &Path) -> Result<String> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let Some((plain, "xz")) = name.rsplit_once('.') else {
-        ensure!(name.ends_with(".ko"), "{} is packed in a way that is not known here", file.display());
-        fs::copy(file, folder.join(&name)).with_context(|| format!("{} could not be copied", file.display()))?;
-        return Ok(name);
+    let plain = match name.rsplit_once('.') {
+        Some((plain, "xz")) => plain,
+        Some((_, "ko")) => {
+            fs::copy(file, folder.join(&name)).with_context(|| format!("{} could not be copied", file.display()))?;
+            return Ok(name);
+        }
+        _ => bail!("{} is packed in a way that is not known here", file.display()),
     };
     let script = "xz -dc -- \"$1\" > \"$2\"";
     Cmd::new("sh").args(["-c", script, "sh"]).arg(file).arg(folder.join(plain)).run_quiet()?;

@@ -18,65 +18,47 @@ const PROGRAMS: [&str; 6] =
     ["nodewall", "nodewall_frags", "nodewall_log", "nodewall_log_f", "nodewall_probe", "nodewall_probe_f"];
 
 /// A row of the table: a title, and what stands there for a kernel.
-type Row = (String, fn(&Transcript) -> String);
+type Row = (&'static str, fn(&Transcript) -> String);
 
-fn rows() -> Vec<Row> {
-    let rows: [(&str, fn(&Transcript) -> String); 10] = [
-        ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
-        ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
-        ("cases in many buffers, and jumbo frames", |t| {
-            cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")
-        }),
-        ("attached natively, and generically when asked", |t| tests(t, "link", &["network::attach::"])),
-        ("the link is pinned: enforcement outlives the agent", |t| {
-            tests(t, "link", &["network::lifecycle::sigterm_", "network::lifecycle::a_killed_"])
-        }),
-        ("the program is replaced under traffic: nothing lost, nothing let in", |t| {
-            tests(t, "link", &["network::lifecycle::restarts_under_traffic_"])
-        }),
-        ("detach opens the node and leaves nothing", |t| tests(t, "link", &["network::lifecycle::detach_"])),
-        ("upgrade by another program: counters and policy stay", |t| tests(t, "upgrade", &[""])),
-        ("delivery by real sockets: rows of the policy, replies, forged and tagged frames", |t| {
-            tests(t, "delivery", &[""])
-        }),
-        ("delivery with VLAN device, bond and tunnels up", |t| tests(t, "devices", &[""])),
-    ];
-    let mut rows: Vec<Row> = rows.into_iter().map(|(title, cell)| (title.to_owned(), cell)).collect();
-    rows.push(("all tests of the network rung".to_owned(), |t| tests(t, "network", &[""])));
-    rows
-}
+const ROWS: [Row; 11] = [
+    ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
+    ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
+    ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
+    ("attached natively, and generically when asked", |t| tests(t, "link", &["network::attach::"])),
+    ("the link is pinned: enforcement outlives the agent", |t| {
+        tests(t, "link", &["network::lifecycle::sigterm_", "network::lifecycle::a_killed_"])
+    }),
+    ("the program is replaced under traffic: nothing lost, nothing let in", |t| {
+        tests(t, "link", &["network::lifecycle::restarts_under_traffic_"])
+    }),
+    ("detach opens the node and leaves nothing", |t| tests(t, "link", &["network::lifecycle::detach_"])),
+    ("upgrade by another program: counters and policy stay", |t| tests(t, "upgrade", &[""])),
+    ("delivery by real sockets: rows of the policy, replies, forged and tagged frames", |t| {
+        tests(t, "delivery", &[""])
+    }),
+    ("delivery with VLAN device, bond and tunnels up", |t| tests(t, "devices", &[""])),
+    ("all tests of the network rung", |t| tests(t, "network", &[""])),
+];
 
 pub(super) fn render(outcomes: &[Outcome]) -> String {
     let mut text = format!("{HEAD}\nRun on {}.\n\n", date(SystemTime::now()));
-    let line = |text: &mut String, first: &str, cells: &mut dyn Iterator<Item = String>| {
-        let _ = write!(text, "| {first} |");
-        for cell in cells {
-            let _ = write!(text, " {cell} |");
-        }
-        text.push('\n');
+    let mut line = |title: &str, cell: &dyn Fn(&Outcome) -> String| {
+        let cells: String = outcomes.iter().map(|outcome| format!(" {} |", cell(outcome))).collect();
+        let _ = writeln!(text, "| {title} |{cells}");
     };
-    line(&mut text, "kernel", &mut outcomes.iter().map(|o| o.kernel.release.clone()));
-    line(&mut text, "---", &mut outcomes.iter().map(|_| "---".to_owned()));
-    line(&mut text, "Debian package", &mut outcomes.iter().map(|o| o.kernel.package_version.clone()));
-    line(
-        &mut text,
-        "seconds to boot",
-        &mut outcomes.iter().map(|o| o.transcript.boot_s.map_or("FAIL".to_owned(), |boot_s| format!("{boot_s:.1}"))),
-    );
+    line("kernel", &|o| o.kernel.release.clone());
+    line("---", &|_| "---".to_owned());
+    line("Debian package", &|o| o.kernel.package_version.clone());
+    line("seconds to boot", &|o| o.transcript.boot_s.map_or("FAIL".to_owned(), |boot_s| format!("{boot_s:.1}")));
     for program in PROGRAMS {
-        line(
-            &mut text,
-            &format!("`{program}`: instructions verified / run"),
-            &mut outcomes.iter().map(|o| o.transcript.facts.get(program).cloned().unwrap_or_else(|| "-".to_owned())),
-        );
+        let cost = |o: &Outcome| o.transcript.facts.get(program).cloned();
+        line(&format!("`{program}`: instructions verified / run"), &|o| cost(o).unwrap_or_else(|| "-".to_owned()));
     }
-    for (title, cell) in rows() {
-        line(&mut text, &title, &mut outcomes.iter().map(|o| cell(&o.transcript)));
+    for (title, cell) in ROWS {
+        line(title, &|o| cell(&o.transcript));
     }
-    line(&mut text, "time for all of it", &mut outcomes.iter().map(|o| seconds(o.took)));
-    text.push_str(&skips(outcomes));
-    text.push_str(&failures(outcomes));
-    text
+    line("time for all of it", &|o| seconds(o.took));
+    text + &skips(outcomes) + &failures(outcomes)
 }
 
 /// `ok` with a count, or how many failed; `-` for what was not run.

@@ -150,6 +150,7 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::super::plan;
     use super::*;
 

@@ -325,10 +325,10 @@ fn map_flags_and_sizes_are_the_kernels() {
 fn keys_values_and_hashes_are_what_they_were() {
     let multiplier = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
     let six = hash_v6(multiplier, 0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff01, 65);
-    assert_eq!(six, 0x2700d4651a039a49);
+    assert_eq!(six, 0x2700_d465_1a03_9a49);
     assert_eq!((bucket(six), slot(six, 7)), (212, 5913));
     assert_eq!(key_v4(0x0b00_000a, 33), 0x21_0b00_000a);
-    assert_eq!(hash_v4(multiplier[0], key_v4(0x0b00_000a, 33)), 0x8f3cf348dfe8d8d2);
+    assert_eq!(hash_v4(multiplier[0], key_v4(0x0b00_000a, 33)), 0x8f3c_f348_dfe8_d8d2);
     assert_eq!(value(0x8000_0001, 0x1234), 0x1234_8000_0001);
     assert_eq!((MAX_SOURCES, GROUP_RULE_FIRST), (17_408, 2));
 }

@@ -26,7 +26,7 @@ impl Outcome {
         let statistic = |name: &str| {
             log.lines().rev().find_map(|line| line.strip_prefix(name)?.trim().parse().ok()).unwrap_or_default()
         };
-        // "#123	DONE   cov: 45 ft: 67 corp: 8/90b …", where also NEW, REDUCE and pulse stand.
+        // "#123 DONE   cov: 45 ft: 67 corp: 8/90b …", where also NEW, REDUCE and pulse stand.
         let status = log.lines().rev().find(|line| line.starts_with('#') && line.contains(" cov: "));
         let field = |name: &str| {
             let after = status?.split_once(name)?.1;

@@ -3,6 +3,17 @@
 //!
 //! On hosts that are not the BPF target this crate is an empty binary, so that the whole workspace builds and lints everywhere.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(asm_experimental_arch))]
+#![cfg_attr(
+    target_arch = "bpf",
+    allow(
+        unreachable_pub,
+        clippy::inline_always,
+        clippy::needless_pass_by_value,
+        clippy::undocumented_unsafe_blocks,
+        reason = "entries are exported by macros that take the context by value and write unsafe blocks of their own; a call \
+                  costs more than the whole lookup"
+    )
+)]
 
 #[cfg(target_arch = "bpf")]
 mod entry;

@@ -55,7 +55,8 @@ pub(super) fn run(vmlinuz: &Path, initramfs: &Path, plan: &[Planned], log: &Path
         let line = match lines.recv_timeout(LOOK_EVERY) {
             Ok(line) => line,
             Err(RecvTimeoutError::Disconnected) => {
-                transcript.problem(format!("the machine ended in the middle of {}", awaited.what));
+                let last = fatal_line(&console).map_or(String::new(), |bad| format!("; the kernel said: {bad}"));
+                transcript.problem(format!("the machine ended in the middle of {}{last}", awaited.what));
                 break;
             }
             Err(RecvTimeoutError::Timeout) => String::new(),

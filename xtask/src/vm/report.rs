@@ -10,7 +10,18 @@ use crate::progress::seconds;
 const HEAD: &str = "\
 # Kernels
 
-Written by `cargo xtask vm`; do not edit. Debian's own kernels (cloud flavour), in QEMU without hardware acceleration.
+Written by `cargo xtask vm`; do not edit. Debian's own kernels (cloud flavour) boot in QEMU, without hardware acceleration, with an
+initramfs that holds the statically linked tests and nodewall. nodewall needs Linux 5.10 or later; features are tried, not judged by the
+version. What a kernel lacks is skipped by name, and only below the version that brought the feature: from there on its absence is a failure.
+
+- **load**: every program of the object goes through this kernel's verifier (`tests/vm/load.rs`). The limit is 1,000,000 instructions.
+- **cases**: the table of cases by test run, each with the counter that must move, and only that (`tests/kernel.rs`).
+- **devices**: VLAN, bond, IPIP, 6in4, GRE, IPv6 tunnels, VXLAN on both ports, Geneve (`tests/vm/devices.rs`). Each device is up, an outsider's
+  datagram to 9042 is first seen to arrive without nodewall, then not to arrive under it; a peer's does.
+- **link**, **delivery**: real sockets between network namespaces (`tests/network`): pinned link, atomic replacement, detach, rows of the policy.
+- **upgrade**: a second executable, and a second program, take over under an outsider's knocking; counters carry on exactly
+  (`tests/vm/upgrade.rs`).
+- **network**, on request: the whole network rung (`cargo xtask vm --only network`).
 ";
 
 /// Programs in the order of their entries.

@@ -7,8 +7,7 @@ export NODEWALL_VM=1 NODEWALL_REQUIRE_ROOT=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-mount -t tmpfs tmp /tmp
-mount -t tmpfs run /run
+# Nothing is mounted on /tmp or /run: all is memory already, and nodewall lies where cargo built it, which may be there.
 mount -t bpf bpf /sys/fs/bpf
 exec </dev/null >/dev/ttyS1 2>&1
 say() { echo "NODEWALL-VM $*"; }

@@ -22,6 +22,12 @@ version. What a kernel lacks is skipped by name, and only below the version that
 - **upgrade**: a second executable, and a second program, take over under an outsider's knocking; counters carry on exactly
   (`tests/vm/upgrade.rs`).
 - **network**, on request: the whole network rung (`cargo xtask vm --only network`).
+
+Seen to fail with planted bugs: without the mask on the transport's offset (`packet.rs`) the verifiers of 5.10 and 6.1 refuse `nodewall_log`
+(`math between pkt pointer and register with unbounded min value`), and only **load** fails, on only these two; with IPv4 protocol 4 taken
+for no tunnel, **cases** and `devices::ipip` fail, and nothing else.
+
+`nodewall_log` and `nodewall_log_f` are loaded for `--kernel-log` only. `?`: Linux 5.16 and later tell; `none`: the kernel has no such programs.
 ";
 
 /// Programs in the order of their entries.

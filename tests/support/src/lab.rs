@@ -21,12 +21,14 @@ const LINKS_UP_WITHIN: Duration = Duration::from_secs(10);
 const POLL_EVERY: Duration = Duration::from_millis(2);
 
 /// Settings of every host, before its interface exists. No duplicate address detection: addresses work at once. No limit
-/// on ICMP errors: each closed UDP port answers, not only the first few. No router solicitations: nothing moves unasked.
-const HOST_SETTINGS: [(&str, &str); 6] = [
+/// on ICMP errors: each closed UDP port answers, not only the first few. The masks are needed too: what they name also draws from
+/// one bucket of 50 for all destinations, by lot (`icmp_global_consume`). No router solicitations: nothing moves unasked.
+const HOST_SETTINGS: [(&str, &str); 7] = [
     ("ipv6.conf.default.accept_dad", "0"),
     ("ipv6.conf.default.dad_transmits", "0"),
     ("ipv6.conf.default.router_solicitations", "0"),
     ("ipv6.icmp.ratelimit", "0"),
+    ("ipv6.icmp.ratemask", "0"),
     ("ipv4.icmp_ratelimit", "0"),
     ("ipv4.icmp_ratemask", "0"),
 ];

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use cases::{Policy, all, ipv4::jumbo};
 use node_ebpf_common::{
     Reason, decide,
-    packet::{parse, walk},
+    packet::{Packet, common, walk},
 };
 
 #[test]
@@ -49,24 +49,23 @@ fn names_of_cases_are_unique_so_that_a_failure_says_which() {
     assert!(table.iter().all(|c| names.insert(file(c))), "a name stands twice");
 }
 
+fn shortest(frame: &[u8]) -> Packet {
+    common(frame).unwrap_or_else(|| walk(frame, 0))
+}
+
 /// The shortcut for the commonest shapes says what the general walk says, for every frame of the table, cut anywhere and with any byte changed.
 #[test]
 fn the_shortcut_agrees_with_the_walk() {
     for case in all().iter().filter(|c| c.frame.len() < 400) {
         for length in 0..=case.frame.len() {
             let cut = &case.frame[..length];
-            assert_eq!(parse(cut, 0), walk(cut, 0), "{} cut to {length} bytes", case.name);
+            assert_eq!(shortest(cut), walk(cut, 0), "{} cut to {length} bytes", case.name);
         }
         for at in 12..case.frame.len().min(80) {
             for value in [0, 1, 4, 5, 6, 17, 41, 43, 44, 51, 59, 60, 0x45, 0x46, 0x60, 0x81, 0x88, 0xdd, 0xff] {
                 let mut frame = case.frame.clone();
                 frame[at] = value;
-                assert_eq!(
-                    parse(frame.as_slice(), 0),
-                    walk(frame.as_slice(), 0),
-                    "{} with byte {at} = {value:#x}",
-                    case.name
-                );
+                assert_eq!(shortest(&frame), walk(frame.as_slice(), 0), "{} with byte {at} = {value:#x}", case.name);
             }
         }
     }

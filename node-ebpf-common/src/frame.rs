@@ -9,6 +9,11 @@ impl<T: FromBytes + Immutable + KnownLayout + Unaligned + Copy> Wire for T {}
 
 /// A received Ethernet frame, from its first destination-address byte on.
 pub trait Frame {
+    /// What [`Frame::forgotten`] gives back.
+    type Forgotten<'a>: Frame
+    where
+        Self: 'a;
+
     /// Bytes that can be read without help. For a multi-buffer frame in the kernel this is the first buffer only.
     fn linear_bytes(&self) -> usize;
 
@@ -21,17 +26,33 @@ pub trait Frame {
     /// The value at `offset`, or `None` where the frame ends before it does.
     fn read<T: Wire>(&self, offset: usize) -> Option<T>;
 
-    /// The same, but `None` also where the first buffer does not hold it: for shapes that are worth a shortcut.
-    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T>;
+    /// The frame's first bytes, but `None` also where the first buffer does not hold them all: for shapes that are worth a shortcut.
+    fn start<T: Wire>(&self) -> Option<T>;
 
     /// The identity. In the kernel it hides the value from LLVM, so that a bound stated after it stays in the program.
     #[inline(always)]
     fn opaque(&self, value: u64) -> u64 {
         value
     }
+
+    /// The same frame. In the kernel the verifier forgets how much of it was looked at (`zero` is 0, which it can not know), so that all ways to
+    /// get here become one state and what follows is verified once.
+    fn forgotten(&self, zero: u64) -> Self::Forgotten<'_>;
+
+    /// The identity, too: what is computed from the result is not shared with what was computed from `value`, and keeps no register busy meanwhile.
+    #[inline(always)]
+    fn anew<'a, T>(&self, value: &'a T) -> &'a T {
+        value
+    }
 }
 
 impl Frame for [u8] {
+    type Forgotten<'a> = &'a [u8];
+
+    fn forgotten(&self, _zero: u64) -> &[u8] {
+        self
+    }
+
     #[inline(always)]
     fn linear_bytes(&self) -> usize {
         self.len()
@@ -54,8 +75,39 @@ impl Frame for [u8] {
     }
 
     #[inline(always)]
-    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T> {
-        self.read(offset)
+    fn start<T: Wire>(&self) -> Option<T> {
+        self.read(0)
+    }
+}
+
+impl Frame for &[u8] {
+    type Forgotten<'a>
+        = &'a [u8]
+    where
+        Self: 'a;
+
+    fn forgotten(&self, _zero: u64) -> &[u8] {
+        self
+    }
+
+    fn linear_bytes(&self) -> usize {
+        (**self).linear_bytes()
+    }
+
+    fn holds(&self, end: usize) -> bool {
+        (**self).holds(end)
+    }
+
+    fn total_bytes(&self) -> usize {
+        (**self).total_bytes()
+    }
+
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        (**self).read(offset)
+    }
+
+    fn start<T: Wire>(&self) -> Option<T> {
+        (**self).start()
     }
 }
 

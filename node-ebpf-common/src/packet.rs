@@ -6,8 +6,8 @@ use crate::{
     policy::{Source, TABLE_TCP, TABLE_UDP, rebound, zero_mask},
     reason::Reason,
     wire::{
-        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, IPV6_BYTES, Ipv4, Ipv4Ports, Ipv6, Ipv6Ports, KINDS,
-        Kind, Ports, VLAN_TAG_BYTES, VlanTag, ethertype_le, protocol,
+        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, IPV6_BYTES, Ipv4, Ipv6, KINDS, Kind, Ports, Start,
+        Tagged, Untagged, VLAN_TAG_BYTES, VlanTag, ethertype_le, protocol,
     },
 };
 
@@ -66,53 +66,46 @@ impl Packet {
     }
 }
 
-/// What `frame` is about. `zero` is the image's unknown zero, see [`rebound`].
-#[inline(always)]
-pub fn parse<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
-    match common(frame) {
-        Some(packet) => packet,
-        None => walk(frame, zero),
-    }
-}
-
 /// The commonest shapes: TCP or UDP in an untagged or once-tagged frame, without options, extension headers, fragments or lengths that lie, all of it
 /// in the first buffer. `None` means nothing but "not one of these". Must say of them what [`walk`] says; a test holds it to that.
 #[inline(always)]
 pub fn common<F: Frame + ?Sized>(frame: &F) -> Option<Packet> {
-    let ethertype = frame.read_linear::<Bytes2>(ETHERTYPE_OFFSET)?.value_le();
-    if ethertype == ethertype_le::VLAN {
-        let tag = frame.read_linear::<VlanTag>(ETHERNET_BYTES)?;
-        return common_ip(frame, tag.ethertype, ETHERNET_BYTES + VLAN_TAG_BYTES);
+    let start = frame.start::<Start<Untagged, Ipv4>>()?;
+    match start.link.ethertype {
+        ethertype_le::IPV4 => common_v4(frame, start),
+        ethertype_le::IPV6 => common_v6(frame, frame.start::<Start<Untagged, Ipv6>>()?),
+        ethertype_le::VLAN => match frame.start::<Tagged>()?.tag.ethertype {
+            ethertype_le::IPV4 => common_v4(frame, frame.start::<Start<Tagged, Ipv4>>()?),
+            ethertype_le::IPV6 => common_v6(frame, frame.start::<Start<Tagged, Ipv6>>()?),
+            _ => None,
+        },
+        _ => None,
     }
-    common_ip(frame, ethertype, ETHERNET_BYTES)
 }
 
 #[inline(always)]
-fn common_ip<F: Frame + ?Sized>(frame: &F, ethertype: u16, offset: usize) -> Option<Packet> {
-    match ethertype {
-        ethertype_le::IPV4 => {
-            let Ipv4Ports { ip, ports } = frame.read_linear(offset)?;
-            let total_bytes = u16::from_be(ip.total_bytes_be) as usize;
-            let plain = ip.version_ihl == 0x45 && ip.fragment_be & wire::IPV4_OFFSET_MASK_BE == 0;
-            let fits = total_bytes >= size_of::<Ipv4Ports>() && offset + total_bytes <= frame.linear_bytes();
-            if !plain || !fits {
-                return None;
-            }
-            let source = Source::v4(u32::from_le(ip.source));
-            common_port(ip.protocol, source, ports, offset + total_bytes)
-        }
-        ethertype_le::IPV6 => {
-            let Ipv6Ports { ip, ports } = frame.read_linear(offset)?;
-            let payload_bytes = u16::from_be(ip.payload_bytes_be) as usize;
-            let end = offset + IPV6_BYTES + payload_bytes;
-            if ip.version_class >> 4 != 6 || payload_bytes < size_of::<Ports>() || end > frame.linear_bytes() {
-                return None;
-            }
-            let source = Source::v6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo));
-            common_port(ip.next_header, source, ports, end)
-        }
-        _ => None,
+fn common_v4<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv4>) -> Option<Packet> {
+    let Start { ip, ports, .. } = start;
+    let total_bytes = u16::from_be(ip.total_bytes_be) as usize;
+    let end = size_of::<L>() + total_bytes;
+    let plain = ip.version_ihl == 0x45 && ip.fragment_be & wire::IPV4_OFFSET_MASK_BE == 0;
+    let fits = total_bytes >= size_of::<Ipv4>() + size_of::<Ports>() && end <= frame.linear_bytes();
+    if !plain || !fits {
+        return None;
     }
+    common_port(ip.protocol, Source::v4(u32::from_le(ip.source)), ports, end)
+}
+
+#[inline(always)]
+fn common_v6<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv6>) -> Option<Packet> {
+    let Start { ip, ports, .. } = start;
+    let payload_bytes = u16::from_be(ip.payload_bytes_be) as usize;
+    let end = size_of::<L>() + IPV6_BYTES + payload_bytes;
+    if ip.version_class >> 4 != 6 || payload_bytes < size_of::<Ports>() || end > frame.linear_bytes() {
+        return None;
+    }
+    let source = Source::v6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo));
+    common_port(ip.next_header, source, ports, end)
 }
 
 #[inline(always)]
@@ -124,13 +117,14 @@ fn common_port(number: u8, source: Source, ports: Ports, end: usize) -> Option<P
     Some(Packet::to(about, source, u16::from_le(ports.destination_be), end))
 }
 
-/// Walks the headers of any frame.
+/// What any frame is about. `zero` is the image's unknown zero, see [`rebound`].
 #[inline(always)]
 pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
     let unsound = |reason| Packet::portless(reason, frame.linear_bytes());
-    let Some(first) = frame.read::<Bytes2>(ETHERTYPE_OFFSET) else { return unsound(Reason::ShortFrame) };
+    let at = rebound::<F, 63>(frame, zero, ETHERTYPE_OFFSET);
+    let Some(first) = frame.read::<Bytes2>(at) else { return unsound(Reason::ShortFrame) };
     let mut ethertype = first.value_le();
-    let mut offset = ETHERNET_BYTES;
+    let mut offset = rebound::<F, 63>(frame, zero, ETHERNET_BYTES);
     let mut tags = 0;
     while ethertype == ethertype_le::VLAN || ethertype == ethertype_le::SERVICE_VLAN {
         if tags == MAX_VLAN_TAGS {

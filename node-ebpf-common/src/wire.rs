@@ -227,23 +227,36 @@ pub struct Extension {
 /// `offset_be` bits of the offset, as the field reads on a little-endian machine.
 pub const IPV6_OFFSET_MASK_BE: u16 = 0xfff8_u16.to_be();
 
-/// An IPv4 header without options, and the ports behind it: the commonest shape in one read.
+/// A link-layer header without tags. The addresses do not matter here.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C, packed)]
-pub struct Ipv4Ports {
-    /// The header.
-    pub ip: Ipv4,
-    /// The ports, if there are no options.
-    pub ports: Ports,
+pub struct Untagged {
+    /// Destination and source.
+    pub addresses: [u8; ETHERTYPE_OFFSET],
+    /// What follows, see [`ethertype_le`].
+    pub ethertype: u16,
 }
 
-/// An IPv6 header without extensions, and the ports behind it.
+/// A link-layer header with one tag.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C, packed)]
-pub struct Ipv6Ports {
-    /// The header.
-    pub ip: Ipv6,
-    /// The ports, if there are no extension headers.
+pub struct Tagged {
+    /// What should be the tag's own type.
+    pub outer: Untagged,
+    /// The tag.
+    pub tag: VlanTag,
+}
+
+/// A frame's first bytes, if it has this link-layer header, an IP header without options or extension headers, and ports behind it: the
+/// commonest shapes in one read.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Start<L, I> {
+    /// The link-layer header.
+    pub link: L,
+    /// The IP header.
+    pub ip: I,
+    /// The ports.
     pub ports: Ports,
 }
 

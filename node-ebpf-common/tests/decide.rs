@@ -11,7 +11,7 @@ use node_ebpf_common::{
     PolicyImage, Reason, Verdict,
     counter::{BANK_CELLS, CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     decide, maps,
-    packet::{About, common, parse, walk},
+    packet::{About, common, walk},
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, Row, SlotV4,
         SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
@@ -85,8 +85,7 @@ impl ByHand {
                 self.image.lengths_v6 = 3;
                 let at = slot(hash_v6(self.image.multiplier_v6, hi, lo, length_plus_one), 0);
                 assert_eq!(self.image.slots_v6[at].value, 0, "two sources in one slot: choose another multiplier");
-                self.image.slots_v6[at] =
-                    SlotV6 { hi, lo, value: value(groups, peer) | length_plus_one << 48, padding: 0 };
+                self.image.slots_v6[at] = SlotV6 { hi, lo, length_plus_one, value: value(groups, peer) };
             }
         }
     }
@@ -168,7 +167,9 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
             if case.bytes != 0 || case.frame.is_empty() {
                 assert_eq!(u64::from(decision.bytes), case.bytes, "{}: bytes", case.name);
             }
-            assert_eq!(parse(case.frame.as_slice(), 0), walk(case.frame.as_slice(), 0), "{}: shortcut", case.name);
+            if let Some(packet) = common(case.frame.as_slice()) {
+                assert_eq!(packet, walk(case.frame.as_slice(), 0), "{}: shortcut", case.name);
+            }
             let unpacked = node_ebpf_common::Decision::unpack(decision.pack());
             assert_eq!((unpacked.reason, unpacked.row, unpacked.peer), (decision.reason, decision.row, decision.peer));
         }
@@ -325,8 +326,8 @@ fn map_flags_and_sizes_are_the_kernels() {
 fn keys_values_and_hashes_are_what_they_were() {
     let multiplier = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
     let six = hash_v6(multiplier, 0x1122_3344_5566_7788, 0x99aa_bbcc_ddee_ff01, 65);
-    assert_eq!(six, 0x2700_d465_1a03_9a49);
-    assert_eq!((bucket(six), slot(six, 7)), (212, 5913));
+    assert_eq!(six, 0xfba5_e898_8805_04b6);
+    assert_eq!((bucket(six), slot(six, 7)), (7817, 32213));
     assert_eq!(key_v4(0x0b00_000a, 33), 0x21_0b00_000a);
     assert_eq!(hash_v4(multiplier[0], key_v4(0x0b00_000a, 33)), 0x8f3c_f348_dfe8_d8d2);
     assert_eq!(value(0x8000_0001, 0x1234), 0x1234_8000_0001);
@@ -338,15 +339,21 @@ fn keys_values_and_hashes_are_what_they_were() {
 fn a_slot_with_another_key_is_no_match() {
     let frame: &[u8] = &[];
     let (hi, lo, length_plus_one) = (0x1122_3344_5566_7788_u64, 0x99aa_bbcc_ddee_ff01_u64, 129);
-    for (hi_differs, lo_differs, length_differs, found) in
-        [(0, 0, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (1, 1, 0, 0), (0, 0, 2, 0), (2, 0, 2, 0), (0, 2, 2, 0)]
-    {
+    let top = 1 << 63;
+    let differences =
+        [(1, 0, 0), (0, 1, 0), (1, 1, 0), (0, 0, 2), (2, 0, 2), (0, 2, 2), (top, 0, 0), (0, top, 0), (top, top, 1)];
+    for (hi_differs, lo_differs, length_differs) in differences.into_iter().chain([(0, 0, 0)]) {
+        let found = u64::from((hi_differs, lo_differs, length_differs) == (0, 0, 0));
         let mut hand = ByHand::new();
         hand.image.length_v6[0] = LengthV6 { mask_hi: u64::MAX, mask_lo: u64::MAX, length_plus_one };
         hand.image.lengths_v6 = 1;
         let at = slot(hash_v6(hand.image.multiplier_v6, hi, lo, length_plus_one), 0);
-        let value = value(1, 0) | (length_plus_one ^ length_differs) << 48;
-        hand.image.slots_v6[at] = SlotV6 { hi: hi ^ hi_differs, lo: lo ^ lo_differs, value, padding: 0 };
+        hand.image.slots_v6[at] = SlotV6 {
+            hi: hi ^ hi_differs,
+            lo: lo ^ lo_differs,
+            length_plus_one: length_plus_one ^ length_differs,
+            value: value(1, 0),
+        };
         let answer = hand.image.source(frame, Source::v6(hi, lo), true);
         assert_eq!(answer & 0xffff_ffff, found, "{hi_differs} {lo_differs} {length_differs}");
     }

@@ -8,11 +8,12 @@ use aya_ebpf::{
 };
 use node_ebpf_common::{Frame, frame::Wire};
 
-/// Hides a value from LLVM, which would otherwise derive a pointer again after its check, or drop a check it believes redundant.
+/// Hides a value from LLVM, which would otherwise derive a pointer again after its check, or drop a check it believes redundant. A jump to the next
+/// instruction, for the assembler wants one: the kernel takes it out (Linux 5.1).
 #[inline(always)]
 fn launder(mut value: u64) -> u64 {
-    // SAFETY: moves a register onto itself.
-    unsafe { asm!("{0} = {0}", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) }
+    // SAFETY: changes nothing.
+    unsafe { asm!("goto +0 /* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) }
     value
 }
 
@@ -32,6 +33,8 @@ impl Linear {
 }
 
 impl Frame for Linear {
+    type Forgotten<'a> = Self;
+
     #[inline(always)]
     fn linear_bytes(&self) -> usize {
         self.length_bytes
@@ -58,13 +61,31 @@ impl Frame for Linear {
     }
 
     #[inline(always)]
-    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T> {
-        self.read(offset)
+    fn start<T: Wire>(&self) -> Option<T> {
+        if self.start + size_of::<T>() > self.end {
+            return None;
+        }
+        // SAFETY: as in `read`. At a constant offset LLVM keeps the pointer that was checked, so nothing needs to be hidden from it.
+        Some(unsafe { core::ptr::read_unaligned(self.start as *const T) })
     }
 
     #[inline(always)]
     fn opaque(&self, value: u64) -> u64 {
         launder(value)
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, zero: u64) -> Self {
+        // Sum and exclusive or with what the verifier does not know leave nothing of what it knew.
+        let zero = launder(zero);
+        let start = launder((self.start as u64).wrapping_add(zero & 63)) as usize;
+        Self { start, end: self.end, length_bytes: launder(self.length_bytes as u64 ^ zero) as usize }
+    }
+
+    #[inline(always)]
+    fn anew<'a, T>(&self, value: &'a T) -> &'a T {
+        // SAFETY: the pointer of a reference, unchanged.
+        unsafe { &*(launder(core::ptr::from_ref(value) as u64) as *const T) }
     }
 }
 
@@ -82,6 +103,8 @@ impl Frags {
 }
 
 impl Frame for Frags {
+    type Forgotten<'a> = Self;
+
     #[inline(always)]
     fn linear_bytes(&self) -> usize {
         self.first.length_bytes
@@ -113,12 +136,22 @@ impl Frame for Frags {
     }
 
     #[inline(always)]
-    fn read_linear<T: Wire>(&self, offset: usize) -> Option<T> {
-        self.first.read(offset)
+    fn start<T: Wire>(&self) -> Option<T> {
+        self.first.start()
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, zero: u64) -> Self {
+        Self { first: self.first.forgotten(zero), context: self.context }
     }
 
     #[inline(always)]
     fn opaque(&self, value: u64) -> u64 {
         launder(value)
+    }
+
+    #[inline(always)]
+    fn anew<'a, T>(&self, value: &'a T) -> &'a T {
+        self.first.anew(value)
     }
 }

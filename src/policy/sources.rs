@@ -224,13 +224,12 @@ fn fill_v6(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
         .iter()
         .map(|((length, bits), grant)| {
             let (hi, lo) = wire_v6(*bits);
-            let value = value(grant.groups, grant.peer) | (u64::from(*length) + 1) << 48;
-            SlotV6 { hi, lo, value, padding: 0 }
+            SlotV6 { hi, lo, length_plus_one: u64::from(*length) + 1, value: value(grant.groups, grant.peer) }
         })
         .collect();
     for seed in seeds() {
         let multiplier = multipliers(seed);
-        let hashes: Vec<u64> = entries.iter().map(|e| hash_v6(multiplier, e.hi, e.lo, e.value >> 48)).collect();
+        let hashes: Vec<u64> = entries.iter().map(|e| hash_v6(multiplier, e.hi, e.lo, e.length_plus_one)).collect();
         if let Some(places) = pilots(&hashes, &mut image.pilots_v6) {
             image.multiplier_v6 = multiplier;
             place(&mut image.slots_v6, entries, &places);
@@ -280,7 +279,7 @@ fn pilots(hashes: &[u64], out: &mut [u16; BUCKETS]) -> Option<Vec<usize>> {
         if members.is_empty() {
             break;
         }
-        let pilot = (0..=u16::MAX).find(|pilot| {
+        let pilot = (0..SLOTS as u16).find(|pilot| {
             taken.clear();
             members.iter().filter_map(|n| hashes.get(*n)).all(|hash| {
                 let at = slot(*hash, *pilot);

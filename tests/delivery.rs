@@ -10,6 +10,10 @@
     unreachable_pub
 )]
 
+#[path = "vm/guest.rs"]
+#[allow(dead_code, reason = "the oracle runs outside of guests, too")]
+mod guest;
+
 mod delivery {
     pub mod ask;
     pub mod judge;
@@ -32,8 +36,7 @@ use delivery::{
     phase::Phase,
     plan::Plan,
     report::{self, Column},
-    rig::Rig,
-    shapes::Proof,
+    rig::{FRAGS, Rig},
 };
 use nodewall::datapath::{Buffers, Mode};
 use nodewall_testbed::skip_unless_privileged;
@@ -64,7 +67,33 @@ fn stay_on(cpu: usize) {
 struct Ground {
     plan: Plan,
     columns: Vec<Column>,
+    sums: Sums,
     wrong: Vec<String>,
+}
+
+/// What the phases of a ground, or of both, came to.
+#[derive(Default)]
+struct Sums {
+    /// Filtered phases.
+    phases: usize,
+    /// Arrivals at closed ports that each of these phases is measured by, and those under the filter.
+    closed_without: usize,
+    forbidden: usize,
+    /// Arrivals at open ports that each is measured by, those that are missing by design, and those that are lost.
+    open_without: usize,
+    by_design: usize,
+    lost: usize,
+}
+
+impl Sums {
+    fn add(&mut self, more: &Self) {
+        self.phases += more.phases;
+        self.closed_without += more.closed_without;
+        self.forbidden += more.forbidden;
+        self.open_without += more.open_without;
+        self.by_design += more.by_design;
+        self.lost += more.lost;
+    }
 }
 
 /// Each phase has ground of its own: what an earlier one left in the node (half a datagram, half a connection) would arrive in a later one.
@@ -76,7 +105,7 @@ fn ground(mtu: usize, offload: bool) -> Rig {
 
 fn measure(mtu: usize, configurations: &[(Mode, Buffers)], mutations: usize, seed: u64) -> Ground {
     let plan = Plan::new(&Rig::new(mtu), mutations, seed);
-    let (mut columns, mut wrong) = (Vec::<Column>::new(), Vec::new());
+    let (mut columns, mut sums, mut wrong) = (Vec::<Column>::new(), Sums::default(), lacking_devices(&plan));
     for offload in [true, false] {
         let without = Phase::run(&mut ground(mtu, offload), &plan);
         let rows_without = delivered(&plan, &without);
@@ -87,7 +116,9 @@ fn measure(mtu: usize, configurations: &[(Mode, Buffers)], mutations: usize, see
             let started = Instant::now();
             let mut rig = ground(mtu, offload);
             let Some(filter) = rig.filter(*mode, *buffers) else {
-                println!("SKIPPED {title}: this kernel has no multi-buffer XDP (Linux 5.18)");
+                if offload {
+                    guest::lacks(&format!("the oracle: {name}"), "multi-buffer XDP", FRAGS);
+                }
                 continue;
             };
             let with = Phase::run(&mut rig, &plan);
@@ -107,6 +138,15 @@ fn measure(mtu: usize, configurations: &[(Mode, Buffers)], mutations: usize, see
             if !judgement.is_clean() {
                 wrong.push(format!("{title}:\n{judgement}"));
             }
+            let of = |count: fn(&Delivered) -> usize| rows_without.iter().map(count).sum::<usize>();
+            sums.add(&Sums {
+                phases: 1,
+                closed_without: of(|row| row.closed),
+                forbidden: judgement.forbidden.len(),
+                open_without: of(|row| row.open),
+                by_design: judgement.by_design,
+                lost: judgement.lost.len(),
+            });
             let rows = delivered(&plan, &with);
             match columns.iter_mut().find(|column| column.name == name) {
                 Some(column) => column.add(&rows_without, &rows),
@@ -114,14 +154,29 @@ fn measure(mtu: usize, configurations: &[(Mode, Buffers)], mutations: usize, see
             }
         }
     }
-    Ground { plan, columns, wrong }
+    Ground { plan, columns, sums, wrong }
+}
+
+/// A guest has every device, so that no shape is skipped there.
+fn lacking_devices(plan: &Plan) -> Vec<String> {
+    let skipped = plan.shapes.iter().filter(|shape| guest::inside() && shape.skipped.is_some());
+    skipped.map(|shape| format!("{} is skipped in a guest: {:?}", shape.name, shape.skipped)).collect()
+}
+
+/// What docs/KERNELS.md says of this kernel.
+fn tell(plan: &Plan, columns: &[Column], sums: &Sums) {
+    let delivered = (0..plan.shapes.len()).filter(|row| columns.iter().any(|column| column.without[*row].closed > 0));
+    let asked = plan.shapes.iter().filter(|shape| shape.skipped.is_none()).count();
+    guest::fact("oracle_shapes", &format!("{} of {asked}", delivered.count()));
+    guest::fact("oracle_closed", &format!("{} → {} ({} phases)", sums.closed_without, sums.forbidden, sums.phases));
+    guest::fact("oracle_open", &format!("{}, {}, {}", sums.open_without, sums.by_design, sums.lost));
 }
 
 /// What the phase without a filter lacks: a shape that is never delivered proves nothing.
 fn proves_too_little(plan: &Plan, rows: &[Delivered], sent: usize) -> Vec<String> {
     let mut wrong = Vec::new();
     for (shape, row) in plan.shapes.iter().zip(rows).filter(|(shape, _)| shape.skipped.is_none()) {
-        if shape.proof == Proof::Required && (row.closed == 0 || row.open == 0) {
+        if shape.proof.is_required() && (row.closed == 0 || row.open == 0) {
             wrong
                 .push(format!("without nodewall, {} was not delivered ({row:?}): nothing is proven of it", shape.name));
         }
@@ -162,6 +217,9 @@ fn no_shape_reaches_a_closed_port_and_none_is_lost_at_an_open_one() {
     let columns: Vec<Column> = one.columns.into_iter().chain(two.columns).collect();
     let table = report::table(&one.plan, &columns, mutations);
     println!("{table}");
+    let mut sums = one.sums;
+    sums.add(&two.sums);
+    tell(&one.plan, &columns, &sums);
     if env::var_os("NODEWALL_REFRESH_DOCS").is_some_and(|value| value == "1") {
         report::refresh(&table, seed);
     }

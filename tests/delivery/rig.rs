@@ -20,7 +20,8 @@ use nodewall_testbed::{
     cleanup::{self, Guard},
 };
 
-use super::ask::{NODE, NODE_MAC, NODE_SECOND, NODE6, NODE6_SECOND, OUTSIDER_MAC};
+use super::ask::{NODE, NODE_MAC, NODE_SECOND, NODE6, NODE6_SECOND, OUTSIDER, OUTSIDER_MAC, OUTSIDER6};
+use crate::guest;
 
 /// Ports that everybody may reach: one that the policy makes public, one that it does not name.
 pub const OPEN_PORTS: [u16; 2] = [443, 12_345];
@@ -29,6 +30,8 @@ pub const INNER_MAC: [u8; 6] = [2, 0, 0, 0x77, 1, 1];
 const CONFIG: &str = "mode = \"enforce\"\n[peers]\nstatic = [\"10.77.0.99\", \"fd77::99\", \"192.0.2.99\"]\n";
 const INTERFACE: &str = "eth0";
 const PINS_BELOW: &str = "/sys/fs/bpf";
+/// Multi-buffer XDP.
+pub const FRAGS: (u32, u32) = (5, 18);
 
 /// What makes a kernel take more than it would by itself: per interface, and per namespace.
 const WILLING_V4: [(&str, &str); 6] = [
@@ -39,9 +42,10 @@ const WILLING_V4: [(&str, &str); 6] = [
     ("accept_redirects", "0"),
     ("drop_unicast_in_l2_multicast", "0"),
 ];
-const WILLING_V6: [(&str, &str); 5] = [
+const WILLING_V6: [(&str, &str); 6] = [
     ("accept_source_route", "1"),
     ("seg6_enabled", "1"),
+    ("rpl_seg_enabled", "1"),
     ("accept_dad", "0"),
     ("accept_redirects", "0"),
     ("accept_ra", "0"),
@@ -103,6 +107,7 @@ impl Rig {
         netns.ip_batch("addr add 10.77.0.2/24 dev eth0\naddr add fd77::2/64 dev eth0 nodad\n").unwrap();
         let devices = DEVICES.iter().map(|(kind, how)| make_device(netns, kind, how)).collect();
         let bridge = make_bridge(outsider, mtu);
+        make_quiet(netns, outsider.netns());
         let wire = outsider.netns().raw_sender(INTERFACE).unwrap();
         let policy = Policy::from_config(&Config::parse(CONFIG, "oracle.toml").unwrap()).unwrap();
         let own_addresses: Vec<IpAddr> = vec![NODE.into(), NODE6.into(), NODE_SECOND.into(), NODE6_SECOND.into()];
@@ -144,7 +149,7 @@ impl Rig {
         });
         match attached.unwrap() {
             Ok(()) => Some(Filter { root, _guard: guard }),
-            Err(DatapathError::Load { .. }) if buffers == Buffers::Frags && !has_frags() => None,
+            Err(DatapathError::Load { .. }) if buffers == Buffers::Frags && guest::version() < FRAGS => None,
             Err(error) => panic!("{mode:?}, {buffers:?}: {error:?}"),
         }
     }
@@ -197,6 +202,17 @@ fn make_device(netns: &NetNs, kind: &'static str, how: &str) -> Device {
     Device { kind, missing }
 }
 
+/// Nothing ends a half-open connection: the outsider answers nothing, and the node needs not ask who has the outsider's addresses. (An
+/// unanswered question would end it after 3 s, which a slow machine's phase is longer than.)
+fn make_quiet(node: &NetNs, outsider: &NetNs) {
+    outsider.ip(&["addr", "flush", "dev", INTERFACE]).unwrap();
+    let mac = OUTSIDER_MAC.map(|byte| format!("{byte:02x}")).join(":");
+    for address in [IpAddr::from(OUTSIDER), OUTSIDER6.into()] {
+        let address = address.to_string();
+        node.ip(&["neigh", "replace", &address, "lladdr", &mac, "dev", INTERFACE, "nud", "permanent"]).unwrap();
+    }
+}
+
 /// A bridge at the outsider's end of the wire; frames sent into it go where the wire goes.
 fn make_bridge(outsider: &Host, mtu: usize) -> RawSender {
     let netns = outsider.netns();
@@ -221,13 +237,6 @@ fn remove_pins(root: &Path) {
         let _ = pins.remove();
     }
     let _ = fs::remove_dir_all(root);
-}
-
-/// Linux 5.18.
-fn has_frags() -> bool {
-    let release = kernel_release();
-    let mut numbers = release.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
-    (numbers.next(), numbers.next()) >= (Some(5), Some(18))
 }
 
 pub fn kernel_release() -> String {

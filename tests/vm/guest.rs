@@ -1,14 +1,19 @@
-//! Where a test runs: in a guest of `cargo xtask vm` or not, and on which kernel. Owns the lines that the host reads.
+//! Where a test runs: in a guest of `cargo xtask vm` or not, and on which kernel. Owns the lines that the host reads. `tests/delivery.rs`
+//! uses it, too.
 
 use std::fs;
 
 /// Whether the test of this name has to be skipped because this is no guest.
 pub(crate) fn skip_outside(test_name: &str) -> bool {
-    let inside = std::env::var("NODEWALL_VM").as_deref() == Ok("1");
-    if !inside {
+    if !inside() {
         println!("SKIPPED {test_name}: runs in the guests of `cargo xtask vm`");
     }
-    !inside
+    !inside()
+}
+
+/// Whether this is a guest, which has every module that tests need.
+pub(crate) fn inside() -> bool {
+    std::env::var("NODEWALL_VM").as_deref() == Ok("1")
 }
 
 /// Tells the host something measured (tests run with `--nocapture` there).
@@ -24,7 +29,8 @@ pub(crate) fn lacks(test_name: &str, feature: &str, since: (u32, u32)) {
 }
 
 fn say(what: &str) {
-    println!("NODEWALL-VM {what}");
+    // Elsewhere it is for people.
+    println!("{}{what}", if inside() { "NODEWALL-VM " } else { "" });
 }
 
 /// Major and minor number of the running kernel.

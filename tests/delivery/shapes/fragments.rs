@@ -177,9 +177,10 @@ pub fn shapes() -> Vec<Shape> {
         cuts("IPv4 fragments in order", &IN_ORDER, |ask, cut| cut4(ask, &[], cut)).required(),
         cuts("IPv4 fragments with options", &IN_ORDER, |ask, cut| cut4(ask, &[1; 40], cut)).required(),
         cuts("IPv4 fragments out of order", &OUT_OF_ORDER, |ask, cut| cut4(ask, &[], cut)).required(),
-        cuts("IPv4 fragments that overlap", &OVERLAPS, |ask, cut| cut4(ask, &[], cut)),
+        cuts("IPv4 fragments that overlap", &OVERLAPS, |ask, cut| cut4(ask, &[], cut)).required(),
         cuts("IPv4 fragments that are no whole", &INCOMPLETE, |ask, cut| cut4(ask, &[], cut)),
         Shape::new("IPv4 fragments that would rewrite the port")
+            .required()
             .with("after the first, at 0", |ask| rewriting(ask, false, 0))
             .with("before the first, at 0", |ask| rewriting(ask, true, 0))
             .with("after the first, at 8", |ask| rewriting(ask, false, 8)),
@@ -188,7 +189,7 @@ pub fn shapes() -> Vec<Shape> {
         cuts("IPv6 fragments in order", &IN_ORDER, |ask, cut| cut6(ask, 0, cut)).required(),
         cuts("IPv6 fragments behind options", &IN_ORDER, |ask, cut| cut6(ask, 2, cut)).required(),
         cuts("IPv6 fragments out of order", &OUT_OF_ORDER, |ask, cut| cut6(ask, 0, cut)).required(),
-        cuts("IPv6 fragments that overlap", &OVERLAPS, |ask, cut| cut6(ask, 0, cut)),
+        cuts("IPv6 fragments that overlap", &OVERLAPS, |ask, cut| cut6(ask, 0, cut)).required(),
         cuts("IPv6 fragments that are no whole", &INCOMPLETE, |ask, cut| cut6(ask, 0, cut)),
         (1..=3).fold(Shape::new("IPv6, ports not in the first fragment").dropped("no_ports"), |shape, headers| {
             shape.with(format!("{headers}"), move |ask| ports_in_the_second(ask, headers))

@@ -92,9 +92,9 @@ fn sources() -> Vec<Shape> {
             &["203.0.113.5", "8.8.8.8", "10.77.0.98", "169.254.1.1", "240.0.0.1"],
         ),
         from(Shape::new("IPv4 from the node's own address").required(), &["10.77.0.1", "10.77.0.2"]),
-        from(Shape::new("IPv4 from loopback"), &["127.0.0.1", "127.9.9.9"]),
+        from(Shape::new("IPv4 from loopback").required(), &["127.0.0.1", "127.9.9.9"]),
         from(
-            Shape::new("IPv4 from multicast, broadcast, nowhere"),
+            Shape::new("IPv4 from multicast, broadcast, nowhere").required(),
             &["224.0.0.1", "239.1.1.1", "255.255.255.255", "0.0.0.0", "0.0.0.9", "10.77.0.255", "10.77.0.0"],
         ),
     ]
@@ -121,7 +121,10 @@ fn destinations() -> Vec<Shape> {
         ),
         to(Shape::new("to 224.0.0.1").required(), &[("224.0.0.1", group), ("224.0.0.1", NODE_MAC), ("224.0.0.1", all)]),
         to(Shape::new("to another address of the node's").required(), &[("10.77.0.2", NODE_MAC)]),
-        to(Shape::new("to IPv4 loopback"), &[("127.0.0.1", NODE_MAC), ("127.1.2.3", NODE_MAC), ("0.0.0.0", NODE_MAC)]),
+        to(
+            Shape::new("to IPv4 loopback").required(),
+            &[("127.0.0.1", NODE_MAC), ("127.1.2.3", NODE_MAC), ("0.0.0.0", NODE_MAC)],
+        ),
     ]
 }
 

@@ -133,12 +133,12 @@ fn sources() -> Vec<Shape> {
             ],
         ),
         from(Shape::new("IPv6 from the node's own address").required(), &["fd77::1", "fd77::2"]),
-        from(Shape::new("IPv6 from a peer's IPv4 address, mapped"), &["::ffff:10.77.0.99"]),
+        from(Shape::new("IPv6 from a peer's IPv4 address, mapped").required(), &["::ffff:10.77.0.99"]),
         from(
-            Shape::new("IPv6 from other mapped addresses"),
+            Shape::new("IPv6 from other mapped addresses").required(),
             &["::ffff:10.77.0.11", "::ffff:10.77.0.1", "::ffff:127.0.0.1"],
         ),
-        from(Shape::new("IPv6 from loopback, multicast, nowhere"), &["::1", "::", "ff02::1", "ff05::99"]),
+        from(Shape::new("IPv6 from loopback, multicast, nowhere").required(), &["::1", "::", "ff02::1", "ff05::99"]),
     ]
 }
 

@@ -8,16 +8,30 @@ mod link;
 mod tunnels;
 
 use super::{ask::Ask, rig::Device};
+use crate::guest;
 
 type Build = Box<dyn Fn(&Ask) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// Whether the kernel must be seen delivering the shape when nothing filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// On every kernel: else the harness proves nothing.
+    /// On every kernel: else the harness proves nothing. 5.10, 6.1, 6.12, 6.18 and 7.3 were tried.
     Required,
-    /// Kernels differ, or none is known to.
+    /// Up to this version, which is the last that was seen delivering it; the reason why a later one does not.
+    RequiredUpTo((u32, u32), &'static str),
+    /// No kernel is known to.
     Learned,
+}
+
+impl Proof {
+    /// On the kernel that runs.
+    pub fn is_required(self) -> bool {
+        match self {
+            Self::Required => true,
+            Self::RequiredUpTo(last, _) => guest::version() <= last,
+            Self::Learned => false,
+        }
+    }
 }
 
 /// What becomes of the shape at a public port.
@@ -70,6 +84,10 @@ impl Shape {
 
     fn required(self) -> Self {
         Self { proof: Proof::Required, ..self }
+    }
+
+    fn required_up_to(self, last: (u32, u32), why_not_later: &'static str) -> Self {
+        Self { proof: Proof::RequiredUpTo(last, why_not_later), ..self }
     }
 
     fn dropped(self, reason: &'static str) -> Self {

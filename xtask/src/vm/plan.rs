@@ -10,18 +10,35 @@ pub(super) struct Check {
     pub(super) executable: &'static str,
     /// Beginnings of the tests' names; all when there are none.
     filters: &'static [&'static str],
+    /// What the tests find in their environment.
+    environment: &'static [&'static str],
     deadline: Duration,
     /// Whether it runs unless others are asked for.
     usual: bool,
 }
 
-pub(super) const CHECKS: [Check; 7] = [
-    Check { name: "load", executable: "vm", filters: &["load::"], deadline: Duration::from_secs(120), usual: true },
-    Check { name: "cases", executable: "kernel", filters: &[], deadline: Duration::from_secs(120), usual: true },
+pub(super) const CHECKS: [Check; 8] = [
+    Check {
+        name: "load",
+        executable: "vm",
+        filters: &["load::"],
+        environment: &[],
+        deadline: Duration::from_secs(120),
+        usual: true,
+    },
+    Check {
+        name: "cases",
+        executable: "kernel",
+        filters: &[],
+        environment: &[],
+        deadline: Duration::from_secs(120),
+        usual: true,
+    },
     Check {
         name: "devices",
         executable: "vm",
         filters: &["devices::"],
+        environment: &[],
         deadline: Duration::from_secs(180),
         usual: true,
     },
@@ -29,6 +46,7 @@ pub(super) const CHECKS: [Check; 7] = [
         name: "upgrade",
         executable: "vm",
         filters: &["upgrade::"],
+        environment: &[],
         deadline: Duration::from_secs(90),
         usual: true,
     },
@@ -36,6 +54,7 @@ pub(super) const CHECKS: [Check; 7] = [
         name: "link",
         executable: "network",
         filters: &["network::lifecycle::", "network::attach::native_", "network::attach::generic_"],
+        environment: &[],
         deadline: Duration::from_secs(180),
         usual: true,
     },
@@ -50,11 +69,28 @@ pub(super) const CHECKS: [Check; 7] = [
             "network::replies::replies_reach_",
             "network::control::path_mtu_",
         ],
+        environment: &[],
         deadline: Duration::from_secs(180),
         usual: true,
     },
+    Check {
+        name: "oracle",
+        executable: "delivery",
+        filters: &[],
+        // Every shape in every configuration, and fewer mutations than outside: an emulated processor is slow.
+        environment: &["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"],
+        deadline: Duration::from_secs(240),
+        usual: true,
+    },
     // Six minutes a kernel: too long for every run.
-    Check { name: "network", executable: "network", filters: &[], deadline: Duration::from_secs(900), usual: false },
+    Check {
+        name: "network",
+        executable: "network",
+        filters: &[],
+        environment: &[],
+        deadline: Duration::from_secs(900),
+        usual: false,
+    },
 ];
 
 /// A test that needs what older kernels lack.
@@ -100,6 +136,9 @@ fn planned(check: &Check, version: (u32, u32)) -> Planned {
     let missing = NEEDS.iter().filter(|needs| needs.executable == check.executable && version < needs.since);
     // Panics are shown when they happen, not after the last test, which a deadline may forestall.
     let mut command = format!("/tests/{} --nocapture", check.executable);
+    if !check.environment.is_empty() {
+        command = format!("env {} {command}", check.environment.join(" "));
+    }
     for word in check.filters {
         command = format!("{command} {word}");
     }

@@ -19,13 +19,18 @@ version. What a kernel lacks is skipped by name, and only below the version that
 - **devices**: VLAN, bond, IPIP, 6in4, GRE, IPv6 tunnels, VXLAN on both ports, Geneve (`tests/vm/devices.rs`). Each device is up, an outsider's
   datagram to 9042 is first seen to arrive without nodewall, then not to arrive under it; a peer's does.
 - **link**, **delivery**: real sockets between network namespaces (`tests/network`): pinned link, atomic replacement, detach, rows of the policy.
+- **oracle**: the delivery oracle (`tests/delivery.rs`, docs/DELIVERY.md): every known shape of packet, and 2,000 mutated frames from seed 1, against
+  real sockets with a VLAN device and tunnels of every kind up, in native and generic mode, for single and many buffers, VLAN offload on and off.
+  Each is a phase, measured by one without nodewall on the same kernel. Not one arrival at a closed port is allowed, and none may be lost at an open
+  one but by design. The table by shape is in the run's log.
 - **upgrade**: a second executable, and a second program, take over under an outsider's knocking; counters carry on exactly
   (`tests/vm/upgrade.rs`).
 - **network**, on request: the whole network rung (`cargo xtask vm --only network`).
 
 Seen to fail with planted bugs: without the mask on the transport's offset (`packet.rs`) the verifiers of 5.10 and 6.1 refuse `nodewall_log`
 (`math between pkt pointer and register with unbounded min value`), and only **load** fails, on only these two; with IPv4 protocol 4 taken
-for no tunnel, **cases** and `devices::ipip` fail, and nothing else.
+for no tunnel, **cases** and `devices::ipip` fail, and nothing else; with tags that carry a VLAN's number passed unread, **oracle** reports
+datagrams to closed ports over the VLAN device (a kernel without that device can not show it).
 
 `nodewall_log` and `nodewall_log_f` are loaded for `--kernel-log` only. `?`: Linux 5.16 and later tell; `none`: the kernel has no such programs.
 ";
@@ -37,7 +42,7 @@ const PROGRAMS: [&str; 6] =
 /// A row of the table: a title, and what stands there for a kernel.
 type Row = (&'static str, fn(&Transcript) -> String);
 
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 14] = [
     ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
     ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
     ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
@@ -54,6 +59,11 @@ const ROWS: [Row; 11] = [
         tests(t, "delivery", &[""])
     }),
     ("delivery with VLAN device, bond and tunnels up", |t| tests(t, "devices", &[""])),
+    ("the oracle: shapes that this kernel delivers without nodewall", |t| oracle(t, "oracle_shapes")),
+    ("the oracle: arrivals at closed ports without nodewall → with it, all phases", |t| oracle(t, "oracle_closed")),
+    ("the oracle: arrivals at open ports without nodewall, dropped by design, lost, all phases", |t| {
+        oracle(t, "oracle_open")
+    }),
     ("all tests of the network rung", |t| tests(t, "network", &[""])),
 ];
 
@@ -89,6 +99,16 @@ fn tests(transcript: &Transcript, check: &str, beginnings: &[&str]) -> String {
         (passed, ran) if passed == ran => format!("ok ({ran})"),
         (passed, ran) => format!("FAIL ({} of {ran})", ran - passed),
     }
+}
+
+/// A number of the oracle's, which says `FAIL` when the oracle found anything or did not come to its end.
+fn oracle(transcript: &Transcript, fact: &str) -> String {
+    if !transcript.has("oracle") {
+        return "-".to_owned();
+    }
+    let passed = transcript.is_complete("oracle") && transcript.count("oracle", |_| true) == (1, 1);
+    let said = transcript.facts.get(fact).map_or("-", String::as_str);
+    if passed { said.to_owned() } else { format!("FAIL: {said}") }
 }
 
 /// How many cases the test went through, all of which it asserts.
@@ -183,7 +203,27 @@ mod tests {
             transcript.line(line);
         }
         assert_eq!(tests(&transcript, "load", &["load::"]), "FAIL (1 of 2)");
+        assert_eq!(oracle(&transcript, "oracle_closed"), "-");
         assert_eq!(cases(&transcript, "linear", "every_case_in_one_buffer"), "120 of 120");
         assert_eq!(cases(&transcript, "frags", "every_case_and_jumbo_frames_in_many_buffers"), "skipped");
+    }
+
+    #[test]
+    fn the_oracles_numbers_stand_for_nothing_when_it_failed() {
+        let told = |verdict: &str| {
+            let mut transcript = Transcript::new(&plan::for_kernel((6, 1), &["oracle".to_owned()]));
+            for line in [
+                "NODEWALL-VM begin oracle",
+                "running 1 test",
+                "NODEWALL-VM fact oracle_closed 8214 → 3",
+                &format!("test no_shape_reaches_a_closed_port ... {verdict}"),
+            ] {
+                transcript.line(line);
+            }
+            oracle(&transcript, "oracle_closed")
+        };
+        assert_eq!(told("ok"), "8214 → 3");
+        assert_eq!(told("FAILED"), "FAIL: 8214 → 3");
+        assert_eq!(told(""), "FAIL: 8214 → 3");
     }
 }

@@ -91,13 +91,14 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Packet, Deci
 
 #[inline(always)]
 fn by_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, row_number: u32, source: Source, bytes: u32) -> Decision {
-    let row = image.row(row_number);
     let found = if source.is_martian() {
         cold_path();
         u64::from(GROUP_SPOOFED)
     } else {
-        image.source(frame, source, row.allow != 0)
+        image.source(frame, source, || image.row(row_number).allow != 0)
     };
+    // Loaded after the source was looked up, so that it keeps no register busy meanwhile.
+    let row = image.row(row_number);
     let groups = found as u32;
     let allowed = groups & row.allow;
     let denied = zero_mask(frame, u64::from(allowed)) as u32;

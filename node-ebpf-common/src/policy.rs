@@ -258,10 +258,11 @@ impl PolicyImage {
         self.rows[row as usize & (ROWS as usize - 1)]
     }
 
-    /// The first match's [`value`], 0 when the source is not in the table. `consult` says whether a match matters: without it only the first
-    /// length is probed (which is cheaper than a branch on mixed traffic) and the answer must not be used.
+    /// The first match's [`value`], 0 when the source is not in the table. `consult` says whether a match matters; it is asked only where there is
+    /// more than one length. Without it the first length alone is probed (always: that is cheaper than a branch on mixed traffic) and no peer or
+    /// allowed source may be told from the answer.
     #[inline(always)]
-    pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Source, consult: bool) -> u64 {
+    pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Source, consult: impl FnOnce() -> bool) -> u64 {
         if source.is_v6 == 0 {
             self.source_v4(frame, source.lo as u32, consult)
         } else {
@@ -271,12 +272,12 @@ impl PolicyImage {
 
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
-    fn source_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, consult: bool) -> u64 {
+    fn source_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, consult: impl FnOnce() -> bool) -> u64 {
         let mut found = self.probe_v4(frame, address, self.length_v4[0]);
-        if consult && self.lengths_v4 > 1 {
+        if self.lengths_v4 > 1 {
             cold_path();
             let image = frame.anew(self);
-            let mut n = 1;
+            let mut n = if consult() { 1 } else { MAX_LENGTHS_V4 };
             while n < MAX_LENGTHS_V4 {
                 if n >= image.lengths_v4 as usize {
                     break;
@@ -295,18 +296,18 @@ impl PolicyImage {
     fn probe_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, length: LengthV4) -> u64 {
         let key = key_v4(address & length.mask, length.length_plus_one);
         let hash = hash_v4(self.multiplier_v4, key);
-        let slot = &self.slots_v4[slot(hash, self.pilots_v4[bucket(hash)])];
+        let slot = frame.anew(&self.slots_v4[slot(hash, self.pilots_v4[bucket(hash)])]);
         zero_mask(frame, slot.key ^ key) & slot.value
     }
 
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
-    fn source_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, consult: bool) -> u64 {
+    fn source_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, consult: impl FnOnce() -> bool) -> u64 {
         let mut found = self.probe_v6(frame, hi, lo, self.length_v6[0]);
-        if consult && self.lengths_v6 > 1 {
+        if self.lengths_v6 > 1 {
             cold_path();
             let image = frame.anew(self);
-            let mut n = 1;
+            let mut n = if consult() { 1 } else { MAX_LENGTHS_V6 };
             while n < MAX_LENGTHS_V6 {
                 if n >= image.lengths_v6 as usize {
                     break;
@@ -325,7 +326,7 @@ impl PolicyImage {
     fn probe_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, length: LengthV6) -> u64 {
         let (hi, lo) = (hi & length.mask_hi, lo & length.mask_lo);
         let hash = hash_v6(self.multiplier_v6, hi, lo, length.length_plus_one);
-        let slot = &self.slots_v6[slot(hash, self.pilots_v6[bucket(hash)])];
+        let slot = frame.anew(&self.slots_v6[slot(hash, self.pilots_v6[bucket(hash)])]);
         let differs = (slot.hi ^ hi) | (slot.lo ^ lo) | (slot.length_plus_one ^ length.length_plus_one);
         zero_mask(frame, differs >> 1 | differs & 1) & slot.value
     }

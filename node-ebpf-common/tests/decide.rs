@@ -217,7 +217,7 @@ fn the_longest_prefix_answers() {
     hand.source("10.9.3.0/24", OPS, 7);
     hand.source("10.9.0.0/16", GROUP_PEER, 8);
     let frame: &[u8] = &[];
-    let found = |a: [u8; 4], consult| hand.image.source(frame, Source::v4(u32::from_le_bytes(a)), consult);
+    let found = |a: [u8; 4], consult| hand.image.source(frame, Source::v4(u32::from_le_bytes(a)), || consult);
     assert_eq!(found([10, 9, 3, 4], true), value(GROUP_SPOOFED, 0));
     assert_eq!(found([10, 9, 3, 5], true), value(OPS, 7));
     assert_eq!(found([10, 9, 4, 5], true), value(GROUP_PEER, 8));
@@ -364,14 +364,14 @@ fn a_slot_with_another_key_is_no_match() {
             length_plus_one: length_plus_one ^ length_differs,
             value: value(1, 0),
         };
-        let answer = hand.image.source(frame, Source::v6(hi, lo), true);
+        let answer = hand.image.source(frame, Source::v6(hi, lo), || true);
         assert_eq!(answer & 0xffff_ffff, found, "{hi_differs} {lo_differs} {length_differs}");
     }
     let hand = by_hand(Policy::Enforce);
     let (hi, lo) = (u64::from_le_bytes([0x20, 1, 0xd, 0xb8, 0, 9, 0, 0]), 0);
-    assert_ne!(hand.image.source(frame, Source::v6(hi, lo), true), 0);
+    assert_ne!(hand.image.source(frame, Source::v6(hi, lo), || true), 0);
     assert_eq!(
-        hand.image.source(frame, Source::v6(hi, lo), false),
+        hand.image.source(frame, Source::v6(hi, lo), || false),
         0,
         "only the first length is probed when nobody asks"
     );

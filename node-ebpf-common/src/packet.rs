@@ -84,6 +84,7 @@ pub fn common<F: Frame + ?Sized>(frame: &F) -> Option<Packet> {
 }
 
 #[inline(always)]
+#[expect(clippy::needless_pass_by_value, reason = "inlined: nothing is passed")]
 fn common_v4<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv4>) -> Option<Packet> {
     let Start { ip, ports, .. } = start;
     let total_bytes = u16::from_be(ip.total_bytes_be) as usize;
@@ -97,6 +98,7 @@ fn common_v4<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv4>) -> Option<P
 }
 
 #[inline(always)]
+#[expect(clippy::needless_pass_by_value, reason = "inlined: nothing is passed")]
 fn common_v6<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv6>) -> Option<Packet> {
     let Start { ip, ports, .. } = start;
     let payload_bytes = u16::from_be(ip.payload_bytes_be) as usize;

@@ -125,6 +125,14 @@ pub struct PolicyImage {
     pub lengths_v4: u32,
     /// IPv6 prefix lengths in use.
     pub lengths_v6: u32,
+    /// Pilots of the IPv4 table in use, minus one: a power of two less one, below [`BUCKETS`].
+    pub bucket_mask_v4: u32,
+    /// Slots of the IPv4 table in use, minus one, below [`SLOTS`]. A table no larger than it must be stays in the processor's nearest cache.
+    pub slot_mask_v4: u32,
+    /// As for IPv4.
+    pub bucket_mask_v6: u32,
+    /// As for IPv4.
+    pub slot_mask_v6: u32,
     /// Odd multiplier of the IPv4 hash.
     pub multiplier_v4: u64,
     /// Odd multipliers of the IPv6 hash.
@@ -167,13 +175,13 @@ pub const fn hash_v6(multiplier: [u64; 2], hi: u64, lo: u64, length_plus_one: u6
     first.wrapping_add(second)
 }
 
-/// The bucket whose pilot places this hash.
+/// The bucket whose pilot places this hash, before the image's mask.
 #[inline(always)]
 pub const fn bucket(hash: u64) -> usize {
     (hash >> BUCKET_SHIFT) as usize & (BUCKETS - 1)
 }
 
-/// The only slot where a key with this hash can be. A sum, whose mask LLVM must leave at the end: it moves that of an exclusive or to the front,
+/// The only slot where a key with this hash can be, before the image's mask. A sum, whose mask LLVM must leave at the end: it moves that of an exclusive or to the front,
 /// and the verifiers of 5.10 and 6.1 know nothing of an exclusive or's bounds.
 #[inline(always)]
 pub const fn slot(hash: u64, pilot: u16) -> usize {
@@ -190,7 +198,7 @@ pub const fn key_v4(masked: u32, length_plus_one: u32) -> u64 {
 /// `value` must be 2^63 at most.
 #[inline(always)]
 pub fn zero_mask<F: Frame + ?Sized>(frame: &F, value: u64) -> u64 {
-    frame.opaque((value.wrapping_sub(1) as i64 >> 63) as u64)
+    frame.opaque((value.wrapping_sub(1).cast_signed() >> 63).cast_unsigned())
 }
 
 /// Gives `value` back, which must be at most `MASK`. The verifier forgets which constant it was (`zero` is 0, which it can not know) and learns the
@@ -296,7 +304,8 @@ impl PolicyImage {
     fn probe_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, length: LengthV4) -> u64 {
         let key = key_v4(address & length.mask, length.length_plus_one);
         let hash = hash_v4(self.multiplier_v4, key);
-        let slot = frame.anew(&self.slots_v4[slot(hash, self.pilots_v4[bucket(hash)])]);
+        let pilot = self.pilots_v4[bucket(hash) & self.bucket_mask_v4 as usize];
+        let slot = frame.anew(&self.slots_v4[slot(hash, pilot) & self.slot_mask_v4 as usize]);
         zero_mask(frame, slot.key ^ key) & slot.value
     }
 
@@ -326,7 +335,8 @@ impl PolicyImage {
     fn probe_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, length: LengthV6) -> u64 {
         let (hi, lo) = (hi & length.mask_hi, lo & length.mask_lo);
         let hash = hash_v6(self.multiplier_v6, hi, lo, length.length_plus_one);
-        let slot = frame.anew(&self.slots_v6[slot(hash, self.pilots_v6[bucket(hash)])]);
+        let pilot = self.pilots_v6[bucket(hash) & self.bucket_mask_v6 as usize];
+        let slot = frame.anew(&self.slots_v6[slot(hash, pilot) & self.slot_mask_v6 as usize]);
         let differs = (slot.hi ^ hi) | (slot.lo ^ lo) | (slot.length_plus_one ^ length.length_plus_one);
         zero_mask(frame, differs >> 1 | differs & 1) & slot.value
     }

@@ -13,8 +13,8 @@ use node_ebpf_common::{
     decide, maps,
     packet::{About, common, walk},
     policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, Row, SlotV4,
-        SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
+        BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, Row,
+        SLOTS, SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
     },
 };
 use zerocopy::FromZeros;
@@ -35,6 +35,8 @@ impl ByHand {
         image.enforce = 1;
         image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
         image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
+        (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
+        (image.bucket_mask_v6, image.slot_mask_v6) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
         for (table, row) in [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED].into_iter().enumerate() {
             image.port_rows[table].fill(row as u16);
             image.rows[row as usize].otherwise = Reason::Unmanaged.number();

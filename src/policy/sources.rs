@@ -191,6 +191,8 @@ fn lengths_of(prefixes: &Prefixes) -> Vec<u8> {
 fn fill_v4(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceError> {
     let lengths = lengths_of(prefixes);
     image.lengths_v4 = lengths.len() as u32;
+    let size = Size::of(prefixes.len());
+    (image.bucket_mask_v4, image.slot_mask_v4) = (size.buckets as u32 - 1, size.slots as u32 - 1);
     for (into, length) in image.length_v4.iter_mut().zip(&lengths) {
         *into = LengthV4 { mask: wire_v4(mask(*length)), length_plus_one: u32::from(*length) + 1 };
     }
@@ -204,7 +206,7 @@ fn fill_v4(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
     for seed in seeds() {
         let [multiplier, _] = multipliers(seed);
         let hashes: Vec<u64> = entries.iter().map(|e| hash_v4(multiplier, e.key)).collect();
-        if let Some(places) = pilots(&hashes, &mut image.pilots_v4) {
+        if let Some(places) = pilots(&hashes, size, &mut image.pilots_v4) {
             image.multiplier_v4 = multiplier;
             place(&mut image.slots_v4, entries, &places);
             return Ok(());
@@ -216,6 +218,8 @@ fn fill_v4(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
 fn fill_v6(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceError> {
     let lengths = lengths_of(prefixes);
     image.lengths_v6 = lengths.len() as u32;
+    let size = Size::of(prefixes.len());
+    (image.bucket_mask_v6, image.slot_mask_v6) = (size.buckets as u32 - 1, size.slots as u32 - 1);
     for (into, length) in image.length_v6.iter_mut().zip(&lengths) {
         let (mask_hi, mask_lo) = wire_v6(mask(*length));
         *into = LengthV6 { mask_hi, mask_lo, length_plus_one: u64::from(*length) + 1 };
@@ -230,7 +234,7 @@ fn fill_v6(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
     for seed in seeds() {
         let multiplier = multipliers(seed);
         let hashes: Vec<u64> = entries.iter().map(|e| hash_v6(multiplier, e.hi, e.lo, e.length_plus_one)).collect();
-        if let Some(places) = pilots(&hashes, &mut image.pilots_v6) {
+        if let Some(places) = pilots(&hashes, size, &mut image.pilots_v6) {
             image.multiplier_v6 = multiplier;
             place(&mut image.slots_v6, entries, &places);
             return Ok(());
@@ -262,15 +266,30 @@ fn place<S>(slots: &mut [S], entries: Vec<S>, places: &[usize]) {
     }
 }
 
-/// Finds a pilot for every bucket, fullest first, so that no two hashes share a slot. Returns each hash's slot.
-fn pilots(hashes: &[u64], out: &mut [u16; BUCKETS]) -> Option<Vec<usize>> {
-    let mut members: Vec<Vec<usize>> = vec![Vec::new(); BUCKETS];
-    for (n, hash) in hashes.iter().enumerate() {
-        members.get_mut(bucket(*hash))?.push(n);
+/// How much of a table is used; both are powers of two.
+#[derive(Clone, Copy)]
+struct Size {
+    buckets: usize,
+    slots: usize,
+}
+
+impl Size {
+    /// A quarter to half full, but for the largest.
+    fn of(entries: usize) -> Self {
+        let slots = (2 * entries).next_power_of_two().clamp(64, SLOTS);
+        Self { buckets: slots / (SLOTS / BUCKETS), slots }
     }
-    let mut order: Vec<usize> = (0..BUCKETS).collect();
+}
+
+/// Finds a pilot for every bucket, fullest first, so that no two hashes share a slot. Returns each hash's slot.
+fn pilots(hashes: &[u64], size: Size, out: &mut [u16; BUCKETS]) -> Option<Vec<usize>> {
+    let mut members: Vec<Vec<usize>> = vec![Vec::new(); size.buckets];
+    for (n, hash) in hashes.iter().enumerate() {
+        members.get_mut(bucket(*hash) & (size.buckets - 1))?.push(n);
+    }
+    let mut order: Vec<usize> = (0..size.buckets).collect();
     order.sort_by_key(|b| std::cmp::Reverse(members.get(*b).map_or(0, Vec::len)));
-    let mut used = vec![false; SLOTS];
+    let mut used = vec![false; size.slots];
     let mut places = vec![0; hashes.len()];
     out.fill(0);
     let mut taken: Vec<usize> = Vec::new();
@@ -279,10 +298,10 @@ fn pilots(hashes: &[u64], out: &mut [u16; BUCKETS]) -> Option<Vec<usize>> {
         if members.is_empty() {
             break;
         }
-        let pilot = (0..SLOTS as u16).find(|pilot| {
+        let pilot = (0..size.slots as u16).find(|pilot| {
             taken.clear();
             members.iter().filter_map(|n| hashes.get(*n)).all(|hash| {
-                let at = slot(*hash, *pilot);
+                let at = slot(*hash, *pilot) & (size.slots - 1);
                 let free = !used.get(at).copied().unwrap_or(true) && !taken.contains(&at);
                 taken.push(at);
                 free

@@ -141,3 +141,29 @@ fn too_many_sources_are_refused_with_the_number() {
     let error = fill(&mut image, &sources).expect_err("must not fit").to_string();
     assert!(error.contains("18000") && error.contains("IPv4"), "{error}");
 }
+
+/// The table is no larger than its sources need, at every size, and holds them all.
+#[test]
+fn few_sources_make_a_small_table() {
+    for (count, slots) in [(0, 64), (1, 64), (32, 64), (33, 128), (1_000, 2_048), (8_192, 16_384), (MAX_SOURCES, SLOTS)]
+    {
+        let peers = |n: usize| Grant { groups: GROUP_PEER, peer: (n + 1) as u16 };
+        let sources: BTreeMap<IpNet, Grant> = (0..count)
+            .flat_map(|n| {
+                let (v4, v6) =
+                    (Ipv4Addr::from_bits(0x0a00_0000 + 7 * n as u32), Ipv6Addr::from_bits(0xfd << 120 | 9 * n as u128));
+                [(exact(v4.into()), peers(n)), (exact(v6.into()), peers(n))]
+            })
+            .collect();
+        let mut image = PolicyImage::new_box_zeroed().unwrap();
+        fill(&mut image, &sources).unwrap();
+        let buckets = slots / (SLOTS / BUCKETS);
+        assert_eq!((image.slot_mask_v4, image.slot_mask_v6), (slots as u32 - 1, slots as u32 - 1), "{count}");
+        assert_eq!((image.bucket_mask_v4, image.bucket_mask_v6), (buckets as u32 - 1, buckets as u32 - 1), "{count}");
+        assert!(image.slots_v4.iter().skip(slots).all(|slot| slot.key == 0), "{count}");
+        for (net, grant) in &sources {
+            assert_eq!(kernel_answer(&image, net.addr()), *grant, "{net}");
+        }
+        assert_eq!(kernel_answer(&image, "10.0.0.1".parse().unwrap()), Grant::default());
+    }
+}

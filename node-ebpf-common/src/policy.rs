@@ -48,14 +48,27 @@ pub struct Row {
     pub otherwise: u32,
 }
 
-/// One IPv4 prefix length in use.
+/// One IPv4 prefix length in use: what an address with all ones above it is masked by to make the key.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
-pub struct LengthV4 {
-    /// The prefix length's mask over the wire's bytes (read little-endian).
-    pub mask: u32,
-    /// The prefix length plus one, so that zeroed memory is no key.
-    pub length_plus_one: u32,
+pub struct LengthV4(u64);
+
+impl LengthV4 {
+    /// From the prefix length's mask over the wire's bytes (read little-endian) and the prefix length plus one, so that zeroed memory is no key.
+    pub const fn new(mask: u32, length_plus_one: u32) -> Self {
+        Self(key_v4(mask, length_plus_one))
+    }
+
+    /// The prefix length plus one.
+    pub const fn length_plus_one(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The key of the prefix of this length that `address` is in.
+    #[inline(always)]
+    pub const fn key(self, address: u32) -> u64 {
+        (address as u64 | (u32::MAX as u64) << 32) & self.0
+    }
 }
 
 /// One IPv6 prefix length in use.
@@ -292,8 +305,7 @@ impl PolicyImage {
                 }
                 let probed = image.probe_v4(frame, address, image.length_v4[n]);
                 found |= probed & zero_mask(frame, found);
-                // Hidden, or LLVM writes the loop out: as fast, and seven times the program.
-                n = frame.opaque(n as u64 + 1) as usize;
+                n += 1;
             }
         }
         found
@@ -302,7 +314,7 @@ impl PolicyImage {
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "bucket and slot are masked to their tables' lengths")]
     fn probe_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, length: LengthV4) -> u64 {
-        let key = key_v4(address & length.mask, length.length_plus_one);
+        let key = length.key(address);
         let hash = hash_v4(self.multiplier_v4, key);
         let pilot = self.pilots_v4[bucket(hash) & self.bucket_mask_v4 as usize];
         let slot = frame.anew(&self.slots_v4[slot(hash, pilot) & self.slot_mask_v4 as usize]);
@@ -323,8 +335,7 @@ impl PolicyImage {
                 }
                 let probed = image.probe_v6(frame, hi, lo, image.length_v6[n]);
                 found |= probed & zero_mask(frame, found);
-                // Hidden, or LLVM writes the loop out: as fast, and seven times the program.
-                n = frame.opaque(n as u64 + 1) as usize;
+                n += 1;
             }
         }
         found

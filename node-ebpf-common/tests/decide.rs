@@ -69,8 +69,7 @@ impl ByHand {
         match address.parse().unwrap() {
             IpAddr::V4(address) => {
                 let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0).swap_bytes();
-                self.image.length_v4[length_slot(length, &[32, 24, 16, 8])] =
-                    LengthV4 { mask, length_plus_one: length + 1 };
+                self.image.length_v4[length_slot(length, &[32, 24, 16, 8])] = LengthV4::new(mask, length + 1);
                 self.image.lengths_v4 = 4;
                 let key = key_v4(u32::from_le_bytes(address.octets()), length + 1);
                 let at = slot(hash_v4(self.image.multiplier_v4, key), 0);

@@ -194,7 +194,7 @@ fn fill_v4(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
     let size = Size::of(prefixes.len());
     (image.bucket_mask_v4, image.slot_mask_v4) = (size.buckets as u32 - 1, size.slots as u32 - 1);
     for (into, length) in image.length_v4.iter_mut().zip(&lengths) {
-        *into = LengthV4 { mask: wire_v4(mask(*length)), length_plus_one: u32::from(*length) + 1 };
+        *into = LengthV4::new(wire_v4(mask(*length)), u32::from(*length) + 1);
     }
     let entries: Vec<SlotV4> = prefixes
         .iter()

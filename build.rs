@@ -31,35 +31,54 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !linker.is_file() {
         return Err("the BPF linker is missing; run `cargo xtask setup` once (it installs all that the build needs below target/)".into());
     }
-    let target = out.join("ebpf");
-    let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
-    flags.push(format!("-Clinker={}", linker.display()));
-
-    let mut cargo = Command::new(variable("CARGO")?);
-    // The outer build's flags and wrappers are for the host; the child starts clean.
-    for (name, _) in env::vars_os() {
-        if is_for_the_host(&name) {
-            cargo.env_remove(name);
-        }
+    let kernel = KernelCrate { root, tools, target: out.join("ebpf"), linker };
+    println!("cargo::rustc-env=NODEWALL_OBJECT={}", kernel.build("node-ebpf", &[])?.display());
+    if env::var_os("CARGO_FEATURE_BENCH").is_some() {
+        let reference = kernel.build("reference", &["--features", "reference"])?;
+        println!("cargo::rustc-env=NODEWALL_REFERENCE_OBJECT={}", reference.display());
     }
-    cargo
-        .current_dir(&root)
-        .args(["build", "--package", "node-ebpf", "--bin", "node-ebpf", "--profile", "ebpf", "--locked"])
-        .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core", "--target-dir"])
-        .arg(&target)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
-        // Stable with nightly features, for this child only: aya-ebpf and build-std need it.
-        .env("RUSTC_BOOTSTRAP", "1");
-    if let Some(library) = core_source(&tools)? {
-        cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
-    }
-    let status = cargo.status().map_err(|e| format!("can not run cargo for the kernel crate: {e}"))?;
-    if !status.success() {
-        return Err(format!("the kernel crate did not build ({status}); its errors stand above").into());
-    }
-    let object = target.join("bpfel-unknown-none/ebpf/node-ebpf");
-    println!("cargo::rustc-env=NODEWALL_OBJECT={}", object.display());
     Ok(())
+}
+
+/// Where the kernel crate is and what builds it.
+struct KernelCrate {
+    root: PathBuf,
+    tools: PathBuf,
+    target: PathBuf,
+    linker: PathBuf,
+}
+
+impl KernelCrate {
+    /// Builds one of its objects and returns its file.
+    fn build(&self, name: &str, features: &[&str]) -> Result<PathBuf, Box<dyn Error>> {
+        let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+        flags.push(format!("-Clinker={}", self.linker.display()));
+
+        let mut cargo = Command::new(variable("CARGO")?);
+        // The outer build's flags and wrappers are for the host; the child starts clean.
+        for (name, _) in env::vars_os() {
+            if is_for_the_host(&name) {
+                cargo.env_remove(name);
+            }
+        }
+        cargo
+            .current_dir(&self.root)
+            .args(["build", "--package", "node-ebpf", "--bin", name, "--profile", "ebpf", "--locked"])
+            .args(features)
+            .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core", "--target-dir"])
+            .arg(&self.target)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+            // Stable with nightly features, for this child only: aya-ebpf and build-std need it.
+            .env("RUSTC_BOOTSTRAP", "1");
+        if let Some(library) = core_source(&self.tools)? {
+            cargo.env("__CARGO_TESTS_ONLY_SRC_ROOT", library);
+        }
+        let status = cargo.status().map_err(|e| format!("can not run cargo for the kernel crate: {e}"))?;
+        if !status.success() {
+            return Err(format!("the kernel crate did not build ({status}); its errors stand above").into());
+        }
+        Ok(self.target.join("bpfel-unknown-none/ebpf").join(name))
+    }
 }
 
 fn variable(name: &str) -> Result<OsString, Box<dyn Error>> {

@@ -150,8 +150,10 @@ fn few_sources_make_a_small_table() {
         let peers = |n: usize| Grant { groups: GROUP_PEER, peer: (n + 1) as u16 };
         let sources: BTreeMap<IpNet, Grant> = (0..count)
             .flat_map(|n| {
-                let (v4, v6) =
-                    (Ipv4Addr::from_bits(0x0a00_0000 + 7 * n as u32), Ipv6Addr::from_bits(0xfd << 120 | 9 * n as u128));
+                let (v4, v6) = (
+                    Ipv4Addr::from_bits(0x0a00_0000 + 7 * n as u32),
+                    Ipv6Addr::from_bits((0xfd << 120) + 9 * n as u128),
+                );
                 [(exact(v4.into()), peers(n)), (exact(v6.into()), peers(n))]
             })
             .collect();

@@ -11,7 +11,12 @@ use crate::progress::seconds;
 type Step = (&'static str, fn() -> Result<()>);
 
 /// The steps by the command that a person would type.
-const STEPS: &[Step] = &[("cargo xtask lint", || child(&["lint"])), ("cargo xtask test", || child(&["test"]))];
+const STEPS: &[Step] = &[
+    ("cargo xtask lint", || child(&["lint"])),
+    ("cargo xtask test", || child(&["test"])),
+    ("cargo xtask vm", || child(&["vm"])),
+    ("cargo xtask fuzz --seconds 15", || child(&["fuzz", "--seconds", "15"])),
+];
 
 pub(crate) fn run() -> Result<()> {
     let (table, outcome) = run_steps(STEPS);

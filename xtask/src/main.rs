@@ -1,11 +1,13 @@
 //! The project's own tasks, one file per verb: `cargo xtask --help`. Exit code: 0 fine, 1 failed, 2 usage.
 
+mod bench;
 mod build;
 mod ci;
 mod cmd;
 mod demo;
 mod fuzz;
 mod lint;
+mod mutants;
 mod progress;
 mod run;
 mod setup;
@@ -47,6 +49,10 @@ enum Verb {
     Soak(soak::Args),
     /// Run the fuzz targets for a while, each from its corpus; a crash is a failure
     Fuzz(fuzz::Args),
+    /// Plant bugs in the verdict function's crate, one at a time: does a test fail for each?
+    Mutants(mutants::Args),
+    /// Measure what nodewall costs beside bare XDP programs and others that do its job
+    Bench(bench::Args),
     /// Check formatting, run clippy on everything including the kernel program, then tidy
     Lint,
     /// Check the house rules that no compiler checks
@@ -68,6 +74,8 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Mutants(args) => mutants::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::Lint => lint::run(),
         Verb::Tidy => tidy::run(),
         Verb::Vm(args) => vm::run(&args),

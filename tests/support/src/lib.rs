@@ -19,6 +19,7 @@ mod offload;
 mod privilege;
 mod probe;
 mod process;
+pub mod program;
 mod raw;
 mod tcp_info;
 mod tool;

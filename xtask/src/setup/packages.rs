@@ -38,6 +38,16 @@ pub(super) const VM_PROGRAMS: &Programs = &[
     ("xz", &["xz-utils"]),
 ];
 
+/// What `cargo xtask bench` measures nodewall against (nftables is everyone's).
+pub(super) const BENCH_PROGRAMS: &Programs = &[("xdp-filter", &["xdp-tools"])];
+
+/// Installs the packages whose programs are not there, if that can be: their absence is said, and no error.
+pub(super) fn offer(programs: &Programs) {
+    if let Err(error) = ensure(programs) {
+        eprintln!("note: some programs stay missing, and what needs them will be left out: {error:#}");
+    }
+}
+
 /// Installs the packages whose programs are not there.
 pub(super) fn ensure(programs: &Programs) -> Result<()> {
     let packages = missing(programs, |program| workspace::find_program(program).is_some());

@@ -9,7 +9,7 @@ use crate::cmd::Cmd;
 use crate::progress::Step;
 use crate::workspace;
 
-/// A crate with one executable of the same name, which says `NAME VERSION` to `--version`.
+/// A crate with one executable of the same name, which says `NAME VERSION` to `--version` (cargo-VERB: or to `VERB --version`).
 pub(crate) struct Tool {
     /// The crate and its executable.
     pub(crate) name: &'static str,
@@ -56,8 +56,11 @@ impl Tool {
         if !executable.is_file() {
             return None;
         }
-        let said = Cmd::new(executable).arg("--version").read().ok()?;
-        Some(said.trim().strip_prefix(self.name)?.strip_prefix(' ')?.to_owned())
+        let version = |args: &[&str]| {
+            let said = Cmd::new(executable).args(args).read().ok()?;
+            Some(said.trim().strip_prefix(self.name)?.strip_prefix(' ')?.to_owned())
+        };
+        version(&["--version"]).or_else(|| version(&[self.name.strip_prefix("cargo-")?, "--version"]))
     }
 }
 
@@ -79,6 +82,9 @@ mod tests {
             fs::set_permissions(&executable, fs::Permissions::from_mode(0o755)).unwrap();
             assert_eq!(tool.installed_version(&executable).as_deref(), expected, "{script}");
         }
+        let tool = Tool { name: "cargo-a", ..tool };
+        fs::write(&executable, "#!/bin/sh\n[ \"$1\" = a ] && echo cargo-a 1.0.0\n").unwrap();
+        assert_eq!(tool.installed_version(&executable).as_deref(), Some("1.0.0"), "speaks only as cargo's verb");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

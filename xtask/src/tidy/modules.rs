@@ -30,7 +30,10 @@ const BORDERS: &[Border] = &[
     Border {
         names: &["aya", "aya_log", "aya_obj"],
         used: names_crate,
-        places: &[("src/datapath/", "it is the kernel's BPF side")],
+        places: &[
+            ("src/datapath/", "it is the kernel's BPF side"),
+            ("benches/speed/", "it loads the programs that nodewall is measured against"),
+        ],
         instead: "only src/datapath names aya; add what you need there",
     },
     Border {
@@ -38,6 +41,7 @@ const BORDERS: &[Border] = &[
         used: has_word,
         places: &[
             ("node-ebpf/src/frame.rs", "it owns packet memory"),
+            ("node-ebpf/src/bin/reference/", "it writes the bench's traffic into packets"),
             ("src/datapath/engine.rs", "a field of the test run's context has this name; there are no pointers"),
         ],
         instead: "only node-ebpf/src/frame.rs touches packet memory; read through its frame",

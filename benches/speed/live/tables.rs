@@ -1,0 +1,181 @@
+//! The live section's tables, bars and pictures.
+
+use serde_json::json;
+
+use super::{Beside, Sample, Samples, takers::Taker};
+use crate::{
+    data::sample::Spread,
+    plot::{Content, Plot, Row},
+    report::{Bar, Report, Table, short},
+    setting::Setting,
+};
+
+/// Receive-side CPU time a packet: nodewall's over a bare program's, and others' over nodewall's.
+const OF_BARE_DROP: f64 = 1.15;
+const OTHERS: [(Taker, f64); 3] = [(Taker::XdpFilter, 1.5), (Taker::NftIngress, 5.0), (Taker::NftInput, 8.0)];
+/// What the service keeps of the rate that it has while a bare program takes the flood.
+const SERVICE_KEPT: f64 = 0.9;
+
+/// Everything that the samples say.
+pub fn report(samples: &Samples, setting: &Setting, generator_cpu: usize) -> Report {
+    let mut notes = vec![
+        format!(
+            "Flood: generator and receiver (a NAPI thread, which goes first) are both on CPU {0}. Service: receiver, service and those who ask it are on CPU \
+             {0}, the generator has CPU {generator_cpu} for itself.",
+            setting.cpu
+        ),
+        "`XDP_DROP, frame read` fetches the source address from the frame and drops: the floor of any filter."
+            .to_owned(),
+        "nodewall with evidence on has no row: it does not exist yet.".to_owned(),
+    ];
+    for taker in Taker::ALL.iter().filter(|taker| !samples.floods.contains_key(taker)) {
+        notes.push(format!("{} is not installed: its row is missing.", taker.name()));
+    }
+    let floods = samples.floods.iter().map(|(taker, all)| json!({ "taker": taker.name(), "samples": all }));
+    let floods: Vec<_> = floods.collect();
+    let service: Vec<_> = samples
+        .service
+        .iter()
+        .map(|(case, all)| {
+            let answers: Vec<f64> = all.iter().map(|(answers, _)| *answers).collect();
+            let floods: Vec<_> = all.iter().map(|(_, flood)| flood).collect();
+            json!({ "case": name(*case), "answers_per_s": answers, "floods": floods })
+        })
+        .collect();
+    Report {
+        tables: vec![flood_table(samples), service_table(samples)],
+        bars: bars(samples),
+        plots: vec![flood_plot(samples), service_plot(samples)],
+        figures: json!({ "floods": floods, "service": service }),
+        notes,
+    }
+}
+
+fn spread(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> Spread {
+    let values: Vec<f64> = samples.iter().map(of).collect();
+    Spread::of(&values).unwrap_or(Spread { median: 0.0, min: 0.0, max: 0.0 })
+}
+
+/// Median of a ratio of two takers' CPU time within the same round.
+fn ratio(samples: &Samples, taker: Taker, to: Taker) -> Option<f64> {
+    let (these, those) = (samples.floods.get(&taker)?, samples.floods.get(&to)?);
+    let ratios: Vec<f64> = these.iter().zip(those).map(|(a, b)| a.cpu_ns / b.cpu_ns).collect();
+    Spread::of(&ratios).map(|ratios| ratios.median)
+}
+
+/// Millions a second.
+fn millions(sample: &Sample) -> f64 {
+    sample.received as f64 / sample.seconds / 1e6
+}
+
+fn flood_table(samples: &Samples) -> Table {
+    let rows = samples.floods.iter().map(|(taker, all)| {
+        let cpu_ns = spread(all, |s| s.cpu_ns);
+        let mut row = vec![taker.name().to_owned()];
+        row.extend([cpu_ns.median, cpu_ns.min, cpu_ns.max].map(short));
+        for to in [Taker::BareDrop, Taker::Nodewall] {
+            row.push(ratio(samples, *taker, to).map_or_else(String::new, short));
+        }
+        row.push(short(spread(all, millions).median));
+        row.push(format!("{:.1} %", 100.0 * spread(all, Sample::lost).median));
+        row
+    });
+    Table {
+        name: "live-flood".into(),
+        title: "Outsiders flood 9042 over a veth pair: receive-side CPU time a packet that was received, ns; ratios within a round; millions of packets a second with the generator on the same CPU; lost in the link's ring before anybody saw them".to_owned(),
+        head: ["who takes it", "CPU ns", "min", "max", "to XDP_DROP", "to nodewall", "M/s", "lost"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+fn name(case: Beside) -> String {
+    match (case.flood, case.taker) {
+        (false, _) => "no flood, no filter".to_owned(),
+        (true, Taker::Nobody) => "flood, no filter".to_owned(),
+        (true, taker) => format!("flood, {}", taker.name()),
+    }
+}
+
+fn kept(samples: &Samples, case: Beside) -> Option<f64> {
+    let these = samples.service.get(&case)?;
+    let those = samples.service.get(&Beside { flood: true, taker: Taker::BareDrop })?;
+    let ratios: Vec<f64> = these.iter().zip(those).map(|((a, _), (b, _))| a / b).collect();
+    Spread::of(&ratios).map(|ratios| ratios.median)
+}
+
+fn answers(all: &[(f64, Option<Sample>)]) -> Spread {
+    let values: Vec<f64> = all.iter().map(|(answers, _)| *answers).collect();
+    Spread::of(&values).unwrap_or(Spread { median: 0.0, min: 0.0, max: 0.0 })
+}
+
+fn service_table(samples: &Samples) -> Table {
+    let rows = samples.service.iter().map(|(case, all)| {
+        let (answers, floods) = (answers(all), all.iter().filter_map(|(_, flood)| *flood).collect::<Vec<_>>());
+        let mut row = vec![name(*case)];
+        row.extend([answers.median, answers.min, answers.max].map(short));
+        row.push(kept(samples, *case).map_or_else(String::new, short));
+        if floods.is_empty() {
+            row.extend([const { String::new() }; 3]);
+        } else {
+            row.push(short(spread(&floods, millions).median));
+            row.push(format!("{:.1} %", 100.0 * spread(&floods, Sample::lost).median));
+            row.push(short(spread(&floods, |s| s.cpu_ns).median));
+        }
+        row
+    });
+    Table {
+        name: "live-service".into(),
+        title: "A TCP echo service on public port 443 of the same node, asked over another veth pair meanwhile: answers a second, and their share of those beside XDP_DROP; what was received of the flood, millions a second, lost in the link's ring, and receive-side CPU time a packet, ns".to_owned(),
+        head: ["", "answers/s", "min", "max", "share", "M/s", "lost", "CPU ns"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+fn bars(samples: &Samples) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    if let Some(ratio) = ratio(samples, Taker::Nodewall, Taker::BareDrop) {
+        bars.push(Bar::at_most("live, CPU time a packet over bare XDP_DROP's", OF_BARE_DROP, ratio, "times"));
+    }
+    for (taker, limit) in OTHERS {
+        if let Some(ratio) = ratio(samples, taker, Taker::Nodewall) {
+            bars.push(Bar::at_least(format!("live, {}'s CPU time over ours", taker.name()), limit, ratio, "times"));
+        }
+    }
+    if let Some(kept) = kept(samples, Beside { flood: true, taker: Taker::Nodewall }) {
+        bars.push(Bar::at_least(
+            "service beside a flood, share of its rate with XDP_DROP",
+            SERVICE_KEPT,
+            kept,
+            "times",
+        ));
+    }
+    bars
+}
+
+fn flood_plot(samples: &Samples) -> Plot {
+    let row = |(taker, all): (&Taker, &Vec<Sample>)| Row {
+        name: taker.name().to_owned(),
+        values: vec![Some(spread(all, |s| s.cpu_ns).median)],
+    };
+    Plot {
+        name: "live-flood",
+        title: "What a packet of a flood costs the node (veth pair, outsiders to 9042)".to_owned(),
+        unit: "receive-side CPU time a packet, ns",
+        series: vec!["median".to_owned()],
+        content: Content::Dots(samples.floods.iter().map(row).collect()),
+    }
+}
+
+fn service_plot(samples: &Samples) -> Plot {
+    let row = |(case, all): (&Beside, &Vec<(f64, Option<Sample>)>)| Row {
+        name: name(*case),
+        values: vec![Some(answers(all).median / 1_000.0)],
+    };
+    Plot {
+        name: "live-service",
+        title: "What a service on a public port notices of a flood of 9042".to_owned(),
+        unit: "thousand answers a second",
+        series: vec!["median".to_owned()],
+        content: Content::Dots(samples.service.iter().map(row).collect()),
+    }
+}

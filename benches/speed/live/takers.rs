@@ -1,0 +1,187 @@
+//! Who takes the flood: bare XDP programs, nodewall, and others that do its job, each under the same policy. Puts them in place one at a time and says
+//! how much they dropped; it takes no time of anything.
+
+use std::fmt::Write;
+
+use anyhow::{Context, Result, ensure};
+use node_ebpf_common::{Verdict, decide, policy::TABLE_TCP};
+use nodewall::datapath::{Entry, KernelEngine};
+use nodewall_testbed::find_tool;
+
+use super::{device::Attached, generator::Generator, wire::Wire};
+use crate::data::{sources::Sources, xdp_filter::XdpFilter};
+
+/// Our table in nftables.
+const TABLE: &str = "nodewall_bench";
+
+/// One way to take a flood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Taker {
+    /// A program that drops whatever comes.
+    BareDrop,
+    /// The same after a look at the frame.
+    Read,
+    /// The program that the agent loads.
+    Nodewall,
+    /// Debian's xdp-tools.
+    XdpFilter,
+    /// nftables where the device's frames come in, with sets.
+    NftIngress,
+    /// nftables on the way to local sockets, with sets.
+    NftInput,
+    /// Nobody: the port is closed, and the node says so.
+    Nobody,
+}
+
+impl Taker {
+    pub const ALL: [Self; 7] =
+        [Self::BareDrop, Self::Read, Self::Nodewall, Self::XdpFilter, Self::NftIngress, Self::NftInput, Self::Nobody];
+
+    /// For people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BareDrop => "XDP_DROP",
+            Self::Read => "XDP_DROP, frame read",
+            Self::Nodewall => "nodewall",
+            Self::XdpFilter => "xdp-filter",
+            Self::NftIngress => "nftables, netdev ingress",
+            Self::NftInput => "nftables, input",
+            Self::Nobody => "no filter, closed port",
+        }
+    }
+}
+
+/// All of them, loaded.
+pub struct Takers {
+    engine: KernelEngine,
+    outsider_cell: u32,
+    drop_id: u32,
+    read_id: u32,
+    pass_id: u32,
+    xdp_filter: Option<XdpFilter>,
+    has_nft: bool,
+    sets: String,
+}
+
+/// One that is in place.
+pub struct InPlace {
+    taker: Taker,
+    _attached: Vec<Attached>,
+}
+
+impl Takers {
+    pub fn load(sources: &Sources, generator: &mut Generator) -> Result<Self> {
+        let image = &sources.compiled.image;
+        let decision = decide(generator.frame(), image);
+        ensure!(
+            decision.verdict() == Verdict::Drop,
+            "the flood's frame is not dropped by the policy: {:?}",
+            decision.reason()
+        );
+        Ok(Self {
+            engine: KernelEngine::new(image, Entry::Filter, None)?,
+            outsider_cell: decision.cell(image),
+            read_id: generator.bare("reference_read")?,
+            drop_id: generator.bare("reference_drop")?,
+            pass_id: generator.bare("reference_pass")?,
+            xdp_filter: XdpFilter::load(sources)?,
+            has_nft: find_tool("nft").is_ok(),
+            sets: sets(sources)?,
+        })
+    }
+
+    /// Whether it is installed.
+    pub fn has(&self, taker: Taker) -> bool {
+        match taker {
+            Taker::XdpFilter => self.xdp_filter.is_some(),
+            Taker::NftIngress | Taker::NftInput => self.has_nft,
+            _ => true,
+        }
+    }
+
+    /// Takes the flood from now on. XDP programs: nodewall filters the service's link, too, as it would; where a bare program drops all of the flood,
+    /// one that passes all is on the service's link, so that its frames take the same way.
+    pub fn put(&mut self, taker: Taker, wire: &Wire) -> Result<InPlace> {
+        let attach = |to_flood: u32, to_service: Option<u32>| -> Result<Vec<Attached>> {
+            let mut attached = vec![wire.flooded.attach(&wire.node, to_flood)?];
+            if let Some(id) = to_service {
+                attached.push(wire.serving.attach(&wire.node, id)?);
+            }
+            Ok(attached)
+        };
+        let attached = match taker {
+            Taker::BareDrop => attach(self.drop_id, Some(self.pass_id))?,
+            Taker::Read => attach(self.read_id, Some(self.pass_id))?,
+            Taker::Nodewall => {
+                let id = self.engine.facts()?.id;
+                attach(id, Some(id))?
+            }
+            Taker::XdpFilter => attach(self.xdp_filter.as_ref().context("xdp-filter is not installed")?.id(), None)?,
+            Taker::NftIngress => {
+                let hook = format!("type filter hook ingress device \"{}\" priority filter;", wire.flooded.name);
+                self.nft(wire, "netdev", &hook)?
+            }
+            Taker::NftInput => self.nft(wire, "ip", "type filter hook input priority filter;")?,
+            Taker::Nobody => Vec::new(),
+        };
+        Ok(InPlace { taker, _attached: attached })
+    }
+
+    fn nft(&self, wire: &Wire, family: &str, hook: &str) -> Result<Vec<Attached>> {
+        let rules = ["tcp", "udp"]
+            .map(|protocol| format!("{protocol} dport @cluster ip saddr != @peers counter name dropped drop"));
+        let ruleset = format!(
+            "table {family} {TABLE} {{\n{}\ncounter dropped {{ }}\nchain filter {{\n{hook} policy accept;\n{}\n}}\n}}\n",
+            self.sets,
+            rules.join("\n")
+        );
+        wire.node.tool("nft", &[&ruleset]).context("nftables' ruleset")?;
+        Ok(Vec::new())
+    }
+
+    /// What it has dropped by its own count; `None` where it does not count or counts otherwise.
+    pub fn dropped(&self, in_place: &InPlace, wire: &Wire) -> Result<Option<u64>> {
+        match in_place.taker {
+            Taker::Nodewall => Ok(Some(self.engine.maps().cell(self.outsider_cell)?.packets)),
+            Taker::NftIngress | Taker::NftInput => {
+                let family = in_place.family().unwrap_or_default();
+                let shown = wire.node.tool("nft", &["list", "counter", family, TABLE, "dropped"])?;
+                let mut words = shown.split_whitespace().skip_while(|word| *word != "packets").skip(1);
+                let packets = words.next().and_then(|number| number.parse().ok());
+                Ok(Some(packets.with_context(|| format!("nft's counter reads {shown}"))?))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl InPlace {
+    fn family(&self) -> Option<&'static str> {
+        match self.taker {
+            Taker::NftIngress => Some("netdev"),
+            Taker::NftInput => Some("ip"),
+            _ => None,
+        }
+    }
+
+    /// Nobody takes the flood any more.
+    pub fn take_away(self, wire: &Wire) -> Result<()> {
+        if let Some(family) = self.family() {
+            wire.node.tool("nft", &["delete", "table", family, TABLE])?;
+        }
+        Ok(())
+    }
+}
+
+/// The policy's IPv4 peers and its cluster ports as two sets of single elements, the kind that nftables finds fastest.
+fn sets(sources: &Sources) -> Result<String> {
+    let image = &sources.compiled.image;
+    let cluster = |port: &u16| image.row(image.row_of(TABLE_TCP, u32::from(port.swap_bytes()))).allow != 0;
+    let ports: Vec<String> = (1..=u16::MAX).filter(cluster).map(|port| port.to_string()).collect();
+    let peers: Vec<String> = sources.peers_v4.iter().map(ToString::to_string).collect();
+    let mut text = String::new();
+    for (name, kind, elements) in [("peers", "ipv4_addr", peers), ("cluster", "inet_service", ports)] {
+        writeln!(text, "set {name} {{ type {kind}; elements = {{ {} }} }}", elements.join(", "))?;
+    }
+    Ok(text)
+}

@@ -1,0 +1,243 @@
+//! The policy section: from a configuration to an image in force, step by step. What does a change cost, apart from the kernel's own grace period, and
+//! what does an image cost in memory? It attaches nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Instant,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::maps::{Array, MapData};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use node_ebpf_common::{
+    PolicyImage,
+    maps::{ALL, IMAGE_FLAGS, ImageWords, name},
+};
+use nodewall::{
+    config::Config,
+    datapath::{Entry, Loaded},
+    policy::{Compiled, Facts, Policy, RowTable, compile},
+};
+use serde::Serialize;
+use serde_json::json;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::{
+    Section,
+    data::sample::Spread,
+    random::Random,
+    report::{Bar, Report, Table, short},
+    setting::Setting,
+};
+
+/// Peers and prefixes of each size of policy; the last is as many as a configuration may name.
+const SIZES: [(usize, usize); 4] = [(3, 0), (64, 0), (1_024, 64), (16_384, 1_024)];
+/// A median of fewer is not taken.
+const ROUNDS_MIN: usize = 9;
+/// Compiling and writing the largest policy, ms.
+const COMPILE_AND_WRITE_MS: f64 = 50.0;
+/// Images in the kernel: the one in force, and the one to fill next.
+const IMAGES: usize = 2;
+
+/// Times of one change, ms.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Change {
+    /// Reading the configuration and finding out what it means.
+    read: f64,
+    /// Compiling the image.
+    compile: f64,
+    /// Writing it into a map of the kernel's.
+    write: f64,
+    /// Putting it into the slot, which waits for the packets in flight.
+    slot: f64,
+}
+
+/// A size of policy and its changes.
+#[derive(Debug, Serialize)]
+struct Size {
+    peers: usize,
+    prefixes: usize,
+    lengths_v4: usize,
+    lengths_v6: usize,
+    changes: Vec<Change>,
+}
+
+/// The section.
+pub struct PolicyWork;
+
+impl Section for PolicyWork {
+    fn name(&self) -> &'static str {
+        "policy"
+    }
+
+    fn what(&self) -> &'static str {
+        "compiling a policy and swapping it in, and the memory of its image"
+    }
+
+    fn run(&self, setting: &Setting) -> Result<Report> {
+        setting.pin()?;
+        let rounds = setting.rounds.max(ROUNDS_MIN);
+        let mut loaded = Loaded::new(None)?;
+        loaded.load(Entry::Filter)?;
+        let mut spare = Array::<MapData, ImageWords>::create(1, IMAGE_FLAGS)?;
+        let mut sizes = Vec::new();
+        for (peers, prefixes) in SIZES {
+            let text = configuration(peers, prefixes, setting.seed)?;
+            let mut size = Size { peers, prefixes, lengths_v4: 0, lengths_v6: 0, changes: Vec::new() };
+            // The first warms up.
+            for round in 0..=rounds {
+                let (compiled, change) = change(&text, &mut loaded, &mut spare)?;
+                (size.lengths_v4, size.lengths_v6) = lengths(&compiled)?;
+                if round > 0 {
+                    size.changes.push(change);
+                }
+            }
+            sizes.push(size);
+        }
+        Ok(report(&sizes))
+    }
+}
+
+/// One change, as the agent makes it.
+fn change(text: &str, loaded: &mut Loaded, spare: &mut Array<MapData, ImageWords>) -> Result<(Compiled, Change)> {
+    let began = Instant::now();
+    let policy = Policy::from_config(&Config::parse(text, "bench.toml").map_err(|errors| anyhow!("{errors}"))?)?;
+    let read = ms_since(began);
+    let facts = Facts { generation: 1, now_ns: 0, own_addresses: vec![Ipv4Addr::new(10, 255, 255, 1).into()] };
+    let began = Instant::now();
+    let compiled = compile(&policy, RowTable::default(), &facts)?;
+    let compile = ms_since(began);
+
+    // Into a map of its own, of the same kind: the swap below writes, too, and waits besides.
+    let words =
+        ImageWords::ref_from_bytes(compiled.image.as_bytes()).map_err(|_| anyhow!("an image is not whole words"))?;
+    let began = Instant::now();
+    spare.set(0, words, 0)?;
+    let write = ms_since(began);
+    loaded.maps.swap(&compiled.image)?;
+    // The slot alone, there and back again: only the pointer changes.
+    loaded.maps.swap_back()?;
+    let began = Instant::now();
+    loaded.maps.swap_back()?;
+    Ok((compiled, Change { read, compile, write, slot: ms_since(began) }))
+}
+
+fn ms_since(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1_000.0
+}
+
+/// The lengths that a lookup probes, from the image itself: as many as are used and all different, so that one probe each is all there is to do.
+fn lengths(compiled: &Compiled) -> Result<(usize, usize)> {
+    let image: &PolicyImage = &compiled.image;
+    let v4: Vec<u64> = image.length_v4.iter().map(|l| u64::from(l.length_plus_one())).collect();
+    let v6: Vec<u64> = image.length_v6.iter().map(|l| l.length_plus_one).collect();
+    for (family, all, probed, said) in
+        [("IPv4", v4, image.lengths_v4, compiled.lengths.v4), ("IPv6", v6, image.lengths_v6, compiled.lengths.v6)]
+    {
+        let used: Vec<u64> = all.into_iter().filter(|length| *length != 0).collect();
+        let distinct: BTreeSet<u64> = used.iter().copied().collect();
+        ensure!(
+            used.len() == probed as usize && distinct.len() == used.len() && said == used.len(),
+            "{family}: {probed} probes for the prefix lengths {used:?} ({said} by the compiler)"
+        );
+    }
+    Ok((image.lengths_v4 as usize, image.lengths_v6 as usize))
+}
+
+/// A configuration with peers and prefixes, half of each family, prefixes of many lengths.
+fn configuration(peers: usize, prefixes: usize, seed: u64) -> Result<String> {
+    let mut random = Random::new(seed);
+    let mut nets: BTreeSet<IpNet> = BTreeSet::new();
+    while nets.len() < peers {
+        let bits = random.next() as u32 & 0x007f_ffff;
+        nets.insert(if nets.len().is_multiple_of(2) {
+            IpAddr::V4(Ipv4Addr::from_bits(10 << 24 | bits)).into()
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(0xfd00_6e77 << 96 | u128::from(bits))).into()
+        });
+    }
+    while nets.len() < peers + prefixes {
+        let bits = u128::from(random.next()) << 64 | u128::from(random.next());
+        nets.insert(if nets.len().is_multiple_of(2) {
+            // 128/8 to 159/8, /16 to /29.
+            let address = Ipv4Addr::from_bits(128 << 24 | (bits as u32 & 0x1fff_ffff));
+            Ipv4Net::new(address, 16 + random.below(14) as u8)?.trunc().into()
+        } else {
+            // 2001:db8::/32 is for documentation; a peer's prefix is at least a /32.
+            let address = Ipv6Addr::from_bits(0x2001_0db9 << 96 | bits >> 32);
+            Ipv6Net::new(address, 48 + random.below(5) as u8 * 8)?.trunc().into()
+        });
+    }
+    let list: Vec<String> = nets.iter().map(|net| format!("{:?}", net.to_string())).collect();
+    Ok(format!("[peers]\nstatic = [{}]\n", list.join(", ")))
+}
+
+fn median(size: &Size, of: impl Fn(&Change) -> f64) -> Result<Spread> {
+    let values: Vec<f64> = size.changes.iter().map(of).collect();
+    Spread::of(&values).context("no samples")
+}
+
+fn report(sizes: &[Size]) -> Report {
+    let mut rows = Vec::new();
+    let mut bars = Vec::new();
+    for size in sizes {
+        let spread = |of: fn(&Change) -> f64| median(size, of).ok();
+        let work = spread(|c| c.compile + c.write);
+        let mut row = vec![format!("{} peers, {} prefixes", size.peers, size.prefixes)];
+        for one in [spread(|c| c.read), spread(|c| c.compile), spread(|c| c.write), work, spread(|c| c.slot)] {
+            row.push(one.map_or_else(String::new, |s| short(s.median)));
+        }
+        row.push(work.map_or_else(String::new, |s| short(s.max)));
+        row.extend([size.lengths_v4.to_string(), size.lengths_v6.to_string()]);
+        rows.push(row);
+        if (size.peers, Some(size.prefixes)) == (16_384, SIZES.last().map(|s| s.1))
+            && let Some(work) = work
+        {
+            let what = format!("compile and write {} peers and {} prefixes", size.peers, size.prefixes);
+            bars.push(Bar::at_most(what, COMPILE_AND_WRITE_MS, work.median, "ms"));
+        }
+    }
+    let changes = Table {
+        name: "policy-changes".into(),
+        title: "A change of policy, ms, medians: reading the configuration, compiling the image, writing it to the kernel, both together (and their largest), the slot's swap (the kernel's grace period); probes for a source, one each distinct prefix length of the image".to_owned(),
+        head: ["policy", "read", "compile", "write", "both", "slot", "largest", "IPv4 probes", "IPv6 probes"].map(str::to_owned).to_vec(),
+        rows,
+    };
+    Report {
+        tables: vec![changes, memory()],
+        bars,
+        figures: json!({ "sizes": sizes, "image_bytes": size_of::<PolicyImage>(), "images": IMAGES }),
+        notes: vec![
+            "An image has the same size whatever is in it: nothing is allocated when a policy grows.".to_owned(),
+        ],
+        ..Report::default()
+    }
+}
+
+/// The maps as they are declared: there is no other memory in the kernel but the program's.
+fn memory() -> Table {
+    let cpus = aya::util::nr_cpus().unwrap_or(1);
+    let per_cpu: BTreeMap<&str, usize> = BTreeMap::from([(name::COUNTERS, cpus)]);
+    let rows = ALL.iter().map(|spec| {
+        let copies = per_cpu.get(spec.name).copied().unwrap_or(1);
+        let bytes = spec.value_bytes as usize * spec.max_entries as usize;
+        let all = (bytes * copies) as f64 / 1_048_576.0;
+        vec![
+            spec.name.to_owned(),
+            spec.max_entries.to_string(),
+            spec.value_bytes.to_string(),
+            copies.to_string(),
+            format!("{all:.2}"),
+        ]
+    });
+    Table {
+        name: "policy-memory".into(),
+        title: format!(
+            "Memory in the kernel: {IMAGES} images of {} bytes, whatever the policy, and the counters",
+            size_of::<PolicyImage>()
+        ),
+        head: ["map", "entries", "bytes each", "copies (CPUs)", "MiB"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
+}

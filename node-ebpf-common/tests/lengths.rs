@@ -1,0 +1,66 @@
+//! How many prefix lengths of an image are asked: all that it has, and never more than fit, whatever number it claims. In the kernel that bound is
+//! what the verifier relies on, on the host what keeps a damaged image from ending the process.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+
+use node_ebpf_common::{
+    PolicyImage,
+    policy::{
+        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, Source, hash_v4, hash_v6,
+        slot, value,
+    },
+};
+use zerocopy::FromZeros;
+
+const FRAME: &[u8] = &[];
+const GROUPS: u64 = value(1, 7);
+
+/// Every length that fits is in use, from the longest downwards; only the shortest has a source. Returns the image and an address of that source.
+fn full_v4() -> (Box<PolicyImage>, Source) {
+    let mut image = PolicyImage::new_box_zeroed().unwrap();
+    image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
+    (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
+    for (length, entry) in (0..=32).rev().zip(&mut image.length_v4) {
+        *entry = LengthV4::new((u32::MAX << (32 - length)).swap_bytes(), length + 1);
+    }
+    let shortest = image.length_v4[MAX_LENGTHS_V4 - 1];
+    let address = u32::from_le_bytes([10, 1, 2, 3]);
+    let key = shortest.key(address);
+    image.slots_v4[slot(hash_v4(image.multiplier_v4, key), 0)] = SlotV4 { key, value: GROUPS };
+    (image, Source::v4(address))
+}
+
+fn full_v6() -> (Box<PolicyImage>, Source) {
+    let mut image = PolicyImage::new_box_zeroed().unwrap();
+    image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
+    (image.bucket_mask_v6, image.slot_mask_v6) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
+    for (length, entry) in (1..=64_u64).rev().zip(&mut image.length_v6) {
+        *entry =
+            LengthV6 { mask_hi: (u64::MAX << (64 - length)).swap_bytes(), mask_lo: 0, length_plus_one: length + 1 };
+    }
+    let shortest = image.length_v6[MAX_LENGTHS_V6 - 1];
+    let (address, length_plus_one) = (u64::from_le_bytes([0x20, 1, 0xd, 0xb8, 0, 9, 1, 2]), shortest.length_plus_one);
+    let hi = address & shortest.mask_hi;
+    let at = slot(hash_v6(image.multiplier_v6, hi, 0, length_plus_one), 0);
+    image.slots_v6[at] = SlotV6 { hi, lo: 0, length_plus_one, value: GROUPS };
+    (image, Source::v6(address, 5))
+}
+
+#[test]
+fn every_length_is_asked_and_a_claim_of_more_is_cut() {
+    let (mut four, source_v4) = full_v4();
+    let (mut six, source_v6) = full_v6();
+    let (all_v4, all_v6) = (MAX_LENGTHS_V4 as u32, MAX_LENGTHS_V6 as u32);
+    for (claimed_v4, claimed_v6, found) in [
+        (0, 0, 0),
+        (1, 1, 0),
+        (all_v4 - 1, all_v6 - 1, 0),
+        (all_v4, all_v6, GROUPS),
+        (all_v4 + 1, all_v6 + 1, GROUPS),
+        (u32::MAX, u32::MAX, GROUPS),
+    ] {
+        four.lengths_v4 = claimed_v4;
+        six.lengths_v6 = claimed_v6;
+        assert_eq!(four.source(FRAME, source_v4, || true), found, "{claimed_v4} IPv4 lengths");
+        assert_eq!(six.source(FRAME, source_v6, || true), found, "{claimed_v6} IPv6 lengths");
+    }
+}

@@ -1,0 +1,74 @@
+//! Numbers that outlive a build: counters, pinned maps, metrics and scripts go by them, and so does a second build that takes over. Written out
+//! here once more, because a test that names a constant moves along with it.
+#![allow(missing_docs)]
+
+use node_ebpf_common::{
+    Reason,
+    counter::{
+        BANK_CELLS, CELLS, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS,
+    },
+    policy::{
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_LENGTHS_V4, MAX_LENGTHS_V6,
+        MAX_RULE_GROUPS, Source,
+    },
+    wire::TUNNEL_UDP_PORTS,
+};
+
+#[test]
+fn reasons_keep_their_numbers() {
+    let numbers: Vec<(u32, &str)> = Reason::ALL.iter().map(|reason| (reason.number(), reason.name())).collect();
+    assert_eq!(
+        numbers,
+        [
+            (0, "unmanaged"),
+            (1, "public"),
+            (2, "peer"),
+            (3, "allowed_source"),
+            (8, "outsider"),
+            (9, "closed"),
+            (10, "spoofed_source"),
+            (11, "blocked_source"),
+            (12, "tunnel_outsider"),
+            (13, "fragment_outsider"),
+            (16, "non_ip"),
+            (17, "icmp"),
+            (18, "other_protocol"),
+            (19, "later_fragment"),
+            (20, "encapsulated"),
+            (24, "short_frame"),
+            (25, "too_many_vlan_tags"),
+            (26, "malformed_ipv4"),
+            (27, "malformed_ipv6"),
+            (28, "extension_chain"),
+            (29, "no_ports"),
+        ]
+    );
+}
+
+#[test]
+fn rows_and_banks_keep_their_places() {
+    let fixed = [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_FIRST];
+    assert_eq!(fixed, [4, 5, 6, 7, 8]);
+    assert_eq!((ROWS, BANK_CELLS, CELLS), (2048, 32_768, 65_536));
+}
+
+/// Each of a value's 32 group bits has one meaning: a rule whose bit is another's would let in another's sources.
+#[test]
+fn group_bits_share_nothing_and_use_all() {
+    let rules = (0..MAX_RULE_GROUPS).map(|rule| GROUP_RULE_FIRST << rule);
+    let groups: Vec<u32> = rules.chain([GROUP_PEER, GROUP_SPOOFED, GROUP_BLOCKED]).collect();
+    assert!(groups.iter().all(|group| group.is_power_of_two()), "{groups:x?}");
+    assert_eq!(groups.iter().fold(0, |all, group| all | group), u32::MAX);
+    assert_eq!(groups.len(), 32);
+    assert_eq!((GROUP_PEER, GROUP_SPOOFED, GROUP_BLOCKED), (1, 0x4000_0000, 0x8000_0000));
+}
+
+#[test]
+fn what_the_image_promises() {
+    assert_eq!(MAGIC.to_le_bytes(), *b"nodewall");
+    assert_eq!((MAX_LENGTHS_V4, MAX_LENGTHS_V6), (8, 12));
+    // No address is what a frame has that has no port: were it somebody's, it could be found.
+    assert_eq!((Source::NONE.hi, Source::NONE.lo, Source::NONE.is_v6), (0, 0, 0));
+    // RFC 7348, Linux' older default, RFC 8926.
+    assert_eq!(TUNNEL_UDP_PORTS, [4789, 8472, 6081]);
+}

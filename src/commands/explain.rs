@@ -65,7 +65,7 @@ fn peer(image: &PolicyImage, number: u32) -> Option<String> {
     });
     let v6 = image.slots_v6.iter().filter(|slot| is_its(slot.value)).filter_map(|slot| {
         let address = u128::from(slot.lo) << 64 | u128::from(slot.hi);
-        IpNet::new(Ipv6Addr::from(address.to_le_bytes()).into(), prefix_bits(slot.value >> 48)?).ok()
+        IpNet::new(Ipv6Addr::from(address.to_le_bytes()).into(), prefix_bits(slot.length_plus_one)?).ok()
     });
     let around = |mut around: IpNet, entry: IpNet| {
         while !around.contains(&entry) {

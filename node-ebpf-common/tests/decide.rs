@@ -340,6 +340,8 @@ fn keys_values_and_hashes_are_what_they_were() {
     assert_eq!(six, 0xfba5_e898_8805_04b6);
     assert_eq!((bucket(six), slot(six, 7)), (7817, 32217));
     assert_eq!(key_v4(0x0b00_000a, 33), 0x21_0b00_000a);
+    let length = LengthV4::new(0x00ff_ffff, 25);
+    assert_eq!((length.length_plus_one(), length.key(0x0b00_000a)), (25, 0x19_0000_000a));
     assert_eq!(hash_v4(multiplier[0], key_v4(0x0b00_000a, 33)), 0x8f3c_f348_dfe8_d8d2);
     assert_eq!(value(0x8000_0001, 0x1234), 0x1234_8000_0001);
     assert_eq!((MAX_SOURCES, GROUP_RULE_FIRST), (17_408, 2));

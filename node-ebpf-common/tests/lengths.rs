@@ -5,8 +5,8 @@
 use node_ebpf_common::{
     PolicyImage,
     policy::{
-        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, Source, hash_v4, hash_v6,
-        slot, value,
+        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, Source, bucket, hash_v4,
+        hash_v6, slot, value,
     },
 };
 use zerocopy::FromZeros;
@@ -62,5 +62,34 @@ fn every_length_is_asked_and_a_claim_of_more_is_cut() {
         six.lengths_v6 = claimed_v6;
         assert_eq!(four.source(FRAME, source_v4, || true), found, "{claimed_v4} IPv4 lengths");
         assert_eq!(six.source(FRAME, source_v6, || true), found, "{claimed_v6} IPv6 lengths");
+    }
+}
+
+/// A small table: the pilot is that of the key's own bucket, and the slot lies within what is in use.
+#[test]
+fn a_small_table_is_asked_within_its_bounds() {
+    let (buckets, slots, pilot, other) = (16, 64, 5, 9);
+    for n in 0..200_u32 {
+        let (mut four, mut six) = (PolicyImage::new_box_zeroed().unwrap(), PolicyImage::new_box_zeroed().unwrap());
+        (four.lengths_v4, four.multiplier_v4) = (1, 0x9e37_79b9_7f4a_7c15);
+        (four.bucket_mask_v4, four.slot_mask_v4) = (buckets - 1, slots - 1);
+        four.length_v4[0] = LengthV4::new(u32::MAX, 33);
+        four.pilots_v4.fill(other);
+        let address = (0x0a00_0000 + n).swap_bytes();
+        let key = four.length_v4[0].key(address);
+        let hash = hash_v4(four.multiplier_v4, key);
+        four.pilots_v4[bucket(hash) % buckets as usize] = pilot;
+        four.slots_v4[slot(hash, pilot) % slots as usize] = SlotV4 { key, value: GROUPS };
+        assert_eq!(four.source(FRAME, Source::v4(address), || true), GROUPS, "IPv4 {n}");
+
+        (six.lengths_v6, six.multiplier_v6) = (1, [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9]);
+        (six.bucket_mask_v6, six.slot_mask_v6) = (buckets - 1, slots - 1);
+        six.length_v6[0] = LengthV6 { mask_hi: u64::MAX, mask_lo: u64::MAX, length_plus_one: 129 };
+        six.pilots_v6.fill(other);
+        let (hi, lo) = (0xfd, u64::from(n).swap_bytes());
+        let hash = hash_v6(six.multiplier_v6, hi, lo, 129);
+        six.pilots_v6[bucket(hash) % buckets as usize] = pilot;
+        six.slots_v6[slot(hash, pilot) % slots as usize] = SlotV6 { hi, lo, length_plus_one: 129, value: GROUPS };
+        assert_eq!(six.source(FRAME, Source::v6(hi, lo), || true), GROUPS, "IPv6 {n}");
     }
 }

@@ -117,7 +117,11 @@ fn measure(mtu: usize, configurations: &[(Mode, Buffers)], mutations: usize, see
             let mut rig = ground(mtu, offload);
             let Some(filter) = rig.filter(*mode, *buffers) else {
                 if offload {
-                    guest::lacks(&format!("the oracle: {name}"), "multi-buffer XDP", FRAGS);
+                    guest::lacks(
+                        &format!("oracle::{name}").replace(", ", "_").replace(" ", "_"),
+                        "multi-buffer XDP",
+                        FRAGS,
+                    );
                 }
                 continue;
             };

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use node_ebpf_common::counter::{BANK_CELLS, CELLS, ROW_FIRST};
-use node_ebpf_common::packet::{MAX_VLAN_TAGS, parse, walk};
+use node_ebpf_common::packet::{MAX_VLAN_TAGS, common, walk};
 use node_ebpf_common::{Decision, Reason, Verdict, decide};
 use nodewall::policy::Compiled;
 use nodewall_fuzz::oracle;
@@ -14,7 +14,9 @@ fuzz_target!(
         judges();
     },
     |frame: &[u8]| {
-        assert_eq!(parse(frame, 0), walk(frame, 0), "the shortcut says something else than the walk");
+        if let Some(packet) = common(frame) {
+            assert_eq!(packet, walk(frame, 0), "the shortcut says something else than the walk");
+        }
         let plain = oracle::read(frame);
         for judge in judges() {
             let decision = decide(frame, &judge.compiled.image);

@@ -118,7 +118,7 @@ fn measure(mtu: usize, configurations: &[(Mode, Buffers)], mutations: usize, see
             let Some(filter) = rig.filter(*mode, *buffers) else {
                 if offload {
                     guest::lacks(
-                        &format!("oracle::{name}").replace(", ", "_").replace(" ", "_"),
+                        &format!("oracle::{name}").replace(", ", "_").replace(' ', "_"),
                         "multi-buffer XDP",
                         FRAGS,
                     );

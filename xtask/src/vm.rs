@@ -10,7 +10,9 @@ mod report;
 mod transcript;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -82,10 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let common = image::common(&programs)?;
     step.done();
 
-    let mut outcomes = Vec::new();
-    for kernel in kernels {
-        outcomes.push(boot(kernel, &common, &args.only)?);
-    }
+    let outcomes = boot_all(kernels, &common, &args.only)?;
     let text = report::render(&outcomes);
     println!("\n{text}");
     if args.is_whole() {
@@ -101,20 +100,42 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bail!("{} of {} kernels failed{}", bad.len(), outcomes.len(), bad.concat())
 }
 
-fn boot(kernel: kernels::Fetched, common: &std::path::Path, only: &[String]) -> Result<Outcome> {
+/// As many guests at a time as there are processors: a guest keeps one of them busy. Outcomes come in the kernels' order.
+fn boot_all(kernels: Vec<kernels::Fetched>, common: &Path, only: &[String]) -> Result<Vec<Outcome>> {
+    let at_once = thread::available_parallelism().map_or(1, usize::from).min(kernels.len());
+    let mut results: Vec<Option<Result<Outcome>>> = kernels.iter().map(|_| None).collect();
+    let waiting = Mutex::new(kernels.into_iter().zip(&mut results));
+    thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let Some((kernel, result)) = waiting.lock().unwrap_or_else(PoisonError::into_inner).next() else {
+                        return;
+                    };
+                    *result = Some(boot(kernel, common, only));
+                }
+            });
+        }
+    });
+    results.into_iter().flatten().collect()
+}
+
+fn boot(kernel: kernels::Fetched, common: &Path, only: &[String]) -> Result<Outcome> {
     let plan = plan::for_kernel(kernel.version(), only);
     let initramfs = image::for_kernel(&kernel, common, &plan)?;
-    let step = Step::start(&format!(
-        "Linux {} (Debian {}): {}",
+    let series = kernel.kernel.series;
+    eprintln!(
+        "==> {series}: Linux {} (Debian {}): {}",
         kernel.release,
         kernel.package_version,
         plan.iter().map(|check| check.name).collect::<Vec<_>>().join(", ")
-    ));
+    );
     let began = Instant::now();
     let log = folder().join(format!("log-{}", kernel.kernel.series));
-    let transcript = machine::run(&kernel.vmlinuz(), &initramfs, &plan, &log)?;
+    let say = |what: String| eprintln!("    {series}: {what}");
+    let transcript = machine::run(&kernel.vmlinuz(), &initramfs, &plan, &log, &say)?;
     fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
-    step.done();
+    say(format!("done in {}", seconds(began.elapsed())));
     Ok(Outcome { kernel, transcript, log, took: began.elapsed() })
 }
 

@@ -153,7 +153,8 @@ fn copy(root: &Path, from: &Path, to: &Path) -> Result<()> {
 
 /// The whole archive for one kernel: what all share, then its modules and its plan.
 pub(super) fn for_kernel(kernel: &Fetched, common: &Path, plan: &[Planned]) -> Result<PathBuf> {
-    let root = super::folder().join("root");
+    let series = kernel.kernel.series;
+    let root = super::folder().join(format!("root-{series}"));
     remove(&root)?;
     fs::create_dir_all(root.join("modules")).with_context(|| format!("{} could not be made", root.display()))?;
     let mut order = String::new();
@@ -168,11 +169,11 @@ pub(super) fn for_kernel(kernel: &Fetched, common: &Path, plan: &[Planned]) -> R
     fs::write(root.join("modules/order"), order)
         .and_then(|()| fs::write(root.join("plan"), lines))
         .with_context(|| format!("the plan could not be written to {}", root.display()))?;
-    let own = super::folder().join("own.cpio");
+    let own = super::folder().join(format!("own-{series}.cpio"));
     pack(&root, &own)?;
     remove(&root)?;
     // The kernel takes archives one after the other.
-    let whole = super::folder().join(format!("initramfs-{}.cpio", kernel.kernel.series));
+    let whole = super::folder().join(format!("initramfs-{series}.cpio"));
     let join = || -> std::io::Result<()> {
         let mut out = fs::File::create(&whole)?;
         for part in [common, &own] {

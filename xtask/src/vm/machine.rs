@@ -33,8 +33,14 @@ const FATAL: &[&str] = &[
     "rcu: INFO: rcu_sched detected stalls",
 ];
 
-/// Boots a kernel and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`.
-pub(super) fn run(vmlinuz: &Path, initramfs: &Path, plan: &[Planned], log: &Path) -> Result<Transcript> {
+/// Boots a kernel and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`, progress to `say`.
+pub(super) fn run(
+    vmlinuz: &Path,
+    initramfs: &Path,
+    plan: &[Planned],
+    log: &Path,
+    say: &dyn Fn(String),
+) -> Result<Transcript> {
     let console = with_suffix(log, "console");
     // The kernel's log is read while QEMU writes it.
     File::create(&console).with_context(|| format!("{} could not be made", console.display()))?;
@@ -65,7 +71,7 @@ pub(super) fn run(vmlinuz: &Path, initramfs: &Path, plan: &[Planned], log: &Path
             writeln!(copy, "{line}").with_context(|| format!("{} could not be written", tests.display()))?;
         }
         match transcript.line(&line) {
-            Some(Event::Booted) => eprintln!("    booted in {}", seconds(awaited.since.elapsed())),
+            Some(Event::Booted) => say(format!("booted in {}", seconds(awaited.since.elapsed()))),
             Some(Event::Began(check)) => {
                 let deadline = plan
                     .iter()
@@ -76,7 +82,7 @@ pub(super) fn run(vmlinuz: &Path, initramfs: &Path, plan: &[Planned], log: &Path
             Some(Event::Ended(check)) => {
                 let took = awaited.since.elapsed();
                 let (passed, ran) = transcript.count(&check, |_| true);
-                eprintln!("    {check}: {passed} of {ran} tests passed in {}", seconds(took));
+                say(format!("{check}: {passed} of {ran} tests passed in {}", seconds(took)));
                 awaited = Awaited { what: "the next check".to_owned(), since: Instant::now(), within: GRACE };
             }
             Some(Event::Done) => break,
@@ -109,12 +115,13 @@ fn with_suffix(log: &Path, suffix: &str) -> PathBuf {
 
 fn qemu(vmlinuz: &Path, initramfs: &Path, console: &Path) -> Command {
     // QEMU's emulation of cmpxchg16b sometimes leaves garbage in the flags (double faults of Linux 6.12 while it boots), and kernels do
-    // without it.
+    // without it. One thread for both processors: with a thread each, QEMU before 8.1 can run a stale copy of code that the kernel
+    // is changing ("Oops: int3", and once a soft lockup, on a busy machine).
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args([
             "-accel",
-            "tcg",
+            "tcg,thread=single",
             "-cpu",
             "max,cx16=off",
             "-smp",

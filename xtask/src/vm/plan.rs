@@ -23,7 +23,7 @@ pub(super) const CHECKS: [Check; 8] = [
         executable: "vm",
         filters: &["load::"],
         environment: &[],
-        deadline: Duration::from_secs(120),
+        deadline: Duration::from_secs(240),
         usual: true,
     },
     Check {
@@ -31,7 +31,7 @@ pub(super) const CHECKS: [Check; 8] = [
         executable: "kernel",
         filters: &[],
         environment: &[],
-        deadline: Duration::from_secs(120),
+        deadline: Duration::from_secs(240),
         usual: true,
     },
     Check {
@@ -39,7 +39,7 @@ pub(super) const CHECKS: [Check; 8] = [
         executable: "vm",
         filters: &["devices::"],
         environment: &[],
-        deadline: Duration::from_secs(180),
+        deadline: Duration::from_secs(360),
         usual: true,
     },
     Check {
@@ -47,7 +47,7 @@ pub(super) const CHECKS: [Check; 8] = [
         executable: "vm",
         filters: &["upgrade::"],
         environment: &[],
-        deadline: Duration::from_secs(90),
+        deadline: Duration::from_secs(180),
         usual: true,
     },
     Check {
@@ -55,7 +55,7 @@ pub(super) const CHECKS: [Check; 8] = [
         executable: "network",
         filters: &["network::lifecycle::", "network::attach::native_", "network::attach::generic_"],
         environment: &[],
-        deadline: Duration::from_secs(180),
+        deadline: Duration::from_secs(360),
         usual: true,
     },
     Check {
@@ -70,7 +70,7 @@ pub(super) const CHECKS: [Check; 8] = [
             "network::control::path_mtu_",
         ],
         environment: &[],
-        deadline: Duration::from_secs(180),
+        deadline: Duration::from_secs(360),
         usual: true,
     },
     Check {
@@ -79,16 +79,16 @@ pub(super) const CHECKS: [Check; 8] = [
         filters: &[],
         // Every shape in every configuration, and fewer mutations than outside: an emulated processor is slow.
         environment: &["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"],
-        deadline: Duration::from_secs(240),
+        deadline: Duration::from_secs(480),
         usual: true,
     },
-    // Six minutes a kernel: too long for every run.
+    // Ten minutes a kernel: too long for every run.
     Check {
         name: "network",
         executable: "network",
         filters: &[],
         environment: &[],
-        deadline: Duration::from_secs(900),
+        deadline: Duration::from_secs(1500),
         usual: false,
     },
 ];

@@ -10,7 +10,7 @@ use crate::progress::seconds;
 const HEAD: &str = "\
 # Kernels
 
-Written by `cargo xtask vm`; do not edit. Debian's own kernels (cloud flavour) boot in QEMU, without hardware acceleration, with an
+Written by `cargo xtask vm`; do not edit. Debian's own kernels (cloud flavour) boot in QEMU, without hardware acceleration and with one thread for all processors, with an
 initramfs that holds the statically linked tests and nodewall. nodewall needs Linux 5.10 or later; features are tried, not judged by the
 version. What a kernel lacks is skipped by name, and only below the version that brought the feature: from there on its absence is a failure.
 

@@ -1,10 +1,15 @@
 //! The command line: what can be typed, and what it means. It must not do the work.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{InterfacePattern, Overrides, Protocol, ValueError, parse_peer};
+use ipnet::IpNet;
+
+use crate::{
+    agent::Allow,
+    config::{InterfacePattern, Overrides, Protocol, ValueError, parse_blocked, parse_peer},
+};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -93,10 +98,24 @@ pub enum Command {
     /// Agent in the foreground: apply, adopt pins, watch. Its end leaves enforcement in place
     Run(RunArgs),
     /// One shot: compile, load, attach, pin, exit
-    Apply,
+    Apply(AllowArgs),
     /// Validate the configuration and print the compiled policy; never touches the kernel
     Check,
-    /// Attached where and how, mode, generation, peers, health
+    /// What apply would change of what is in force, and who would be affected; exit 3 when something would
+    Plan(AllowArgs),
+    /// Drop what the policy in force has only audited so far
+    Enforce(EnforceArgs),
+    /// Keep what `enforce --confirm-within` put on trial
+    Confirm,
+    /// End what is on trial, or go back to the policy before the last change
+    Rollback(AllowArgs),
+    /// Open the node for a while: nothing is dropped, blocks are lifted; then what was in force comes back by itself
+    PanicOpen(PanicOpenArgs),
+    /// Drop everything from a source, public ports too
+    Block(BlockArgs),
+    /// Take a block back
+    Unblock(UnblockArgs),
+    /// Attached where and how, mode, generation, peers, blocks, health
     Status,
     /// Packets and bytes per class, port, protocol, verdict and reason
     Counters,
@@ -104,6 +123,8 @@ pub enum Command {
     Explain(ExplainArgs),
     /// The verdict for each frame of a capture file
     Replay(ReplayArgs),
+    /// What of this host stands in nodewall's way or beside it, and what to do. Changes nothing
+    Doctor,
     /// Remove links, maps and pins: opens the node
     Detach,
 }
@@ -114,6 +135,68 @@ pub struct RunArgs {
     /// Print a message for every frame the kernel program judges (slow; for debugging)
     #[arg(long)]
     pub kernel_log: bool,
+    /// What the guards are told to let through.
+    #[command(flatten)]
+    pub allow: AllowArgs,
+}
+
+/// What the guards are told to let through.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct AllowArgs {
+    /// Enforce although the peer set differs by more than half from the last good one
+    #[arg(long)]
+    pub allow_peer_change: bool,
+}
+
+impl AllowArgs {
+    /// The same for the agent.
+    pub fn allow(self) -> Allow {
+        Allow { peer_change: self.allow_peer_change }
+    }
+}
+
+/// Flags of `enforce`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct EnforceArgs {
+    /// Go back unless `nodewall confirm`, or Enter here, comes within this time, such as 5m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub confirm_within: Option<Duration>,
+    /// What the guards are told to let through.
+    #[command(flatten)]
+    pub allow: AllowArgs,
+}
+
+/// Flags of `panic-open`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PanicOpenArgs {
+    /// For how long, such as 10m
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub open_for: Duration,
+}
+
+/// Flags of `block`.
+#[derive(Clone, Debug, Args)]
+pub struct BlockArgs {
+    /// An address or a prefix
+    #[arg(value_name = "ADDR", value_parser = blocked)]
+    pub source: IpNet,
+    /// For how long, such as 1h [default: until `nodewall unblock`]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub ttl: Option<Duration>,
+    /// Why, for those who read it later
+    #[arg(long, value_name = "TEXT", value_parser = one_line)]
+    pub reason: Option<String>,
+    /// Even a peer, an own address, the default gateway, this SSH session, or a prefix shorter than /8 (IPv6: /32)
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// Flags of `unblock`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct UnblockArgs {
+    /// The address or prefix as it was blocked
+    #[arg(value_name = "ADDR", value_parser = blocked)]
+    pub source: IpNet,
 }
 
 /// Flags of `explain`.
@@ -134,6 +217,28 @@ pub struct ExplainArgs {
 
 fn protocol(text: &str) -> Result<Protocol, String> {
     text.parse().map_err(|error| refusal(&error))
+}
+
+/// The longest time that makes sense; also keeps sums of times from overflowing.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let duration = humantime::parse_duration(text).map_err(|e| format!("{e}; expected such as 90s, 5m, 1h30m"))?;
+    if duration < Duration::from_secs(1) || duration > LONGEST {
+        return Err("expected between 1s and 366d".to_owned());
+    }
+    Ok(duration)
+}
+
+fn blocked(text: &str) -> Result<IpNet, String> {
+    parse_blocked(text).map_err(|error| refusal(&error))
+}
+
+fn one_line(text: &str) -> Result<String, String> {
+    if text.chars().count() > 200 || text.chars().any(char::is_control) {
+        return Err("expected one line of at most 200 characters".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn peer(text: &str) -> Result<String, String> {

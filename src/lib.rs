@@ -8,6 +8,8 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod datapath;
+pub mod doctor;
 pub mod net;
 pub mod policy;
+pub mod state;
 pub mod ui;

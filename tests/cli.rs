@@ -6,6 +6,8 @@
 mod binary;
 #[path = "cli/check.rs"]
 mod check;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/explain.rs"]
 mod explain;
 #[path = "cli/frames.rs"]

@@ -35,9 +35,9 @@ fn every_case_is_decided_rightly() {
 }
 
 #[test]
-fn every_reason_but_the_operators_block_has_a_case() {
+fn every_reason_has_a_case() {
     let covered: BTreeSet<u32> = all().iter().map(|c| c.reason.number()).collect();
-    for reason in Reason::ALL.iter().filter(|r| **r != Reason::BlockedSource) {
+    for reason in Reason::ALL {
         assert!(covered.contains(&reason.number()), "{reason:?} has no case");
     }
 }
@@ -66,6 +66,47 @@ fn the_shortcut_agrees_with_the_walk() {
                 let mut frame = case.frame.clone();
                 frame[at] = value;
                 assert_eq!(shortest(&frame), walk(frame.as_slice(), 0), "{} with byte {at} = {value:#x}", case.name);
+            }
+        }
+    }
+}
+
+/// Blocks of others, by addresses and by prefixes longer and shorter than any other, change nothing: neither verdict nor reason, row, peer or bytes.
+#[test]
+fn a_block_changes_nothing_for_anybody_else() {
+    for others in [
+        &["192.0.2.9", "2001:db8:dead::9"][..],
+        &["100.64.0.0/10", "233.252.0.0/24", "3fff::/20"],
+        &["192.0.2.128/25", "100.64.3.0/30", "2001:db8:dead:9::/64", "240.0.0.0/7", "fc00::/8"],
+    ] {
+        let others: Vec<String> =
+            others.iter().map(|net| if net.contains('/') { (*net).to_owned() } else { host_prefix(net) }).collect();
+        let others: Vec<&str> = others.iter().map(String::as_str).collect();
+        for policy in Policy::ALL {
+            let (without, with) = (policy.compiled(), policy.compiled_with(&others));
+            assert!(with.image.blocked > without.image.blocked);
+            for case in all().iter().chain(&jumbo()) {
+                let frame = case.frame.as_slice();
+                let (before, after) = (decide(frame, &without.image), decide(frame, &with.image));
+                assert_eq!(before, after, "{policy:?} and {others:?} blocked: {}", case.name);
+            }
+        }
+    }
+}
+
+fn host_prefix(address: &str) -> String {
+    format!("{address}/{}", if address.contains(':') { 128 } else { 32 })
+}
+
+/// Cut at any byte, a blocked source's frame does not pass as something else.
+#[test]
+fn truncation_never_lets_a_blocked_source_in() {
+    for policy in [Policy::Blocks, Policy::AuditBlocks] {
+        let compiled = policy.compiled();
+        for case in all().iter().filter(|c| c.policy == policy && c.reason == Reason::BlockedSource) {
+            for length in 0..case.frame.len() {
+                let decision = decide(&case.frame[..length], &compiled.image);
+                assert!(decision.drop_bit() == 1, "{} cut to {length} bytes: {:?}", case.name, decision.reason());
             }
         }
     }

@@ -4,9 +4,11 @@
 
 mod network {
     mod attach;
+    mod blocks;
     mod control;
     mod counters;
     mod discovery;
+    mod doctor;
     mod forged;
     mod frames;
     mod interfaces;
@@ -17,5 +19,7 @@ mod network {
     mod replies;
     mod rows;
     mod settings;
+    mod starts;
     mod traffic;
+    mod trials;
 }

@@ -49,9 +49,11 @@ fn the_model_agrees_with_the_table_of_cases() {
             cases::Policy::Enforce => "enforce",
             cases::Policy::Audit => "audit",
             cases::Policy::Rules => "rules",
+            cases::Policy::Blocks => "blocks",
+            cases::Policy::AuditBlocks => "audit-blocks",
         };
         let policy = policies.iter().find(|policy| policy.name == name).unwrap();
-        let answer = judge(&case.frame, &policy.meaning, &policy.own);
+        let answer = judge(&case.frame, policy);
         assert_eq!(answer.reason, case.reason, "{}", case.name);
         if case.bytes != 0 {
             assert_eq!(answer.bytes.map(u64::from), Some(case.bytes), "{}: bytes", case.name);

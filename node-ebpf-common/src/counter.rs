@@ -1,8 +1,8 @@
 //! The counter cell and which cell a decision moves. Does not count: the kernel program does.
 //!
 //! One per-CPU array holds every counter. A frame whose port was looked up moves the cell (its row, its reason); every other
-//! frame moves the cell of its reason in the rows that no port ever has. Audit mode uses a second bank, so that what was dropped and what
-//! would have been dropped are never mixed.
+//! frame moves the cell of its reason in the rows that no port ever has; a blocked source's packet without a port moves that of its reason in row 0.
+//! Audit mode uses a second bank, so that what was dropped and what would have been dropped are never mixed.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -10,6 +10,8 @@ use crate::reason::PORTLESS_FROM;
 
 /// Reasons that a row has cells for.
 pub const CELLS_PER_ROW: u32 = PORTLESS_FROM;
+/// No port at all: what such a packet of a blocked source is counted on, and where the cells of reasons without a port begin.
+pub const ROW_PORTLESS: u32 = 0;
 /// Counter rows. Ranges of more than 256 ports share one; the kernel holds them all for each CPU (1 MiB).
 pub const ROWS: u32 = 2048;
 /// TCP ports that the policy does not name. The rows before hold the reasons without a port.
@@ -37,8 +39,8 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// The cell of a row and a reason's number in the bank that starts at `bank`. For reasons without a row, `row` is 0 and the number
-/// itself reaches into the portless rows.
+/// The cell of a row and a reason's number in the bank that starts at `bank`. For reasons without a row, `row` is [`ROW_PORTLESS`] and the number
+/// itself reaches into the rows after it.
 #[inline(always)]
 pub const fn cell(bank: u32, row: u32, reason: u32) -> u32 {
     bank + row * CELLS_PER_ROW + reason
@@ -55,6 +57,10 @@ mod tests {
             let cell = cell(0, 0, reason.number());
             assert!((CELLS_PER_ROW..ROW_TCP_UNMANAGED * CELLS_PER_ROW).contains(&cell), "{reason:?}");
         }
+        assert!(
+            cell(0, ROW_PORTLESS, Reason::BlockedSource.number()) < CELLS_PER_ROW,
+            "below those, and nobody else's"
+        );
         assert_eq!(cell(BANK_CELLS, ROWS - 1, CELLS_PER_ROW - 1), CELLS - 1);
     }
 }

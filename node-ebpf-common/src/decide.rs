@@ -3,10 +3,10 @@
 use core::hint::cold_path;
 
 use crate::{
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROWS, cell},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS, cell},
     frame::Frame,
     packet::{self, About, Packet},
-    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, zero_mask},
+    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, rebound, zero_mask},
     reason::{DROP_BIT, REASON_SLOTS, Reason, Verdict},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 pub struct Decision {
     /// Number of the [`Reason`]; always exactly one.
     pub reason: u32,
-    /// Counter row of the port; 0 for reasons without one.
+    /// Counter row of the port; 0 for packets without one.
     pub row: u32,
     /// Number of the peer that sent it; 0: none, or the source did not matter.
     pub peer: u32,
@@ -76,17 +76,25 @@ pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Packet, Deci
 #[inline(always)]
 fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Packet, Decision) {
     let packet = packet::walk(frame, image.zero);
+    let own = Decision { reason: packet.reason.number(), row: ROW_PORTLESS, peer: 0, bytes: packet.bytes };
     let row = match packet.about {
+        About::Settled => return (packet, own),
         // Judged by their source only where the policy asks for it.
         About::LaterFragment if image.row(ROW_LATER_FRAGMENTS).allow != 0 => ROW_LATER_FRAGMENTS,
-        About::Portless | About::LaterFragment => {
-            let reason = packet.reason.number();
-            return (packet, Decision { reason, row: 0, peer: 0, bytes: packet.bytes });
-        }
+        About::Portless | About::LaterFragment if image.blocked == 0 => return (packet, own),
+        About::Portless | About::LaterFragment => ROW_PORTLESS,
         About::Tunnel => ROW_IP_TUNNELS,
         About::Tcp | About::Udp => image.row_of(packet.about as u32, packet.port_wire),
     };
-    (packet, by_row(frame, image, row, packet.source, packet.bytes))
+    // So that the verifier follows what comes now once, not for each row and reason.
+    let row = rebound::<F, { ROWS as usize - 1 }>(frame, image.zero, row as usize) as u32;
+    let reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, own.reason as usize) as u32;
+    let mut decision = by_row(frame, image, row, packet.source, packet.bytes);
+    // Without a port the source says nothing but whether it is blocked.
+    if row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
+        decision.reason = reason;
+    }
+    (packet, decision)
 }
 
 #[inline(always)]
@@ -105,7 +113,8 @@ fn by_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, row_number: u32, so
     // PEER is one below ALLOWED_SOURCE, and the peers' group is bit 0. Without a branch: on mixed traffic each is mispredicted.
     let hit = Reason::AllowedSource.number() - (allowed & GROUP_PEER);
     let mut reason = hit.wrapping_add(row.otherwise.wrapping_sub(Reason::AllowedSource.number()) & denied);
-    let consulted = !zero_mask(frame, u64::from(row.allow));
+    // That a block would matter makes nobody a peer.
+    let consulted = !zero_mask(frame, u64::from(row.allow & !GROUP_BLOCKED));
     let mut peer = (found >> 32) as u32 & 0xffff & consulted as u32;
     if groups & (GROUP_SPOOFED | GROUP_BLOCKED) != 0 {
         cold_path();

@@ -6,8 +6,8 @@ use crate::{
     policy::{Source, TABLE_TCP, TABLE_UDP, rebound, zero_mask},
     reason::Reason,
     wire::{
-        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, IPV6_BYTES, Ipv4, Ipv6, KINDS, Kind, Ports, Start,
-        Tagged, Untagged, VLAN_TAG_BYTES, VlanTag, ethertype_le, protocol,
+        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, IPV6_BYTES, Icmpv6, Ipv4, Ipv6, KINDS, Kind, Ports,
+        Start, Tagged, Untagged, VLAN_TAG_BYTES, VlanTag, ethertype_le, protocol,
     },
 };
 
@@ -34,8 +34,11 @@ pub enum About {
     Tunnel,
     /// A fragment after the first: without a port, but with a source that a policy may ask for.
     LaterFragment,
-    /// Anything that has no port.
+    /// An IP packet that has no port: only a block asks who sent it.
     Portless,
+    /// Nothing whose sender is ever asked for: no IP packet, no sound one, or neighbour discovery, which no block may stop: without it the node could
+    /// not even reach a blocked neighbour on its own account, and no network behind a blocked router.
+    Settled,
 }
 
 /// What a frame is about. Flat, with every field always set: where an enum's variants have different fields LLVM leaves registers undefined, and the
@@ -44,9 +47,9 @@ pub enum About {
 pub struct Packet {
     /// What kind of thing it is.
     pub about: About,
-    /// For [`About::Portless`] and [`About::LaterFragment`]: why, always one without a row. Else [`Reason::Unmanaged`].
+    /// For [`About::Portless`], [`About::LaterFragment`] and [`About::Settled`]: why, always one without a row. Else [`Reason::Unmanaged`].
     pub reason: Reason,
-    /// Who sent it, if the packet tells the truth. [`Source::NONE`] for [`About::Portless`].
+    /// Who sent it, if the packet tells the truth. [`Source::NONE`] for [`About::Settled`].
     pub source: Source,
     /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
     pub port_wire: u32,
@@ -56,8 +59,13 @@ pub struct Packet {
 
 impl Packet {
     #[inline(always)]
-    const fn portless(reason: Reason, bytes: usize) -> Self {
-        Self { about: About::Portless, reason, source: Source::NONE, port_wire: 0, bytes: bytes as u32 }
+    const fn settled(reason: Reason, bytes: usize) -> Self {
+        Self { about: About::Settled, reason, source: Source::NONE, port_wire: 0, bytes: bytes as u32 }
+    }
+
+    #[inline(always)]
+    const fn portless(reason: Reason, source: Source, bytes: usize) -> Self {
+        Self { about: About::Portless, reason, source, port_wire: 0, bytes: bytes as u32 }
     }
 
     #[inline(always)]
@@ -122,7 +130,7 @@ fn common_port(number: u8, source: Source, ports: Ports, end: usize) -> Option<P
 /// What any frame is about. `zero` is the image's unknown zero, see [`rebound`].
 #[inline(always)]
 pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
-    let unsound = |reason| Packet::portless(reason, frame.linear_bytes());
+    let unsound = |reason| Packet::settled(reason, frame.linear_bytes());
     let at = rebound::<F, 63>(frame, zero, ETHERTYPE_OFFSET);
     let Some(first) = frame.read::<Bytes2>(at) else { return unsound(Reason::ShortFrame) };
     let mut ethertype = first.value_le();
@@ -154,7 +162,7 @@ pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
 
 /// What the IP headers say. Flat for the same reason as [`Packet`].
 struct Located {
-    /// Why there is no transport header to read.
+    /// Why there is nothing more to read.
     problem: Option<Reason>,
     kind: Kind,
     source: Source,
@@ -239,6 +247,9 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
         return malformed;
     }
     let end = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end);
+    if is_discovery(frame, &header, at, end) {
+        return Located::sound(Reason::Icmp, end);
+    }
     let source = Source::v6(u64::from_le(header.source_hi), u64::from_le(header.source_lo));
     let mut kind = KINDS[header.next_header as usize];
     let mut walked = 0;
@@ -262,6 +273,18 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
     Located { problem: None, kind, source, at, end }
 }
 
+/// Whether a packet is neighbour discovery as RFC 4861 wants it: directly behind the IPv6 header (so no fragment either, RFC 6980), whole, and from this
+/// very link. What only looks like it is ICMPv6 like any other.
+#[inline(always)]
+fn is_discovery<F: Frame + ?Sized>(frame: &F, header: &Ipv6, at: usize, end: usize) -> bool {
+    let local = header.next_header == protocol::ICMPV6 && header.hop_limit == wire::DISCOVERY_HOP_LIMIT;
+    if !local || at + size_of::<Icmpv6>() > end {
+        return false;
+    }
+    let Some(message) = frame.read::<Icmpv6>(at) else { return false };
+    message.code == 0 && wire::DISCOVERY_TYPES.contains(&message.number)
+}
+
 /// How long an extension header is. Without branches: each would double what the verifier follows.
 #[inline(always)]
 fn extension_bytes<F: Frame + ?Sized>(frame: &F, kind: Kind, length: u8) -> usize {
@@ -277,8 +300,9 @@ fn extension_bytes<F: Frame + ?Sized>(frame: &F, kind: Kind, length: u8) -> usiz
 fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Packet {
     let bytes = located.end;
     if let Some(reason) = located.problem {
-        return Packet::portless(reason, bytes);
+        return Packet::settled(reason, bytes);
     }
+    let portless = |reason| Packet::portless(reason, located.source, bytes);
     let about = match located.kind {
         Kind::LaterFragment => {
             let packet = Packet::to(About::LaterFragment, located.source, 0, bytes);
@@ -286,16 +310,16 @@ fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Pack
         }
         Kind::Tcp => About::Tcp,
         Kind::Udp => About::Udp,
-        Kind::Icmp => return Packet::portless(Reason::Icmp, bytes),
+        Kind::Icmp => return portless(Reason::Icmp),
         Kind::Tunnel => return Packet::to(About::Tunnel, located.source, 0, bytes),
-        Kind::Encapsulated => return Packet::portless(Reason::Encapsulated, bytes),
-        _ => return Packet::portless(Reason::OtherProtocol, bytes),
+        Kind::Encapsulated => return portless(Reason::Encapsulated),
+        _ => return portless(Reason::OtherProtocol),
     };
     // The verifiers of 5.10 and 6.1 want a mask, not a comparison.
     let at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, located.at);
     if at + size_of::<Ports>() > located.end {
-        return Packet::portless(Reason::NoPorts, bytes);
+        return Packet::settled(Reason::NoPorts, bytes);
     }
-    let Some(ports) = frame.read::<Ports>(at) else { return Packet::portless(Reason::NoPorts, bytes) };
+    let Some(ports) = frame.read::<Ports>(at) else { return Packet::settled(Reason::NoPorts, bytes) };
     Packet::to(about, located.source, u16::from_le(ports.destination_be), bytes)
 }

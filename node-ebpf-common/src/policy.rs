@@ -30,7 +30,7 @@ pub const GROUP_RULE_FIRST: u32 = 1 << 1;
 pub const MAX_RULE_GROUPS: usize = 29;
 /// The source can not be genuine on a wire: martian, or the node's own address.
 pub const GROUP_SPOOFED: u32 = 1 << 30;
-/// An operator blocked the source. Outranks everything.
+/// An operator blocked the source. Outranks everything. In a row's `allow` it lets nobody in: it only says that the source matters.
 pub const GROUP_BLOCKED: u32 = 1 << 31;
 
 /// Index of the TCP table in [`PolicyImage::port_rows`].
@@ -42,7 +42,7 @@ pub const TABLE_UDP: u32 = 1;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Row {
-    /// Group bits of the sources that may; 0 where the source does not matter.
+    /// Group bits of the sources that may, and [`GROUP_BLOCKED`] while there are blocks; 0 where the source does not matter.
     pub allow: u32,
     /// Number of the reason when no group of the source is allowed.
     pub otherwise: u32,
@@ -132,8 +132,10 @@ pub struct PolicyImage {
     pub policy_sha256: [u8; 32],
     /// First cell of the counter bank of this mode.
     pub counter_bank: u32,
-    /// Peers named by the policy (addresses and prefixes), for people.
-    pub peers: u32,
+    /// Peers named by the policy (addresses and prefixes), for people. More than both tables hold are refused, so 16 bits are enough.
+    pub peers: u16,
+    /// Blocked prefixes. While it is not 0, every row's `allow` has [`GROUP_BLOCKED`], and packets without a port are judged by their source, too.
+    pub blocked: u16,
     /// IPv4 prefix lengths in use.
     pub lengths_v4: u32,
     /// IPv6 prefix lengths in use.
@@ -363,6 +365,8 @@ mod tests {
         // Kernels before 5.11 copy a map value through one contiguous allocation of at most 4 MiB.
         assert!(size_of::<PolicyImage>() < 2 << 20, "{}", size_of::<PolicyImage>());
         assert_eq!(size_of::<PolicyImage>() % 8, 0);
+        // What counts a table's sources has 16 bits.
+        assert!(2 * MAX_SOURCES <= usize::from(u16::MAX));
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Reason {
         if self.number() & DROP_BIT == 0 { Verdict::Pass } else { Verdict::Drop }
     }
 
-    /// Whether a port was looked up for it, so that it is counted on that port's row.
+    /// Whether a rule was looked up for it, so that it is counted on that rule's row; [`Self::BlockedSource`] also without a rule, on row 0.
     pub const fn has_row(self) -> bool {
         self.number() < PORTLESS_FROM
     }

@@ -210,6 +210,25 @@ pub struct Ipv6 {
     pub destination_lo: u64,
 }
 
+/// An `ICMPv6` header (RFC 4443 section 2.1) and the four bytes that every neighbour discovery message has behind it.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Icmpv6 {
+    /// Type.
+    pub number: u8,
+    /// Code.
+    pub code: u8,
+    /// Checksum (not verified: the stack does).
+    pub checksum_be: u16,
+    /// Data.
+    pub rest: u32,
+}
+
+/// `ICMPv6` types of neighbour discovery: router solicitation and advertisement, neighbour solicitation and advertisement, redirect (RFC 4861 section 4).
+pub const DISCOVERY_TYPES: core::ops::RangeInclusive<u8> = 133..=137;
+/// Hop limit of neighbour discovery: no router forwarded it (RFC 4861 section 7.1.1).
+pub const DISCOVERY_HOP_LIMIT: u8 = 255;
+
 /// The first eight bytes of an IPv6 extension header, as long as the shortest of them (RFC 8200 section 4).
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C, packed)]

@@ -3,140 +3,21 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
 mod cases;
-
-use std::{collections::BTreeMap, net::IpAddr};
+#[path = "decide/hand.rs"]
+mod hand;
 
 use cases::{On, Policy, all};
+use hand::{ByHand, OPS, by_hand};
 use node_ebpf_common::{
     PolicyImage, Reason, Verdict,
     counter::{BANK_CELLS, CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     decide, maps,
     packet::{About, common, walk},
     policy::{
-        BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, Row,
-        SLOTS, SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, SlotV6, Source,
+        bucket, hash_v4, hash_v6, key_v4, slot, value,
     },
 };
-use zerocopy::FromZeros;
-
-const OPS: u32 = 2;
-const SITE: u32 = 4;
-
-/// An image filled port by port and source by source, and which row each (class, protocol, port) has.
-struct ByHand {
-    image: Box<PolicyImage>,
-    rows: BTreeMap<(u8, u16), u32>,
-    next_row: u32,
-}
-
-impl ByHand {
-    fn new() -> Self {
-        let mut image = PolicyImage::new_box_zeroed().unwrap();
-        image.enforce = 1;
-        image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
-        image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
-        (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
-        (image.bucket_mask_v6, image.slot_mask_v6) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
-        for (table, row) in [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED].into_iter().enumerate() {
-            image.port_rows[table].fill(row as u16);
-            image.rows[row as usize].otherwise = Reason::Unmanaged.number();
-        }
-        image.rows[ROW_IP_TUNNELS as usize] = Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() };
-        Self { image, rows: BTreeMap::new(), next_row: 100 }
-    }
-
-    fn port(&mut self, protocol: u8, port: u16, allow: u32, otherwise: Reason) {
-        let table = usize::from(protocol == 17);
-        let row = *self.rows.entry((protocol, port)).or_insert_with(|| {
-            self.next_row += 1;
-            self.next_row
-        });
-        self.image.port_rows[table][port.swap_bytes() as usize] = row as u16;
-        self.image.rows[row as usize] = Row { allow, otherwise: otherwise.number() };
-    }
-
-    fn both(&mut self, ports: impl IntoIterator<Item = u16>, allow: u32, otherwise: Reason) {
-        for port in ports {
-            self.port(6, port, allow, otherwise);
-            self.port(17, port, allow, otherwise);
-        }
-    }
-
-    /// Puts a prefix into the table; the lengths must be given longest first.
-    fn source(&mut self, text: &str, groups: u32, peer: u16) {
-        let (address, length) = text.split_once('/').unwrap();
-        let length: u32 = length.parse().unwrap();
-        match address.parse().unwrap() {
-            IpAddr::V4(address) => {
-                let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0).swap_bytes();
-                self.image.length_v4[length_slot(length, &[32, 24, 16, 8])] = LengthV4::new(mask, length + 1);
-                self.image.lengths_v4 = 4;
-                let key = key_v4(u32::from_le_bytes(address.octets()), length + 1);
-                let at = slot(hash_v4(self.image.multiplier_v4, key), 0);
-                assert_eq!(self.image.slots_v4[at].key, 0, "two sources in one slot: choose another multiplier");
-                self.image.slots_v4[at] = SlotV4 { key, value: value(groups, peer) };
-            }
-            IpAddr::V6(address) => {
-                let halves = |bits: u128| (((bits >> 64) as u64).swap_bytes(), (bits as u64).swap_bytes());
-                let (mask_hi, mask_lo) = halves(u128::MAX << (128 - length));
-                let (hi, lo) = halves(address.into());
-                let length_plus_one = u64::from(length) + 1;
-                self.image.length_v6[length_slot(length, &[128, 64, 48])] =
-                    LengthV6 { mask_hi, mask_lo, length_plus_one };
-                self.image.lengths_v6 = 3;
-                let at = slot(hash_v6(self.image.multiplier_v6, hi, lo, length_plus_one), 0);
-                assert_eq!(self.image.slots_v6[at].value, 0, "two sources in one slot: choose another multiplier");
-                self.image.slots_v6[at] = SlotV6 { hi, lo, length_plus_one, value: value(groups, peer) };
-            }
-        }
-    }
-}
-
-fn length_slot(length: u32, lengths: &[u32]) -> usize {
-    lengths.iter().position(|l| *l == length).unwrap()
-}
-
-/// What tests/cases/mod.rs says in TOML, by hand.
-fn by_hand(policy: Policy) -> ByHand {
-    let mut hand = ByHand::new();
-    let cluster = [8443, 8018, 8019, 8020, 8021, 8022, 9042, 7000, 7001, 7199, 9200, 9300];
-    hand.both([443], 0, Reason::Public);
-    hand.both(cluster.into_iter().chain(5701..=5711), GROUP_PEER, Reason::Outsider);
-    let rules = policy == Policy::Rules;
-    for port in [4789, 8472, 6081] {
-        let (allow, otherwise) = if rules { (0, Reason::Public) } else { (GROUP_PEER, Reason::TunnelOutsider) };
-        hand.port(17, port, allow, otherwise);
-    }
-    // A longer prefix carries the groups of the shorter ones around it.
-    let site = if rules { SITE } else { 0 };
-    for (text, peer) in [("10.0.0.11/32", 1), ("10.9.0.0/16", 2)] {
-        hand.source(text, GROUP_PEER | site, peer);
-    }
-    hand.source("10.0.0.1/32", GROUP_SPOOFED, 0);
-    for (text, peer) in [("2001:db8::11/128", 3), ("2001:db8:9::/48", 4), ("fd00:0:0:1::/64", 5)] {
-        hand.source(text, GROUP_PEER, peer);
-    }
-    hand.source("2001:db8::1/128", GROUP_SPOOFED, 0);
-    if policy == Policy::Audit {
-        hand.image.enforce = 0;
-        hand.image.counter_bank = BANK_CELLS;
-    }
-    if rules {
-        hand.image.rows[ROW_IP_TUNNELS as usize] = Row { allow: 0, otherwise: Reason::Public.number() };
-        hand.image.rows[ROW_LATER_FRAGMENTS as usize] =
-            Row { allow: GROUP_PEER, otherwise: Reason::FragmentOutsider.number() };
-        for port in [7199, 20_500, 21_000] {
-            hand.port(6, port, GROUP_PEER | OPS, Reason::Outsider);
-        }
-        hand.both([9999], 0, Reason::Closed);
-        hand.both([9998], OPS, Reason::Closed);
-        hand.both([9997], SITE, Reason::Closed);
-        hand.source("10.0.0.0/8", SITE, 0);
-        hand.source("198.51.100.0/24", OPS, 0);
-        hand.source("2001:db8:a::/48", OPS, 0);
-    }
-    hand
-}
 
 #[test]
 fn the_table_of_cases_holds_for_an_image_made_by_hand() {
@@ -156,7 +37,7 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
                 On::Nothing => 0,
             };
             assert_eq!(decision.row, row, "{}: row", case.name);
-            let bank = if policy == Policy::Audit { BANK_CELLS } else { 0 };
+            let bank = if policy.audits() { BANK_CELLS } else { 0 };
             assert_eq!(
                 decision.cell(&hand.image),
                 bank + row * CELLS_PER_ROW + case.reason.number(),

@@ -5,13 +5,14 @@
 use node_ebpf_common::{
     Reason,
     counter::{
-        BANK_CELLS, CELLS, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS,
+        BANK_CELLS, CELLS, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED,
+        ROW_UDP_UNMANAGED, ROWS,
     },
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_LENGTHS_V4, MAX_LENGTHS_V6,
         MAX_RULE_GROUPS, Source,
     },
-    wire::TUNNEL_UDP_PORTS,
+    wire::{DISCOVERY_HOP_LIMIT, DISCOVERY_TYPES, TUNNEL_UDP_PORTS},
 };
 
 #[test]
@@ -47,8 +48,8 @@ fn reasons_keep_their_numbers() {
 
 #[test]
 fn rows_and_banks_keep_their_places() {
-    let fixed = [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_FIRST];
-    assert_eq!(fixed, [4, 5, 6, 7, 8]);
+    let fixed = [ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_FIRST];
+    assert_eq!(fixed, [0, 4, 5, 6, 7, 8]);
     assert_eq!((ROWS, BANK_CELLS, CELLS), (2048, 32_768, 65_536));
 }
 
@@ -71,4 +72,6 @@ fn what_the_image_promises() {
     assert_eq!((Source::NONE.hi, Source::NONE.lo, Source::NONE.is_v6), (0, 0, 0));
     // RFC 7348, Linux' older default, RFC 8926.
     assert_eq!(TUNNEL_UDP_PORTS, [4789, 8472, 6081]);
+    // RFC 4861.
+    assert_eq!((DISCOVERY_TYPES, DISCOVERY_HOP_LIMIT), (133..=137, 255));
 }

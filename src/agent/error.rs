@@ -1,12 +1,13 @@
 //! Why a change was refused. Whatever it is, the last good state stands.
 
-use std::{io, path::PathBuf};
+use std::net::IpAddr;
 
 use crate::{
     config::ConfigErrors,
     datapath::DatapathError,
     net::{NetError, SelectError},
     policy::{CompileError, PolicyError},
+    state::{StateError, TrialKind},
 };
 
 /// An error of the agent.
@@ -31,12 +32,41 @@ pub enum AgentError {
     /// The interfaces named can not be attached.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// Enforcing with no other node in the peer set.
     #[error(
         "every peer named is this node's own address, so mode = \"enforce\" would cut this node off its cluster; \
          name the other nodes (--peer ADDR or [peers] static), or set single_node = true, or mode = \"audit\""
     )]
     OnlyOwnAddresses,
+    /// Enforcing with a peer set that is very different from the last good one.
+    #[error(
+        "held: of {old} peers {gone} would go and {added} would come, more than half; the last good peers stay in force; \
+         if this is meant, `nodewall apply --allow-peer-change`"
+    )]
+    PeerChange {
+        /// Peers of the last good policy, this node left out.
+        old: usize,
+        /// Those of them that the new one lacks.
+        gone: usize,
+        /// Those that only the new one has.
+        added: usize,
+    },
+    /// The command came through an SSH session that the policy would cut.
+    #[error(
+        "held: this SSH session comes from {client} to port {port}, which the policy would drop ({reason}); \
+         let that source in (a rule with access = \"public\" or also_allow), or set allow_lockout = true in the configuration"
+    )]
+    SshSession {
+        /// Where the operator sits.
+        client: IpAddr,
+        /// The server's port.
+        port: u16,
+        /// Name of the reason.
+        reason: &'static str,
+    },
     /// The attachment would have to change its mode, which needs a detach.
     #[error(
         "{interface}: it is attached in {live} mode and attach_mode = \"{wanted}\"; changing it opens the interface for a moment: `nodewall detach`, then apply again"
@@ -52,36 +82,65 @@ pub enum AgentError {
     /// An operator opened the node.
     #[error("the node was opened by `nodewall detach`; SIGHUP, a restart or `nodewall apply` enforces again")]
     Detached,
-    /// Another agent runs.
-    #[error("another nodewall agent is running (pid {pid}, {lock}); stop it first")]
-    Running {
-        /// Its process id, as it wrote it down.
-        pid: String,
-        /// The lock it holds.
-        lock: PathBuf,
+    /// Somebody detached and applied: what this process holds is no longer in force.
+    #[error("other maps are pinned than those that this agent holds")]
+    OtherMaps,
+    /// A change waits for its confirmation.
+    #[error(
+        "`{}` is on trial; {}, and then this can be done",
+        .kind.command(),
+        match .kind {
+            TrialKind::Enforce => "`nodewall confirm` keeps it, `nodewall rollback` ends it",
+            TrialKind::PanicOpen => "it ends by itself, `nodewall rollback` ends it now",
+        }
+    )]
+    OnTrial {
+        /// What is on trial.
+        kind: TrialKind,
     },
-    /// The state directory can not be used.
-    #[error("{path}: {problem}; {help}")]
-    StateDirectory {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-        /// What to do.
-        help: &'static str,
+    /// There is nothing to do.
+    #[error("the node enforces already (generation {generation})")]
+    Enforcing {
+        /// Number of the policy image.
+        generation: u64,
     },
-    /// The state directory could not be read or written.
+    /// There is no trial to confirm.
+    #[error("{0}")]
+    NoTrial(&'static str),
+    /// No policy was ever applied here.
+    #[error("no policy is in force, and none is stored; `nodewall apply` puts one into force")]
+    NothingInForce,
+    /// There is nothing to go back to.
+    #[error("there is no policy before this one to go back to")]
+    NoPrevious,
+    /// A block that would hurt the node or its operator.
+    #[error("{prefix} is not blocked: {why}; --force does it all the same")]
+    BlockRefused {
+        /// What was to be blocked.
+        prefix: String,
+        /// Whom it would hurt.
+        why: String,
+    },
+    /// A block that is not there.
+    #[error("{prefix} is not blocked{}", .nearest.as_ref().map(|n| format!("; {n} is, and covers it")).unwrap_or_default())]
+    NotBlocked {
+        /// What was to be unblocked.
+        prefix: String,
+        /// A block that covers it.
+        nearest: Option<String>,
+    },
+    /// A system call of the agent's loop failed.
     #[error("{what}: {source}")]
     Io {
         /// What was tried.
         what: String,
         /// Why it failed.
-        source: io::Error,
+        source: std::io::Error,
     },
 }
 
 impl AgentError {
-    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }

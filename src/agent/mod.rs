@@ -1,36 +1,43 @@
-//! One change from configuration to kernel (`apply`), and the foreground agent around it (`run`). It must not print: commands do, and events go
-//! to `tracing`.
+//! Changes of what is in force, each under one lock (`apply`, `enforce`, `confirm`, `rollback`, `panic_open`, `block`, `detach`), and the foreground
+//! agent (`run`). It must not print: commands do, and events go to `tracing`.
 
 mod apply;
+mod block;
+mod change;
 mod error;
+mod guard;
+mod interfaces;
+mod keeper;
+mod plan;
 mod run;
-mod state;
+mod session;
+mod trial;
 mod warnings;
+mod watchdog;
 
-pub use apply::{Applied, AppliedInterface, Cause, Outcome, Settings, apply};
+pub use apply::{Allow, Cause, apply, reapply};
+pub use block::{Blocking, Changed, block, unblock};
+pub use change::{Applied, AppliedInterface, Outcome, Site};
 pub use error::AgentError;
-pub use run::run;
-pub use state::{Record, StateDir};
+pub use plan::{Affected, Difference, plan};
+pub use run::{Start, run};
+pub use trial::{Standing, confirm, enforce, panic_open, rollback, rollback_trial, standing};
 pub use warnings::warnings;
 
-use std::path::Path;
-
 use crate::{
-    datapath::{self, DatapathError, PinDir},
+    datapath::{self, PinDir},
     net,
+    state::Who,
 };
 
 /// Opens the node: removes every link, map and pin. Returns the names of the interfaces that were filtered. A running agent is told by a mark
 /// in the state directory, so that it does not attach again.
-pub async fn detach(bpffs: &Path, state: &StateDir) -> Result<Vec<String>, AgentError> {
-    let missing = datapath::missing_capabilities();
-    if !missing.is_empty() {
-        return Err(DatapathError::Privilege { missing }.into());
-    }
-    let _change = state.lock_policy()?;
-    state.mark_detached()?;
+pub async fn detach(site: &Site, who: &Who) -> Result<Vec<String>, AgentError> {
+    change::require_privilege()?;
+    let _change = site.state.lock_policy()?;
+    site.state.mark_detached()?;
     let mut opened = Vec::new();
-    if let Some(pins) = PinDir::open(bpffs)? {
+    if let Some(pins) = PinDir::open(&site.bpffs)? {
         // Names are a courtesy: without them the node is opened all the same.
         let network = net::snapshot().await.unwrap_or_default();
         opened = datapath::links(&pins)
@@ -40,6 +47,10 @@ pub async fn detach(bpffs: &Path, state: &StateDir) -> Result<Vec<String>, Agent
             .collect();
         pins.remove()?;
     }
-    state.forget_record()?;
+    // There is nothing to go back to any more, and no mode to be in.
+    site.state.clear_trial()?;
+    site.state.save_mode_override(None)?;
+    site.state.forget_good()?;
+    apply::note(&site.state, "detach", &opened.join(", "), Some(who));
     Ok(opened)
 }

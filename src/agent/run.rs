@@ -1,154 +1,105 @@
-//! The foreground agent: applies, then watches. Its end leaves enforcement in place. A reload or a change of the host's network goes through the same
-//! `apply` as the start; when that fails, the last good policy stands and the reason is logged.
+//! The foreground agent: applies, then watches signals, the configuration file, the network, the state directory and the data path. Its end leaves
+//! enforcement in place. Whatever fails, the last good policy stands and the reason is logged.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{
-    apply::{Applied, Cause, Outcome, Settings, apply, surroundings},
-    error::AgentError,
-    state::StateDir,
-    warnings,
-};
+use super::{apply::Allow, change::Site, error::AgentError, keeper::Keeper};
 use crate::{
-    config::{ConfigErrors, Mode},
-    datapath,
+    config::{Config, ConfigErrors},
     net::{LinkWatch, NetError},
 };
 
-/// Link and address changes come in bursts (an interface appears, goes up, gets addresses): act once.
+/// Link and address changes come in bursts (an interface appears, goes up, gets addresses): look at the addresses once.
 const SETTLE: Duration = Duration::from_millis(20);
 /// Wait before a failed network watch is opened again.
 const WATCH_RETRY: Duration = Duration::from_secs(1);
+/// How often the data path, the state directory and the configuration file are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the agent is given.
+pub struct Start<R> {
+    /// The configuration, or why it is none; then the last good policy is put into force.
+    pub config: Result<Config, String>,
+    /// The command line named the mode.
+    pub mode_named: bool,
+    /// What the operator allows.
+    pub allow: Allow,
+    /// The file that is watched.
+    pub watched: PathBuf,
+    /// Reads the configuration anew.
+    pub reload: R,
+}
 
 /// Why the loop woke up.
 enum Wake {
     Stop(&'static str),
     Reload,
     Network,
+    Settled,
+    Look,
+    /// The in-kernel log ended, which it never does.
+    Log,
 }
 
-/// Runs until SIGTERM or SIGINT. `reload` reads the configuration anew for SIGHUP.
-pub async fn run(
-    mut settings: Settings,
-    state: &StateDir,
-    reload: impl Fn() -> Result<crate::config::Config, ConfigErrors>,
-) -> Result<(), AgentError> {
-    let _agent = state.lock_agent()?;
+/// Runs until SIGTERM or SIGINT.
+pub async fn run<R>(site: Site, start: Start<R>) -> Result<(), AgentError>
+where
+    R: Fn() -> Result<Config, ConfigErrors>,
+{
+    let _agent = site.state.lock_agent()?;
     let mut signals = Signals::new()?;
     let mut watch = LinkWatch::new()?;
-    let mut applied = apply(&settings, state, Cause::Operator).await?;
-    announce(&applied);
-    // Also of a failed attempt: it is not made again before something else changes.
-    let mut seen = applied.surroundings.clone();
-    let mut log = kernel_log(&settings, &mut applied)?;
+    let mut agent = Keeper::new(site, start).await?;
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut settled: Option<tokio::time::Instant> = None;
     loop {
+        let settle = async {
+            match settled {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
         let wake = tokio::select! {
-            wake = wait(&mut signals, &mut watch) => wake,
-            // Never ends.
-            () = &mut log => continue,
+            // In this order: a storm of network events must not keep a signal or a look waiting.
+            biased;
+            _ = signals.terminate.recv() => Wake::Stop("SIGTERM"),
+            _ = signals.interrupt.recv() => Wake::Stop("SIGINT"),
+            _ = signals.hangup.recv() => Wake::Reload,
+            () = settle => Wake::Settled,
+            _ = ticks.tick() => Wake::Look,
+            changed = watch.changed() => {
+                if let Err(error) = changed {
+                    reopen(&mut watch, &error).await;
+                }
+                Wake::Network
+            }
+            () = &mut agent.log => Wake::Log,
         };
         match wake {
             Wake::Stop(signal) => {
-                quiet(&settings, state).await;
+                agent.quiet().await;
                 tracing::info!("{signal}: the agent ends, enforcement stays in place (`nodewall detach` removes it)");
                 return Ok(());
             }
-            Wake::Reload => match reload() {
-                Ok(config) => {
-                    let next = Settings { config, ..settings.clone() };
-                    if let Some(done) = attempt(&next, state, Cause::Operator, "reload").await {
-                        settings = next;
-                        applied = done;
-                        seen = applied.surroundings.clone();
-                        log = kernel_log(&settings, &mut applied)?;
-                        announce(&applied);
-                    }
-                }
-                Err(errors) => tracing::error!("reload refused, the last good policy stays in force: {errors}"),
-            },
             Wake::Network => {
-                let now = match surroundings(&settings, state).await {
-                    Ok(now) => now,
-                    Err(error) => {
-                        tracing::error!("the network changed, and it can not be judged how: {error}");
-                        continue;
-                    }
-                };
-                // Our own attachments are such events, too.
-                if now == seen {
-                    continue;
-                }
-                seen = now;
-                if let Some(done) = attempt(&settings, state, Cause::Network, "network change").await {
-                    applied = done;
-                    seen = applied.surroundings.clone();
-                    log = kernel_log(&settings, &mut applied)?;
-                    announce_interfaces(&applied);
-                }
+                agent.cover(Instant::now()).await;
+                settled.get_or_insert(tokio::time::Instant::now() + SETTLE);
             }
+            Wake::Settled => {
+                settled = None;
+                agent.settle().await;
+            }
+            Wake::Reload => agent.reload().await,
+            Wake::Look => agent.look().await,
+            Wake::Log => {}
         }
-    }
-}
-
-async fn attempt(settings: &Settings, state: &StateDir, cause: Cause, what: &str) -> Option<Applied> {
-    apply(settings, state, cause)
-        .await
-        .inspect_err(|error| tracing::error!("{what}: not applied, the last good policy stays in force: {error}"))
-        .ok()
-}
-
-/// Prints the in-kernel log of the program that was just loaded; waits for ever where there is none.
-fn kernel_log(settings: &Settings, applied: &mut Applied) -> Result<Pin<Box<dyn Future<Output = ()>>>, AgentError> {
-    if settings.kernel_log {
-        Ok(Box::pin(datapath::forward_kernel_log(&mut applied.loaded)?))
-    } else {
-        Ok(Box::pin(std::future::pending()))
-    }
-}
-
-/// Replaces a logging program by a silent one: without a reader its records would only cost.
-async fn quiet(settings: &Settings, state: &StateDir) {
-    if settings.kernel_log && !state.is_detached() {
-        attempt(
-            &Settings { kernel_log: false, ..settings.clone() },
-            state,
-            Cause::Network,
-            "turning the in-kernel log off",
-        )
-        .await;
-    }
-}
-
-fn announce(applied: &Applied) {
-    announce_interfaces(applied);
-    let state = match applied.policy.mode {
-        Mode::Enforce => "policy enforced",
-        Mode::Audit => "policy audited, nothing is dropped",
-    };
-    tracing::info!(
-        generation = applied.generation,
-        classes = applied.policy.classes.len(),
-        peers = applied.policy.peers.len(),
-        interfaces = applied.interfaces.len(),
-        config = %applied.policy.source.config,
-        "{state}"
-    );
-    let warnings = warnings(applied);
-    tokio::spawn(async {
-        for warning in warnings.await {
-            tracing::warn!("{warning}");
-        }
-    });
-}
-
-fn announce_interfaces(applied: &Applied) {
-    for interface in &applied.interfaces {
-        match interface.outcome {
-            Outcome::Attached => tracing::info!(interface = interface.name, "attached"),
-            Outcome::Replaced => tracing::debug!(interface = interface.name, "program replaced"),
-        }
+        agent.save_health();
     }
 }
 
@@ -166,21 +117,6 @@ impl Signals {
             interrupt: listen(SignalKind::interrupt())?,
             hangup: listen(SignalKind::hangup())?,
         })
-    }
-}
-
-async fn wait(signals: &mut Signals, watch: &mut LinkWatch) -> Wake {
-    tokio::select! {
-        _ = signals.terminate.recv() => Wake::Stop("SIGTERM"),
-        _ = signals.interrupt.recv() => Wake::Stop("SIGINT"),
-        _ = signals.hangup.recv() => Wake::Reload,
-        changed = watch.changed() => {
-            if let Err(error) = changed {
-                reopen(watch, &error).await;
-            }
-            tokio::time::sleep(SETTLE).await;
-            Wake::Network
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is allowed but may hurt, each a sentence that says how to mend it. Reads only.
 
-use super::apply::Applied;
+use super::change::Applied;
 use crate::{
     config::Access,
     net::{self, LocalPorts, NatReport},
@@ -11,7 +11,7 @@ use crate::{
 /// `applied`, so that an agent need not wait for it.
 pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send + use<> {
     let mut warnings = known(applied);
-    let restricted = restricted_ports(&applied.policy);
+    let restricted = restricted_ports(applied.policy());
     async move {
         // No report at all only when the runtime is shutting down.
         let report = tokio::task::spawn_blocking(net::masquerade_ranges).await.unwrap_or_default();
@@ -21,7 +21,7 @@ pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send +
 }
 
 fn known(applied: &Applied) -> Vec<String> {
-    let mut warnings = applied.policy.warnings.clone();
+    let mut warnings = applied.policy().warnings.clone();
     warnings.extend(applied.uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
     warnings.extend(
         applied.missing.iter().map(|name| format!("interface {name} does not exist; it is attached when it appears")),
@@ -34,7 +34,7 @@ fn known(applied: &Applied) -> Vec<String> {
             ));
         }
     }
-    let restricted = restricted_ports(&applied.policy);
+    let restricted = restricted_ports(applied.policy());
     match LocalPorts::read() {
         Ok(local) => {
             if let Some(overlap) = local.overlap(restricted.iter().copied()) {

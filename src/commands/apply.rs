@@ -1,11 +1,13 @@
-//! `nodewall apply`: one shot.
+//! `nodewall apply`: one shot. At a boot, a configuration that can not be read must not leave the node open: the last good policy is put into force.
 
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, block_on, settings};
+use super::{DEGRADED, FINE, Failure, block_on, enforceable, run::has_last_good, site};
 use crate::{
-    agent::{self, Outcome},
-    cli::{Common, Format},
+    agent::{self, Applied, Cause, Outcome},
+    cli::{AllowArgs, Common, Format},
+    datapath::Maps,
+    state::Who,
     ui,
 };
 
@@ -25,21 +27,59 @@ struct Interface {
     outcome: &'static str,
 }
 
-pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let (settings, state) = settings(common, false)?;
+pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
+    let config = match enforceable(common, "nodewall apply", false) {
+        Ok(config) => config,
+        Err(failure) => return last_good(common, failure),
+    };
+    let site = site(common, false)?;
+    let cause = Cause::Command(Who::here("nodewall apply"));
     let (applied, warnings) = block_on(async {
-        let applied = agent::apply(&settings, &state, agent::Cause::Operator).await?;
+        let applied = agent::apply(&site, &config, common.mode.is_some(), args.allow(), cause).await?;
         let warnings = agent::warnings(&applied).await;
         Ok::<_, agent::AgentError>((applied, warnings))
     })??;
+    let code = if applied.missing.is_empty() { FINE } else { DEGRADED };
+    print(common, applied, warnings)?;
+    Ok(code)
+}
+
+/// Nothing is in force and a policy is stored: a boot. Else the refusal stands.
+fn last_good(common: &Common, refused: Failure) -> Result<u8, Failure> {
+    if !has_last_good(common) || Maps::live(&common.bpffs)?.is_some() {
+        return Err(refused);
+    }
+    tracing::error!("{}", refused.text());
+    let site = site(common, false)?;
+    let applied = block_on(agent::reapply(&site))??;
+    let warning = "the configuration was refused; the last good policy is in force".to_owned();
+    print(common, applied, vec![warning])?;
+    Ok(DEGRADED)
+}
+
+fn print(common: &Common, applied: Applied, warnings: Vec<String>) -> Result<(), Failure> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let code = if applied.missing.is_empty() { FINE } else { DEGRADED };
-    let report = Report {
+    let report = report(applied, warnings);
+    match common.output {
+        Format::Table => print_table(&report)?,
+        Format::Json => ui::print_json(&report)?,
+        Format::Jsonl => ui::print_jsonl([&report])?,
+    }
+    Ok(())
+}
+
+/// What is in force now, for people; also after the other commands that change it.
+pub(super) fn print_in_force(common: &Common, applied: Applied) -> Result<(), Failure> {
+    print(common, applied, Vec::new())
+}
+
+fn report(applied: Applied, warnings: Vec<String>) -> Report {
+    Report {
         generation: applied.generation,
+        mode: applied.policy().mode.to_string(),
         policy_sha256: applied.policy_sha256,
-        mode: applied.policy.mode.to_string(),
         interfaces: applied
             .interfaces
             .into_iter()
@@ -53,19 +93,16 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
             .collect(),
         missing: applied.missing,
         warnings,
-    };
-    match common.output {
-        Format::Table => {
-            ui::print_line(&format!("generation {} in force, mode {}", report.generation, report.mode))?;
-            for interface in &report.interfaces {
-                ui::print_line(&format!("{}: {}", interface.name, interface.outcome))?;
-            }
-            for name in &report.missing {
-                ui::print_line(&format!("{name}: missing"))?;
-            }
-        }
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
     }
-    Ok(code)
+}
+
+fn print_table(report: &Report) -> anyhow::Result<()> {
+    ui::print_line(&format!("generation {} in force, mode {}", report.generation, report.mode))?;
+    for interface in &report.interfaces {
+        ui::print_line(&format!("{}: {}", interface.name, interface.outcome))?;
+    }
+    for name in &report.missing {
+        ui::print_line(&format!("{name}: missing"))?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! `nodewall counters`: what was counted, per port, verdict and reason.
 
 use node_ebpf_common::{
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     maps::RowRecord,
     reason::Verdict,
     wire::protocol,
@@ -80,10 +80,8 @@ fn row(cell: &Cell, records: &[RowRecord]) -> Row {
 type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
 
 fn place(cell: &Cell, records: &[RowRecord]) -> Place {
-    if !cell.reason.has_row() {
-        return (None, None, None, None);
-    }
     match cell.row {
+        ROW_PORTLESS => (None, None, None, None),
         ROW_TCP_UNMANAGED => (None, None, None, Some("tcp")),
         ROW_UDP_UNMANAGED => (None, None, None, Some("udp")),
         ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.into()), None, None, Some("ip")),
@@ -128,4 +126,25 @@ fn print_table(rows: &[Row]) -> anyhow::Result<()> {
     });
     let header = ["class", "port", "protocol", "direction", "outcome", "reason", "packets", "bytes"];
     ui::print_line(&ui::table(&header, &[6, 7], cells))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::RowTable;
+    use node_ebpf_common::{Reason, counter::Counter};
+
+    /// What came without a port from a blocked source is on a row that no port has, and whose record is empty.
+    #[test]
+    fn a_blocked_packet_without_a_port_has_no_class_port_or_protocol() {
+        let records = RowTable::default();
+        for (audit, outcome) in [(false, "drop"), (true, "would_drop")] {
+            let counter = Counter { packets: 3, bytes: 294 };
+            let cell = Cell { row: ROW_PORTLESS, reason: Reason::BlockedSource, audit, counter };
+            let row = row(&cell, records.records());
+            let place = (row.class, row.port, row.ports, row.protocol);
+            assert_eq!(place, (None, None, None, None));
+            assert_eq!((row.outcome, row.reason, row.packets, row.bytes), (outcome, "blocked_source", 3, 294));
+        }
+    }
 }

@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
-use super::{FINE, Failure, block_on, require_privilege};
+use super::{FINE, Failure, block_on, site};
 use crate::{
-    agent::{self, StateDir},
+    agent,
     cli::{Common, Format},
+    state::Who,
     ui,
 };
 
@@ -15,9 +16,8 @@ struct Report {
 }
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    require_privilege()?;
-    let state = StateDir::create(&common.state_dir)?;
-    let report = Report { removed: block_on(agent::detach(&common.bpffs, &state))?? };
+    let site = site(common, false)?;
+    let report = Report { removed: block_on(agent::detach(&site, &Who::here("nodewall detach")))?? };
     tracing::warn!(links = report.removed.len(), "the node is open: nodewall filters nothing any more");
     match common.output {
         Format::Table => match report.removed.as_slice() {

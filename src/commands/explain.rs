@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::{
     FINE, Failure, class_of,
     judged::{self, Judged},
-    probe,
 };
 use crate::{
     cli::{Common, ExplainArgs, Format},
     config::show,
+    policy::probe_frame,
     ui,
 };
 
@@ -30,7 +30,7 @@ struct Report {
 
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
     let Judged { image, rows } = judged::described_or_live(common)?;
-    let frame = probe::frame(args.source, args.port, args.protocol);
+    let frame = probe_frame(args.source, args.port, args.protocol);
     let decision = decide(frame.as_slice(), &image);
     let report = report(&decision, &image, &rows)?;
     match common.output {

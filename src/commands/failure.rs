@@ -8,11 +8,12 @@ use crate::{
     datapath::DatapathError,
     net::NetError,
     policy::{CompileError, PolicyError},
+    state::StateError,
 };
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
-const PRIVILEGE: u8 = 4;
+pub(super) const PRIVILEGE: u8 = 4;
 
 /// A command that did not do what was asked. Nothing changed.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ impl Failure {
         Self { code: USAGE, error: error.into() }
     }
 
+    /// The message, in one line.
+    pub(crate) fn text(&self) -> String {
+        message(&self.error)
+    }
+
     pub(crate) fn report(self) -> ExitCode {
         // Nobody may be listening any more; the exit code still tells.
         let _ = writeln!(std::io::stderr(), "nodewall: {}", message(&self.error));
@@ -39,7 +45,7 @@ impl Failure {
 }
 
 /// The error and its causes, without those that the text before them already holds.
-fn message(error: &anyhow::Error) -> String {
+pub(super) fn message(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
         "" => cause,
         _ if told.contains(&cause) => told,
@@ -61,10 +67,23 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Self {
         let code = match &error {
             AgentError::Datapath(inner) => datapath_code(inner),
-            AgentError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => PRIVILEGE,
+            AgentError::State(inner) => state_code(inner),
             _ => FAILED,
         };
         Self { code, error: error.into() }
+    }
+}
+
+fn state_code(error: &StateError) -> u8 {
+    match error {
+        StateError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => PRIVILEGE,
+        _ => FAILED,
+    }
+}
+
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self { code: state_code(&error), error: error.into() }
     }
 }
 

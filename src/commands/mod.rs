@@ -1,18 +1,22 @@
 //! One file per command: what it prints and with what exit code. It must not touch aya or parse configuration.
 
 mod apply;
+mod block;
 mod check;
 mod counters;
 mod detach;
+mod doctor;
 mod explain;
 mod failure;
+mod hold;
 mod judged;
-mod probe;
+mod levers;
+mod plan;
 mod replay;
 mod run;
 mod status;
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
 use node_ebpf_common::{
     Decision,
@@ -22,11 +26,12 @@ use node_ebpf_common::{
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
-    agent::{Settings, StateDir},
+    agent::Site,
     cli::{Cli, Color, Command, Common},
     config::{self, Config, ConfigErrors, Trust},
     datapath::{DatapathError, Maps, PinDir, missing_capabilities},
     policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
+    state::StateDir,
     ui,
 };
 
@@ -50,12 +55,20 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     let common = &cli.common;
     match &cli.command {
         Command::Run(args) => run::run(common, args),
-        Command::Apply => apply::run(common),
+        Command::Apply(args) => apply::run(common, *args),
+        Command::Plan(args) => plan::run(common, *args),
+        Command::Enforce(args) => levers::enforce(common, *args),
+        Command::Confirm => levers::confirm(common),
+        Command::Rollback(args) => levers::rollback(common, *args),
+        Command::PanicOpen(args) => levers::panic_open(common, *args),
+        Command::Block(args) => block::block(common, args),
+        Command::Unblock(args) => block::unblock(common, *args),
         Command::Check => check::run(common),
         Command::Status => status::run(common),
         Command::Counters => counters::run(common),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
+        Command::Doctor => doctor::run(common),
         Command::Detach => detach::run(common),
     }
 }
@@ -101,13 +114,30 @@ fn read_policy(common: &Common) -> Result<(Config, Policy), Failure> {
     Ok((config, policy))
 }
 
-/// What `apply` and `run` need. Nothing is created for a configuration that can not be enforced, or without the privilege.
-fn settings(common: &Common, kernel_log: bool) -> Result<(Settings, StateDir), Failure> {
-    let config = read_config(common, Trust::OwnerOnly)?;
-    Policy::from_config(&config)?.require_peers()?;
+/// Where nodewall keeps things on this node; made where it is missing.
+fn site(common: &Common, kernel_log: bool) -> Result<Site, Failure> {
     require_privilege()?;
-    let settings = Settings { config, bpffs: common.bpffs.clone(), kernel_log };
-    Ok((settings, StateDir::create(&common.state_dir)?))
+    let state = StateDir::create(&common.state_dir)?;
+    Ok(Site { state, bpffs: common.bpffs.clone(), kernel_log })
+}
+
+/// The configuration that `apply` and `run` put into force. One that can not be enforced is refused before anything is created, but noted for
+/// `status` where there is a state directory.
+fn enforceable(common: &Common, attempt: &str, unattended: bool) -> Result<Config, Failure> {
+    let refused = |error: Failure| {
+        if let Ok(Some(state)) = StateDir::open(&common.state_dir) {
+            state.note_refused(attempt, unattended, &error.text());
+        }
+        error
+    };
+    let config = read_config(common, Trust::OwnerOnly).map_err(refused)?;
+    Policy::from_config(&config).and_then(|policy| policy.require_peers()).map_err(|error| refused(error.into()))?;
+    Ok(config)
+}
+
+/// The file that a running agent watches.
+fn watched(common: &Common) -> PathBuf {
+    common.config.clone().unwrap_or_else(|| config::DEFAULT_PATH.into())
 }
 
 /// Refuses before anything is touched, and with one message whatever would have failed first.

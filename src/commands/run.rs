@@ -1,13 +1,32 @@
 //! `nodewall run`: the agent in the foreground.
 
-use super::{FINE, Failure, block_on, reread_config, settings};
+use super::{FINE, Failure, block_on, enforceable, reread_config, site, watched};
 use crate::{
-    agent,
+    agent::{self, Start},
     cli::{Common, RunArgs},
+    state::StateDir,
 };
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
-    let (settings, state) = settings(common, args.kernel_log)?;
-    block_on(agent::run(settings, &state, || reread_config(common)))??;
+    let config = match enforceable(common, "start of the agent", true) {
+        Ok(config) => Ok(config),
+        // What was in force before is better than nothing; the agent waits for a better file.
+        Err(failure) if has_last_good(common) => Err(failure.text()),
+        Err(failure) => return Err(failure),
+    };
+    let start = Start {
+        config,
+        mode_named: common.mode.is_some(),
+        allow: args.allow.allow(),
+        watched: watched(common),
+        reload: || reread_config(common),
+    };
+    block_on(agent::run(site(common, args.kernel_log)?, start))??;
     Ok(FINE)
+}
+
+/// Whether a policy is stored that an operator has not detached.
+pub(super) fn has_last_good(common: &Common) -> bool {
+    let state = StateDir::open(&common.state_dir).ok().flatten();
+    state.is_some_and(|state| !state.is_detached() && matches!(state.good(), Ok(Some(_))))
 }

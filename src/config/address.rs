@@ -116,6 +116,17 @@ pub fn parse_allowed(text: &str) -> Result<IpNet, ValueError> {
     Ok(net)
 }
 
+/// Reads a source to block: anything but everything, and but what no genuine packet comes from.
+pub fn parse_blocked(text: &str) -> Result<IpNet, ValueError> {
+    let net = parse_prefix(text)?;
+    if net.prefix_len() == 0 {
+        return Err(ValueError::new(format!("{text:?} would block everyone"))
+            .help("to close ports to everyone, use rules with access = \"closed\""));
+    }
+    refuse_special(text, net, |special| special.contains(&net))?;
+    Ok(net)
+}
+
 /// Reads a bound for learnt peers.
 pub fn parse_bound(text: &str) -> Result<IpNet, ValueError> {
     let net = parse_prefix(text)?;

@@ -8,6 +8,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::Config;
 use super::error::ConfigErrors;
 
@@ -19,7 +21,7 @@ pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Where a configuration came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ConfigOrigin {
     /// A file that was named: `--config`.
     Named(PathBuf),

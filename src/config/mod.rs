@@ -24,7 +24,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 pub use self::address::{
-    MAX_ADDRESSES, MAX_PREFIXES, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, parse_allowed, parse_bound,
+    MAX_ADDRESSES, MAX_PREFIXES, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, parse_allowed, parse_blocked, parse_bound,
     parse_peer, parse_prefix, show,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
@@ -60,6 +60,8 @@ pub struct Config {
     pub later_fragments: LaterFragments,
     /// `allow_lockout`; default false.
     pub allow_lockout: bool,
+    /// `lockout_ports`: ports that no policy may close unless `allow_lockout`, besides those of [`LOCKOUT_PORTS`]; ascending, in the fewest ranges.
+    pub lockout_ports: Vec<PortRange>,
     /// `[profile]`.
     pub profile: Profile,
     /// `[peers]`.
@@ -126,6 +128,7 @@ impl Config {
             tunnels: Tunnels::Peers,
             later_fragments: LaterFragments::All,
             allow_lockout: false,
+            lockout_ports: Vec::new(),
             profile: Profile::default(),
             peers: Peers::default(),
             rules: Vec::new(),
@@ -141,6 +144,8 @@ impl Config {
         let raw: RawFile = schema::read(source)?;
         let mut problems = Problems::new(source);
         let mut sources = SourceCount::default();
+        let lockout_ports = rule::lockout_ports(raw.lockout_ports, &mut problems);
+        let closable = if raw.allow_lockout.unwrap_or(false) { None } else { Some(lockout_ports.as_slice()) };
         let config = Self {
             origin: ConfigOrigin::Named(PathBuf::from(file)),
             mode: raw.mode.unwrap_or(Mode::Enforce),
@@ -152,7 +157,8 @@ impl Config {
             allow_lockout: raw.allow_lockout.unwrap_or(false),
             profile: profile(raw.profile.0, &mut problems),
             peers: peers(raw.peers.0, &mut sources, &mut problems),
-            rules: rule::rules(raw.rule, raw.allow_lockout.unwrap_or(false), &mut sources, &mut problems),
+            rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
+            lockout_ports,
         };
         problems.finish()?;
         Ok(config)

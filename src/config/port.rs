@@ -3,13 +3,30 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::ValueError;
 
 /// Ports from `first` to `last`, both included; a single port is a range of one. Never empty, never 0.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "(u16, u16)", into = "(u16, u16)")]
 pub struct PortRange {
     first: u16,
     last: u16,
+}
+
+impl TryFrom<(u16, u16)> for PortRange {
+    type Error = &'static str;
+
+    fn try_from((first, last): (u16, u16)) -> Result<Self, Self::Error> {
+        Self::new(first, last).ok_or("an empty range of ports, or port 0")
+    }
+}
+
+impl From<PortRange> for (u16, u16) {
+    fn from(range: PortRange) -> Self {
+        (range.first, range.last)
+    }
 }
 
 impl PortRange {

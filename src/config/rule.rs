@@ -55,7 +55,7 @@ impl RuleFile {
         let source = Source { file, text };
         let raw: RawRuleFile = schema::read(source)?;
         let mut problems = Problems::new(source);
-        let rules = rules(raw.rule, false, &mut SourceCount::default(), &mut problems);
+        let rules = rules(raw.rule, Some(&[]), &mut SourceCount::default(), &mut problems);
         problems.finish()?;
         Ok(Self { about: raw.about.into_inner(), rules })
     }
@@ -69,10 +69,16 @@ struct Claim {
     span: Range<usize>,
 }
 
-/// Judges all rules of one file. What is refused is noted in `problems`, and then the result is not to be used.
+/// The operator's own list of ports that must stay open.
+pub(crate) fn lockout_ports(raw: Option<List<RawPort>>, problems: &mut Problems<'_>) -> Vec<PortRange> {
+    let listed = raw.map(|raw| port_list("lockout_ports", raw, problems)).unwrap_or_default();
+    PortRange::normalize(listed.into_iter().map(|(range, _)| range).collect())
+}
+
+/// Judges all rules of one file. `guarded`: ports that must stay open besides [`LOCKOUT_PORTS`]; `None`: any may be closed. What is refused is noted in `problems`, and then the result is not to be used.
 pub(crate) fn rules(
     raw: Vec<Spanned<Table<RawRule>>>,
-    allow_lockout: bool,
+    guarded: Option<&[PortRange]>,
     sources: &mut SourceCount,
     problems: &mut Problems<'_>,
 ) -> Vec<Rule> {
@@ -98,8 +104,8 @@ pub(crate) fn rules(
         }
         let mut ports = Vec::new();
         for (range, span) in self::ports(raw.ports, &header, problems) {
-            if access != Access::Public && !allow_lockout {
-                refuse_lockout(range, access, &span, problems);
+            if let Some(guarded) = guarded.filter(|_| access != Access::Public) {
+                refuse_lockout(range, access, guarded, &span, problems);
             }
             ports.push(range);
             claims.extend(protocols.iter().map(|protocol| Claim {
@@ -173,6 +179,10 @@ fn ports(
             ("ports: an empty list names no port; expected at least one such as \"9042\"".to_owned(), None)
         });
     }
+    port_list("ports", raw, problems)
+}
+
+fn port_list(key: &str, raw: List<RawPort>, problems: &mut Problems<'_>) -> Vec<(PortRange, Range<usize>)> {
     let mut ports = Vec::with_capacity(raw.get_ref().len());
     for entry in raw.into_inner() {
         let parsed = match entry.get_ref() {
@@ -182,7 +192,7 @@ fn ports(
         };
         match parsed {
             Ok(range) => ports.push((range, entry.span())),
-            Err(error) => problems.value(&entry.span(), "ports", error),
+            Err(error) => problems.value(&entry.span(), key, error),
         }
     }
     ports
@@ -232,8 +242,19 @@ fn judge_group(span: &Range<usize>, access: Access, groups: &mut usize, problems
     }
 }
 
-fn refuse_lockout(range: PortRange, access: Access, span: &Range<usize>, problems: &mut Problems<'_>) {
-    if let Some((port, service)) = LOCKOUT_PORTS.iter().find(|(port, _)| range.contains(*port)) {
+fn refuse_lockout(
+    range: PortRange,
+    access: Access,
+    guarded: &[PortRange],
+    span: &Range<usize>,
+    problems: &mut Problems<'_>,
+) {
+    let known = LOCKOUT_PORTS.iter().copied().find(|(port, _)| range.contains(*port));
+    let listed = || {
+        let own = guarded.iter().find(|own| own.first() <= range.last() && range.first() <= own.last())?;
+        Some((own.first().max(range.first()), "of lockout_ports"))
+    };
+    if let Some((port, service)) = known.or_else(listed) {
         problems.push(span, || {
             (
                 format!("ports: {range} with access = \"{access}\" closes port {port} ({service}) and may cut you off"),

@@ -27,6 +27,7 @@ pub(crate) struct RawFile {
     pub(crate) tunnels: Option<Tunnels>,
     pub(crate) later_fragments: Option<LaterFragments>,
     pub(crate) allow_lockout: Option<bool>,
+    pub(crate) lockout_ports: Option<List<RawPort>>,
     #[serde(default)]
     pub(crate) profile: Table<RawProfile>,
     #[serde(default)]

@@ -75,6 +75,11 @@ impl PinDir {
         self.root.join("links")
     }
 
+    /// Whether the pin of a map is gone.
+    pub fn lacks_maps(&self) -> bool {
+        maps::ALL.iter().any(|spec| !self.maps().join(spec.name).exists())
+    }
+
     /// Pins of links, by name.
     pub(super) fn link_pins(&self) -> Result<Vec<(String, PathBuf)>, DatapathError> {
         let links = self.links();
@@ -125,7 +130,7 @@ fn mount_when_missing() -> Result<(), DatapathError> {
         .map_err(|error| DatapathError::io(format!("can not mount bpffs at {BPFFS_MOUNT}"))(error.into()))
 }
 
-fn is_bpffs(path: &Path) -> bool {
+pub(super) fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|fs| fs.f_type.cast_unsigned() & 0xffff_ffff == BPF_FS_MAGIC)
 }
 

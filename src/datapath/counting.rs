@@ -1,7 +1,7 @@
 //! Reading the counters and the rows they belong to. It must not change them: counters never go back.
 
 use node_ebpf_common::{
-    counter::{self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROWS},
+    counter::{self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROWS},
     maps::{RowRecord, name},
     reason::Reason,
 };
@@ -15,7 +15,7 @@ use super::{
 /// One cell that has moved, summed over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    /// Counter row; 0 for reasons without one.
+    /// Counter row; 0 for packets without a port.
     pub row: u32,
     /// Why.
     pub reason: Reason,
@@ -37,8 +37,9 @@ impl Maps {
     pub fn cells(&self, rows: &[RowRecord]) -> Result<Vec<Cell>, DatapathError> {
         let mut cells = Vec::new();
         for bank in [0, BANK_CELLS] {
-            for reason in Reason::ALL.iter().filter(|r| !r.has_row()) {
-                self.push(&mut cells, bank, 0, *reason)?;
+            // What has no port is counted by its reason, and what of it came from a blocked source as that.
+            for reason in Reason::ALL.iter().filter(|r| !r.has_row() || **r == Reason::BlockedSource) {
+                self.push(&mut cells, bank, ROW_PORTLESS, *reason)?;
             }
             let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
             for row in (ROW_TCP_UNMANAGED..=ROW_LATER_FRAGMENTS).chain(used) {

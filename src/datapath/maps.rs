@@ -1,12 +1,19 @@
 //! Typed handles of the maps in the one list, and the check that a pinned map is really ours before it is adopted.
 
-use std::{os::fd::OwnedFd, path::Path};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Ebpf,
-    maps::{Array, ArrayOfMaps, Map, MapData, MapError, MapType, PerCpuArray},
+    maps::{Array, ArrayOfMaps, IterableMap, Map, MapData, MapError, MapType, PerCpuArray},
 };
-use node_ebpf_common::maps::{self, ImageWords, Kind, RowRecord, Spec, name};
+use node_ebpf_common::{
+    ABI_VERSION,
+    maps::{self, ImageWords, Kind, RowRecord, Spec, name},
+    policy::MAGIC,
+};
 
 use super::{bpffs::PinDir, error::DatapathError, sys};
 
@@ -66,9 +73,50 @@ impl Maps {
     }
 }
 
+impl Maps {
+    /// Whether these are the maps that are pinned; a missing pin counts as ours.
+    pub fn are_pinned(&self, pins: &PinDir) -> Result<bool, DatapathError> {
+        let path = pins.maps().join(name::COUNTERS);
+        let pinned = match MapData::from_pin(&path) {
+            Err(MapError::SyscallError(call)) if call.io_error.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(true);
+            }
+            result => result.and_then(|map| map.info()).map_err(DatapathError::map(path.display().to_string()))?,
+        };
+        let held = IterableMap::map(&self.counters).info().map_err(DatapathError::map(name::COUNTERS))?;
+        Ok(pinned.id() == held.id())
+    }
+
+    /// Pins again those maps whose pins are gone, so that their contents carry on. Returns their names.
+    pub fn repin(&self, pins: &PinDir) -> Result<Vec<&'static str>, DatapathError> {
+        let [first, second] = &self.images;
+        let all = [
+            (name::COUNTERS, sys::fd_of(IterableMap::map(&self.counters))),
+            (name::POLICY, self.policy_fd.as_fd()),
+            (name::ROWS, sys::fd_of(IterableMap::map(&self.rows))),
+            (name::IMAGES[0], sys::fd_of(IterableMap::map(first))),
+            (name::IMAGES[1], sys::fd_of(IterableMap::map(second))),
+        ];
+        let mut done = Vec::new();
+        for (name, map) in all {
+            let path = pins.maps().join(name);
+            match sys::pin(map, &path) {
+                Ok(()) => done.push(name),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    return Err(DatapathError::io(format!("can not pin {}", path.display()))(error));
+                }
+            }
+        }
+        Ok(done)
+    }
+}
+
 /// Refuses pinned maps that this build did not make or could not have made.
 pub(super) fn check_pins(pins: &PinDir) -> Result<(), DatapathError> {
-    for spec in maps::ALL {
+    // Images first: they tell which version made all of it.
+    let (images, others): (Vec<&Spec>, Vec<&Spec>) = maps::ALL.iter().partition(|s| name::IMAGES.contains(&s.name));
+    for spec in images.into_iter().chain(others) {
         let path = pins.maps().join(spec.name);
         if path.exists() {
             check(&path, spec)?;
@@ -77,9 +125,25 @@ pub(super) fn check_pins(pins: &PinDir) -> Result<(), DatapathError> {
     Ok(())
 }
 
+/// The version of an image of another size: the first words of every version are the same. `None`: this is no image.
+fn abi_of(map: &MapData, value_bytes: u32) -> Option<u32> {
+    if (value_bytes as usize) < size_of::<[u64; 2]>() {
+        return None;
+    }
+    let view = sys::View::<[u64; 2]>::new(sys::fd_of(map)).ok()?;
+    let [magic, version] = *view;
+    (magic == MAGIC).then_some(version as u32)
+}
+
 fn check(path: &Path, spec: &Spec) -> Result<(), DatapathError> {
-    let info =
-        MapData::from_pin(path).and_then(|map| map.info()).map_err(DatapathError::map(path.display().to_string()))?;
+    let map = MapData::from_pin(path).map_err(DatapathError::map(path.display().to_string()))?;
+    let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
+    if name::IMAGES.contains(&spec.name)
+        && info.value_size() != spec.value_bytes
+        && let Some(found) = abi_of(&map, info.value_size())
+    {
+        return Err(DatapathError::Abi { found, expected: ABI_VERSION });
+    }
     let kind = match spec.kind {
         Kind::Array => MapType::Array,
         Kind::PerCpuArray => MapType::PerCpuArray,

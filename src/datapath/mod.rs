@@ -6,6 +6,7 @@ mod bpffs;
 mod counting;
 mod engine;
 mod error;
+mod features;
 mod kernel_log;
 mod maps;
 mod object;
@@ -17,9 +18,11 @@ pub use bpffs::PinDir;
 pub use counting::Cell;
 pub use engine::KernelEngine;
 pub use error::DatapathError;
+pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
 pub use kernel_log::forward as forward_kernel_log;
 pub use maps::Maps;
 pub use object::{Buffers, Entry, Loaded, ProgramFacts};
+pub use slot::ImageFacts;
 pub use sys::missing_capabilities;
 
 /// Attempts to open a data path that is being made or removed by another process at this moment.

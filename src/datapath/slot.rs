@@ -16,6 +16,17 @@ use super::{
 /// Attempts to read an image that nobody swapped away meanwhile.
 const READ_ATTEMPTS: usize = 8;
 
+/// What an image says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// Its number.
+    pub generation: u64,
+    /// Whether drop verdicts drop.
+    pub enforce: bool,
+    /// Hash of the policy's canonical text.
+    pub policy_sha256: [u8; 32],
+}
+
 impl Maps {
     /// Which image the slot refers to; `None` before the first policy.
     pub(super) fn in_force(&self) -> Result<Option<usize>, DatapathError> {
@@ -47,6 +58,20 @@ impl Maps {
             }
         }
         Err(DatapathError::Missing("a policy that stays in force long enough to be read".into()))
+    }
+
+    /// What the image in force says of itself: without copying it.
+    pub fn in_force_facts(&self) -> Result<ImageFacts, DatapathError> {
+        let Some(n) = self.in_force()? else { return Err(DatapathError::NoPolicy) };
+        let Some(map) = self.images.get(n) else { return Err(DatapathError::NoPolicy) };
+        let view = View::<ImageWords>::new(sys::fd_of(IterableMap::map(map)))
+            .map_err(DatapathError::io("can not map the policy image"))?;
+        let image = PolicyImage::ref_from_bytes(view.as_bytes())
+            .map_err(|_| DatapathError::Missing("an image of the right size".into()))?;
+        if image.magic != MAGIC {
+            return Err(DatapathError::NoPolicy);
+        }
+        Ok(ImageFacts { generation: image.generation, enforce: image.enforce != 0, policy_sha256: image.policy_sha256 })
     }
 
     /// Puts `image` into force: fills the image map that is not in use, then updates the slot.

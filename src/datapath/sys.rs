@@ -16,8 +16,11 @@ use std::{
 
 /// Commands of bpf(2), include/uapi/linux/bpf.h.
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
+const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+/// Linux 5.7; for XDP 5.9.
+const BPF_LINK_CREATE: libc::c_long = 28;
 /// Linux 5.9.
 const BPF_LINK_DETACH: libc::c_long = 34;
 
@@ -45,6 +48,19 @@ pub(super) fn open_pin(path: &Path) -> Result<OwnedFd> {
     let fd = bpf(BPF_OBJ_GET, &mut Attributes { path: path.as_ptr() as u64, fd: 0, flags: 0 })?;
     // SAFETY: BPF_OBJ_GET returned a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Pins an object that this process holds.
+pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let mut attributes = Attributes { path: path.as_ptr() as u64, fd: object.as_raw_fd().cast_unsigned(), flags: 0 };
+    bpf(BPF_OBJ_PIN, &mut attributes).map(drop)
 }
 
 /// What the kernel says of an XDP link (`struct bpf_link_info`).
@@ -89,6 +105,26 @@ pub(super) fn detach_link(link: BorrowedFd<'_>) -> Result<()> {
         fd: u32,
     }
     bpf(BPF_LINK_DETACH, &mut Attributes { fd: link.as_raw_fd().cast_unsigned() }).map(drop)
+}
+
+/// Whether the kernel has links for XDP. Asks for one without a program, which is refused in any case: as a bad descriptor where the
+/// kernel knows the attach type, else as an invalid argument.
+pub(super) fn xdp_links() -> Result<bool> {
+    #[repr(C)]
+    struct Attributes {
+        program: i32,
+        if_index: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+    /// `enum bpf_attach_type`
+    const BPF_XDP: u32 = 37;
+    match bpf(BPF_LINK_CREATE, &mut Attributes { program: -1, if_index: 0, attach_type: BPF_XDP, flags: 0 }) {
+        Ok(_) => Err(Error::other("the kernel made a link without a program")),
+        Err(error) if error.raw_os_error() == Some(libc::EBADF) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The id of the inner map in a slot of a map of maps; `None` while the slot is empty.

@@ -4,6 +4,9 @@
 //! Everything answers for the network namespace of the **calling thread**. That is why nothing here reads
 //! /sys/class/net, which shows the namespace that was current when sysfs was mounted.
 
+mod drivers;
+mod firewall;
+mod gateways;
 mod glob;
 mod links;
 mod local_ports;
@@ -11,15 +14,21 @@ mod nat;
 mod ranges;
 mod select;
 mod snapshot;
+mod sockets;
 mod watch;
 
+pub use drivers::{Driver, Drivers, Queues, XdpFeatures, drivers};
+pub use firewall::{Answer, Firewall, Knock, Redirect};
+pub use gateways::gateways;
 pub use links::{Link, LinkKind, Network, XdpAttached, XdpMode};
 pub use local_ports::{LocalPorts, Overlap};
 pub use nat::{
-    NatOverlap, NatRange, NatReport, masquerade_overlaps, masquerade_ranges, parse_iptables_save, parse_nft,
+    Listing, NatOverlap, NatRange, NatReport, listings, masquerade_overlaps, masquerade_ranges, masquerade_ranges_in,
+    parse_iptables_save, parse_nft,
 };
 pub use select::{NotAttachable, SelectError, Selected, Selection, Skipped, Uncovered, resolve, uncovered};
 pub use snapshot::snapshot;
+pub use sockets::{Connection, Listening, Owner, Sockets, Transport, owners, sockets};
 pub use watch::LinkWatch;
 
 use std::path::PathBuf;

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::ranges::{self, PortRange};
 
-pub use tools::masquerade_ranges;
+pub use tools::{Listing, listings, masquerade_ranges, masquerade_ranges_in};
 
 /// What the kernel chooses from when a rule asks for a random port and names no range (`nf_nat_l4proto_unique_tuple`).
 const ANY_PORT: PortRange = (1024, 65535);
@@ -202,7 +202,7 @@ fn iptables_rule(tool: &str, line: &str, report: &mut NatReport) {
 }
 
 /// Words as iptables-save quotes them: double quotes around, backslash before a quote or a backslash.
-fn split_words(line: &str) -> Vec<String> {
+pub(super) fn split_words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     let (mut word, mut quoted, mut open) = (String::new(), false, false);
     let mut letters = line.chars();

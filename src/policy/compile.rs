@@ -1,13 +1,19 @@
 //! `Policy` -> `PolicyImage`: rows, port tables, groups, sources. Pure: the same policy, rows and facts give the same image. It must not touch the
 //! kernel and must not refuse what `config` accepted, except for what does not fit.
 
-use std::{collections::BTreeMap, fmt::Write, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
     counter::{BANK_CELLS, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
-    policy::{GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP},
+    policy::{
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP,
+    },
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
 use sha2::{Digest, Sha256};
@@ -54,6 +60,9 @@ pub struct Facts {
     pub now_ns: u64,
     /// The node's own addresses: no genuine packet on a wire has them as its source.
     pub own_addresses: Vec<IpAddr>,
+    /// Sources that an operator blocked: nothing from them passes but what is not IP and neighbour discovery. A block outranks peers and allowed sources
+    /// inside it and around it, but does not reach own addresses: what has one as its source lies, and is `spoofed_source` where the source matters.
+    pub blocked: Vec<IpNet>,
 }
 
 /// A compiled policy.
@@ -88,7 +97,7 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     image.generation = facts.generation;
     image.compiled_at_ns = facts.now_ns;
     image.policy_sha256 = policy_sha256(policy);
-    image.peers = policy.peers.len() as u32;
+    image.peers = policy.peers.len() as u16;
     match policy.mode {
         Mode::Enforce => image.enforce = 1,
         Mode::Audit => image.counter_bank = BANK_CELLS,
@@ -121,8 +130,23 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
             }
         }
     }
-    let lengths = sources::fill(&mut image, &groups.sources(policy, &facts.own_addresses))?;
+    let blocked: BTreeSet<IpNet> = facts.blocked.iter().map(IpNet::trunc).collect();
+    image.blocked = blocked.len() as u16;
+    if !blocked.is_empty() {
+        consult_always(&mut image);
+    }
+    let lengths = sources::fill(&mut image, &groups.sources(policy, &blocked, &facts.own_addresses))?;
     Ok(Compiled { image, rows, lengths })
+}
+
+/// Lets every row ask for the source: where nothing is asked of it, only the longest prefix length is looked up, and a shorter blocked prefix would not
+/// be found. Later fragments that anybody may send stay as they are: they are judged as packets without a port.
+fn consult_always(image: &mut PolicyImage) {
+    for (number, row) in (0..).zip(&mut image.rows) {
+        if number != ROW_LATER_FRAGMENTS || row.allow != 0 {
+            row.allow |= GROUP_BLOCKED;
+        }
+    }
 }
 
 const fn key(protocol: Protocol, first_port: u16, last_port: u16) -> RowKey {
@@ -209,7 +233,7 @@ impl<'p> Groups<'p> {
         }
     }
 
-    fn sources(&self, policy: &Policy, own_addresses: &[IpAddr]) -> BTreeMap<IpNet, Grant> {
+    fn sources(&self, policy: &Policy, blocked: &BTreeSet<IpNet>, own_addresses: &[IpAddr]) -> BTreeMap<IpNet, Grant> {
         let mut sources: BTreeMap<IpNet, Grant> = BTreeMap::new();
         for (peer, net) in (1..).zip(&policy.peers) {
             *sources.entry(*net).or_default() = Grant { groups: GROUP_PEER, peer };
@@ -219,6 +243,9 @@ impl<'p> Groups<'p> {
             for net in &class.also_allow {
                 sources.entry(*net).or_default().groups |= bit;
             }
+        }
+        for net in blocked {
+            sources.entry(*net).or_default().groups |= GROUP_BLOCKED;
         }
         for address in own_addresses {
             sources.insert(sources::exact(*address), Grant { groups: GROUP_SPOOFED, peer: 0 });

@@ -26,6 +26,7 @@ impl Policy {
         warn_idle_options(config, &classes, &mut warnings);
         classes.extend(config.rules.iter().map(|rule| class(rule, Origin::Rule)));
         classes.sort_by(|a, b| a.name.cmp(&b.name));
+        refuse_lockout(config, &classes)?;
         let peers: Vec<_> = config.peers.named.iter().map(|peer| peer.prefix).collect();
         if config.single_node && !peers.is_empty() {
             warnings.push("single_node = true although peers are named: the peers still count as peers".to_owned());
@@ -41,6 +42,28 @@ impl Policy {
             warnings,
         })
     }
+}
+
+/// Rules that close such a port were refused with their place in the file; the profile has none.
+fn refuse_lockout(config: &Config, classes: &[PortClass]) -> Result<(), PolicyError> {
+    if config.allow_lockout {
+        return Ok(());
+    }
+    for class in classes.iter().filter(|class| class.access != Access::Public) {
+        for (guarded, entry) in
+            config.lockout_ports.iter().flat_map(|g| class.ports.iter().map(move |entry| (g, entry)))
+        {
+            if guarded.first() <= entry.ports.last() && entry.ports.first() <= guarded.last() {
+                return Err(PolicyError::Lockout {
+                    port: guarded.first().max(entry.ports.first()),
+                    class: class.name.clone(),
+                    access: class.access,
+                    config: config.origin.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn class(rule: &Rule, from: Origin) -> PortClass {

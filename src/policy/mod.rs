@@ -5,6 +5,7 @@
 mod canonical;
 mod compile;
 mod merge;
+mod probe;
 mod profile;
 mod rows;
 mod sources;
@@ -15,8 +16,10 @@ mod tests;
 use std::fmt;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 pub use self::compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, compile, hex};
+pub use self::probe::probe_frame;
 pub use self::profile::{ProfileTable, profile};
 pub use self::rows::{RowTable, class_name};
 pub use self::sources::{FEW_LENGTHS, Lengths, source_of};
@@ -25,7 +28,7 @@ use crate::config::{
 };
 
 /// The meaning of one configuration: what the compiler turns into an image, what `check` prints, what is hashed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
     /// Whether drop verdicts drop.
     pub mode: Mode,
@@ -46,7 +49,7 @@ pub struct Policy {
 }
 
 /// What a policy was made from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicySource {
     /// The configuration.
     pub config: ConfigOrigin,
@@ -55,7 +58,7 @@ pub struct PolicySource {
 }
 
 /// The ports that share one rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortClass {
     /// Unique in the policy.
     pub name: String,
@@ -72,7 +75,7 @@ pub struct PortClass {
 }
 
 /// Ports of one protocol.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PortEntry {
     /// TCP or UDP.
     pub protocol: Protocol,
@@ -81,7 +84,7 @@ pub struct PortEntry {
 }
 
 /// Who made a class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Origin {
     /// The profile.
     Profile(ProfileName),
@@ -137,6 +140,21 @@ pub enum PolicyError {
         name: ProfileName,
         /// What is wrong with it.
         errors: ConfigErrors,
+    },
+    /// A port that must stay open would be closed.
+    #[error(
+        "port {port} is in lockout_ports ({config}), and the class {class} makes it access = \"{access}\"; \
+         take it out of lockout_ports, make it public with a rule of its own, or set allow_lockout = true"
+    )]
+    Lockout {
+        /// The port.
+        port: u16,
+        /// The class that closes it.
+        class: String,
+        /// What the class does.
+        access: Access,
+        /// The configuration.
+        config: ConfigOrigin,
     },
     /// Enforce without peers.
     #[error(

@@ -1,5 +1,5 @@
 //! The source table: prefixes -> the image's perfect hash. Owns expansion to few prefix lengths, inheritance from shorter to longer prefixes, and the
-//! search for pilots. It must not know what a group means, except that a spoofed (own) address inherits nothing.
+//! search for pilots. It must not know what a group means, except that a spoofed (own) address inherits nothing, not even a block.
 //!
 //! Addresses are keyed by the wire's bytes read little-endian, as the kernel reads them.
 

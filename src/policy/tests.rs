@@ -235,6 +235,17 @@ fn enforcing_for_no_peers_is_refused() {
     assert!(Policy::from_config(&config).unwrap().require_peers().is_ok());
 }
 
+#[test]
+fn a_listed_port_is_not_closed_by_the_profile_either() {
+    let parse = |text: &str| Policy::from_config(&Config::parse(text, "nodewall.toml").unwrap());
+    let error = parse("lockout_ports = [\"7190-7200\"]\n").unwrap_err().to_string();
+    assert!(error.contains("port 7199") && error.contains("cassandra") && error.contains("nodewall.toml"), "{error}");
+    assert!(parse("lockout_ports = [\"7190-7200\"]\nallow_lockout = true\n").is_ok());
+    assert!(parse("lockout_ports = [\"443\", \"2222\"]\n").is_ok());
+    let public = "[[rule]]\nname = \"jmx\"\nports = [\"7199\"]\naccess = \"public\"\n";
+    assert!(parse(&format!("lockout_ports = [\"7190-7200\"]\n{public}")).is_ok());
+}
+
 const CANONICAL: &str = "\
 nodewall-policy 1
 mode audit

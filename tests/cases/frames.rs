@@ -81,13 +81,14 @@ pub struct Ip6 {
     pub version: u8,
     pub payload_bytes: Option<u16>,
     pub next: u8,
+    pub hop_limit: u8,
     pub source: Ipv6Addr,
     pub payload: Vec<u8>,
 }
 
 impl Ip6 {
     pub fn new(source: &str, next: u8, payload: Vec<u8>) -> Self {
-        Self { version: 6, payload_bytes: None, next, source: source.parse().unwrap(), payload }
+        Self { version: 6, payload_bytes: None, next, hop_limit: 64, source: source.parse().unwrap(), payload }
     }
 
     /// The packet with a chain of extension headers in front of its payload.
@@ -105,7 +106,7 @@ impl Ip6 {
     pub fn packet(&self) -> Vec<u8> {
         let mut bytes = vec![self.version << 4, 0, 0, 0];
         bytes.extend(self.payload_bytes.unwrap_or(self.payload.len() as u16).to_be_bytes());
-        bytes.extend([self.next, 64]);
+        bytes.extend([self.next, self.hop_limit]);
         bytes.extend(self.source.octets());
         bytes.extend("2001:db8::1".parse::<Ipv6Addr>().unwrap().octets());
         bytes.extend(&self.payload);

@@ -1,6 +1,7 @@
 //! The one table of cases: a policy, a frame, and what must come of it. Runs on the host and through the kernel program; each case says which
 //! counter moves and by how many bytes. Rows follow the catalogue of evasions: every shape that Linux delivers is here.
 
+mod blocked;
 pub mod frames;
 pub mod ipv4;
 mod ipv6;
@@ -51,21 +52,26 @@ also_allow = ["10.0.0.0/8"]
 
 impl Policy {
     pub fn compiled(self) -> Compiled {
-        let text = match self {
-            Self::Enforce => PEERS.to_string(),
-            Self::Audit => format!("mode = \"audit\"\n{PEERS}"),
-            Self::Rules => format!("{RULES}{PEERS}"),
-        };
+        self.compiled_with(&[])
+    }
+
+    /// With these blocks besides the policy's own.
+    pub fn compiled_with(self, more_blocked: &[&str]) -> Compiled {
+        let mode = if self.audits() { "mode = \"audit\"\n" } else { "" };
+        let rules = if self.has_own_rules() { RULES } else { "" };
+        let text = format!("{mode}{rules}{PEERS}");
         let meaning = Meaning::from_config(&Config::parse(&text, "case.toml").unwrap()).unwrap();
         let own_addresses = vec![OWN.parse().unwrap(), OWN6.parse().unwrap()];
-        compile(&meaning, RowTable::default(), &Facts { generation: 1, now_ns: 0, own_addresses }).unwrap()
+        let blocked = self.blocked().iter().chain(more_blocked).map(|net| net.parse().unwrap()).collect();
+        let facts = Facts { generation: 1, own_addresses, blocked, ..Facts::default() };
+        compile(&meaning, RowTable::default(), &facts).unwrap()
     }
 }
 
 impl Case {
     /// The counter cell that must move, found by the row's record, not by the image.
     pub fn cell(&self, compiled: &Compiled) -> u32 {
-        let bank = if self.policy == Policy::Audit { counter::BANK_CELLS } else { 0 };
+        let bank = if self.policy.audits() { counter::BANK_CELLS } else { 0 };
         let row = match self.on {
             On::Port(class, protocol, port) => compiled
                 .rows
@@ -88,5 +94,5 @@ impl Case {
 
 /// The whole table.
 pub fn all() -> Vec<Case> {
-    [ports::cases(), link::cases(), ipv4::cases(), ipv6::cases()].into_iter().flatten().collect()
+    [ports::cases(), link::cases(), ipv4::cases(), ipv6::cases(), blocked::cases()].into_iter().flatten().collect()
 }

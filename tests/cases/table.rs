@@ -11,6 +11,20 @@ pub const PEER6: &str = "2001:db8::11";
 pub const OUTSIDER6: &str = "2001:db8:ffff::66";
 pub const OWN6: &str = "2001:db8::1";
 
+/// Where there are blocks: addresses of nobody, prefixes around peers and own addresses, inside a peer's, inside an allowed one, and one of no wire.
+pub const BLOCKED: [&str; 10] = [
+    "203.0.113.5/32",
+    "172.16.0.0/16",
+    "10.0.0.0/24",
+    "10.9.200.0/24",
+    "198.51.100.200/32",
+    "127.0.0.0/8",
+    "2001:db8:bad::5/128",
+    "2001:db8:b::/48",
+    "2001:db8::/64",
+    "2001:db8:9:bad::/64",
+];
+
 /// The policies that cases are judged by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
@@ -20,10 +34,26 @@ pub enum Policy {
     Audit,
     /// Own rules: closed ports, extra sources, tunnels for all, later fragments from peers only.
     Rules,
+    /// As `Enforce`, with blocked sources.
+    Blocks,
+    /// As `Rules`, with the same blocks, in audit mode.
+    AuditBlocks,
 }
 
 impl Policy {
-    pub const ALL: [Self; 3] = [Self::Enforce, Self::Audit, Self::Rules];
+    pub const ALL: [Self; 5] = [Self::Enforce, Self::Audit, Self::Rules, Self::Blocks, Self::AuditBlocks];
+
+    pub fn audits(self) -> bool {
+        matches!(self, Self::Audit | Self::AuditBlocks)
+    }
+
+    pub fn has_own_rules(self) -> bool {
+        matches!(self, Self::Rules | Self::AuditBlocks)
+    }
+
+    pub const fn blocked(self) -> &'static [&'static str] {
+        if matches!(self, Self::Blocks | Self::AuditBlocks) { &BLOCKED } else { &[] }
+    }
 }
 
 /// Which row is counted on.

@@ -104,7 +104,11 @@ fn a_change_raises_the_generation_and_keeps_the_counters_of_every_port() {
         "[peers]\nstatic = [\"10.77.0.12\"]\n[[rule]]\nname = \"early\"\nports = [\"100-120\"]\naccess = \"cluster\"\n\
          [[rule]]\nname = \"my-store\"\nports = [\"9042\", \"9043\"]\naccess = \"cluster\"\n",
     );
-    live.apply(&["--config", &config]).exits(0);
+    // Another peer in the only peer's place: held until it is said to be meant.
+    let held = live.apply(&["--config", &config]).exits(1).err;
+    assert!(held.contains("--allow-peer-change"), "{held}");
+    assert_eq!(live.generation(), 2);
+    live.apply(&["--config", &config, "--allow-peer-change"]).exits(0);
     assert_eq!(live.generation(), 3);
     assert_row(&live, 9042, ("my-store", "pass"), 10);
     live.send(9042, 4);
@@ -129,13 +133,21 @@ fn a_refused_change_leaves_the_last_good_policy_in_force() {
     }
     let live = Live::new();
     live.apply(&["--peer", "10.77.0.11"]).exits(0);
-    let before = live.node(&["status", "-o", "json"]).exits(0).out;
+    let status = || live.node(&["status", "-o", "json"]).exits(0).json();
+    let before = status();
+    assert_eq!(before["refused"], serde_json::json!(null));
     let broken = live.place.file("broken.toml", "mode = \"enforced\"\n");
     live.apply(&["--config", &broken, "--peer", "10.77.0.11"]).exits(1);
     live.apply(&["--peer", "10.77.0"]).exits(2);
     // The node's own address makes no cluster.
     assert!(live.apply(&["--peer", "10.77.0.1"]).exits(1).err.contains("this node's own address"));
-    assert_eq!(live.node(&["status", "-o", "json"]).exits(0).out, before);
+    let mut after = status();
+    assert!(after["refused"]["error"].as_str().unwrap().contains("this node's own address"), "{after}");
+    after["refused"] = serde_json::json!(null);
+    assert_eq!(after, before);
+    // What is accepted next, ends it.
+    live.apply(&["--peer", "10.77.0.11"]).exits(0);
+    assert_eq!(status()["refused"], serde_json::json!(null));
 }
 
 #[test]
@@ -188,7 +200,9 @@ fn a_refused_reload_is_one_line_and_changes_nothing() {
     let refusal = agent.wait_for_line(Duration::from_secs(10), |line| line.contains("reload refused")).unwrap();
     assert!(refusal.contains("nodewall.toml:1:8"), "{refusal}");
     assert_eq!(live.generation(), generation);
-    live.place.file("nodewall.toml", "[peers]\nstatic = [\"10.77.0.11\"]\n");
+    let status = live.node(&["status", "-o", "json"]).exits(3).json();
+    assert!(status["refused"]["error"].as_str().unwrap().contains("nodewall.toml:1:8"), "{status}");
+    live.place.file("nodewall.toml", "tunnels = \"all\"\n[peers]\nstatic = [\"10.77.0.12\"]\n");
     agent.signal(Signal::HUP).unwrap();
     let enforced =
         |line: &str| line.contains("policy enforced") && line.contains(&format!("generation={}", generation + 1));

@@ -14,7 +14,13 @@ fn a_node_without_a_policy_says_so() {
     let status = live.node(&["status", "-o", "json"]).exits(3);
     assert!(status.err.is_empty(), "{}", status.err);
     let report = status.json();
-    assert_eq!(keys(&report), ["generation", "healthy", "interfaces", "mode", "peers", "policy_sha256", "problems"]);
+    assert_eq!(
+        keys(&report),
+        [
+            "agent", "blocks", "generation", "healthy", "interfaces", "mode", "peers", "policy_sha256", "problems",
+            "refused", "repairs", "trial"
+        ]
+    );
     assert_eq!(
         [
             &report["mode"],

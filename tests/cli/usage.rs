@@ -10,12 +10,31 @@ use crate::{
     frames,
 };
 
-const COMMANDS: [&str; 8] = ["run", "apply", "check", "status", "counters", "explain", "replay", "detach"];
+const COMMANDS: [&str; 16] = [
+    "run",
+    "apply",
+    "plan",
+    "enforce",
+    "confirm",
+    "rollback",
+    "panic-open",
+    "block",
+    "unblock",
+    "check",
+    "status",
+    "doctor",
+    "counters",
+    "explain",
+    "replay",
+    "detach",
+];
 /// Without these a command is refused for another reason than the one under test.
 fn needed(command: &str) -> &'static [&'static str] {
     match command {
         "explain" => &["--source", "192.0.2.1", "--port", "443"],
         "replay" => &["nothing.pcap"],
+        "panic-open" => &["--for", "10m"],
+        "block" | "unblock" => &["198.51.100.7"],
         _ => &[],
     }
 }

@@ -112,7 +112,7 @@ impl Rig {
         let policy = Policy::from_config(&Config::parse(CONFIG, "oracle.toml").unwrap()).unwrap();
         let own_addresses: Vec<IpAddr> = vec![NODE.into(), NODE6.into(), NODE_SECOND.into(), NODE6_SECOND.into()];
         let compiled =
-            compile(&policy, RowTable::default(), &Facts { generation: 1, now_ns: 0, own_addresses }).unwrap();
+            compile(&policy, RowTable::default(), &Facts { generation: 1, own_addresses, ..Facts::default() }).unwrap();
         let closed_ports = closed_ports(&policy);
         let ports: Vec<u16> = closed_ports.iter().chain(&OPEN_PORTS).copied().collect();
         let catcher = Catcher::open(netns, &ports).unwrap();

@@ -73,7 +73,7 @@ impl Answers {
 
 /// Asks everybody about a frame.
 pub fn ask(frame: &[u8], case: &Case, kernel: Option<&mut Kernel>) -> Answers {
-    let model = judge(frame, &case.meaning, &case.own);
+    let model = judge(frame, case);
     let mut others = vec![("host", host(frame, case))];
     if let Some(kernel) = kernel {
         if frame.len() <= LINEAR_MAX_BYTES {
@@ -118,7 +118,7 @@ fn understood(decision: &Decision, frame: &[u8], case: &Case) -> Heard {
             let protocol = if record.protocol == 6 { Protocol::Tcp } else { Protocol::Udp };
             answer.class = Some(class_name(&record));
             // A row of one port says which; of a range only that the port is in it, so then the model's word is checked against the range.
-            let port = match judge(frame, &case.meaning, &case.own).to {
+            let port = match judge(frame, case).to {
                 Some(To::Port(_, port)) if (record.first_port..=record.last_port).contains(&port) => port,
                 _ => record.first_port,
             };
@@ -134,7 +134,7 @@ fn understood(decision: &Decision, frame: &[u8], case: &Case) -> Heard {
 
 /// The row of unnamed ports does not say which port: the model's word is taken for the number, not for the protocol.
 fn unnamed_port(protocol: Protocol, frame: &[u8], case: &Case) -> To {
-    match judge(frame, &case.meaning, &case.own).to {
+    match judge(frame, case).to {
         Some(To::Port(_, port)) => To::Port(protocol, port),
         _ => To::Port(protocol, 0),
     }

@@ -30,6 +30,7 @@ pub struct Features {
     pub first_fragment: bool,
     pub later_fragment: bool,
     pub atomic_fragment: bool,
+    pub discovery: bool,
     pub lies: bool,
     pub truncated: bool,
     pub mutated: bool,

@@ -177,7 +177,7 @@ fn one_round(seed: u64, policy: usize, case: &Case, kernel: Option<&mut Kernel>)
         let (tally, kernel, shrinking) = &mut *state.borrow_mut();
         let answers = ask(&generated.frame, case, kernel.as_deref_mut());
         if !*shrinking {
-            tally.add(policy, &generated, answers.model.reason, kernel.is_some());
+            tally.add(policy, &generated, &answers.model, kernel.is_some());
         }
         if answers.agree() {
             return Ok(());

@@ -22,6 +22,12 @@
 //! ports pass whoever sent it. Elsewhere: a source that no wire can have, or the node's own, is spoofed; then a peer, then an allowed prefix, then the
 //! class's refusal. Peers are never let in by a closed class. IPv4 and IPv6 are strangers: no address of one is ever in a prefix of the other.
 //!
+//! **Blocks.** Nothing from a blocked source passes, whatever else it may do: whole packets to any port, public and unnamed ones too, tunnels, fragments, and
+//! sound packets without a port. What drops for its form keeps that reason. A source that no wire can have, and the node's own, is never taken for a
+//! blocked one. Not IP, so untouched: ARP. Untouched also: neighbour discovery (RFC 4861), which is `ICMPv6` directly behind the IPv6 header, of type 133 to
+//! 137 with code 0 and at least 8 bytes within the packet, and arrives with hop limit 255. Under the row of later fragments, blocked ones count only where
+//! the policy asks who sent them.
+//!
 //! **Bytes.** Link header and IP packet; the whole frame where there is no sound IP packet.
 
 pub mod answer;
@@ -36,15 +42,25 @@ pub mod tally;
 
 use std::net::IpAddr;
 
-use nodewall::policy::Policy;
+use node_ebpf_common::Reason;
 
 use answer::Answer;
 use parse::Parsed;
+use policies::Case;
 
-/// The model's answer for `frame` under `policy`, on a node with these addresses.
-pub fn judge(frame: &[u8], policy: &Policy, own: &[IpAddr]) -> Answer {
+/// The model's answer for `frame` under the policy of a case, on its node, with its blocks.
+pub fn judge(frame: &[u8], case: &Case) -> Answer {
     match parse::parse(frame) {
-        Parsed::Unported { reason, bytes } => Answer::unported(reason, bytes),
-        Parsed::Sent { source, to, bytes } => ports::rule(source, to, policy, own).counting(bytes),
+        Parsed::Unported { source: Some(source), bytes, .. } if is_blocked(source, case) => {
+            Answer::unported(Reason::BlockedSource, bytes)
+        }
+        Parsed::Unported { reason, bytes, .. } => Answer::unported(reason, bytes),
+        Parsed::Sent { source, to, bytes } => {
+            ports::rule(source, to, &case.meaning, &case.own, is_blocked(source, case)).counting(bytes)
+        }
     }
+}
+
+fn is_blocked(source: IpAddr, case: &Case) -> bool {
+    ports::is_genuine(source, &case.own) && case.blocked.iter().any(|net| net.contains(&source))
 }

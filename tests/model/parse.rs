@@ -16,16 +16,18 @@ const MOST_EXTENSIONS: usize = 8;
 
 /// What the headers say.
 pub(super) enum Parsed {
-    /// No port to look up.
-    Unported { reason: Reason, bytes: usize },
+    /// No port to look up. The sender is told where a block would matter.
+    Unported { reason: Reason, source: Option<IpAddr>, bytes: usize },
     /// The policy has to say.
     Sent { source: IpAddr, to: To, bytes: usize },
 }
 
 /// What stands behind the IP headers.
 enum Inner<'f> {
-    /// Nothing that is looked at.
+    /// Nothing that is looked at, but for who sent it.
     Settled(Reason),
+    /// Nothing that is looked at, whoever sent it.
+    Untouched(Reason),
     /// The middle of something.
     LaterFragment,
     /// A protocol and its bytes, to the packet's end.
@@ -40,7 +42,7 @@ struct Packet<'f> {
 }
 
 pub(super) fn parse(frame: &[u8]) -> Parsed {
-    let unsound = |reason| Parsed::Unported { reason, bytes: frame.len() };
+    let unsound = |reason| Parsed::Unported { reason, source: None, bytes: frame.len() };
     let (ethertype, rest) = match link(frame) {
         Ok(found) => found,
         Err(reason) => return unsound(reason),
@@ -106,7 +108,10 @@ fn ipv6(bytes: &[u8], longer_than_the_field: bool) -> Result<Packet<'_>, Reason>
         stated => stated,
     };
     let payload = bytes.get(40..40 + payload_bytes).ok_or(Reason::MalformedIpv6)?;
-    let inner = extensions(header.next_header().0, payload);
+    let inner = match (header.next_header().0, header.hop_limit(), payload) {
+        (58, 255, [133..=137, 0, _, _, _, _, _, _, ..]) => Inner::Untouched(Reason::Icmp),
+        (first, ..) => extensions(first, payload),
+    };
     Ok(Packet { source: IpAddr::V6(header.source_addr()), bytes: 40 + payload_bytes, inner })
 }
 
@@ -121,11 +126,11 @@ fn extensions(first: u8, payload: &[u8]) -> Inner<'_> {
         if !is_extension(number) {
             return Inner::Payload(number, rest);
         }
-        let [next, length, ..] = *rest else { return Inner::Settled(Reason::ExtensionChain) };
+        let [next, length, ..] = *rest else { return Inner::Untouched(Reason::ExtensionChain) };
         let header_bytes = match number {
             44 => {
                 let Ok(fragment) = Ipv6FragmentHeaderSlice::from_slice(rest) else {
-                    return Inner::Settled(Reason::ExtensionChain);
+                    return Inner::Untouched(Reason::ExtensionChain);
                 };
                 if fragment.fragment_offset().value() > 0 {
                     return Inner::LaterFragment;
@@ -135,22 +140,24 @@ fn extensions(first: u8, payload: &[u8]) -> Inner<'_> {
             51 => (usize::from(length) + 2) * 4,
             _ => (usize::from(length) + 1) * 8,
         };
-        let Some(behind) = rest.get(header_bytes..) else { return Inner::Settled(Reason::ExtensionChain) };
+        let Some(behind) = rest.get(header_bytes..) else { return Inner::Untouched(Reason::ExtensionChain) };
         (number, rest) = (next, behind);
     }
-    if is_extension(number) { Inner::Settled(Reason::ExtensionChain) } else { Inner::Payload(number, rest) }
+    if is_extension(number) { Inner::Untouched(Reason::ExtensionChain) } else { Inner::Payload(number, rest) }
 }
 
 fn transport(packet: &Packet<'_>, bytes: usize) -> Parsed {
-    let unported = |reason| Parsed::Unported { reason, bytes };
+    let unported = |reason| Parsed::Unported { reason, source: Some(packet.source), bytes };
+    let untouched = |reason| Parsed::Unported { reason, source: None, bytes };
     let (number, payload) = match packet.inner {
         Inner::Settled(reason) => return unported(reason),
+        Inner::Untouched(reason) => return untouched(reason),
         Inner::LaterFragment => return Parsed::Sent { source: packet.source, to: To::LaterFragment, bytes },
         Inner::Payload(number, payload) => (number, payload),
     };
     let to = match number {
         6 | 17 => {
-            let [_, _, high, low, ..] = *payload else { return unported(Reason::NoPorts) };
+            let [_, _, high, low, ..] = *payload else { return untouched(Reason::NoPorts) };
             let protocol = if number == 6 { Protocol::Tcp } else { Protocol::Udp };
             To::Port(protocol, u16::from_be_bytes([high, low]))
         }

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::cases::{PEERS, RULES};
+use crate::cases::{self, PEERS, RULES};
 use ipnet::IpNet;
 use nodewall::{
     config::Config,
@@ -78,15 +78,44 @@ static = [
 ]
 "#;
 
-/// The names and texts.
-const TEXTS: [(&str, &str, &str); 7] = [
-    ("enforce", "", PEERS),
-    ("audit", "mode = \"audit\"", PEERS),
-    ("rules", RULES, PEERS),
-    ("own-classes", "", OWN_CLASSES),
-    ("current", "", CURRENT),
-    ("many-lengths", "", MANY_LENGTHS),
-    ("nothing", "mode = \"audit\"\n[profile]\nname = \"none\"", ""),
+// Around and inside of what the policies name, of every length, some in one another, an own address and what no wire has among them.
+const MANY_BLOCKED: [&str; 16] = [
+    "128.0.0.0/3",
+    "10.0.0.0/13",
+    "11.22.33.0/24",
+    "11.22.33.44/30",
+    "172.20.4.128/25",
+    "172.20.4.200/32",
+    "10.0.0.1/32",
+    "224.0.0.0/4",
+    "2000::/13",
+    "2001:db8::/45",
+    "2001:db8:c0::/47",
+    "2001:db8:c0:1:2::/80",
+    "2001:db8:c0:1:2:3:4:4/126",
+    "2001:db8:c0:1:2:3:4:5/128",
+    "::/16",
+    "ff00::/9",
+];
+
+const BLOCKED: &[&str] = cases::Policy::Blocks.blocked();
+const AUDIT: &str = "mode = \"audit\"\n";
+const NO_PROFILE: &str = "[profile]\nname = \"none\"\n";
+
+/// The names, the texts by parts, and what is blocked besides.
+const TEXTS: [(&str, &[&str], &[&str]); 12] = [
+    ("enforce", &[PEERS], &[]),
+    ("blocks", &[PEERS], BLOCKED),
+    ("audit", &[AUDIT, PEERS], &[]),
+    ("audit-blocks", &[AUDIT, RULES, PEERS], BLOCKED),
+    ("rules", &[RULES, PEERS], &[]),
+    ("own-classes", &[OWN_CLASSES], &[]),
+    ("own-classes-blocks", &[OWN_CLASSES], &["10.0.0.8/29", "192.0.2.0/24", "64.0.0.0/7", "2001:db8::/33"]),
+    ("current", &[CURRENT], &[]),
+    ("many-lengths", &[MANY_LENGTHS], &[]),
+    ("many-blocks", &[MANY_LENGTHS], &MANY_BLOCKED),
+    ("nothing", &[AUDIT, NO_PROFILE], &[]),
+    ("nothing-but-blocks", &[NO_PROFILE], &["192.0.2.66/32", "2001:db8:ffff::66/128"]),
 ];
 
 /// How many policies there are.
@@ -97,12 +126,13 @@ pub fn name(n: usize) -> &'static str {
     TEXTS[n].0
 }
 
-/// A policy in its two forms, and what to ask it about.
+/// A policy in its two forms, who is blocked, and what to ask it about.
 pub struct Case {
     pub name: &'static str,
     pub meaning: Policy,
     pub compiled: Compiled,
     pub own: Vec<IpAddr>,
+    pub blocked: Vec<IpNet>,
     /// Everything named, mixed.
     pub anywhere: Aim,
     /// The same for each class alone, so that its own sources meet its own ports often enough.
@@ -134,23 +164,25 @@ impl Aim {
 
 /// Compiles all of them.
 pub fn all() -> Vec<Case> {
-    TEXTS.iter().map(|(name, head, tail)| case(name, &format!("{head}\n{tail}"))).collect()
+    TEXTS.iter().map(|(name, parts, blocked)| case(name, &parts.concat(), blocked)).collect()
 }
 
-fn case(name: &'static str, text: &str) -> Case {
+fn case(name: &'static str, text: &str, blocked: &[&str]) -> Case {
     let config = Config::parse(text, name).unwrap_or_else(|errors| panic!("policy {name}: {errors}"));
     let meaning = Policy::from_config(&config).unwrap();
     let own: Vec<IpAddr> = OWN.iter().map(|a| a.parse().unwrap()).collect();
-    let facts = Facts { generation: 1, now_ns: 0, own_addresses: own.clone() };
+    let blocked: Vec<IpNet> = blocked.iter().map(|net| net.parse().unwrap()).collect();
+    let facts = Facts { generation: 1, own_addresses: own.clone(), blocked: blocked.clone(), ..Facts::default() };
     let compiled = compile(&meaning, RowTable::default(), &facts).unwrap();
-    let (anywhere, classes) =
-        (anywhere(&meaning, &own), meaning.classes.iter().map(|c| of_class(c, &meaning)).collect());
-    Case { name, meaning, compiled, own, anywhere, classes }
+    let anywhere = anywhere(&meaning, &own, &blocked);
+    let classes = meaning.classes.iter().map(|c| of_class(c, &meaning, &blocked)).collect();
+    Case { name, meaning, compiled, own, blocked, anywhere, classes }
 }
 
-fn anywhere(meaning: &Policy, own: &[IpAddr]) -> Aim {
+fn anywhere(meaning: &Policy, own: &[IpAddr], blocked: &[IpNet]) -> Aim {
     let mut aim = Aim { v4: martians_v4(), v6: martians_v6(), ports: vec![0, 1, 22, 53, 68, 80, 65_535] };
     let own: Vec<IpNet> = own.iter().map(|address| IpNet::from(*address)).collect();
+    aim.at_sources(blocked);
     aim.at_sources(meaning.peers.iter().chain(&own).chain(meaning.classes.iter().flat_map(|class| &class.also_allow)));
     // Each IPv4 address in the clothes of an IPv6 one: mapped, compatible, and in the wrong half.
     for address in &aim.v4 {
@@ -166,10 +198,11 @@ fn anywhere(meaning: &Policy, own: &[IpAddr]) -> Aim {
     aim
 }
 
-fn of_class(class: &PortClass, meaning: &Policy) -> Aim {
+fn of_class(class: &PortClass, meaning: &Policy, blocked: &[IpNet]) -> Aim {
     let mut aim = Aim::default();
     // A class with sources of its own is about them, any other about the peers.
     aim.at_sources(if class.also_allow.is_empty() { &meaning.peers } else { &class.also_allow });
+    aim.at_sources(blocked);
     aim.at_ports(class);
     aim
 }

@@ -23,16 +23,17 @@ struct Rule<'p> {
     refusal: Reason,
 }
 
-pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, own: &[IpAddr]) -> Answer {
+pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, own: &[IpAddr], blocked: bool) -> Answer {
     if to == To::LaterFragment && policy.later_fragments == LaterFragments::All {
-        return Answer::unported(Reason::LaterFragment, 0);
+        return Answer::unported(if blocked { Reason::BlockedSource } else { Reason::LaterFragment }, 0);
     }
     let rule = rule_for(to, policy);
-    let sound = !cannot_be_sent(source) && !own.contains(&source);
+    let sound = is_genuine(source, own);
     // In no prefix of a peer is a source that lies.
     let peer = sound.then(|| narrowest(source, &policy.peers)).flatten();
     let allowed = sound && rule.also.iter().any(|net| net.contains(&source));
     let reason = match rule.everyone {
+        _ if blocked => Reason::BlockedSource,
         Some(reason) => reason,
         None if !sound => Reason::SpoofedSource,
         None if rule.peers_may && peer.is_some() => Reason::Peer,
@@ -45,7 +46,7 @@ pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, own: &[IpAddr]) -> A
         reason,
         class: rule.class.map(str::to_owned),
         to: Some(to),
-        peer: peer.filter(|_| matters),
+        peer: peer.filter(|_| matters && !blocked),
         bytes: None,
     }
 }
@@ -88,6 +89,11 @@ fn rule_for(to: To, policy: &Policy) -> Rule<'_> {
 /// The longest of the prefixes that hold `source`.
 fn narrowest(source: IpAddr, nets: &[IpNet]) -> Option<IpNet> {
     nets.iter().filter(|net| net.contains(&source)).max_by_key(|net| net.prefix_len()).copied()
+}
+
+/// Whether a packet with this source may tell the truth.
+pub(super) fn is_genuine(source: IpAddr, own: &[IpAddr]) -> bool {
+    !cannot_be_sent(source) && !own.contains(&source)
 }
 
 /// Addresses that no genuine packet on a wire has as its source (RFC 1122 3.2.1.3, RFC 6890, RFC 4291).

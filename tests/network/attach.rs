@@ -95,5 +95,7 @@ fn enforcing_without_peers_is_refused_with_three_ways_out() {
     assert!(node.nodewall("apply", &["--mode", "audit"]).status.success());
     assert!(node.nodewall("apply", &["--peer", &peer]).status.success());
     node.configure(&single);
-    assert!(node.nodewall("apply", &[]).status.success());
+    // Its one peer goes: more than half of them.
+    assert_eq!(node.nodewall("apply", &[]).status.code(), Some(1));
+    assert!(node.nodewall("apply", &["--allow-peer-change"]).status.success());
 }

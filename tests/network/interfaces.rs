@@ -110,3 +110,62 @@ fn one_missing_interface_does_not_keep_the_other_open() {
     assert_eq!(applied.status.code(), Some(3), "{applied:?}");
     assert_filtered(&node);
 }
+
+#[test]
+fn what_a_pattern_covers_is_attached_when_it_appears() {
+    if skip_unless_privileged("what_a_pattern_covers_is_attached_when_it_appears") {
+        return;
+    }
+    let node = Node::on(Lab::new().unwrap(), &Settings::default().interfaces(&["eth*"]).peers(&PEERS));
+    // A name that the pattern does not cover stays open, and is named.
+    node.netns().ip(&["link", "add", "plain0", "type", "veth", "peer", "name", "plain1"]).unwrap();
+    plug_in(&node, "eth7");
+    wait_until_attached(&node, "eth7");
+    attached_both(&node, "eth7");
+    assert_second_network_filtered(&node);
+    assert!(!node.link_words("plain0").contains(&"xdp".to_owned()));
+    let agent = &node.json("status")["agent"];
+    assert_eq!(agent["interfaces_reattached"], 1, "{agent}");
+    assert!(agent["reattach_gap_max_ns"].as_u64().unwrap() > 0, "{agent}");
+}
+
+/// The link is to the device, not to its name.
+#[test]
+fn a_renamed_interface_stays_filtered_and_so_does_one_that_was_down() {
+    if skip_unless_privileged("a_renamed_interface_stays_filtered_and_so_does_one_that_was_down") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]).peers(&PEERS));
+    plug_in(&node, "late0");
+    node.start_agent();
+    let up_again = "addr add fd79::1/64 dev wan0 nodad\n";
+    let renamed = format!("link set late0 down\nlink set late0 name wan0\nlink set wan0 up\n{up_again}");
+    node.netns().ip_batch(&renamed).unwrap();
+    node.netns().ip(&["neigh", "flush", "dev", "wan0"]).unwrap();
+    assert_second_network_filtered(&node);
+    assert_eq!(node.attachment("wan0").unwrap().0, "native");
+    // Another device takes the old name: it is attached, too.
+    node.netns().ip(&["link", "add", "late0", "type", "veth", "peer", "name", "other0"]).unwrap();
+    wait_until_attached(&node, "late0");
+    assert_eq!(node.attachment("wan0").unwrap(), node.attachment("late0").unwrap());
+}
+
+#[test]
+fn an_interface_that_was_moved_away_and_back_is_filtered() {
+    if skip_unless_privileged("an_interface_that_was_moved_away_and_back_is_filtered") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]).peers(&PEERS));
+    plug_in(&node, "late0");
+    node.start_agent();
+    let elsewhere = node.outsider().netns();
+    node.netns().ip(&["link", "set", "late0", "netns", elsewhere.name()]).unwrap();
+    eventually("the agent misses late0", || node.attachment("late0").is_none().then_some(()));
+    elsewhere.ip(&["link", "set", "late0", "netns", node.netns().name()]).unwrap();
+    node.netns()
+        .ip_batch("addr add 10.79.0.1/24 dev late0\naddr add fd79::1/64 dev late0 nodad\nlink set late0 up\n")
+        .unwrap();
+    wait_until_attached(&node, "late0");
+    eventually("status knows late0", || node.attachment("late0"));
+    assert_second_network_filtered(&node);
+}

@@ -65,6 +65,10 @@ impl Directories {
         self.state.path().join("nodewall.toml")
     }
 
+    pub(super) fn state_dir(&self) -> PathBuf {
+        self.state()
+    }
+
     fn state(&self) -> PathBuf {
         let state = self.state.path().join("state");
         let _ = DirBuilder::new().mode(0o700).create(&state);
@@ -185,6 +189,13 @@ impl Node {
     /// Runs one of nodewall's commands to its end.
     pub(super) fn nodewall(&self, verb: &str, arguments: &[&str]) -> Finished {
         run_to_end(verb, self.command(verb, arguments), PATIENCE).unwrap()
+    }
+
+    /// The same without `--config`, for commands that then answer for what is in force.
+    pub(super) fn nodewall_live(&self, verb: &str, arguments: &[&str]) -> Finished {
+        let mut command = self.netns().command(env!("CARGO_BIN_EXE_nodewall"));
+        command.arg(verb).arg("--bpffs").arg(self.directories.pins()).args(["--color", "never"]).args(arguments);
+        run_to_end(verb, command, PATIENCE).unwrap()
     }
 
     /// What a command says with `-o json`.

@@ -68,3 +68,35 @@ fn bpftool_map_shows_named_and_typed_maps() {
     known.sort();
     assert_eq!(pinned, known);
 }
+
+/// What another version left behind is refused with both versions, and nothing is changed.
+#[test]
+fn a_datapath_of_another_version_is_refused_with_both_numbers() {
+    let name = "a_datapath_of_another_version_is_refused_with_both_numbers";
+    if skip_unless_privileged(name) || no_bpftool(name) {
+        return;
+    }
+    let mut node = Node::enforcing();
+    node.end_agent(nodewall_testbed::Signal::TERM);
+    // A smaller image that begins as all of them do.
+    let pin = node.directories.pins().join("maps/nw_image_0");
+    let path = pin.to_str().unwrap();
+    std::fs::remove_file(&pin).unwrap();
+    let create = "map create PATH type array key 4 value 64 entries 1 name nw_image_0 flags 0x400";
+    let update = "map update pinned PATH key 0 0 0 0 value";
+    let tool = |words: String| node.netns().tool("bpftool", &words.split_whitespace().collect::<Vec<_>>()).unwrap();
+    tool(create.replace("PATH", path));
+    let mut value = [0_u8; 64];
+    value[..8].copy_from_slice(b"nodewall");
+    value[8] = 1;
+    let bytes: Vec<String> = value.iter().map(ToString::to_string).collect();
+    tool(format!("{} {}", update.replace("PATH", path), bytes.join(" ")));
+    for verb in ["apply", "run", "status"] {
+        let refused = node.nodewall(verb, &[]);
+        assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+        let versions = format!("ABI version 1, this build has {}", node_ebpf_common::ABI_VERSION);
+        assert!(refused.stderr.contains(&versions), "{refused:?}");
+    }
+    super::traffic::assert_filtered(&node);
+    assert!(node.nodewall("detach", &[]).status.success());
+}

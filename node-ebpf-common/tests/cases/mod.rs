@@ -1,5 +1,7 @@
 //! The project's one table of cases, without the part that needs the policy compiler.
 
+#[path = "../../../tests/cases/blocked.rs"]
+mod blocked;
 #[path = "../../../tests/cases/frames.rs"]
 pub mod frames;
 #[path = "../../../tests/cases/ipv4.rs"]
@@ -16,5 +18,6 @@ mod table;
 pub use table::*;
 
 pub fn all() -> Vec<Case> {
-    [ports::cases(), link::cases(), ipv4::cases(), ipv6::cases(), ipv4::jumbo()].into_iter().flatten().collect()
+    let tables = [ports::cases(), link::cases(), ipv4::cases(), ipv6::cases(), blocked::cases(), ipv4::jumbo()];
+    tables.into_iter().flatten().collect()
 }

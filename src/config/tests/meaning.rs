@@ -13,6 +13,7 @@ attach_mode = "generic"
 single_node = true
 tunnels = "all"
 allow_lockout = true
+lockout_ports = ["2222", 8443, "8440-8442"]
 
 [profile]
 name = "dynatrace-managed-current"
@@ -48,6 +49,7 @@ fn every_key() {
     assert_eq!(config.origin, ConfigOrigin::Named("nodewall.toml".into()));
     assert_eq!((config.mode, config.attach_mode, config.tunnels), (Mode::Audit, AttachMode::Generic, Tunnels::All));
     assert!(config.single_node && config.allow_lockout);
+    assert_eq!(config.lockout_ports, [range(2222, 2222), range(8440, 8443)]);
     let interfaces: Vec<String> = config.interfaces.iter().map(ToString::to_string).collect();
     assert_eq!(interfaces, ["eth0", "bond*"]);
     assert_eq!(config.profile.name, ProfileName::DynatraceManagedCurrent);
@@ -158,7 +160,7 @@ fn an_error_shows_the_line_and_a_caret() {
     assert_eq!(
         errors.to_string(),
         "nodewall.toml:1:1: unknown key \"mod\"; did you mean \"mode\"?\n1 | mod = 1\n  | ^^^\n  = help: known here: mode, \
-         interfaces, attach_mode, single_node, tunnels, later_fragments, allow_lockout, profile, peers, rule"
+         interfaces, attach_mode, single_node, tunnels, later_fragments, allow_lockout, lockout_ports, profile, peers, rule"
     );
     let json = serde_json::to_value(&errors).unwrap();
     assert_eq!(json["errors"][0]["line"], 1);

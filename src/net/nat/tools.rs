@@ -14,29 +14,47 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 const OUTPUT_LIMIT_BYTES: u64 = 64 << 20;
 const WAIT_STEP: Duration = Duration::from_millis(5);
 
+/// What one of the tools listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// `nft` (as JSON), `iptables-save` and kin.
+    pub tool: &'static str,
+    /// Its output, or why there is none.
+    pub answer: Result<String, String>,
+}
+
+/// All rules of the calling thread's network namespace, by each tool that is installed; the same rules may come more than once.
+///
+/// Blocks while the tools run (milliseconds, at most ten seconds each). Listing rules needs the privilege `CAP_NET_ADMIN`.
+pub fn listings() -> Vec<Listing> {
+    let nft = find("nft").map(|tool| Listing { tool: "nft", answer: run(&tool, &["-j", "list", "ruleset"]) });
+    let others = ["iptables-save", "ip6tables-save", "iptables-legacy-save", "ip6tables-legacy-save"];
+    // Without `-t nat`: naming a table makes the legacy tools load its kernel module.
+    let others = others.into_iter().filter_map(|tool| Some(Listing { tool, answer: run(&find(tool)?, &[]) }));
+    nft.into_iter().chain(others).collect()
+}
+
 /// The source NAT rules of the calling thread's network namespace that hand out ports of their own.
 ///
-/// Blocks while the tools run (milliseconds, at most ten seconds each). What could not be read is in
-/// [`NatReport::unread`]; listing rules needs the privilege `CAP_NET_ADMIN`.
+/// Blocks as [`listings`] does. What could not be read is in [`NatReport::unread`].
 pub fn masquerade_ranges() -> NatReport {
+    masquerade_ranges_in(&listings())
+}
+
+/// The same, of what was listed before.
+pub fn masquerade_ranges_in(listings: &[Listing]) -> NatReport {
     let mut report = NatReport::default();
-    if let Some(nft) = find("nft") {
-        match run(&nft, &["-j", "list", "ruleset"]) {
-            Ok(json) => add(&mut report, parse_nft(&json)),
-            Err(why) => report.unread.push(format!("nft -j list ruleset: {why}")),
-        }
-    }
     let mut seen = Vec::new();
-    for name in ["iptables-save", "ip6tables-save", "iptables-legacy-save", "ip6tables-legacy-save"] {
-        let Some(tool) = find(name) else { continue };
-        // Without `-t nat`: naming a table makes the legacy tools load its kernel module.
-        match run(&tool, &[]) {
+    for Listing { tool, answer } in listings {
+        match answer {
+            Ok(json) if *tool == "nft" => add(&mut report, parse_nft(json)),
             Ok(text) if seen.contains(&text) => {}
             Ok(text) => {
-                add(&mut report, parse_iptables_save(name, &text));
+                add(&mut report, parse_iptables_save(tool, text));
                 seen.push(text);
             }
-            Err(why) => report.unread.push(format!("{name}: {why}")),
+            Err(why) if *tool == "nft" => report.unread.push(format!("nft -j list ruleset: {why}")),
+            Err(why) => report.unread.push(format!("{tool}: {why}")),
         }
     }
     report

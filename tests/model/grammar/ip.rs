@@ -7,6 +7,7 @@ use super::{Aim, Dice, Features};
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 const FRAGMENT: u8 = 44;
+const ICMPV6: u8 = 58;
 const AUTHENTICATION: u8 = 51;
 /// With a length in 8-byte units: hop-by-hop, routing, destination options, mobility, HIP, Shim6.
 const USUAL_EXTENSIONS: [u8; 6] = [0, 43, 60, 135, 139, 140];
@@ -39,16 +40,20 @@ pub(super) fn v4(dice: &mut Dice<'_>, aim: &Aim, bytes: &mut Vec<u8>, features: 
 }
 
 pub(super) fn v6(dice: &mut Dice<'_>, aim: &Aim, bytes: &mut Vec<u8>, features: &mut Features) {
-    let protocol = protocol(dice);
-    let mut packet = chain(dice, protocol, features);
+    let protocol = if dice.one_in(12) { ICMPV6 } else { protocol(dice) };
+    let discovers = protocol == ICMPV6 && !dice.one_in(4);
+    let hop_limit = if discovers && !dice.one_in(6) || dice.one_in(6) { 255 } else { dice.pick(&[64, 254, 0, 1]) };
+    // In front of it there should be nothing.
+    let mut packet = if discovers && !dice.one_in(6) { vec![protocol] } else { chain(dice, protocol, features) };
     let first = packet.remove(0);
-    packet.extend(body(dice, aim, protocol));
+    features.discovery = discovers && hop_limit == 255;
+    packet.extend(if discovers { discovery(dice) } else { body(dice, aim, protocol) });
     let payload_bytes = length(dice, packet.len(), 8, features);
     let version: u8 = if dice.one_in(50) { dice.below(16) as u8 } else { 6 };
     let source = source_v6(dice, aim);
     bytes.extend([version << 4, 0, 0, 0]);
     bytes.extend(payload_bytes.to_be_bytes());
-    bytes.extend([first, 64]);
+    bytes.extend([first, hop_limit]);
     bytes.extend(source.octets());
     bytes.extend([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     bytes.extend(packet);
@@ -192,6 +197,17 @@ fn body(dice: &mut Dice<'_>, aim: &Aim, protocol: u8) -> Vec<u8> {
         bytes.truncate(dice.below(6));
     }
     bytes
+}
+
+/// A neighbour discovery message, or nearly one: of the type beside, with a code, too short.
+fn discovery(dice: &mut Dice<'_>) -> Vec<u8> {
+    let kind = if dice.one_in(6) { dice.pick(&[132, 138, 128, 143]) } else { 133 + dice.below(5) as u8 };
+    let code = if dice.one_in(8) { 1 + dice.below(255) as u8 } else { 0 };
+    let length = if dice.one_in(4) { dice.below(10) } else { 8 + dice.below(33) };
+    let mut message = vec![kind, code];
+    message.extend(dice.bytes(length.saturating_sub(2)));
+    message.truncate(length);
+    message
 }
 
 fn source_v4(dice: &mut Dice<'_>, aim: &Aim) -> Ipv4Addr {

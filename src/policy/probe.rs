@@ -1,4 +1,4 @@
-//! The plainest frame with a given source, port and protocol, for `explain`.
+//! The plainest frame with a given source, port and protocol: what `explain`, `plan` and the guard against lock-out ask the verdict function about.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use node_ebpf_common::wire::protocol;
 use crate::config::Protocol;
 
 /// An Ethernet frame without payload.
-pub(super) fn frame(source: IpAddr, port: u16, wanted: Protocol) -> Vec<u8> {
+pub fn probe_frame(source: IpAddr, port: u16, wanted: Protocol) -> Vec<u8> {
     let mut transport = vec![0; 8];
     transport.splice(2..4, port.to_be_bytes());
     let number = match wanted {

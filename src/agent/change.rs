@@ -1,0 +1,417 @@
+//! One change of what is in force: compile whole, write down, load, swap one pointer, attach, pin. Everything that can be refused is refused before
+//! the first kernel object changes; what fails after that is undone, so that the last good state stands. It must not read a configuration.
+
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+
+use ipnet::IpNet;
+use node_ebpf_common::{PolicyImage, maps::RowRecord};
+
+use super::{error::AgentError, trial::readable};
+use crate::{
+    config::AttachMode,
+    datapath::{self, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target},
+    net::{self, Link, Network, Selection, Uncovered, XdpMode},
+    policy::{Compiled, Facts, Lengths, Policy, RowTable, compile, hex},
+    state::{Clock, Desired, Good, PolicyLock, StateDir},
+};
+
+/// Where nodewall keeps things on this node.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// What outlives a process.
+    pub state: StateDir,
+    /// The pin directory.
+    pub bpffs: PathBuf,
+    /// In-kernel log messages.
+    pub kernel_log: bool,
+}
+
+/// What was done to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was open until now.
+    Attached,
+    /// Its program was replaced by this one, without a gap.
+    Replaced,
+}
+
+/// An interface that is filtered now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedInterface {
+    /// Name.
+    pub name: String,
+    /// Index.
+    pub if_index: u32,
+    /// What was done.
+    pub outcome: Outcome,
+}
+
+/// What of the host's network a policy depends on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Indices of the interfaces to attach.
+    pub(super) attach: BTreeSet<u32>,
+    /// Those of them that nothing filters. An interface that was deleted and came back under its old index is among them.
+    pub(super) unfiltered: BTreeSet<u32>,
+    /// The node's own addresses.
+    pub(super) own_addresses: BTreeSet<IpAddr>,
+}
+
+impl Surroundings {
+    pub(super) fn new(selection: &Selection, network: &Network) -> Self {
+        let attach: BTreeSet<u32> = selection.attach.iter().map(|s| s.index).collect();
+        let open = |index: &u32| network.by_index(*index).is_some_and(|link| link.xdp.is_none());
+        let unfiltered = attach.iter().copied().filter(open).collect();
+        Self { attach, unfiltered, own_addresses: own_addresses(network).into_iter().collect() }
+    }
+
+    /// The same once everything is attached.
+    pub(super) fn all_filtered(self) -> Self {
+        Self { unfiltered: BTreeSet::new(), ..self }
+    }
+}
+
+/// A change that is in force.
+pub struct Applied {
+    /// What was asked for.
+    pub desired: Desired,
+    /// Number of the policy image.
+    pub generation: u64,
+    /// SHA-256 of the policy, in hexadecimal.
+    pub policy_sha256: String,
+    /// The surroundings it was made for.
+    pub surroundings: Surroundings,
+    /// Filtered interfaces.
+    pub interfaces: Vec<AppliedInterface>,
+    /// Interfaces that are configured and not there; attached when they appear.
+    pub missing: Vec<String>,
+    /// Addressed Ethernet interfaces that nothing covers.
+    pub uncovered: Vec<Uncovered>,
+    /// Distinct prefix lengths in the source tables.
+    pub lengths: Lengths,
+    /// Blocked sources.
+    pub blocked: usize,
+    /// The loaded object, for its log and for interfaces to come. Enforcement does not depend on it.
+    pub loaded: Loaded,
+}
+
+impl Applied {
+    /// The policy's meaning.
+    pub fn policy(&self) -> &Policy {
+        &self.desired.policy
+    }
+}
+
+/// Whether the policy must be on disk before it comes into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persist {
+    /// An operator's new policy: refused when it can not be written down, for the next start would bring back another.
+    Required,
+    /// A return to a policy, a repair, an interface: must happen, also on a full disk.
+    IfPossible,
+}
+
+/// Which sources are blocked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blocking {
+    /// Those of the list, unless a panic-open has lifted them.
+    AsListed,
+    /// Those of the list: a panic-open ends.
+    Restored,
+    /// None: a panic-open begins.
+    Lifted,
+}
+
+/// Refuses, or not.
+pub(super) type Judge<'a> = &'a dyn Fn(&PolicyImage, &[IpAddr], Option<&Good>) -> Result<(), AgentError>;
+
+/// What is to come into force.
+pub(super) struct Request<'a> {
+    pub(super) desired: Desired,
+    pub(super) persist: Persist,
+    pub(super) blocking: Blocking,
+    /// Judges before anything changes; gets the compiled image, the node's own addresses and the last good policy.
+    pub(super) judge: Judge<'a>,
+    /// Whether the policy that this one replaces becomes the one to roll back to.
+    pub(super) keep_previous: bool,
+}
+
+/// Judges nothing.
+#[expect(clippy::unnecessary_wraps, reason = "the shape of a judge")]
+pub(super) fn unjudged(_: &PolicyImage, _: &[IpAddr], _: Option<&Good>) -> Result<(), AgentError> {
+    Ok(())
+}
+
+/// The kernel's privileges, before anything is touched.
+pub(super) fn require_privilege() -> Result<(), AgentError> {
+    let missing = datapath::missing_capabilities();
+    if missing.is_empty() { Ok(()) } else { Err(DatapathError::Privilege { missing }.into()) }
+}
+
+/// Puts a policy into force. The caller holds the lock.
+pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Request<'_>) -> Result<Applied, AgentError> {
+    require_privilege()?;
+    let Request { desired, persist, blocking, judge, keep_previous } = request;
+    let before = site.state.good();
+    if let Err(error) = &before {
+        tracing::error!("the last good policy can not be read: {error}");
+    }
+    let before = before.ok().flatten();
+    let network = net::snapshot().await?;
+    let own_addresses = own_addresses(&network);
+    let stored = before.as_ref().map_or(&[][..], |good| &good.attached);
+    let selection = select(&desired, &network, stored)?;
+    let live = Maps::live(&site.bpffs)?;
+    refuse_occupied(&selection, &network, live.as_ref().map(|(pins, _)| pins), desired.attach_mode)?;
+    let (old_rows, live_generation) = match &live {
+        Some((_, maps)) => (maps.rows()?, live_generation(maps)?),
+        None => (Vec::new(), None),
+    };
+    drop(live);
+    // A number is never used again, also not after a boot.
+    let generation = live_generation.max(before.as_ref().map(|good| good.generation)).unwrap_or(0) + 1;
+    let now = Clock::now();
+    let blocked = blocked(site, blocking, &now)?;
+    let blocks = blocked.len();
+    let facts = Facts { generation, now_ns: now.unix_ns, own_addresses, blocked };
+    let compiled = compile(&desired.policy, RowTable::new(old_rows.clone()), &facts)?;
+    judge(&compiled.image, &facts.own_addresses, before.as_ref())?;
+
+    let good = Good {
+        generation,
+        policy_sha256: hex(&compiled.image.policy_sha256),
+        since_unix_ns: now.unix_ns,
+        attached: selection.attach.iter().map(|s| s.name.clone()).chain(selection.missing.iter().cloned()).collect(),
+        desired: desired.clone(),
+    };
+    write_down(site, &good, before.as_ref(), persist, keep_previous)?;
+    let installed = PinDir::create(&site.bpffs).map_err(AgentError::from).and_then(|pins| {
+        let change = Change {
+            desired: &desired,
+            kernel_log: site.kernel_log,
+            pins: &pins,
+            selection: &selection,
+            old_rows: &old_rows,
+            first: live_generation.is_none(),
+        };
+        let installed = change.install(&compiled);
+        if installed.is_err() && change.first {
+            // Nothing was in force before: leave no trace.
+            let _ = pins.remove();
+        }
+        installed
+    });
+    let (loaded, interfaces) = match installed {
+        Ok(done) => done,
+        Err(error) => {
+            take_back(site, before.as_ref());
+            return Err(error);
+        }
+    };
+    let attached = interfaces.iter().map(|i| i.if_index).collect();
+    Ok(Applied {
+        uncovered: net::uncovered(&network, &attached),
+        policy_sha256: good.policy_sha256,
+        lengths: compiled.lengths,
+        generation,
+        surroundings: Surroundings::new(&selection, &network).all_filtered(),
+        interfaces,
+        missing: selection.missing,
+        blocked: blocks,
+        loaded,
+        desired,
+    })
+}
+
+fn blocked(site: &Site, blocking: Blocking, now: &Clock) -> Result<Vec<IpNet>, AgentError> {
+    let lifted = match blocking {
+        Blocking::Lifted => true,
+        Blocking::Restored => false,
+        Blocking::AsListed => readable(site.state.is_panic_open())?,
+    };
+    Ok(if lifted { Vec::new() } else { readable(site.state.blocks())?.prefixes(now) })
+}
+
+/// Before the swap, so that no power cut brings back a policy that was replaced long ago.
+fn write_down(
+    site: &Site,
+    good: &Good,
+    before: Option<&Good>,
+    persist: Persist,
+    keep_previous: bool,
+) -> Result<(), AgentError> {
+    let written = if keep_previous { site.state.save_good(good) } else { site.state.replace_good(good) };
+    // The same policy under another number is on disk already, for all that a start needs.
+    let needed = persist == Persist::Required && before.is_none_or(|before| before.desired != good.desired);
+    match written {
+        Err(error) if needed => Err(error.into()),
+        Err(error) => {
+            tracing::error!(
+                "{error}; the policy comes into force all the same, and a start from this disk would not know it"
+            );
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The change failed: what is on disk must be what is in force.
+fn take_back(site: &Site, before: Option<&Good>) {
+    let restored = match before {
+        Some(before) => site.state.replace_good(before),
+        None => site.state.forget_good(),
+    };
+    if let Err(error) = restored {
+        tracing::error!("{error}; a start from this disk would try the refused policy");
+    }
+}
+
+struct Change<'a> {
+    desired: &'a Desired,
+    kernel_log: bool,
+    pins: &'a PinDir,
+    selection: &'a Selection,
+    old_rows: &'a [RowRecord],
+    /// No policy was in force before.
+    first: bool,
+}
+
+impl Change<'_> {
+    fn install(&self, compiled: &Compiled) -> Result<(Loaded, Vec<AppliedInterface>), AgentError> {
+        let mut loaded = Loaded::new(Some(self.pins))?;
+        loaded.load(if self.kernel_log { Entry::FilterLogged } else { Entry::Filter })?;
+        loaded.maps.write_rows(self.old_rows, compiled.rows.records())?;
+        let swapped = loaded.maps.swap(&compiled.image);
+        if let Err(error) = swapped {
+            self.restore_rows(&mut loaded, compiled);
+            return Err(error.into());
+        }
+        match self.attach(&mut loaded) {
+            Ok(interfaces) => Ok((loaded, interfaces)),
+            Err(error) => {
+                self.restore_rows(&mut loaded, compiled);
+                if !self.first
+                    && let Err(also) = loaded.maps.swap_back()
+                {
+                    tracing::error!("the previous policy could not be restored either: {also}");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn attach(&self, loaded: &mut Loaded) -> Result<Vec<AppliedInterface>, AgentError> {
+        datapath::forget_dead(self.pins)?;
+        let mut interfaces: Vec<AppliedInterface> = Vec::new();
+        for selected in &self.selection.attach {
+            let target = Target { name: selected.name.clone(), if_index: selected.index };
+            match attach_one(loaded, self.pins, &target, self.desired.attach_mode) {
+                Ok(done) => interfaces.push(done),
+                Err(error) => {
+                    self.undo(&interfaces);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(interfaces)
+    }
+
+    /// Detaches what this change attached. Interfaces that were filtered before stay filtered.
+    fn undo(&self, interfaces: &[AppliedInterface]) {
+        for interface in interfaces.iter().filter(|i| i.outcome == Outcome::Attached) {
+            let target = Target { name: interface.name.clone(), if_index: interface.if_index };
+            if let Err(error) = datapath::detach(self.pins, &target) {
+                tracing::error!("{}: can not undo the attachment: {error}", target.name);
+            }
+        }
+    }
+
+    /// Gives the rows their old names back. Rows that this change gave away stay given away: their counters may have moved.
+    fn restore_rows(&self, loaded: &mut Loaded, compiled: &Compiled) {
+        let new = compiled.rows.records();
+        let restored: Vec<RowRecord> = new
+            .iter()
+            .enumerate()
+            .map(|(n, new)| match self.old_rows.get(n) {
+                Some(old) if old.protocol != 0 => *old,
+                _ => RowRecord { active: 0, ..*new },
+            })
+            .collect();
+        if let Err(error) = loaded.maps.write_rows(new, &restored) {
+            tracing::error!("the names of the counter rows could not be restored: {error}");
+        }
+    }
+}
+
+pub(super) fn attach_one(
+    loaded: &mut Loaded,
+    pins: &PinDir,
+    target: &Target,
+    mode: AttachMode,
+) -> Result<AppliedInterface, DatapathError> {
+    let mode = match mode {
+        AttachMode::Native => datapath::Mode::Native,
+        AttachMode::Generic => datapath::Mode::Generic,
+    };
+    let outcome = match datapath::attach(loaded, pins, target, mode)? {
+        Attached::New => Outcome::Attached,
+        Attached::Replaced => Outcome::Replaced,
+    };
+    Ok(AppliedInterface { name: target.name.clone(), if_index: target.if_index, outcome })
+}
+
+/// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.
+pub(super) fn own_addresses(network: &Network) -> Vec<IpAddr> {
+    network.links().flat_map(Link::own_addresses).collect()
+}
+
+/// The interfaces to attach. Where none are configured, those of the last time count besides the default: at boot nothing is addressed yet.
+pub(super) fn select(desired: &Desired, network: &Network, stored: &[String]) -> Result<Selection, AgentError> {
+    if !desired.interfaces.is_empty() {
+        return Ok(net::resolve(network, Some(&desired.interfaces))?);
+    }
+    match net::resolve(network, None) {
+        Ok(mut selection) => {
+            let before = net::resolve(network, Some(stored)).unwrap_or_default();
+            for selected in before.attach {
+                if selection.attach.iter().all(|s| s.index != selected.index) {
+                    selection.attach.push(selected);
+                }
+            }
+            selection.missing.extend(before.missing);
+            Ok(selection)
+        }
+        Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(stored))?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// nodewall does not share an interface, and does not change the mode of an attachment in passing.
+fn refuse_occupied(
+    selection: &Selection,
+    network: &Network,
+    pins: Option<&PinDir>,
+    wanted: AttachMode,
+) -> Result<(), AgentError> {
+    let ours = pins.map(datapath::links).transpose()?.unwrap_or_default();
+    for selected in &selection.attach {
+        let Some(xdp) = network.by_index(selected.index).and_then(|link| link.xdp.as_ref()) else { continue };
+        let interface = selected.name.clone();
+        if !ours.iter().any(|link| link.if_index == selected.index && link.program_id == xdp.program_id) {
+            return Err(DatapathError::Occupied { interface, program_id: xdp.program_id }.into());
+        }
+        let live = if xdp.mode == XdpMode::Generic { AttachMode::Generic } else { AttachMode::Native };
+        if live != wanted {
+            return Err(AgentError::ModeChange { interface, live: live.as_str(), wanted: wanted.as_str() });
+        }
+    }
+    Ok(())
+}
+
+fn live_generation(maps: &Maps) -> Result<Option<u64>, DatapathError> {
+    match maps.policy() {
+        Ok(image) => Ok(Some(image.generation)),
+        Err(DatapathError::NoPolicy) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

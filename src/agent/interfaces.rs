@@ -1,0 +1,81 @@
+//! Interfaces that appear: attached at once with the program that is loaded already, before anything else is looked at. The time between the kernel's
+//! event and the link is the one unasked-for opening; it is measured here.
+
+use std::time::{Duration, Instant};
+
+use super::{
+    change::{Applied, AppliedInterface, Outcome, Site, Surroundings, attach_one, select},
+    error::AgentError,
+};
+use crate::{
+    datapath::{self, PinDir, Target},
+    net::{self},
+};
+
+/// An interface that was open and is filtered now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Covered {
+    pub(super) name: String,
+    /// Since `since`.
+    pub(super) gap: Duration,
+}
+
+/// What looking after the interfaces came to.
+#[derive(Debug, Default)]
+pub(super) struct Coverage {
+    /// What was attached.
+    pub(super) covered: Vec<Covered>,
+    /// What could not be attached, and why.
+    pub(super) alarms: Vec<String>,
+    /// The surroundings after it.
+    pub(super) surroundings: Surroundings,
+}
+
+/// Attaches what should be attached and is not. `since`: when the change was noticed.
+pub(super) async fn cover(site: &Site, applied: &mut Applied, since: Instant) -> Result<Coverage, AgentError> {
+    let _lock = site.state.lock_policy()?;
+    if site.state.is_detached() {
+        return Err(AgentError::Detached);
+    }
+    let network = net::snapshot().await?;
+    let stored: Vec<String> =
+        applied.interfaces.iter().map(|i| i.name.clone()).chain(applied.missing.iter().cloned()).collect();
+    let selection = select(&applied.desired, &network, &stored)?;
+    let pins = PinDir::create(&site.bpffs)?;
+    if !applied.loaded.maps.are_pinned(&pins)? {
+        return Err(AgentError::OtherMaps);
+    }
+    datapath::forget_dead(&pins)?;
+    let ours = datapath::links(&pins)?;
+    let mut coverage = Coverage::default();
+    let mut interfaces: Vec<AppliedInterface> = Vec::new();
+    for selected in &selection.attach {
+        let target = Target { name: selected.name.clone(), if_index: selected.index };
+        let xdp = network.by_index(selected.index).and_then(|link| link.xdp.as_ref());
+        let kept =
+            AppliedInterface { name: target.name.clone(), if_index: target.if_index, outcome: Outcome::Replaced };
+        let link = ours.iter().find(|link| link.if_index == selected.index);
+        match (link, xdp) {
+            (Some(_), Some(_)) => interfaces.push(kept),
+            (None, Some(xdp)) => coverage.alarms.push(format!(
+                "{}: program {} runs there instead of ours; remove it (`bpftool prog show id {1}` tells whose it is), then it is filtered again",
+                target.name, xdp.program_id
+            )),
+            (_, None) => match attach_one(&mut applied.loaded, &pins, &target, applied.desired.attach_mode) {
+                Ok(done) => {
+                    interfaces.push(AppliedInterface { outcome: Outcome::Attached, ..done });
+                    coverage.covered.push(Covered { name: target.name, gap: since.elapsed() });
+                }
+                Err(error) => coverage.alarms.push(error.to_string()),
+            },
+        }
+    }
+    coverage.surroundings = Surroundings::new(&selection, &network).all_filtered();
+    let attached = interfaces.iter().map(|i| i.if_index).collect();
+    applied.uncovered = net::uncovered(&network, &attached);
+    applied.interfaces = interfaces;
+    applied.missing = selection.missing;
+    // What could not be attached is looked for again.
+    applied.missing.extend(selection.attach.iter().filter(|s| !attached.contains(&s.index)).map(|s| s.name.clone()));
+    Ok(coverage)
+}

@@ -1,0 +1,387 @@
+//! What the agent does at each of its wakes: reload, attach what appeared, follow what commands did, repair. Whatever fails, the last good policy stands
+//! and the reason is logged.
+
+use std::{pin::Pin, time::Instant};
+
+use super::{
+    apply::{Allow, Cause, apply, note, reapply},
+    block,
+    change::{Applied, Outcome, Site, Surroundings},
+    error::AgentError,
+    interfaces::cover,
+    run::Start,
+    trial, warnings,
+    watchdog::{self, Finding, Programs},
+};
+use crate::{
+    config::{Config, ConfigErrors, Mode},
+    datapath::{self, PinDir},
+    state::{Clock, Health, Repair, Stamp},
+};
+
+type Log = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The agent between two wakes.
+pub(super) struct Keeper<R> {
+    site: Site,
+    start: Start<R>,
+    applied: Applied,
+    /// Of the last look, also of a failed attempt: it is not made again before something else changes.
+    seen: Surroundings,
+    programs: Programs,
+    state_stamp: Vec<Option<Stamp>>,
+    /// Of the configuration that was read last, and of the last look: a file is read once it has stopped changing.
+    config_read: Option<Stamp>,
+    config_seen: Option<Stamp>,
+    health: Health,
+    saved: Health,
+    /// Never ends.
+    pub(super) log: Log,
+    open_told: bool,
+}
+
+impl<R> Keeper<R>
+where
+    R: Fn() -> Result<Config, ConfigErrors>,
+{
+    pub(super) async fn new(site: Site, start: Start<R>) -> Result<Self, AgentError> {
+        let config_read = Stamp::of(&start.watched);
+        let mut applied = match &start.config {
+            Ok(config) => match apply(&site, config, start.mode_named, start.allow, Cause::Start).await {
+                Ok(applied) => applied,
+                // What is held or broken must not leave a node open that was filtered before.
+                Err(error) => from_last_good(&site, &error.to_string()).await.ok_or(error)?,
+            },
+            Err(told) => from_last_good(&site, told).await.ok_or(AgentError::NothingInForce)?,
+        };
+        let log = kernel_log(&site, &mut applied)?;
+        let health = Health { pid: std::process::id(), started_unix_ns: Clock::now().unix_ns, ..Health::default() };
+        let agent = Self {
+            programs: watchdog::programs(&site)?,
+            state_stamp: site.state.stamp(),
+            seen: applied.surroundings.clone(),
+            config_seen: config_read.clone(),
+            config_read,
+            saved: Health::default(),
+            open_told: false,
+            health,
+            log,
+            applied,
+            start,
+            site,
+        };
+        agent.announce();
+        Ok(agent)
+    }
+
+    /// A new policy of this process's making is in force.
+    fn adopt(&mut self, applied: Applied) {
+        self.applied = applied;
+        self.seen = self.applied.surroundings.clone();
+        self.note_programs();
+        match kernel_log(&self.site, &mut self.applied) {
+            Ok(log) => self.log = log,
+            Err(error) => tracing::error!("the in-kernel log is lost: {error}"),
+        }
+        self.open_told = false;
+    }
+
+    fn note_programs(&mut self) {
+        self.state_stamp = self.site.state.stamp();
+        match watchdog::programs(&self.site) {
+            Ok(programs) => self.programs = programs,
+            Err(error) => tracing::error!("the links can not be read: {error}"),
+        }
+    }
+
+    pub(super) async fn reload(&mut self) {
+        self.config_read = Stamp::of(&self.start.watched);
+        let config = match (self.start.reload)() {
+            Ok(config) => config,
+            Err(errors) => {
+                self.site.state.note_refused("reload", true, &errors.to_string());
+                tracing::error!("reload refused, the last good policy stays in force: {errors}");
+                return;
+            }
+        };
+        // What was allowed at the start is not allowed for ever.
+        match apply(&self.site, &config, false, Allow::default(), Cause::Reload).await {
+            Ok(applied) => {
+                self.adopt(applied);
+                self.start.config = Ok(config);
+                self.announce();
+            }
+            Err(error) => tracing::error!("reload: not applied, the last good policy stays in force: {error}"),
+        }
+    }
+
+    /// Attaches what appeared.
+    pub(super) async fn cover(&mut self, since: Instant) {
+        match cover(&self.site, &mut self.applied, since).await {
+            Ok(coverage) => {
+                for covered in &coverage.covered {
+                    let gap_ns = u64::try_from(covered.gap.as_nanos()).unwrap_or(u64::MAX);
+                    self.health.gaps.note(gap_ns);
+                    tracing::info!(interface = covered.name, gap = ?covered.gap, "attached");
+                }
+                if !coverage.covered.is_empty() {
+                    self.note_programs();
+                }
+                self.alarm(coverage.alarms);
+            }
+            Err(AgentError::Detached) => self.tell_open(),
+            Err(AgentError::OtherMaps) => drop(self.again("a command made the data path anew").await),
+            Err(error) => self.alarm(vec![format!("the interfaces can not be looked after: {error}")]),
+        }
+    }
+
+    /// The network has come to rest: the node's own addresses are part of the policy.
+    pub(super) async fn settle(&mut self) {
+        if self.site.state.is_detached() {
+            self.tell_open();
+            return;
+        }
+        let now = match cover(&self.site, &mut self.applied, Instant::now()).await {
+            Ok(coverage) => coverage.surroundings,
+            Err(error) => {
+                tracing::error!("the network changed, and it can not be judged how: {error}");
+                return;
+            }
+        };
+        let same = now.own_addresses == self.seen.own_addresses;
+        self.seen = now;
+        if !same {
+            self.again("network change").await;
+        }
+    }
+
+    /// Puts the last good policy into force anew.
+    async fn again(&mut self, why: &str) -> bool {
+        match reapply(&self.site).await {
+            Ok(applied) => {
+                self.adopt(applied);
+                announce_interfaces(&self.applied);
+                true
+            }
+            Err(AgentError::Detached) => {
+                self.tell_open();
+                false
+            }
+            Err(error) => {
+                tracing::error!("{why}: not applied, the last good policy stays in force: {error}");
+                false
+            }
+        }
+    }
+
+    fn tell_open(&mut self) {
+        if !self.open_told {
+            self.open_told = true;
+            tracing::warn!("network change: not applied: {}", AgentError::Detached);
+        }
+    }
+
+    pub(super) async fn look(&mut self) {
+        self.watch_config().await;
+        // While somebody makes a change, nothing is as it should be.
+        match self.site.state.try_lock_policy() {
+            Ok(Some(lock)) => drop(lock),
+            Ok(None) => return,
+            Err(error) => {
+                self.alarm(vec![error.to_string()]);
+                return;
+            }
+        }
+        if self.site.state.is_detached() {
+            return;
+        }
+        self.follow_state().await;
+        self.repair().await;
+    }
+
+    /// A changed file counts as soon as two looks found it the same.
+    async fn watch_config(&mut self) {
+        let now = Stamp::of(&self.start.watched);
+        let still = now == self.config_seen;
+        self.config_seen.clone_from(&now);
+        // A change on trial comes first; the file waits for its end.
+        if still && now != self.config_read && !matches!(self.site.state.trial(), Ok(Some(_))) {
+            tracing::info!(file = %self.start.watched.display(), "the configuration file changed");
+            self.reload().await;
+        }
+    }
+
+    /// What commands beside this agent did, and what ran out.
+    async fn follow_state(&mut self) {
+        match trial::end_overdue(&self.site).await {
+            Ok(_) => {}
+            Err(error) => self.alarm(vec![format!("the trial can not be ended: {error}")]),
+        }
+        match block::expire(&self.site).await {
+            Ok(Some(over)) => over.iter().for_each(|block| tracing::info!(prefix = %block.prefix, "block ran out")),
+            Ok(None) => {}
+            Err(error) => self.alarm(vec![format!("blocks that ran out can not be lifted: {error}")]),
+        }
+        let stamp = self.site.state.stamp();
+        if stamp == self.state_stamp {
+            return;
+        }
+        let good = match self.site.state.good() {
+            Ok(Some(good)) => good,
+            Ok(None) => return,
+            Err(error) => {
+                self.alarm(vec![error.to_string()]);
+                return;
+            }
+        };
+        if good.generation != self.applied.generation {
+            tracing::info!(
+                generation = good.generation,
+                mode = %good.desired.policy.mode,
+                "a command changed the policy in force"
+            );
+            self.applied.generation = good.generation;
+            self.applied.policy_sha256 = good.policy_sha256;
+            self.applied.desired = good.desired;
+            if self.site.kernel_log {
+                // The command's program does not log.
+                self.again("kernel log").await;
+            }
+            self.cover(Instant::now()).await;
+        }
+        self.note_programs();
+    }
+
+    async fn repair(&mut self) {
+        let findings = match watchdog::look(&self.site, &self.applied, &self.programs) {
+            Ok(findings) => findings,
+            Err(error) => {
+                self.alarm(vec![format!("the data path can not be looked at: {error}")]);
+                return;
+            }
+        };
+        if findings.is_empty() {
+            // What an alarm was about may be over; interfaces that could not be attached are tried again.
+            if !self.health.alarms.is_empty() {
+                self.health.alarms.clear();
+                self.cover(Instant::now()).await;
+            }
+            return;
+        }
+        for finding in &findings {
+            tracing::error!("{finding}; repairing");
+        }
+        let before = self.health.gaps.clone();
+        if findings.contains(&Finding::Pins)
+            && let Err(error) = PinDir::create(&self.site.bpffs).and_then(|pins| self.applied.loaded.maps.repin(&pins))
+        {
+            self.alarm(vec![format!("pins can not be made again: {error}")]);
+            return;
+        }
+        let image = findings.iter().any(|finding| matches!(finding, Finding::Image(_)));
+        let replaced =
+            findings.iter().any(|finding| matches!(finding, Finding::Link(_, what) if what.contains("program")));
+        if image || replaced {
+            if !self.again("repair").await {
+                return;
+            }
+        } else {
+            self.cover(Instant::now()).await;
+        }
+        // An opening by somebody else's hand is a repair, not an interface that appeared.
+        self.health.gaps = before;
+        let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
+        let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        if left.is_empty() && self.health.alarms.is_empty() {
+            let found = found.join("; ");
+            self.health.repairs += 1;
+            self.health.last_repair = Some(Repair { unix_ns: Clock::now().unix_ns, found: found.clone() });
+            tracing::warn!(repairs = self.health.repairs, "repaired: {found}");
+            note(&self.site.state, "repair", &found, None);
+        } else if self.health.alarms.is_empty() {
+            self.alarm(left.iter().map(ToString::to_string).collect());
+        }
+    }
+
+    /// Logged once for each, and told by `status` for as long as it lasts.
+    fn alarm(&mut self, alarms: Vec<String>) {
+        for alarm in alarms.iter().filter(|alarm| !self.saved.alarms.contains(alarm)) {
+            tracing::error!("{alarm}");
+        }
+        self.health.alarms = alarms;
+    }
+
+    pub(super) fn save_health(&mut self) {
+        if self.health == self.saved {
+            return;
+        }
+        if let Err(error) = self.site.state.save_health(&self.health) {
+            tracing::warn!("{}: the agent's health could not be noted: {error}", self.site.state.path().display());
+        }
+        self.saved = self.health.clone();
+    }
+
+    /// Replaces a logging program by a silent one: without a reader its records would only cost.
+    pub(super) async fn quiet(&mut self) {
+        if self.site.kernel_log && !self.site.state.is_detached() {
+            self.site.kernel_log = false;
+            self.again("turning the in-kernel log off").await;
+        }
+    }
+
+    fn announce(&self) {
+        announce_interfaces(&self.applied);
+        let policy = self.applied.policy();
+        let state = match policy.mode {
+            Mode::Enforce => "policy enforced",
+            Mode::Audit => "policy audited, nothing is dropped",
+        };
+        tracing::info!(
+            generation = self.applied.generation,
+            classes = policy.classes.len(),
+            peers = policy.peers.len(),
+            interfaces = self.applied.interfaces.len(),
+            config = %policy.source.config,
+            "{state}"
+        );
+        let warnings = warnings(&self.applied);
+        tokio::spawn(async {
+            for warning in warnings.await {
+                tracing::warn!("{warning}");
+            }
+        });
+    }
+}
+
+/// The configuration can not be put into force; a policy that was in force before can. `None`: there is none, or an operator opened the node.
+async fn from_last_good(site: &Site, why: &str) -> Option<Applied> {
+    tracing::error!("the configuration is not put into force: {why}");
+    match reapply(site).await {
+        Ok(applied) => {
+            tracing::warn!(generation = applied.generation, "the last good policy stays in force");
+            Some(applied)
+        }
+        Err(error) => {
+            tracing::debug!("no last good policy: {error}");
+            None
+        }
+    }
+}
+
+/// Prints the in-kernel log of the program that was just loaded; waits for ever where there is none.
+fn kernel_log(site: &Site, applied: &mut Applied) -> Result<Log, AgentError> {
+    if site.kernel_log {
+        Ok(Box::pin(datapath::forward_kernel_log(&mut applied.loaded)?))
+    } else {
+        Ok(Box::pin(std::future::pending()))
+    }
+}
+
+fn announce_interfaces(applied: &Applied) {
+    for interface in &applied.interfaces {
+        match interface.outcome {
+            Outcome::Attached => tracing::info!(interface = interface.name, "attached"),
+            Outcome::Replaced => tracing::debug!(interface = interface.name, "program replaced"),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! What a configuration would change of what is in force: ports, access, peers, mode, interfaces, and who of those that are connected right now would
+//! be cut off or let in. Changes nothing.
+
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
+use serde::Serialize;
+
+use super::{
+    apply::Allow,
+    change::{own_addresses, select},
+    error::AgentError,
+    guard::Guard,
+    session,
+    trial::readable,
+};
+use crate::{
+    config::{Access, PortRange, Protocol, show},
+    net::{self, Firewall, Redirect, Sockets, Transport},
+    policy::{Facts, Policy, PortClass, RowTable, compile, probe_frame},
+    state::{Clock, Desired, Good, StateDir},
+};
+
+/// Everything that would change. Empty: nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// Settings: name, as it is, as it would be. As it is: `null` where nothing is in force.
+    pub settings: Vec<Setting>,
+    /// Ports that get another class, access or extra source.
+    pub ports: Vec<PortChange>,
+    /// Peers that would come.
+    pub peers_added: Vec<String>,
+    /// Peers that would go.
+    pub peers_removed: Vec<String>,
+    /// Interfaces that would be attached.
+    pub interfaces_added: Vec<String>,
+    /// Interfaces that are attached and would no longer be asked for. They stay attached until a detach.
+    pub interfaces_removed: Vec<String>,
+    /// TCP connections from outside, right now, whose verdict would change.
+    pub affected: Vec<Affected>,
+    /// Why `apply` would refuse it.
+    pub held: Option<String>,
+}
+
+/// A setting that would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// Its key.
+    pub name: &'static str,
+    /// As it is.
+    pub from: Option<String>,
+    /// As it would be.
+    pub to: String,
+}
+
+/// Ports whose rule would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PortChange {
+    /// The ports, both ends included.
+    pub ports: String,
+    /// TCP or UDP.
+    pub protocol: String,
+    /// What holds for them: class, access, extra sources; "unmanaged" where no class names them.
+    pub from: String,
+    /// What would.
+    pub to: String,
+}
+
+/// Somebody who is connected.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Affected {
+    /// The other end.
+    pub source: IpAddr,
+    /// This node's port.
+    pub port: u16,
+    /// What happens to its packets: `pass` or `drop`.
+    pub from: &'static str,
+    /// What would.
+    pub to: &'static str,
+    /// Name of the new reason.
+    pub reason: &'static str,
+}
+
+impl Difference {
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        *self == Self { held: self.held.clone(), ..Self::default() }
+    }
+}
+
+/// What `desired` would change of the last good policy in `state` (none: the node is open).
+pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> Result<Difference, AgentError> {
+    let good = match state {
+        Some(state) if !state.is_detached() => state.good()?,
+        _ => None,
+    };
+    let blocked = match state {
+        Some(state) => readable(state.blocks())?.prefixes(&Clock::now()),
+        None => Vec::new(),
+    };
+    let network = net::snapshot().await?;
+    let facts = Facts { own_addresses: own_addresses(&network), blocked, ..Facts::default() };
+    let image = |policy: &Policy| Ok::<_, AgentError>(compile(policy, RowTable::default(), &facts)?.image);
+    let new = image(&desired.policy)?;
+    let old = good.as_ref().map(|good| image(&good.desired.policy)).transpose()?;
+
+    let stored = good.as_ref().map_or(&[][..], |good| &good.attached);
+    let (interfaces, held) = match select(desired, &network, stored) {
+        Ok(selection) => (selection.attach.into_iter().map(|s| s.name).chain(selection.missing).collect(), None),
+        Err(error) => (BTreeSet::new(), Some(error.to_string())),
+    };
+    let attached: BTreeSet<String> = stored.iter().cloned().collect();
+    let guard = Guard { allow, session: session::current() };
+    let held = held.or_else(|| {
+        guard.judge(desired, &new, &facts.own_addresses, good.as_ref()).err().map(|error| error.to_string())
+    });
+    let old_policy = good.as_ref().map(|good| &good.desired.policy);
+    let old_peers: BTreeSet<IpNet> = old_policy.iter().flat_map(|policy| policy.peers.iter().copied()).collect();
+    let new_peers: BTreeSet<IpNet> = desired.policy.peers.iter().copied().collect();
+    Ok(Difference {
+        settings: settings(good.as_ref(), desired),
+        ports: ports(old_policy, &desired.policy),
+        peers_added: new_peers.difference(&old_peers).map(show).collect(),
+        peers_removed: old_peers.difference(&new_peers).map(show).collect(),
+        interfaces_added: interfaces.difference(&attached).cloned().collect(),
+        interfaces_removed: attached.difference(&interfaces).cloned().collect(),
+        affected: affected(&net::sockets()?, &redirects(), old.as_deref(), &new),
+        held,
+    })
+}
+
+fn settings(good: Option<&Good>, desired: &Desired) -> Vec<Setting> {
+    let values = |desired: &Desired| {
+        let policy = &desired.policy;
+        [
+            ("mode", policy.mode.to_string()),
+            ("tunnels", policy.tunnels.to_string()),
+            ("later_fragments", policy.later_fragments.to_string()),
+            ("single_node", policy.single_node.to_string()),
+            ("attach_mode", desired.attach_mode.to_string()),
+        ]
+    };
+    let old = good.map(|good| values(&good.desired));
+    let mut changed = Vec::new();
+    for (n, (name, to)) in values(desired).into_iter().enumerate() {
+        let from = old.as_ref().and_then(|old| old.get(n)).map(|(_, value)| value.clone());
+        if from.as_ref() != Some(&to) {
+            changed.push(Setting { name, from, to });
+        }
+    }
+    changed
+}
+
+/// Every port of the table is compared, and neighbours with the same change are told together.
+fn ports(old: Option<&Policy>, new: &Policy) -> Vec<PortChange> {
+    let mut changes = Vec::new();
+    for protocol in Protocol::ALL.iter().copied() {
+        let (old, new) = (old.map_or_else(|| vec![None; 65_536], |old| table(old, protocol)), table(new, protocol));
+        let mut run: Option<(u16, u16, Option<&PortClass>, Option<&PortClass>)> = None;
+        let mut told = |run: Option<(u16, u16, Option<&PortClass>, Option<&PortClass>)>| {
+            if let Some((first, last, from, to)) = run
+                && let Some(range) = PortRange::new(first, last)
+            {
+                changes.push(PortChange {
+                    ports: range.to_string(),
+                    protocol: protocol.to_string(),
+                    from: rule(from),
+                    to: rule(to),
+                });
+            }
+        };
+        for ((port, from), to) in (0..=u16::MAX).zip(old).zip(new) {
+            let differs = rule(from) != rule(to);
+            match run {
+                Some((first, last, f, t))
+                    if differs && last + 1 == port && rule(f) == rule(from) && rule(t) == rule(to) =>
+                {
+                    run = Some((first, port, f, t));
+                }
+                _ if differs => {
+                    told(run);
+                    run = Some((port, port, from, to));
+                }
+                _ => {}
+            }
+        }
+        told(run);
+    }
+    changes
+}
+
+fn table(policy: &Policy, protocol: Protocol) -> Vec<Option<&PortClass>> {
+    let mut table = vec![None; 65_536];
+    for class in &policy.classes {
+        for range in class.ranges(protocol) {
+            for port in range.ports() {
+                if let Some(at) = table.get_mut(usize::from(port)) {
+                    *at = Some(class);
+                }
+            }
+        }
+    }
+    table
+}
+
+/// What holds for a port, in a few words.
+fn rule(class: Option<&PortClass>) -> String {
+    let Some(class) = class else { return "unmanaged".into() };
+    let also: Vec<String> = class.also_allow.iter().map(show).collect();
+    let also = if also.is_empty() { String::new() } else { format!(", also {}", also.join(", ")) };
+    let access = match class.access {
+        Access::Public => "public",
+        Access::Cluster => "cluster",
+        Access::Closed => "closed",
+    };
+    format!("{access} ({}{also})", class.name)
+}
+
+/// What is done to a packet: nothing in force passes everything, and so does audit.
+fn action(image: Option<&PolicyImage>, source: IpAddr, port: u16) -> (&'static str, &'static str) {
+    let Some(image) = image else { return ("pass", "unmanaged") };
+    let decision = decide(probe_frame(source, port, Protocol::Tcp).as_slice(), image);
+    let reason = decision.reason().map_or("unknown", Reason::name);
+    let dropped = image.enforce != 0 && decision.verdict() == Verdict::Drop;
+    (if dropped { "drop" } else { "pass" }, reason)
+}
+
+/// The host's own rules that send one port to another: a socket shows the port behind them, the filter judges the one on the wire.
+fn redirects() -> Vec<Redirect> {
+    let to_tcp = |redirect: &Redirect| redirect.transports.contains(&Transport::Tcp);
+    Firewall::read(&net::listings()).redirects().into_iter().filter(to_tcp).collect()
+}
+
+/// The ports on the wire that may have led to this socket.
+fn on_the_wire(port: u16, redirects: &[Redirect]) -> Vec<u16> {
+    let from = redirects.iter().filter(|redirect| redirect.to == port).flat_map(|redirect| &redirect.from);
+    std::iter::once(port).chain(from.map(|(first, _)| *first)).collect()
+}
+
+fn affected(sockets: &Sockets, redirects: &[Redirect], old: Option<&PolicyImage>, new: &PolicyImage) -> Vec<Affected> {
+    let mut found = BTreeSet::new();
+    for connection in sockets.inbound() {
+        let source = connection.remote.ip().to_canonical();
+        if source.is_loopback() {
+            continue;
+        }
+        let changed = |port: u16| {
+            let ((from, _), (to, reason)) = (action(old, source, port), action(Some(new), source, port));
+            (from != to).then_some(Affected { source, port, from, to, reason })
+        };
+        // Behind a redirect nobody can tell which port it was; it is told only where every answer is the same.
+        let ports = on_the_wire(connection.local.port(), redirects);
+        if ports.iter().all(|port| changed(*port).is_some()) {
+            found.extend(changed(connection.local.port()));
+        }
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::config::Config;
+
+    fn policy(text: &str) -> Policy {
+        Policy::from_config(&Config::parse(text, "test.toml").unwrap()).unwrap()
+    }
+
+    #[test]
+    fn neighbouring_ports_with_the_same_change_are_one_line() {
+        let old = policy(
+            "single_node = true\n[profile]\nname = \"none\"\n[[rule]]\nname = \"a\"\nports = [\"100-110\"]\naccess = \"cluster\"\n",
+        );
+        let new = policy(
+            "single_node = true\n[profile]\nname = \"none\"\n[[rule]]\nname = \"a\"\nports = [\"100-104\"]\naccess = \"cluster\"\n[[rule]]\nname = \"b\"\nports = [\"108\"]\nprotocols = [\"tcp\"]\naccess = \"public\"\n",
+        );
+        let lines: Vec<String> = ports(Some(&old), &new)
+            .into_iter()
+            .map(|change| format!("{}/{}: {} -> {}", change.protocol, change.ports, change.from, change.to))
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                "tcp/105-107: cluster (a) -> unmanaged",
+                "tcp/108: cluster (a) -> public (b)",
+                "tcp/109-110: cluster (a) -> unmanaged",
+                "udp/105-110: cluster (a) -> unmanaged",
+            ]
+        );
+        assert!(ports(Some(&new), &new).is_empty());
+        assert!(!ports(None, &new).is_empty());
+    }
+}

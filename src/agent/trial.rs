@@ -1,0 +1,338 @@
+//! Changes on trial: `enforce` with a confirmation, `panic-open` with an end, and the ways out: `confirm`, `rollback`, the deadline. What a trial goes
+//! back to is on disk before the change is made; whoever comes first after the deadline (the foreground command, the agent, any start) ends it.
+
+use std::time::Duration;
+
+use super::{
+    apply::{Allow, note},
+    change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege, unjudged},
+    error::AgentError,
+    guard::Guard,
+};
+use crate::{
+    config::Mode,
+    policy::Policy,
+    state::{Clock, Deadline, Desired, Good, ModeOverride, PolicyLock, StateError, Trial, TrialKind, Who},
+};
+
+/// How a trial stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It goes on for this long.
+    Left(Duration),
+    /// Somebody confirmed it.
+    Confirmed,
+    /// It was ended: the policy before it is in force again.
+    Ended,
+}
+
+/// The change on trial, unless its time is over: then it is ended here.
+pub(super) async fn pending(site: &Site, lock: &PolicyLock) -> Result<Option<Trial>, AgentError> {
+    let Some(trial) = readable(site.state.trial())? else { return Ok(None) };
+    if !trial.is_over(&Clock::now()) {
+        return Ok(Some(trial));
+    }
+    if site.state.is_detached() {
+        // The node is open by an operator's word; there is nothing to go back to any more.
+        site.state.clear_trial()?;
+        return Ok(None);
+    }
+    end(site, lock, &trial, None, "its time is over").await?;
+    Ok(None)
+}
+
+/// What is damaged counts as not there, said loudly: a node must not stay open at a boot because of a file that only refines the policy.
+pub(super) fn readable<T: Default>(read: Result<T, StateError>) -> Result<T, StateError> {
+    match read {
+        Err(error @ StateError::Damaged { .. }) => {
+            tracing::error!("{error}; going on without it");
+            Ok(T::default())
+        }
+        result => result,
+    }
+}
+
+/// Ends a trial whose time is over. Whether there was one.
+pub(super) async fn end_overdue(site: &Site) -> Result<bool, AgentError> {
+    let lock = site.state.lock_policy()?;
+    let before = site.state.trial()?.is_some();
+    Ok(before && pending(site, &lock).await?.is_none())
+}
+
+/// Goes back to what was in force before the trial.
+async fn end(
+    site: &Site,
+    lock: &PolicyLock,
+    trial: &Trial,
+    who: Option<&Who>,
+    why: &str,
+) -> Result<Applied, AgentError> {
+    let applied = put_in_force(
+        site,
+        lock,
+        Request {
+            desired: trial.back_to.desired.clone(),
+            persist: Persist::IfPossible,
+            blocking: Blocking::Restored,
+            judge: &unjudged,
+            keep_previous: false,
+        },
+    )
+    .await?;
+    site.state.clear_trial()?;
+    let mode = applied.policy().mode;
+    let detail = format!("{} ended ({why}): generation {}, mode {mode}", trial.kind.command(), applied.generation);
+    tracing::warn!(generation = applied.generation, "{} ended: {why}; mode {mode} again", trial.kind.command());
+    note(&site.state, "rollback", &detail, who);
+    Ok(applied)
+}
+
+/// Enforces the policy that is in force in audit. With `within`, on trial for that long; else for good.
+///
+/// `configured` is what the configuration asks for, used where nothing is in force yet.
+pub async fn enforce(
+    site: &Site,
+    configured: Desired,
+    allow: Allow,
+    within: Option<Duration>,
+    who: &Who,
+) -> Result<(Applied, Option<Trial>), AgentError> {
+    require_privilege()?;
+    let lock = site.state.lock_policy()?;
+    refuse_pending(site, &lock).await?;
+    let guard = Guard { allow, session: super::session::current() };
+    if let Some(good) = in_force(site)?.filter(|good| good.desired.policy.mode == Mode::Enforce) {
+        return Err(AgentError::Enforcing { generation: good.generation });
+    }
+    let before = if let Some(good) = in_force(site)? {
+        good
+    } else {
+        audit(site, &lock, configured).await?;
+        site.state.good()?.ok_or(AgentError::NothingInForce)?
+    };
+    let policy = Policy { mode: Mode::Enforce, ..before.desired.policy.clone() };
+    let desired = Desired { policy, ..before.desired.clone() };
+    let trial = within.map(|within| Trial {
+        kind: TrialKind::Enforce,
+        deadline: Deadline::after(&Clock::now(), within),
+        back_to: before.clone(),
+        who: who.clone(),
+    });
+    let judge_desired = desired.clone();
+    let applied = begin(
+        site,
+        &lock,
+        trial.as_ref(),
+        Request {
+            desired,
+            persist: Persist::Required,
+            blocking: Blocking::AsListed,
+            judge: &|image, own, good| guard.judge(&judge_desired, image, own, good),
+            keep_previous: trial.is_none(),
+        },
+    )
+    .await?;
+    if trial.is_none() {
+        keep_mode(site, &applied.desired)?;
+    }
+    let detail = match within {
+        Some(within) => {
+            format!("generation {}, unless confirmed within {} s it goes back", applied.generation, within.as_secs())
+        }
+        None => format!("generation {}", applied.generation),
+    };
+    note(&site.state, "enforce", &detail, Some(who));
+    Ok((applied, trial))
+}
+
+/// Puts what is configured into force in audit: what a first `enforce` goes back to.
+async fn audit(site: &Site, lock: &PolicyLock, configured: Desired) -> Result<(), AgentError> {
+    let policy = Policy { mode: Mode::Audit, ..configured.policy };
+    let request = Request {
+        desired: Desired { policy, ..configured },
+        persist: Persist::Required,
+        blocking: Blocking::AsListed,
+        judge: &unjudged,
+        keep_previous: true,
+    };
+    put_in_force(site, lock, request).await?;
+    Ok(site.state.clear_detached()?)
+}
+
+/// Opens the node for `open_for`: audit, blocks lifted. What was in force comes back by itself.
+pub async fn panic_open(site: &Site, open_for: Duration, who: &Who) -> Result<(Applied, Trial), AgentError> {
+    require_privilege()?;
+    let lock = site.state.lock_policy()?;
+    let pending = pending(site, &lock).await?;
+    let good = in_force(site)?.ok_or(AgentError::NothingInForce)?;
+    // In the middle of a trial the node must open, too; it then goes back to what was before the trial.
+    let back_to = match pending {
+        Some(trial) => trial.back_to,
+        None => good.clone(),
+    };
+    let policy = Policy { mode: Mode::Audit, ..good.desired.policy.clone() };
+    let trial = Trial {
+        kind: TrialKind::PanicOpen,
+        deadline: Deadline::after(&Clock::now(), open_for),
+        back_to,
+        who: who.clone(),
+    };
+    let applied = begin(
+        site,
+        &lock,
+        Some(&trial),
+        Request {
+            desired: Desired { policy, ..good.desired },
+            persist: Persist::Required,
+            blocking: Blocking::Lifted,
+            judge: &unjudged,
+            keep_previous: false,
+        },
+    )
+    .await?;
+    let detail = format!(
+        "generation {}, for {} s: nothing is dropped, blocks are lifted",
+        applied.generation,
+        open_for.as_secs()
+    );
+    note(&site.state, "panic_open", &detail, Some(who));
+    Ok((applied, trial))
+}
+
+/// The trial is on disk first: a crash right after the swap can not make it permanent.
+async fn begin(
+    site: &Site,
+    lock: &PolicyLock,
+    trial: Option<&Trial>,
+    request: Request<'_>,
+) -> Result<Applied, AgentError> {
+    let before = site.state.trial()?;
+    if let Some(trial) = trial {
+        site.state.save_trial(trial)?;
+    }
+    let applied = put_in_force(site, lock, request).await;
+    if applied.is_err() && trial.is_some() {
+        match before {
+            Some(before) => site.state.save_trial(&before)?,
+            None => site.state.clear_trial()?,
+        }
+    }
+    applied
+}
+
+/// Keeps a policy that is on trial.
+pub async fn confirm(site: &Site, who: &Who) -> Result<Good, AgentError> {
+    require_privilege()?;
+    let lock = site.state.lock_policy()?;
+    let Some(trial) = pending(site, &lock).await? else {
+        return Err(AgentError::NoTrial(
+            "nothing is on trial: there is nothing to confirm (a trial whose time is over has gone back)",
+        ));
+    };
+    if trial.kind == TrialKind::PanicOpen {
+        return Err(AgentError::NoTrial(
+            "a panic-open is not confirmed: it ends by itself, and `nodewall rollback` ends it now; to stay open, set mode = \"audit\"",
+        ));
+    }
+    let good = site.state.good()?.ok_or(AgentError::NothingInForce)?;
+    keep_mode(site, &good.desired)?;
+    site.state.save_previous(&trial.back_to)?;
+    site.state.clear_trial()?;
+    note(
+        &site.state,
+        "confirm",
+        &format!("generation {}, mode {}", good.generation, good.desired.policy.mode),
+        Some(who),
+    );
+    Ok(good)
+}
+
+/// Ends a trial now. `None`: there was none any more.
+pub async fn rollback_trial(site: &Site, who: &Who) -> Result<Option<Applied>, AgentError> {
+    let lock = site.state.lock_policy()?;
+    match pending(site, &lock).await? {
+        Some(trial) => end(site, &lock, &trial, Some(who), "by command").await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// Ends a trial now, or goes back to the policy before the last change.
+pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<Applied, AgentError> {
+    require_privilege()?;
+    let lock = site.state.lock_policy()?;
+    if let Some(trial) = pending(site, &lock).await? {
+        return end(site, &lock, &trial, Some(who), "by command").await;
+    }
+    in_force(site)?.ok_or(AgentError::NothingInForce)?;
+    let previous = site.state.previous()?.ok_or(AgentError::NoPrevious)?;
+    let guard = Guard { allow, session: super::session::current() };
+    let desired = previous.desired;
+    let judge_desired = desired.clone();
+    let applied = put_in_force(
+        site,
+        &lock,
+        Request {
+            desired,
+            persist: Persist::Required,
+            blocking: Blocking::AsListed,
+            judge: &|image, own, good| guard.judge(&judge_desired, image, own, good),
+            keep_previous: true,
+        },
+    )
+    .await?;
+    keep_mode(site, &applied.desired)?;
+    let detail = format!(
+        "to what was generation {}: generation {}, mode {}",
+        previous.generation,
+        applied.generation,
+        applied.policy().mode
+    );
+    note(&site.state, "rollback", &detail, Some(who));
+    Ok(applied)
+}
+
+/// How the trial that `mine` began stands now; ends it when its time is over.
+pub async fn standing(site: &Site, mine: &Trial) -> Result<Standing, AgentError> {
+    let now = Clock::now();
+    match site.state.trial()? {
+        Some(trial) if trial == *mine && !trial.is_over(&now) => return Ok(Standing::Left(trial.deadline.left(&now))),
+        Some(trial) if trial == *mine => {}
+        _ => return outcome(site, mine),
+    }
+    let lock = site.state.lock_policy()?;
+    if pending(site, &lock).await?.is_some() {
+        return Ok(Standing::Ended);
+    }
+    outcome(site, mine)
+}
+
+/// Of a trial that is no longer on disk.
+fn outcome(site: &Site, mine: &Trial) -> Result<Standing, AgentError> {
+    let good = site.state.good()?;
+    let kept = mine.kind == TrialKind::Enforce && good.is_some_and(|good| good.desired.policy.mode == Mode::Enforce);
+    // What enforced before the trial enforces after its end, too.
+    let told = kept && mine.back_to.desired.policy.mode != Mode::Enforce;
+    Ok(if told { Standing::Confirmed } else { Standing::Ended })
+}
+
+/// The operator's word counts from now on, also for the next reload of a configuration that says otherwise.
+fn keep_mode(site: &Site, desired: &Desired) -> Result<(), AgentError> {
+    let word = ModeOverride { mode: desired.policy.mode, while_configured: desired.configured_mode };
+    let needed = word.mode != word.while_configured;
+    Ok(site.state.save_mode_override(needed.then_some(&word))?)
+}
+
+async fn refuse_pending(site: &Site, lock: &PolicyLock) -> Result<(), AgentError> {
+    match pending(site, lock).await? {
+        Some(trial) => Err(AgentError::OnTrial { kind: trial.kind }),
+        None => Ok(()),
+    }
+}
+
+/// The last good policy, unless an operator opened the node.
+pub(super) fn in_force(site: &Site) -> Result<Option<Good>, AgentError> {
+    if site.state.is_detached() {
+        return Ok(None);
+    }
+    Ok(site.state.good()?)
+}

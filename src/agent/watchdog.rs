@@ -1,0 +1,84 @@
+//! Whether what should be in force is: pins, links, the image. Looks only; the agent repairs. A look costs a few system calls.
+
+use std::collections::BTreeMap;
+
+use super::{
+    change::{Applied, Site},
+    error::AgentError,
+};
+use crate::{
+    config::Mode,
+    datapath::{self, DatapathError, PinDir},
+    policy::hex,
+};
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Pins are gone; the maps are still held by this process.
+    Pins,
+    /// An interface's link is gone, was detached, or its program is another: the interface's name, and what was found.
+    Link(String, String),
+    /// The policy in force is not the last good one.
+    Image(String),
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Pins => f.write_str("pins of maps were gone"),
+            Self::Link(interface, what) => write!(f, "{interface}: {what}"),
+            Self::Image(what) => f.write_str(what),
+        }
+    }
+}
+
+/// The programs that the links run, by interface index.
+pub(super) type Programs = BTreeMap<u32, u32>;
+
+/// The programs as they are.
+pub(super) fn programs(site: &Site) -> Result<Programs, DatapathError> {
+    let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(Programs::new()) };
+    Ok(datapath::links(&pins)?.into_iter().map(|link| (link.if_index, link.program_id)).collect())
+}
+
+/// Everything that is wrong. The caller knows that nobody is making a change.
+pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Result<Vec<Finding>, AgentError> {
+    let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(vec![Finding::Pins]) };
+    let mut findings = Vec::new();
+    if pins.lacks_maps() {
+        findings.push(Finding::Pins);
+    }
+    if !applied.loaded.maps.are_pinned(&pins)? {
+        findings.push(Finding::Image("other maps were pinned".into()));
+    }
+    let links = datapath::links(&pins)?;
+    for interface in &applied.interfaces {
+        let link = links.iter().find(|link| link.if_index == interface.if_index);
+        let found = match (link, programs.get(&interface.if_index)) {
+            (None, _) => "its link was gone",
+            (Some(link), Some(program)) if link.program_id != *program => "another program was in its link",
+            _ => continue,
+        };
+        findings.push(Finding::Link(interface.name.clone(), found.into()));
+    }
+    match applied.loaded.maps.in_force_facts() {
+        Ok(facts) => {
+            let enforce = applied.policy().mode == Mode::Enforce;
+            if facts.enforce != enforce {
+                findings.push(Finding::Image(format!("the mode was changed to {}", mode(facts.enforce))));
+            } else if facts.generation != applied.generation || hex(&facts.policy_sha256) != applied.policy_sha256 {
+                findings.push(Finding::Image(format!(
+                    "another policy was in force (generation {} instead of {})",
+                    facts.generation, applied.generation
+                )));
+            }
+        }
+        Err(error) => findings.push(Finding::Image(error.to_string())),
+    }
+    Ok(findings)
+}
+
+const fn mode(enforce: bool) -> &'static str {
+    if enforce { "enforce" } else { "audit" }
+}

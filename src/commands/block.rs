@@ -1,0 +1,60 @@
+//! `nodewall block` and `unblock`: a source in an incident.
+
+use serde::Serialize;
+
+use super::{DEGRADED, FINE, Failure, block_on, site};
+use crate::{
+    agent::{self, Blocking, Changed},
+    cli::{BlockArgs, Common, Format, UnblockArgs},
+    config::show,
+    state::Who,
+    ui,
+};
+
+#[derive(Serialize)]
+struct Report {
+    source: String,
+    blocked: bool,
+    generation: Option<u64>,
+    lifted: bool,
+}
+
+pub(super) fn block(common: &Common, args: &BlockArgs) -> Result<u8, Failure> {
+    let site = site(common, false)?;
+    let wanted = Blocking { prefix: args.source, ttl: args.ttl, reason: args.reason.clone(), force: args.force };
+    let changed = block_on(agent::block(&site, &wanted, &Who::here("nodewall block")))??;
+    let until = args.ttl.map_or_else(
+        || "until `nodewall unblock`".to_owned(),
+        |ttl| format!("for {}", humantime::format_duration(ttl)),
+    );
+    print(common, &changed, true, &format!("{} is blocked {until}", show(&args.source)))?;
+    if args.ttl.is_some() && site.state.agent().is_none() {
+        tracing::warn!("no agent runs: the block ends with the first command or agent after its time");
+    }
+    Ok(if changed.generation.is_some() && !changed.lifted { FINE } else { DEGRADED })
+}
+
+pub(super) fn unblock(common: &Common, args: UnblockArgs) -> Result<u8, Failure> {
+    let site = site(common, false)?;
+    let changed = block_on(agent::unblock(&site, &args.source, &Who::here("nodewall unblock")))??;
+    print(common, &changed, false, &format!("{} is no longer blocked", show(&args.source)))?;
+    Ok(FINE)
+}
+
+fn print(common: &Common, changed: &Changed, blocked: bool, text: &str) -> Result<(), Failure> {
+    let report =
+        Report { source: show(&changed.block.prefix), blocked, generation: changed.generation, lifted: changed.lifted };
+    match common.output {
+        Format::Table => {
+            ui::print_line(text)?;
+            if changed.generation.is_none() {
+                ui::print_line("no policy is in force: it counts from the next `nodewall apply` on")?;
+            } else if changed.lifted {
+                ui::print_line("a panic-open has lifted all blocks: it counts when that ends")?;
+            }
+        }
+        Format::Json => ui::print_json(&report)?,
+        Format::Jsonl => ui::print_jsonl([&report])?,
+    }
+    Ok(())
+}

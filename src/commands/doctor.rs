@@ -1,0 +1,253 @@
+//! `nodewall doctor`: gathers what the checks look at, and prints what they find. What is right or wrong is the library's (`doctor`).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{
+    DEGRADED, FINE, Failure, block_on,
+    failure::{PRIVILEGE, message},
+    status,
+};
+use crate::{
+    cli::{Common, Format},
+    config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
+    datapath::{Buffers, DatapathError},
+    doctor::{self, Finding, InForce, Interfaces, Live, Status, Subject},
+    net::{self, Firewall, Network, Selection},
+    policy::{Facts, Policy, RowTable, compile, hex},
+    state::StateDir,
+    ui,
+};
+
+/// A change of policy or of a program takes some hundredths of a second.
+const SETTLES_WITHIN: Duration = Duration::from_millis(300);
+
+/// The interfaces where our program runs, by index, with the program's id.
+type Filtered = BTreeMap<u32, u32>;
+
+#[derive(Serialize)]
+struct Report {
+    /// The worst of all findings.
+    status: Status,
+    findings: Vec<Finding>,
+}
+
+pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+    let (network, live, filtered) = in_force(common)?;
+    let configured = configured(common);
+    let mut findings = Vec::new();
+
+    let usual;
+    let (config, policy) = match &configured {
+        Ok((config, policy)) => (config, Some(policy)),
+        Err(broken) => {
+            findings.push(broken.clone());
+            usual = Config::embedded();
+            (&usual, None)
+        }
+    };
+    let embedded;
+    let test_policy = if let Some(policy) = policy {
+        policy
+    } else {
+        embedded = Policy::from_config(config)?;
+        &embedded
+    };
+    let compiled = compile(test_policy, RowTable::default(), &Facts::default())?;
+
+    let kernel = doctor::look_at_kernel(&common.bpffs, &compiled.image);
+    findings.extend(doctor::kernel(&kernel));
+    findings.extend(doctor::live(&live, policy.map(|_| hex(&compiled.image.policy_sha256)).as_deref()));
+
+    let selection = select(config, &network);
+    let names = filtered_names(filtered.as_ref(), selection.as_ref().ok(), &network);
+    let multi_buffer =
+        kernel.features.as_ref().is_ok_and(|f| f.filter.as_ref().is_ok_and(|f| f.buffers == Buffers::Frags));
+    let drivers = net::drivers(&network);
+    findings.extend(doctor::interfaces(&Interfaces {
+        network: &network,
+        drivers: &drivers,
+        in_force: matches!(live, Live::InForce(..)),
+        filtered,
+        selection,
+        attach_mode: if policy.is_some() { config.attach_mode } else { AttachMode::Native },
+        multi_buffer,
+        tunnels: policy.map_or(Tunnels::Peers, |policy| policy.tunnels),
+        cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+    }));
+    if let Some(policy) = policy {
+        let listings = net::listings();
+        let replies = doctor::look_at_replies(net::masquerade_ranges_in(&listings));
+        findings.extend(doctor::replies(&replies, policy));
+        match doctor::look_at_listeners() {
+            Ok(listeners) => findings.extend(doctor::listeners(&listeners, policy)),
+            Err(error) => {
+                findings.push(Finding::new(Subject::Listeners, Status::Unknown, "sockets", error.to_string()));
+            }
+        }
+        findings.extend(doctor::firewall(&Firewall::read(&listings), policy, &names));
+    } else {
+        findings.extend([Subject::Replies, Subject::Listeners, Subject::Firewall].map(|subject| {
+            Finding::new(
+                subject,
+                Status::Unknown,
+                "policy",
+                "not compared with the policy: the configuration can not be read",
+            )
+        }));
+    }
+    findings.extend(places(common, &config.origin));
+    findings.sort_by_key(|finding| finding.subject);
+    print(common.output, findings)
+}
+
+/// The configuration's policy; or what is wrong with it.
+fn configured(common: &Common) -> Result<(Config, Policy), Finding> {
+    let broken = |error: &anyhow::Error| {
+        Finding::new(Subject::Files, Status::Failed, "configuration", message(error).lines().next().unwrap_or_default())
+            .because("`apply` and a reload are refused; what is in force stays in force")
+            .advice("`nodewall check` shows the place and what was expected")
+    };
+    let read = || -> Result<Config, ConfigErrors> {
+        config::resolve(common.config.as_deref(), Trust::Anyone)?.with_overrides(&common.overrides())
+    };
+    let config = read().map_err(|error| broken(&error.into()))?;
+    let policy = Policy::from_config(&config).map_err(|error| broken(&error.into()))?;
+    Ok((config, policy))
+}
+
+/// The links and what is in force on them. What is wrong is looked at twice: a change may be under way just then.
+fn in_force(common: &Common) -> Result<(Network, Live, Option<Filtered>), Failure> {
+    let look = || {
+        let network = block_on(net::snapshot())??;
+        let (live, filtered) = live(common, &network);
+        Ok::<_, Failure>((network, live, filtered))
+    };
+    let first = look()?;
+    if matches!(&first.1, Live::InForce(_, problems) if problems.is_empty()) || matches!(first.1, Live::Privilege(_)) {
+        return Ok(first);
+    }
+    std::thread::sleep(SETTLES_WITHIN);
+    look()
+}
+
+/// What is in force, and where our program runs as far as that is known.
+fn live(common: &Common, network: &Network) -> (Live, Option<Filtered>) {
+    let mut report = match status::look(common, network) {
+        Ok(report) => report,
+        Err(DatapathError::Privilege { missing }) => return (Live::Privilege(missing), None),
+        Err(error) => return (Live::Broken(message(&error.into())), None),
+    };
+    match StateDir::open(&common.state_dir) {
+        Ok(Some(state)) => status::add_state(&mut report, &state),
+        Ok(None) => {}
+        Err(error) => report.problems.push(message(&error.into())),
+    }
+    let filtered: Filtered = report
+        .interfaces
+        .iter()
+        .filter_map(|interface| Some((network.by_name(&interface.name)?.index, interface.program_id)))
+        .collect();
+    let (Some(mode), Some(generation), Some(policy_sha256)) = (report.mode, report.generation, report.policy_sha256)
+    else {
+        return (Live::Nothing, Some(filtered));
+    };
+    // What nothing covers, and whose program runs there instead, are findings of the interfaces'.
+    let attached = filtered.keys().copied().collect();
+    let uncovered = net::uncovered(network, &attached).into_iter().map(|open| format!("{} is not filtered", open.name));
+    let foreign = network.links().filter_map(|link| Some(format!("{}: program {} ", link.name, link.xdp?.program_id)));
+    let said: Vec<String> = uncovered.chain(foreign).collect();
+    let told_there = |problem: &String| said.iter().any(|beginning| problem.starts_with(beginning));
+    let problems = report.problems.into_iter().filter(|problem| !told_there(problem)).collect();
+    // What nobody was there to read is among the problems.
+    let refused = report.refused.filter(|refused| !refused.unattended);
+    let force = InForce {
+        mode: mode.to_owned(),
+        generation,
+        policy_sha256,
+        peers: report.peers,
+        interfaces: report.interfaces.into_iter().map(|i| (i.name, i.attach_mode.to_owned())).collect(),
+        agent: report.agent.map(|agent| agent.pid),
+        refused: refused.map(|refused| format!("{} was refused: {}", refused.attempt, refused.error)),
+    };
+    (Live::InForce(force, problems), Some(filtered))
+}
+
+fn select(config: &Config, network: &Network) -> Result<Selection, String> {
+    let patterns: Vec<String> = config.interfaces.iter().map(ToString::to_string).collect();
+    let patterns = (!patterns.is_empty()).then_some(patterns.as_slice());
+    net::resolve(network, patterns).map_err(|error| error.to_string())
+}
+
+/// Names of the interfaces through which outsiders come: those that are filtered, else those that would be.
+fn filtered_names(filtered: Option<&Filtered>, selection: Option<&Selection>, network: &Network) -> Vec<String> {
+    let filtered: Vec<String> = filtered
+        .into_iter()
+        .flat_map(BTreeMap::keys)
+        .filter_map(|index| Some(network.by_index(*index)?.name.clone()))
+        .collect();
+    if !filtered.is_empty() {
+        return filtered;
+    }
+    selection.map(|selection| selection.attach.iter().map(|s| s.name.clone()).collect()).unwrap_or_default()
+}
+
+fn places(common: &Common, origin: &ConfigOrigin) -> Vec<Finding> {
+    let mut places = Vec::new();
+    if let ConfigOrigin::Named(path) | ConfigOrigin::Standard(path) = origin {
+        places.push(doctor::look_at_places("the configuration", path));
+        if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
+            places.push(doctor::look_at_places("the configuration's directory", directory));
+        }
+    }
+    places.push(doctor::look_at_places("the state directory", &common.state_dir));
+    doctor::places(&places, rustix::process::geteuid().as_raw())
+}
+
+fn print(format: Format, findings: Vec<Finding>) -> Result<u8, Failure> {
+    let status = doctor::worst(&findings);
+    let unseen = findings.iter().any(|finding| finding.status == Status::NotLookedAt);
+    match format {
+        Format::Table => print_text(&findings)?,
+        Format::Json => ui::print_json(&Report { status, findings })?,
+        Format::Jsonl => ui::print_jsonl(&findings)?,
+    }
+    Ok(match status {
+        _ if unseen => PRIVILEGE,
+        Status::Degraded | Status::Failed => DEGRADED,
+        _ => FINE,
+    })
+}
+
+/// Grouped by subject; one line for what is well, three for what is not.
+fn print_text(findings: &[Finding]) -> anyhow::Result<()> {
+    for group in findings.chunk_by(|a, b| a.subject == b.subject) {
+        if let Some(first) = group.first() {
+            ui::print_line(first.subject.title())?;
+        }
+        for finding in group {
+            ui::print_line(&format!("  {:<13}  {}", word(finding.status), finding.found))?;
+            for (label, text) in [("why", &finding.why), ("do", &finding.advice)] {
+                if let Some(text) = text {
+                    ui::print_line(&format!("  {:<13}    {label:<3}  {text}", ""))?;
+                }
+            }
+        }
+        ui::print_line("")?;
+    }
+    let count = |status| findings.iter().filter(|finding| finding.status == status).count();
+    let counts: Vec<String> =
+        [Status::Failed, Status::Degraded, Status::NotLookedAt, Status::Unknown, Status::Note, Status::Ok]
+            .into_iter()
+            .filter(|status| count(*status) > 0)
+            .map(|status| format!("{} {}", count(status), word(status)))
+            .collect();
+    ui::print_line(&counts.join(", "))
+}
+
+fn word(status: Status) -> String {
+    status.name().replace('_', " ")
+}

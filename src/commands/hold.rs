@@ -1,0 +1,165 @@
+//! The foreground of a trial: a countdown that outlives SIGHUP and a lost terminal, ends the trial at its deadline or at Ctrl-C, and takes Enter for
+//! a confirmation. It holds the maps' descriptors, so that a dead agent does not matter.
+
+use std::{
+    io::{self, BufRead, IsTerminal, Write},
+    time::Duration,
+};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::{FINE, Failure};
+use crate::{
+    agent::{self, AgentError, Applied, Site, Standing},
+    state::{Trial, TrialKind, Who},
+};
+
+/// How often the trial's standing is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Where there is no terminal to count down on, a line this often.
+const TELL_EVERY_S: u64 = 60;
+/// A return to the policy before that failed is tried again, for as long as it takes.
+const RETRY: Duration = Duration::from_secs(1);
+/// The trial did not become permanent.
+const WENT_BACK: u8 = 1;
+
+/// Waits until the trial is confirmed or over.
+pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, who: &Who) -> Result<u8, Failure> {
+    ignore_terminal_signals();
+    let listen =
+        |kind| signal(kind).map_err(|e| Failure::other(anyhow::Error::new(e).context("can not listen for signals")));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut enter = if trial.kind == TrialKind::Enforce { enter() } else { None };
+    begin(trial, &applied, enter.is_some());
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut told_s = None;
+    loop {
+        let stop = tokio::select! {
+            _ = ticks.tick() => false,
+            _ = interrupt.recv() => true,
+            _ = terminate.recv() => true,
+            () = pressed(&mut enter) => {
+                match agent::confirm(site, who).await {
+                    Ok(_) | Err(AgentError::NoTrial(_)) => {}
+                    Err(error) => tell(&format!("can not confirm: {error}")),
+                }
+                enter = None;
+                false
+            }
+        };
+        if stop {
+            return go_back(site, who).await;
+        }
+        match agent::standing(site, trial).await {
+            Ok(Standing::Left(left)) => count_down(left, &mut told_s),
+            Ok(Standing::Confirmed) => {
+                tell("confirmed: enforced for good");
+                return Ok(FINE);
+            }
+            Ok(Standing::Ended) => return Ok(ended(trial)),
+            Err(error) => {
+                tell(&format!("the trial can not be ended: {error}; trying again"));
+                tokio::time::sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+fn begin(trial: &Trial, applied: &Applied, enter: bool) {
+    let generation = applied.generation;
+    match trial.kind {
+        TrialKind::Enforce => {
+            let press = if enter { ", or Enter here," } else { "" };
+            tell(&format!(
+                "generation {generation} enforces, on trial: `nodewall confirm`{press} keeps it; without, or with Ctrl-C, the policy before it comes back"
+            ));
+        }
+        TrialKind::PanicOpen => tell(&format!(
+            "THE NODE IS OPEN (generation {generation}): nothing is dropped, blocks are lifted; what was in force comes back by itself, and at once with Ctrl-C"
+        )),
+    }
+}
+
+fn ended(trial: &Trial) -> u8 {
+    let mode = trial.back_to.desired.policy.mode;
+    match trial.kind {
+        TrialKind::Enforce => {
+            tell(&format!("not confirmed: the policy before it is in force again, mode {mode}"));
+            WENT_BACK
+        }
+        TrialKind::PanicOpen => {
+            tell(&format!("the panic-open is over: mode {mode} again"));
+            FINE
+        }
+    }
+}
+
+async fn go_back(site: &Site, who: &Who) -> Result<u8, Failure> {
+    match agent::rollback_trial(site, who).await {
+        Ok(Some(applied)) => tell(&format!("ended: generation {}, mode {}", applied.generation, applied.policy().mode)),
+        Ok(None) => tell("it was over already"),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(WENT_BACK)
+}
+
+fn count_down(left: Duration, told_s: &mut Option<u64>) {
+    let left_s = left.as_millis().div_ceil(1_000) as u64;
+    if *told_s == Some(left_s) {
+        return;
+    }
+    let text = humantime::format_duration(Duration::from_secs(left_s));
+    if io::stderr().is_terminal() {
+        // The terminal may be gone at any moment; the countdown goes on.
+        let _ = write!(io::stderr(), "\r{text} left        \r");
+    } else if told_s.is_none_or(|told| left_s + TELL_EVERY_S <= told) || left_s == 10 {
+        tell(&format!("{text} left"));
+    } else {
+        return;
+    }
+    *told_s = Some(left_s);
+}
+
+fn tell(text: &str) {
+    // As above.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Tells when Enter is pressed; `None` where there is no terminal to press it on.
+fn enter() -> Option<mpsc::Receiver<()>> {
+    if !io::stdin().is_terminal() {
+        return None;
+    }
+    let (sender, receiver) = mpsc::channel(1);
+    // Ends with the process: a read can not be called off.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        // No bytes: the terminal is gone, which confirms nothing.
+        if io::stdin().lock().read_line(&mut line).is_ok_and(|bytes| bytes > 0) {
+            let _ = sender.blocking_send(());
+        }
+    });
+    Some(receiver)
+}
+
+async fn pressed(enter: &mut Option<mpsc::Receiver<()>>) {
+    match enter {
+        Some(receiver) => {
+            if receiver.recv().await.is_none() {
+                std::future::pending::<()>().await;
+            }
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// A lost terminal, a background shell job or Ctrl-Z must not stop the countdown.
+fn ignore_terminal_signals() {
+    for number in [libc::SIGHUP, libc::SIGTTIN, libc::SIGTTOU, libc::SIGTSTP, libc::SIGPIPE] {
+        // SAFETY: SIG_IGN runs no code of ours, and nothing else in this process handles these signals.
+        unsafe { libc::signal(number, libc::SIG_IGN) };
+    }
+}

@@ -1,0 +1,59 @@
+//! `nodewall enforce`, `confirm`, `rollback` and `panic-open`.
+
+use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, hold, read_config, site};
+use crate::{
+    agent::{self, AgentError},
+    cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
+    config::{Mode, Trust},
+    state::{Desired, Who},
+    ui,
+};
+
+pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
+    let configured = Desired::from_config(&read_config(common, Trust::OwnerOnly)?, None)?;
+    let site = site(common, false)?;
+    let who = Who::here("nodewall enforce");
+    block_on(async {
+        let (applied, trial) =
+            match agent::enforce(&site, configured, args.allow.allow(), args.confirm_within, &who).await {
+                Err(already @ AgentError::Enforcing { .. }) => {
+                    ui::print_line(&already.to_string())?;
+                    return Ok(FINE);
+                }
+                result => result?,
+            };
+        if let Some(trial) = trial {
+            return hold::until_settled(&site, &trial, applied, &who).await;
+        }
+        print_in_force(common, applied)?;
+        Ok(FINE)
+    })?
+}
+
+pub(super) fn panic_open(common: &Common, args: PanicOpenArgs) -> Result<u8, Failure> {
+    let site = site(common, false)?;
+    let who = Who::here("nodewall panic-open");
+    block_on(async {
+        let (applied, trial) = agent::panic_open(&site, args.open_for, &who).await?;
+        hold::until_settled(&site, &trial, applied, &who).await
+    })?
+}
+
+pub(super) fn confirm(common: &Common) -> Result<u8, Failure> {
+    let site = site(common, false)?;
+    let good = block_on(agent::confirm(&site, &Who::here("nodewall confirm")))??;
+    ui::print_line(&format!(
+        "generation {} is kept, mode {}; it stays, whatever the configuration's mode, until that is changed",
+        good.generation, good.desired.policy.mode
+    ))?;
+    Ok(FINE)
+}
+
+pub(super) fn rollback(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
+    let site = site(common, false)?;
+    let applied = block_on(agent::rollback(&site, args.allow(), &Who::here("nodewall rollback")))??;
+    let audit = applied.policy().mode == Mode::Audit;
+    print_in_force(common, applied)?;
+    tracing::warn!("the configuration file is as it was: the next `apply` or reload puts it into force");
+    Ok(if audit { DEGRADED } else { FINE })
+}

@@ -1,0 +1,62 @@
+//! `nodewall plan`: what `apply` would change. Changes nothing.
+
+use super::{DEGRADED, FINE, Failure, block_on, read_config};
+use crate::{
+    agent::{self, AgentError, Difference},
+    cli::{AllowArgs, Common, Format},
+    config::Trust,
+    state::{Desired, StateDir},
+    ui,
+};
+
+pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
+    let config = read_config(common, Trust::OwnerOnly)?;
+    let state = StateDir::open(&common.state_dir)?;
+    let word = match &state {
+        Some(state) if common.mode.is_none() => state.mode_override()?,
+        _ => None,
+    };
+    let desired = Desired::from_config(&config, word)?;
+    let difference =
+        block_on(agent::plan(state.as_ref(), &desired, args.allow()))?.map_err(|error: AgentError| error)?;
+    match common.output {
+        Format::Table => print_text(&difference)?,
+        Format::Json => ui::print_json(&difference)?,
+        Format::Jsonl => ui::print_jsonl([&difference])?,
+    }
+    Ok(if difference.is_empty() && difference.held.is_none() { FINE } else { DEGRADED })
+}
+
+fn print_text(difference: &Difference) -> anyhow::Result<()> {
+    if difference.is_empty() {
+        ui::print_line("nothing would change")?;
+    }
+    for setting in &difference.settings {
+        let from = setting.from.as_deref().unwrap_or("nothing in force");
+        ui::print_line(&format!("~ {}: {from} -> {}", setting.name, setting.to))?;
+    }
+    for change in &difference.ports {
+        ui::print_line(&format!("~ {}/{}: {} -> {}", change.protocol, change.ports, change.from, change.to))?;
+    }
+    let lists = [
+        ("+ peer", &difference.peers_added),
+        ("- peer", &difference.peers_removed),
+        ("+ interface", &difference.interfaces_added),
+        ("- interface (stays attached until a detach)", &difference.interfaces_removed),
+    ];
+    for (what, names) in lists {
+        for name in names {
+            ui::print_line(&format!("{what} {name}"))?;
+        }
+    }
+    for affected in &difference.affected {
+        ui::print_line(&format!(
+            "! {} is connected to port {}: {} -> {} ({})",
+            affected.source, affected.port, affected.from, affected.to, affected.reason
+        ))?;
+    }
+    if let Some(held) = &difference.held {
+        ui::print_line(&format!("apply would refuse this: {held}"))?;
+    }
+    Ok(())
+}

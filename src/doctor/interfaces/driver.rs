@@ -1,0 +1,122 @@
+//! Whether an interface could be attached natively, without trying: what its driver announces, else what is known of drivers by name, and the
+//! settings that make drivers refuse. It must not claim what nobody said.
+
+use super::{Finding, Interfaces, Status, Subject, new};
+use crate::config::AttachMode;
+use crate::net::{Driver, Link, Queues};
+
+/// The largest MTU for which a frame, its head room and its tail room fit into one page of 4,096 bytes with every driver that is known.
+const ONE_PAGE_MTU_BYTES: u32 = 3_498;
+
+/// Drivers with native XDP in the mainline, for kernels on which drivers announce nothing (before 6.3); from the table in bcc's
+/// docs/kernel-versions.md.
+const NATIVE: [&str; 31] = [
+    "mlx4_en",
+    "mlx5_core",
+    "nfp",
+    "qede",
+    "virtio_net",
+    "bnxt_en",
+    "ixgbe",
+    "ixgbevf",
+    "nicvf",
+    "thunder-nic",
+    "i40e",
+    "tun",
+    "veth",
+    "fsl_dpaa2_eth",
+    "ena",
+    "hv_netvsc",
+    "mvneta",
+    "mvpp2",
+    "vif",
+    "igb",
+    "igc",
+    "ice",
+    "cpsw",
+    "bonding",
+    "gve",
+    "vmxnet3",
+    "stmmac",
+    "st_gmac",
+    "netsec",
+    "sfc",
+    "mana",
+];
+/// Drivers that every Linux so far has without.
+const NOT_NATIVE: [&str; 10] =
+    ["e1000", "e1000e", "tg3", "r8169", "bnx2x", "bnx2", "be2net", "bridge", "vxlan", "dummy"];
+
+/// Whether the driver runs XDP programs itself; `None` when nobody says.
+pub(super) fn native(driver: &Driver) -> Option<bool> {
+    if let Some(announced) = driver.xdp {
+        return Some(announced.native());
+    }
+    let name = driver.name.as_deref()?;
+    if NATIVE.contains(&name) {
+        return Some(true);
+    }
+    NOT_NATIVE.contains(&name).then_some(false)
+}
+
+/// An interface that is to be attached natively and is not yet.
+pub(super) fn could_be_attached(interfaces: &Interfaces<'_>, link: &Link, driver: &Driver, of: &str) -> Vec<Finding> {
+    debug_assert_eq!(interfaces.attach_mode, AttachMode::Native);
+    let name = &link.name;
+    let generic = "set attach_mode = \"generic\", which is slower";
+    let mut findings = vec![match native(driver) {
+        Some(true) => {
+            Finding::ok(Subject::Interfaces, "native", format!("{name}: {of} has native XDP, MTU {}", link.mtu))
+        }
+        Some(false) => new(Status::Degraded, "native", format!("{name}: {of} has no native XDP"))
+            .because("`apply` is refused: it never falls back to generic mode by itself")
+            .advice(generic),
+        None => new(Status::Unknown, "native", format!("{name}: whether {of} has native XDP is not known"))
+            .because("this kernel's drivers do not say (Linux 6.3 has the word for it), and `apply` is refused if not")
+            .advice(format!("try `nodewall apply`; if it is refused, {generic}")),
+    }];
+    let many_buffers = driver.xdp.is_some_and(crate::net::XdpFeatures::multi_buffer) && interfaces.multi_buffer;
+    if link.mtu > ONE_PAGE_MTU_BYTES && !many_buffers {
+        findings.push(
+            new(Status::Note, "mtu", format!("{name}: MTU {} is more than {ONE_PAGE_MTU_BYTES}", link.mtu))
+                .because("the driver does not announce frames of many buffers for XDP, and may refuse the filter at this MTU")
+                .advice(format!("lower the MTU, or {generic}")),
+        );
+    }
+    if driver.lro == Some(true) {
+        findings.push(
+            new(Status::Note, "lro", format!("{name}: large receive offload (LRO) is on"))
+                .because("many drivers refuse native XDP with it")
+                .advice(format!("ethtool -K {name} lro off")),
+        );
+    }
+    if let (Some(driver), Some(queues)) = (driver.name.as_deref(), driver.queues)
+        && let Some(why) = too_few_queues(driver, queues, interfaces.cpus)
+    {
+        findings.push(
+            new(
+                Status::Note,
+                "queues",
+                format!("{name}: {driver} has {} of {} queues in use", queues.receive(), queues.receive_most()),
+            )
+            .because(why)
+            .advice(format!("`ethtool -L {name} combined N` with a smaller N")),
+        );
+    }
+    findings
+}
+
+/// Drivers that set queues of their own aside for XDP, and refuse when there are not enough.
+fn too_few_queues(driver: &str, queues: Queues, cpus: u32) -> Option<String> {
+    match driver {
+        // One more pair for each processor; refused before Linux 5.14, slower sending (which nodewall does not do) since.
+        "virtio_net" if queues.receive().saturating_add(cpus) > queues.receive_most() => Some(format!(
+            "native XDP sets a queue aside for each of the {cpus} processors; without them Linux before 5.14 refuses"
+        )),
+        // `ena_xdp_legal_queue_count`: as many again as are in use.
+        "ena" if queues.receive().saturating_mul(2) > queues.receive_most() => {
+            Some("native XDP needs as many free queues as are in use: at most half may be".to_owned())
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,191 @@
+//! Tests of `interfaces`: invented links and drivers.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+use super::*;
+use crate::net::{LinkKind, Queues, XdpAttached, XdpFeatures};
+
+const NATIVE: XdpFeatures = XdpFeatures(1);
+const NATIVE_MULTI_BUFFER: XdpFeatures = XdpFeatures(1 | 1 << 5);
+
+fn link(index: u32, name: &str) -> Link {
+    Link {
+        index,
+        name: name.to_owned(),
+        alt_names: Vec::new(),
+        up: true,
+        loopback: false,
+        arphrd: 1,
+        kind: LinkKind::Physical,
+        master: None,
+        master_kind: None,
+        parent: None,
+        mtu: 1500,
+        xdp: None,
+        addresses: vec!["10.0.0.1/24".parse().unwrap()],
+        unconfirmed: Vec::new(),
+    }
+}
+
+fn driver(name: &str, xdp: Option<XdpFeatures>) -> Driver {
+    Driver { name: Some(name.to_owned()), gro: Some(true), lro: Some(false), queues: None, xdp }
+}
+
+/// A host of one card, to be filtered natively.
+struct Host {
+    links: Vec<Link>,
+    drivers: Vec<Driver>,
+    filtered: Option<BTreeMap<u32, u32>>,
+    attach_mode: AttachMode,
+    tunnels: Tunnels,
+}
+
+impl Host {
+    fn of(card: Driver) -> Self {
+        Self {
+            links: vec![link(1, "eth0")],
+            drivers: vec![card],
+            filtered: Some(BTreeMap::new()),
+            attach_mode: AttachMode::Native,
+            tunnels: Tunnels::Peers,
+        }
+    }
+
+    /// With another link, whose driver does not matter.
+    fn and(mut self, name: &str, kind: LinkKind) -> Self {
+        self.links.push(Link { kind, ..link(self.links.len() as u32 + 1, name) });
+        self
+    }
+
+    fn attached(mut self, program: u32, mode: XdpMode) -> Self {
+        self.links[0].xdp = Some(XdpAttached { program_id: program, mode });
+        self
+    }
+
+    fn ours(self, program: u32) -> Self {
+        Self { filtered: Some(BTreeMap::from([(1, program)])), ..self }
+    }
+
+    fn findings(self) -> Vec<Finding> {
+        let network = Network::new(self.links);
+        let drivers = Drivers::new((1..).zip(self.drivers));
+        let selection = net::resolve(&network, Some(&["eth0".to_owned()])).map_err(|error| error.to_string());
+        findings(&Interfaces {
+            network: &network,
+            drivers: &drivers,
+            in_force: self.filtered.as_ref().is_some_and(|filtered| !filtered.is_empty()),
+            filtered: self.filtered,
+            selection,
+            attach_mode: self.attach_mode,
+            multi_buffer: true,
+            tunnels: self.tunnels,
+            cpus: 4,
+        })
+    }
+
+    fn checks(self) -> Vec<(&'static str, Status)> {
+        self.findings().iter().map(|finding| (finding.check, finding.status)).collect()
+    }
+}
+
+#[test]
+fn what_the_driver_announces_wins_over_its_name() {
+    for (driver, expected) in [
+        (driver("new_card", Some(NATIVE)), Status::Ok),
+        (driver("ixgbe", Some(XdpFeatures(0))), Status::Degraded),
+        (driver("ixgbe", None), Status::Ok),
+        (driver("e1000e", None), Status::Degraded),
+        (driver("new_card", None), Status::Unknown),
+        (Driver::default(), Status::Unknown),
+    ] {
+        assert_eq!(Host::of(driver.clone()).checks(), [("native", expected)], "{driver:?}");
+    }
+    let generic = Host { attach_mode: AttachMode::Generic, ..Host::of(driver("e1000e", None)) };
+    assert_eq!(generic.checks(), [], "generic mode needs no driver");
+}
+
+#[test]
+fn settings_that_drivers_refuse() {
+    let mut jumbo = Host::of(driver("ice", Some(NATIVE)));
+    jumbo.links[0].mtu = 9000;
+    assert_eq!(jumbo.checks(), [("native", Status::Ok), ("mtu", Status::Note)]);
+    let mut jumbo = Host::of(driver("ice", Some(NATIVE_MULTI_BUFFER)));
+    jumbo.links[0].mtu = 9000;
+    assert_eq!(jumbo.checks(), [("native", Status::Ok)]);
+
+    let lro = Driver { lro: Some(true), ..driver("hv_netvsc", Some(NATIVE)) };
+    assert_eq!(Host::of(lro).checks(), [("native", Status::Ok), ("lro", Status::Note)]);
+
+    let queues = |name, now, most| Driver {
+        queues: Some(Queues { now: [0, 0, now], most: [0, 0, most] }),
+        ..driver(name, Some(NATIVE))
+    };
+    for (driver, warned) in [
+        (queues("virtio_net", 4, 8), false),
+        (queues("virtio_net", 5, 8), true),
+        (queues("ena", 4, 8), false),
+        (queues("ena", 5, 8), true),
+        (queues("ice", 8, 8), false),
+    ] {
+        let checks = Host::of(driver.clone()).checks();
+        assert_eq!(checks.contains(&("queues", Status::Note)), warned, "{driver:?}");
+    }
+}
+
+#[test]
+fn how_it_is_attached() {
+    let card = || driver("ixgbe", Some(NATIVE));
+    assert_eq!(Host::of(card()).attached(7, XdpMode::Native).ours(7).checks(), [("attached", Status::Ok)]);
+    let generic = Host::of(card()).attached(7, XdpMode::Generic).ours(7).findings();
+    assert_eq!((generic[0].check, generic[0].status), ("generic", Status::Note));
+    assert!(generic[0].found.contains("GRO is on") && generic[0].advice.as_ref().unwrap().contains("\"native\""));
+    let foreign = Host::of(card()).attached(8, XdpMode::Native).findings();
+    assert_eq!((foreign[0].check, foreign[0].status), ("foreign-program", Status::Degraded));
+    assert!(foreign[0].found.contains("id 8"));
+    // Whose it is can not be said without looking.
+    let unseen = Host { filtered: None, ..Host::of(card()).attached(8, XdpMode::Native) };
+    assert_eq!(unseen.checks(), [("attached", Status::Ok)]);
+}
+
+#[test]
+fn what_nothing_covers_is_named_once_something_is_filtered() {
+    let host = || Host::of(driver("ixgbe", Some(NATIVE))).and("eth1", LinkKind::Physical);
+    let open = host().attached(7, XdpMode::Native).ours(7).findings();
+    assert_eq!((open[1].check, open[1].status), ("uncovered", Status::Degraded));
+    assert!(open[1].found.contains("eth1"), "{open:?}");
+    assert_eq!(host().checks(), [("native", Status::Ok)]);
+}
+
+#[test]
+fn tunnels_that_are_up_are_named() {
+    let with = |kind: &str, tunnels| {
+        let host = Host::of(driver("ixgbe", Some(NATIVE))).and("t0", LinkKind::Other(kind.to_owned()));
+        Host { tunnels, ..host }.findings().into_iter().find(|finding| finding.check == "tunnel")
+    };
+    for kind in ["ipip", "sit", "gre", "vxlan", "geneve", "ip6tnl"] {
+        let peers = with(kind, Tunnels::Peers).unwrap();
+        assert!(
+            peers.status == Status::Note && peers.found.contains(kind) && peers.found.contains("10.0.0.1/24"),
+            "{peers:?}"
+        );
+        assert_eq!(with(kind, Tunnels::All).unwrap().status, Status::Degraded, "{kind}");
+    }
+    assert!(with("wireguard", Tunnels::All).unwrap().why.unwrap().contains("not filtered by port"));
+    assert_eq!(with("macvlan", Tunnels::All), None);
+    let mut down = Host::of(driver("ixgbe", Some(NATIVE))).and("t0", LinkKind::Other("ipip".to_owned()));
+    down.links[1].up = false;
+    assert_eq!(down.checks(), [("native", Status::Ok)]);
+    let mut ppp = Host::of(driver("ixgbe", Some(NATIVE))).and("ppp0", LinkKind::Physical);
+    ppp.links[1].arphrd = 512;
+    assert!(ppp.checks().contains(&("tunnel", Status::Note)));
+}
+
+#[test]
+fn a_named_interface_that_is_not_there() {
+    let mut host = Host::of(driver("ixgbe", Some(NATIVE)));
+    host.links[0].name = "eth7".to_owned();
+    assert_eq!(host.checks(), [("missing", Status::Degraded)]);
+    let mut lo = Host::of(Driver::default());
+    lo.links[0].arphrd = 772;
+    let refused = lo.findings();
+    assert_eq!((refused[0].check, refused[0].status), ("selection", Status::Degraded));
+    assert!(refused[0].advice.is_some());
+}

@@ -1,0 +1,234 @@
+//! The kernel: what it can do, by trying, and how much of the verifier's patience the filter takes. Version numbers are for people only.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use node_ebpf_common::PolicyImage;
+
+use super::{Finding, Status, Subject};
+use crate::datapath::{self, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
+
+const RELEASE: &str = "/proc/sys/kernel/osrelease";
+const BTF: &str = "/sys/kernel/btf/vmlinux";
+const UNPRIVILEGED: &str = "/proc/sys/kernel/unprivileged_bpf_disabled";
+/// Where `apply` mounts bpffs by itself.
+const BPFFS_MOUNT: &str = "/sys/fs/bpf";
+/// Above this share of the verifier's limit another kernel's verifier may well refuse.
+const COMFORTABLE_SHARE: u32 = 4;
+
+/// Test frames: nothing but an Ethernet header, an ARP request's beginning, TCP to 9042 from an outsider, UDP to 53.
+const FRAMES: [&[u8]; 4] = [
+    &[0; 14],
+    b"\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x08\x06\x00\x01\x08\x00\x06\x04\x00\x01",
+    b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0\x45\0\0\x28\0\0\0\0\x40\x06\0\0\xcb\0\x71\x4d\x0a\0\0\x01\xc0\0\x23\x52\0\0\0\0\0\0\0\0\x50\x02\0\0\0\0\0\0",
+    b"\x02\0\0\0\0\x02\x02\0\0\0\0\x01\x08\0\x45\0\0\x1c\0\0\0\0\x40\x11\0\0\xcb\0\x71\x4d\x0a\0\0\x01\xc0\0\0\x35\0\x08\0\0",
+];
+
+/// What was found of the kernel.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+    /// What was tried; or the capabilities that are missing, or another error's text.
+    pub features: Result<Features, Unseen>,
+    /// The kernel publishes its types.
+    pub btf: bool,
+    /// Whether the place for pins, or what is there of its path, is on a bpf file system.
+    pub bpffs: bool,
+    /// The place for pins.
+    pub pins: PathBuf,
+    /// `kernel.unprivileged_bpf_disabled`; `None` where that is not.
+    pub unprivileged_bpf_disabled: Option<u32>,
+    /// `RLIMIT_MEMLOCK` in bytes; `None` is unlimited.
+    pub memory_lock_bytes: Option<u64>,
+}
+
+/// Why the kernel's features were not tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// These capabilities are missing.
+    Privilege(Vec<&'static str>),
+    /// Something else.
+    Other(String),
+}
+
+/// Tries what the kernel can do; `image` is the policy for the test frames.
+pub fn look(pins: &Path, image: &PolicyImage) -> Kernel {
+    // Before the probes, which lift it for this process.
+    let memory_lock_bytes = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
+    let there = pins.ancestors().find(|path| path.exists());
+    Kernel {
+        release: fs::read_to_string(RELEASE).unwrap_or_default().trim().to_owned(),
+        features: datapath::probe(image, &FRAMES).map_err(|error| match error {
+            datapath::DatapathError::Privilege { missing } => Unseen::Privilege(missing),
+            other => Unseen::Other(other.to_string()),
+        }),
+        btf: Path::new(BTF).exists(),
+        bpffs: there.is_some_and(datapath::on_bpffs),
+        pins: pins.to_owned(),
+        unprivileged_bpf_disabled: fs::read_to_string(UNPRIVILEGED).ok().and_then(|text| text.trim().parse().ok()),
+        memory_lock_bytes,
+    }
+}
+
+/// Judges the kernel.
+pub fn findings(kernel: &Kernel) -> Vec<Finding> {
+    let mut findings = match &kernel.features {
+        Ok(features) => features_findings(kernel, features),
+        Err(Unseen::Privilege(missing)) => vec![
+            new(Status::NotLookedAt, "features", format!("Linux {}: what it can do was not tried", kernel.release))
+                .because(format!("trying needs {}", missing.join(", ")))
+                .advice("run `nodewall doctor` as root"),
+        ],
+        Err(Unseen::Other(error)) => vec![new(
+            Status::Unknown,
+            "features",
+            format!("Linux {}: what it can do could not be tried: {error}", kernel.release),
+        )],
+    };
+    findings.push(bpffs(kernel));
+    if !kernel.btf {
+        findings.push(
+            new(Status::Note, "btf", format!("the kernel does not publish its types ({BTF} is missing)"))
+                .because("nodewall does not need them, but `bpftool` shows less")
+                .advice("nothing, or use a kernel built with CONFIG_DEBUG_INFO_BTF"),
+        );
+    }
+    if kernel.unprivileged_bpf_disabled == Some(0) {
+        findings.push(
+            new(
+                Status::Note,
+                "unprivileged-bpf",
+                "every user may load BPF programs (kernel.unprivileged_bpf_disabled = 0)",
+            )
+            .because("the kernel's own documentation advises against it; nodewall does not need it")
+            .advice("sysctl -w kernel.unprivileged_bpf_disabled=2"),
+        );
+    }
+    findings
+}
+
+fn new(status: Status, check: &'static str, found: impl Into<String>) -> Finding {
+    Finding::new(Subject::Kernel, status, check, found)
+}
+
+fn features_findings(kernel: &Kernel, features: &Features) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let there: Vec<&str> = features.probes.iter().filter(|p| p.answer == Ok(true)).map(|p| p.feature).collect();
+    findings.push(Finding::ok(Subject::Kernel, "features", format!("Linux {}: {}", kernel.release, there.join(", "))));
+    for probe in &features.probes {
+        match &probe.answer {
+            Ok(true) => {}
+            Ok(false) if probe.feature.starts_with("memory of maps") => findings.extend(memory(kernel)),
+            Ok(false) => {
+                let status = if probe.needed { Status::Failed } else { Status::Note };
+                let why = if probe.needed {
+                    "nodewall can not work without it"
+                } else {
+                    "evidence can not be recorded without it"
+                };
+                findings.push(
+                    new(
+                        status,
+                        "features",
+                        format!("the kernel has no {} (mainline has since {})", probe.feature, probe.since),
+                    )
+                    .because(why)
+                    .advice("use a kernel that has it: any from Linux 5.10 on"),
+                );
+            }
+            Err(error) => findings.push(new(
+                if probe.needed { Status::Failed } else { Status::Unknown },
+                "features",
+                format!("{} could not be had: {error}", probe.feature),
+            )),
+        }
+    }
+    match &features.filter {
+        Err(refusal) => findings.push(
+            new(Status::Failed, "filter", format!("the kernel refuses the filter: {refusal}"))
+                .because("without it nothing is filtered")
+                .advice(
+                    "report this with the kernel's version; `nodewall apply -vv` shows the end of the verifier's log",
+                ),
+        ),
+        Ok(filter) => {
+            findings.push(verifier(filter));
+            if filter.buffers == Buffers::Linear {
+                findings.push(
+                    new(Status::Note, "multi-buffer", "the kernel takes XDP programs for frames of one buffer only")
+                        .because("native mode needs an MTU of at most about 3,500 bytes (jumbo frames need Linux 5.18)")
+                        .advice("keep the MTU below that, or set attach_mode = \"generic\", or use a newer kernel"),
+                );
+            }
+            if !filter.jit {
+                findings.push(
+                    new(Status::Degraded, "jit", "the filter is interpreted: the kernel's BPF compiler is off")
+                        .because("every packet costs many times more")
+                        .advice("sysctl -w net.core.bpf_jit_enable=1, then apply again"),
+                );
+            }
+        }
+    }
+    match &features.test_run {
+        Ok(frames) => findings.push(Finding::ok(
+            Subject::Kernel,
+            "test-run",
+            format!("{frames} test frames: the kernel decides as this program does"),
+        )),
+        Err(why) => findings.push(
+            new(Status::Failed, "test-run", format!("test frames: {why}"))
+                .because("the kernel's program and this one must decide alike; `replay --engine kernel` will not work either")
+                .advice("report this with the kernel's version"),
+        ),
+    }
+    findings
+}
+
+fn verifier(filter: &datapath::FilterFacts) -> Finding {
+    let Some(verified) = filter.verified_instructions else {
+        return Finding::ok(
+            Subject::Kernel,
+            "filter",
+            "the filter loads (this kernel does not say how much its verifier did)",
+        );
+    };
+    let left = 100.0 - f64::from(verified) * 100.0 / f64::from(VERIFIER_LIMIT_INSTRUCTIONS);
+    let found = format!(
+        "the filter loads: {verified} of {VERIFIER_LIMIT_INSTRUCTIONS} instructions verified ({left:.1} % headroom)"
+    );
+    if verified <= VERIFIER_LIMIT_INSTRUCTIONS / COMFORTABLE_SHARE {
+        return Finding::ok(Subject::Kernel, "filter", found);
+    }
+    new(Status::Note, "filter", found)
+        .because("another kernel's verifier may go through more and refuse")
+        .advice("try the next kernel on one node first")
+}
+
+/// Only for kernels that charge maps to the limit.
+fn memory(kernel: &Kernel) -> Option<Finding> {
+    let bytes = kernel.memory_lock_bytes?;
+    Some(
+        new(Status::Note, "memory-lock", format!("maps count against the memory-lock limit of {bytes} bytes"))
+            .because("nodewall lifts the limit for itself where it may (CAP_SYS_RESOURCE); a service may not")
+            .advice("set LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited`"),
+    )
+}
+
+fn bpffs(kernel: &Kernel) -> Finding {
+    if kernel.bpffs {
+        return Finding::ok(Subject::Kernel, "bpffs", format!("{} is on bpffs", kernel.pins.display()));
+    }
+    let found = format!("{} is not on a bpf file system", kernel.pins.display());
+    if kernel.pins.starts_with(BPFFS_MOUNT) {
+        return new(Status::Note, "bpffs", found)
+            .because("links and maps are pinned there")
+            .advice(format!("nothing: `nodewall apply` mounts it; or `mount -t bpf bpf {BPFFS_MOUNT}`"));
+    }
+    new(Status::Failed, "bpffs", found)
+        .because("links and maps are pinned there, and can not be elsewhere")
+        .advice("name a place on a bpf file system with --bpffs")
+}
+
+#[cfg(test)]
+mod tests;

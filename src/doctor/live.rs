@@ -1,0 +1,166 @@
+//! The data path in force: what `status` found, as findings. It must not look by itself.
+
+use super::{Finding, Status, Subject};
+
+/// What is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InForce {
+    /// `enforce` or `audit`.
+    pub mode: String,
+    /// Number of the policy image.
+    pub generation: u64,
+    /// SHA-256 of the policy, hexadecimal.
+    pub policy_sha256: String,
+    /// Number of peers.
+    pub peers: u32,
+    /// Name and attach mode (`native`, `generic`) of each filtered interface.
+    pub interfaces: Vec<(String, String)>,
+    /// The agent's pid; `None`: none runs.
+    pub agent: Option<u32>,
+    /// The change that was refused last, with the reason, if none was accepted since.
+    pub refused: Option<String>,
+}
+
+/// The data path, as far as it could be looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Live {
+    /// A policy is in force; with what is wrong, each with what to do.
+    InForce(InForce, Vec<String>),
+    /// None is.
+    Nothing,
+    /// These capabilities are missing.
+    Privilege(Vec<&'static str>),
+    /// It is there and can not be read; the error says what to do.
+    Broken(String),
+}
+
+/// Judges the data path. `configured_sha256`: the policy that the configuration means.
+pub fn findings(live: &Live, configured_sha256: Option<&str>) -> Vec<Finding> {
+    let new = |status, check, found: String| Finding::new(Subject::DataPath, status, check, found);
+    let (force, problems) = match live {
+        Live::Nothing => {
+            return vec![
+                new(Status::Degraded, "in-force", "no policy is in force".to_owned())
+                    .because("nothing is filtered")
+                    .advice("`nodewall apply` or `nodewall run` puts one into force; `mode = \"audit\"` drops nothing"),
+            ];
+        }
+        Live::Privilege(missing) => {
+            return vec![
+                new(Status::NotLookedAt, "in-force", "what is in force".to_owned())
+                    .because(format!("reading it needs {}", missing.join(", ")))
+                    .advice("run `nodewall doctor` as root"),
+            ];
+        }
+        Live::Broken(error) => {
+            return vec![
+                new(Status::Degraded, "in-force", format!("what is in force can not be read: {error}"))
+                    .because("neither can `status`, and `apply` may refuse")
+                    .advice("do what the error says"),
+            ];
+        }
+        Live::InForce(force, problems) => (force, problems),
+    };
+    let interfaces: Vec<String> = force.interfaces.iter().map(|(name, mode)| format!("{name} ({mode})")).collect();
+    let summary = format!(
+        "mode {}, generation {}, {} peers, on {}",
+        force.mode,
+        force.generation,
+        force.peers,
+        if interfaces.is_empty() { "no interface".to_owned() } else { interfaces.join(", ") }
+    );
+    let mut findings = vec![Finding::ok(Subject::DataPath, "in-force", summary)];
+    if force.mode == "audit" {
+        findings.push(
+            new(Status::Note, "mode", "audit: everything is counted and nothing is dropped".to_owned())
+                .because("an outsider reaches the cluster's ports")
+                .advice("set mode = \"enforce\" when `nodewall counters` shows no would_drop that surprises you"),
+        );
+    }
+    if let Some(configured) = configured_sha256.filter(|configured| *configured != force.policy_sha256) {
+        findings.push(
+            new(
+                Status::Note,
+                "drift",
+                format!(
+                    "the policy in force ({:.12}…) is not what the configuration means ({configured:.12}…)",
+                    force.policy_sha256
+                ),
+            )
+            .because("the configuration was changed, or flags such as --peer or an incident lever made the policy")
+            .advice("`nodewall plan` shows the difference; `nodewall apply` puts the configuration into force"),
+        );
+    }
+    if force.agent.is_none() {
+        findings.push(
+            new(Status::Note, "agent", "no agent runs".to_owned())
+                .because(
+                    "the policy stays in force, but nobody attaches interfaces that appear, or repairs what is changed",
+                )
+                .advice("start the service, or `nodewall run`"),
+        );
+    }
+    if let Some(refused) = &force.refused {
+        findings.push(
+            new(Status::Note, "refused", refused.clone())
+                .because("the policy in force is the one before it")
+                .advice("correct what the reason says, then `nodewall apply`"),
+        );
+    }
+    findings.extend(problems.iter().map(|problem| {
+        let (found, advice) =
+            problem.split_once("; ").unwrap_or((problem, "see `nodewall status` and the agent's messages"));
+        new(Status::Degraded, "problem", found.to_owned())
+            .because("what is in force is not all that it should be")
+            .advice(advice)
+    }));
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+
+    fn force(mode: &str) -> InForce {
+        InForce {
+            mode: mode.to_owned(),
+            generation: 7,
+            policy_sha256: "a".repeat(64),
+            peers: 2,
+            interfaces: vec![("eth0".into(), "native".into())],
+            agent: Some(7),
+            refused: None,
+        }
+    }
+
+    fn statuses(live: &Live, configured: Option<&str>) -> Vec<(&'static str, Status)> {
+        findings(live, configured).iter().map(|finding| (finding.check, finding.status)).collect()
+    }
+
+    #[test]
+    fn each_state_has_its_finding() {
+        let same = "a".repeat(64);
+        let well = Live::InForce(force("enforce"), Vec::new());
+        assert_eq!(statuses(&well, Some(&same)), [("in-force", Status::Ok)]);
+        assert!(findings(&well, None)[0].found.contains("eth0 (native)"));
+        assert_eq!(statuses(&well, Some(&"b".repeat(64))), [("in-force", Status::Ok), ("drift", Status::Note)]);
+        let audit = Live::InForce(
+            force("audit"),
+            vec!["eth0: program 5 runs there instead of ours; find out whose it is".into()],
+        );
+        assert_eq!(
+            statuses(&audit, Some(&same)),
+            [("in-force", Status::Ok), ("mode", Status::Note), ("problem", Status::Degraded)]
+        );
+        assert_eq!(findings(&audit, None)[2].advice.as_deref(), Some("find out whose it is"));
+        let alone = InForce { agent: None, refused: Some("reload was refused: x".into()), ..force("enforce") };
+        assert_eq!(
+            statuses(&Live::InForce(alone, Vec::new()), None),
+            [("in-force", Status::Ok), ("agent", Status::Note), ("refused", Status::Note)]
+        );
+        assert_eq!(statuses(&Live::Nothing, None), [("in-force", Status::Degraded)]);
+        assert_eq!(statuses(&Live::Privilege(vec!["CAP_BPF"]), None), [("in-force", Status::NotLookedAt)]);
+        assert_eq!(statuses(&Live::Broken("x".into()), None), [("in-force", Status::Degraded)]);
+    }
+}

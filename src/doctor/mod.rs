@@ -1,0 +1,218 @@
+//! `nodewall doctor`: facts of this host -> findings, each saying what was found, why it matters and what to do. One file per subject; each
+//! looks (`look`) apart from judging (`findings`, pure). It must not change anything on the host, and prints nothing.
+
+mod firewall;
+mod interfaces;
+mod kernel;
+mod listeners;
+mod live;
+mod places;
+mod ports;
+mod replies;
+
+use serde::Serialize;
+
+pub use firewall::findings as firewall;
+pub use interfaces::{Interfaces, findings as interfaces};
+pub use kernel::{Kernel, findings as kernel, look as look_at_kernel};
+pub use listeners::{Listeners, findings as listeners, look as look_at_listeners};
+pub use live::{InForce, Live, findings as live};
+pub use places::{Place, findings as places, look as look_at_places};
+pub use replies::{Replies, findings as replies, look as look_at_replies};
+
+/// Every check, in the order of docs/DOCTOR.md, which has a heading for each.
+pub const CHECKS: &[&str] = &[
+    "features",
+    "filter",
+    "test-run",
+    "multi-buffer",
+    "jit",
+    "memory-lock",
+    "bpffs",
+    "btf",
+    "unprivileged-bpf",
+    "in-force",
+    "mode",
+    "drift",
+    "agent",
+    "refused",
+    "problem",
+    "attached",
+    "generic",
+    "native",
+    "mtu",
+    "lro",
+    "queues",
+    "foreign-program",
+    "missing",
+    "selection",
+    "uncovered",
+    "tunnel",
+    "local-ports",
+    "masquerade",
+    "fragments",
+    "unnamed-listener",
+    "closed-listener",
+    "silent-port",
+    "sockets",
+    "rules",
+    "opens-what-we-close",
+    "closes-what-we-open",
+    "redirect",
+    "unread",
+    "peers",
+    "policy",
+    "configuration",
+    "ownership",
+];
+
+/// What a finding is about; findings are shown in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// What the kernel can do.
+    Kernel,
+    /// The policy and the links in force.
+    DataPath,
+    /// Interfaces, drivers, tunnels.
+    Interfaces,
+    /// Replies to this host's own connections, and fragments.
+    Replies,
+    /// Sockets against the policy.
+    Listeners,
+    /// The host's own packet filter against the policy.
+    Firewall,
+    /// Configuration, state directory.
+    Files,
+}
+
+impl Subject {
+    /// For people.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::DataPath => "data path",
+            Self::Interfaces => "interfaces",
+            Self::Replies => "replies and fragments",
+            Self::Listeners => "listening sockets",
+            Self::Firewall => "the host's own packet filter",
+            Self::Files => "files",
+        }
+    }
+}
+
+/// How bad it is, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// As it should be.
+    Ok,
+    /// Works; worth knowing.
+    Note,
+    /// Could not be read or understood; nothing is claimed.
+    Unknown,
+    /// Not looked at, because this process may not.
+    NotLookedAt,
+    /// Protects less than it should, or breaks something.
+    Degraded,
+    /// nodewall can not work like this.
+    Failed,
+}
+
+impl Status {
+    /// As in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Note => "note",
+            Self::Unknown => "unknown",
+            Self::NotLookedAt => "not_looked_at",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What it is about.
+    pub subject: Subject,
+    /// How bad it is.
+    pub status: Status,
+    /// Which check this is: a stable word for scripts, a heading of docs/DOCTOR.md.
+    pub check: &'static str,
+    /// What was found.
+    pub found: String,
+    /// Why it matters; `None` when all is well.
+    pub why: Option<String>,
+    /// What to do.
+    pub advice: Option<String>,
+}
+
+impl Finding {
+    /// All is well.
+    pub fn ok(subject: Subject, check: &'static str, found: impl Into<String>) -> Self {
+        debug_assert!(CHECKS.contains(&check), "{check} is not among the checks");
+        Self { subject, status: Status::Ok, check, found: found.into(), why: None, advice: None }
+    }
+
+    /// Something that is not.
+    pub fn new(subject: Subject, status: Status, check: &'static str, found: impl Into<String>) -> Self {
+        Self { status, ..Self::ok(subject, check, found) }
+    }
+
+    /// Why it matters.
+    #[must_use]
+    pub fn because(self, why: impl Into<String>) -> Self {
+        Self { why: Some(why.into()), ..self }
+    }
+
+    /// What to do.
+    #[must_use]
+    pub fn advice(self, advice: impl Into<String>) -> Self {
+        Self { advice: Some(advice.into()), ..self }
+    }
+}
+
+/// The worst of all findings.
+pub fn worst(findings: &[Finding]) -> Status {
+    findings.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_a_heading_for_each_check() {
+        let page = include_str!("../../docs/DOCTOR.md");
+        let headings: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+        assert_eq!(headings, CHECKS);
+        for subject in [
+            Subject::Kernel,
+            Subject::DataPath,
+            Subject::Interfaces,
+            Subject::Replies,
+            Subject::Listeners,
+            Subject::Firewall,
+            Subject::Files,
+        ] {
+            let word = serde_json::to_string(&subject).unwrap_or_default();
+            assert!(page.contains(&format!("(`{}`)", word.trim_matches('"'))), "{word}");
+        }
+        for status in [Status::Ok, Status::Note, Status::Unknown, Status::NotLookedAt, Status::Degraded, Status::Failed]
+        {
+            assert_eq!(serde_json::to_string(&status).ok(), Some(format!("{:?}", status.name())));
+            assert!(page.contains(&format!("| `{}` |", status.name())), "{}", status.name());
+        }
+    }
+
+    #[test]
+    fn the_worst_counts() {
+        let of = |status| Finding::new(Subject::Kernel, status, "bpffs", "");
+        assert_eq!(worst(&[]), Status::Ok);
+        assert_eq!(worst(&[of(Status::Degraded), of(Status::NotLookedAt), of(Status::Note)]), Status::Degraded);
+    }
+}

@@ -1,0 +1,184 @@
+//! What could make nodewall drop replies to this host's own connections (ports that the kernel or NAT hands out), and what outsiders' fragments
+//! can fill. Sets nothing, but says which line to run.
+
+use std::fs;
+
+use super::{Finding, Status, Subject};
+use crate::config::{Access, LaterFragments};
+use crate::net::{self, LocalPorts, NatReport};
+use crate::policy::Policy;
+
+const FRAGMENT_MEMORY: [(&str, &str); 2] = [
+    ("net.ipv4.ipfrag_high_thresh", "/proc/sys/net/ipv4/ipfrag_high_thresh"),
+    ("net.ipv6.ip6frag_high_thresh", "/proc/sys/net/ipv6/ip6frag_high_thresh"),
+];
+
+/// What the host hands out by itself.
+#[derive(Clone, Debug)]
+pub struct Replies {
+    /// The kernel's ports for connections; or why they could not be read.
+    pub local_ports: Result<LocalPorts, String>,
+    /// Source NAT rules with ports.
+    pub nat: NatReport,
+    /// Bytes that waiting fragments may take, by setting; only what could be read.
+    pub fragment_bytes: Vec<(&'static str, u64)>,
+}
+
+/// Looks, in the calling thread's network namespace. `nat` was listed before.
+pub fn look(nat: NatReport) -> Replies {
+    let bytes = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
+    Replies {
+        local_ports: LocalPorts::read().map_err(|error| error.to_string()),
+        nat,
+        fragment_bytes: FRAGMENT_MEMORY.into_iter().filter_map(|(name, path)| Some((name, bytes(path)?))).collect(),
+    }
+}
+
+/// Compares it with the policy.
+pub fn findings(replies: &Replies, policy: &Policy) -> Vec<Finding> {
+    let new = |status, check, found: String| Finding::new(Subject::Replies, status, check, found);
+    let restricted: Vec<(u16, u16)> = policy
+        .classes
+        .iter()
+        .filter(|class| class.access != Access::Public)
+        .flat_map(|class| &class.ports)
+        .map(|entry| (entry.ports.first(), entry.ports.last()))
+        .collect();
+    let mut findings = Vec::new();
+    match &replies.local_ports {
+        Err(error) => findings.push(new(Status::Unknown, "local-ports", error.clone())),
+        Ok(local) => match local.overlap(restricted.iter().copied()) {
+            None => findings.push(Finding::ok(
+                Subject::Replies,
+                "local-ports",
+                format!("ip_local_port_range {}-{} keeps clear of the policy's ports", local.range.0, local.range.1),
+            )),
+            Some(overlap) => {
+                let ports: Vec<String> = overlap
+                    .ports
+                    .iter()
+                    .map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") })
+                    .collect();
+                findings.push(
+                    new(
+                        Status::Degraded,
+                        "local-ports",
+                        format!(
+                            "ip_local_port_range {}-{} holds ports of the policy: {}",
+                            overlap.range.0,
+                            overlap.range.1,
+                            ports.join(",")
+                        ),
+                    )
+                    .because(
+                        "the kernel may give them to this host's own connections, and the replies would be dropped",
+                    )
+                    .advice(format!("{} (and the same line in /etc/sysctl.d)", overlap.sysctl)),
+                );
+            }
+        },
+    }
+    let overlaps = net::masquerade_overlaps(&replies.nat, restricted);
+    findings.extend(overlaps.iter().map(|overlap| {
+        new(
+            Status::Degraded,
+            "masquerade",
+            format!(
+                "source NAT hands out ports {}-{}: {}",
+                overlap.range.ports.0, overlap.range.ports.1, overlap.range.rule
+            ),
+        )
+        .because("it may give a connection a port of the policy, and the replies would be dropped")
+        .advice("give the rule a port range outside the policy; ip_local_reserved_ports does not help here")
+    }));
+    let (denied, unread): (Vec<&String>, Vec<&String>) = replies.nat.unread.iter().partition(|unread| denied(unread));
+    if let Some(complaint) = denied.first() {
+        findings.push(
+            new(
+                Status::NotLookedAt,
+                "masquerade",
+                "source NAT rules, which may hand out a port of the policy".to_owned(),
+            )
+            .because((*complaint).clone())
+            .advice("run `nodewall doctor` as root"),
+        );
+    }
+    findings.extend(unread.into_iter().map(|unread| {
+        new(Status::Unknown, "masquerade", format!("a source NAT rule could not be read: {unread}"))
+            .because("it may hand out a port of the policy")
+            .advice("look at the rule by hand")
+    }));
+    if overlaps.is_empty() && replies.nat.unread.is_empty() {
+        findings.push(Finding::ok(Subject::Replies, "masquerade", "no source NAT rule hands out the policy's ports"));
+    }
+    if policy.later_fragments == LaterFragments::All && !replies.fragment_bytes.is_empty() {
+        let settings: Vec<String> =
+            replies.fragment_bytes.iter().map(|(name, bytes)| format!("{name} = {bytes} bytes")).collect();
+        findings.push(
+            new(
+                Status::Note,
+                "fragments",
+                format!("later fragments of anyone wait for their first one: {}", settings.join(", ")),
+            )
+            .because("an outsider's can fill that memory, and then a peer's fragmented packets are lost; no port opens by it")
+            .advice("set later_fragments = \"peers\" if nobody else sends this node fragments"),
+        );
+    }
+    findings
+}
+
+/// Whether a tool's complaint is about the privilege.
+pub(super) fn denied(complaint: &str) -> bool {
+    ["Permission denied", "Operation not permitted", "you must be root"].iter().any(|words| complaint.contains(words))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::config::Config;
+    use crate::net::NatRange;
+
+    fn checks(replies: &Replies, policy: &Policy) -> Vec<(&'static str, Status)> {
+        findings(replies, policy).iter().map(|finding| (finding.check, finding.status)).collect()
+    }
+
+    #[test]
+    fn overlaps_are_degraded_and_name_the_cure() {
+        let policy = Policy::from_config(&Config::embedded()).unwrap();
+        let clear = Replies {
+            local_ports: Ok(LocalPorts { range: (32768, 60999), reserved: Vec::new() }),
+            nat: NatReport::default(),
+            fragment_bytes: vec![("net.ipv4.ipfrag_high_thresh", 4_194_304)],
+        };
+        assert_eq!(
+            checks(&clear, &policy),
+            [("local-ports", Status::Ok), ("masquerade", Status::Ok), ("fragments", Status::Note)]
+        );
+        let peers_only = Policy { later_fragments: LaterFragments::Peers, ..policy.clone() };
+        assert_eq!(checks(&clear, &peers_only).len(), 2);
+
+        let range = |ports| NatRange { ports, rule: "-A POSTROUTING -j MASQUERADE --random".to_owned() };
+        let nat = NatReport {
+            ranges: vec![range((1024, 65535)), range((20_000, 20_010))],
+            unread: vec!["nft: exit status: 1: Operation not permitted".to_owned(), "snat to a map".to_owned()],
+        };
+        let wide = Replies { local_ports: Ok(LocalPorts { range: (1024, 65535), reserved: Vec::new() }), nat, ..clear };
+        assert_eq!(
+            checks(&wide, &policy),
+            [
+                ("local-ports", Status::Degraded),
+                ("masquerade", Status::Degraded),
+                ("masquerade", Status::NotLookedAt),
+                ("masquerade", Status::Unknown),
+                ("fragments", Status::Note)
+            ]
+        );
+        let advice = findings(&wide, &policy)[0].advice.clone().unwrap();
+        assert!(advice.contains("ip_local_reserved_ports=") && advice.contains("9042"), "{advice}");
+        // Public ports may be handed out: everyone may send to them.
+        let public = Config::parse("[profile]\nweb_port_8022 = \"public\"\n", "test.toml").unwrap();
+        let found = &findings(&wide, &Policy::from_config(&public).unwrap())[0].found;
+        assert!(found.contains("8018-8021") && !found.contains("8022"), "{found}");
+    }
+}

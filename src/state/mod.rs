@@ -1,0 +1,204 @@
+//! The state directory: what outlives a process. The last good policy, the one before it, blocks, a change on trial, locks, the journal of
+//! operators' commands, the agent's health. Every file is whole or not there, also when the power goes; what is damaged is found by its checksum.
+//! It must not touch the kernel or judge a policy.
+
+mod agent;
+mod blocks;
+mod deadline;
+mod error;
+mod good;
+mod journal;
+mod store;
+mod trial;
+mod who;
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Read, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+pub use agent::{Gaps, Health, Refused, Repair};
+pub use blocks::{Block, Blocks};
+pub use deadline::{Clock, Deadline};
+pub use error::StateError;
+pub use good::{Desired, Good, ModeOverride};
+pub use journal::Entry;
+pub use trial::{Trial, TrialKind};
+pub use who::Who;
+
+/// Held by an agent for its whole life; holds its process id.
+const AGENT_LOCK: &str = "agent.lock";
+/// Held for each change.
+const POLICY_LOCK: &str = "policy.lock";
+/// Says that an operator opened the node.
+const DETACHED: &str = "detached";
+
+/// A checked state directory.
+#[derive(Clone, Debug)]
+pub struct StateDir {
+    path: PathBuf,
+}
+
+/// Which version of a file this is, without reading it: every write here makes a new file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    inode: u64,
+    bytes: u64,
+    modified_ns: i128,
+}
+
+impl Stamp {
+    /// Of the file that `path` leads to; `None` where there is none.
+    pub fn of(path: &Path) -> Option<Self> {
+        let data = fs::metadata(path).ok()?;
+        let modified_ns = i128::from(data.mtime()) * 1_000_000_000 + i128::from(data.mtime_nsec());
+        Some(Self { inode: data.ino(), bytes: data.len(), modified_ns })
+    }
+}
+
+/// A change is being made, by this process alone. Ends when it is dropped.
+#[derive(Debug)]
+pub struct PolicyLock(#[expect(dead_code, reason = "held, not read")] File);
+
+impl StateDir {
+    /// Makes the directory (0700) where it is missing, and checks that nobody else can write into it.
+    pub fn create(path: &Path) -> Result<Self, StateError> {
+        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(StateError::io(format!("can not create {}", path.display()))(error)),
+        }
+        Self::check(path)
+    }
+
+    /// The directory as it is, or `None` where there is none.
+    pub fn open(path: &Path) -> Result<Option<Self>, StateError> {
+        match fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Self::check(path).map(Some),
+        }
+    }
+
+    fn check(path: &Path) -> Result<Self, StateError> {
+        let data = fs::symlink_metadata(path).map_err(StateError::io(format!("can not look at {}", path.display())))?;
+        let refuse = |problem: String, help| Err(StateError::Directory { path: path.to_path_buf(), problem, help });
+        if !data.is_dir() {
+            return refuse("this is not a directory".into(), "name another with --state-dir");
+        }
+        let own = rustix::process::geteuid().as_raw();
+        if data.uid() != own || data.mode() & 0o022 != 0 {
+            return refuse(
+                format!(
+                    "owner {} and mode {:04o}: others can write what nodewall believes",
+                    data.uid(),
+                    data.mode() & 0o7777
+                ),
+                "`chown` it to the user that runs nodewall and `chmod 0700` it, or name another with --state-dir",
+            );
+        }
+        Ok(Self { path: path.to_path_buf() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What tells whether the last good policy, the blocks or the trial were written anew since.
+    pub fn stamp(&self) -> Vec<Option<Stamp>> {
+        [good::GOOD, blocks::BLOCKS, trial::TRIAL].map(|name| Stamp::of(&self.file(name))).into()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn open_lock(&self, name: &str) -> Result<File, StateError> {
+        let path = self.file(name);
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StateError::io(format!("can not open {}", path.display())))
+    }
+
+    /// Makes this process the one agent, until the value is dropped.
+    pub fn lock_agent(&self) -> Result<File, StateError> {
+        let path = self.file(AGENT_LOCK);
+        let mut lock = self.open_lock(AGENT_LOCK)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let pid = owner(&mut lock).map_or_else(|| "not yet known".into(), |pid| pid.to_string());
+                return Err(StateError::Running { pid, lock: path });
+            }
+            Err(TryLockError::Error(error)) => {
+                return Err(StateError::io(format!("can not lock {}", path.display()))(error));
+            }
+        }
+        let mut write = || -> io::Result<()> {
+            lock.set_len(0)?;
+            writeln!(lock, "{}", std::process::id())
+        };
+        // The lock is what counts; a full disk must not keep an agent from its work.
+        if let Err(error) = write() {
+            tracing::warn!("{}: the process id could not be written: {error}", path.display());
+        }
+        Ok(lock)
+    }
+
+    /// The process id of the running agent. `None`: no agent runs.
+    pub fn agent(&self) -> Option<u32> {
+        let mut lock = File::open(self.file(AGENT_LOCK)).ok()?;
+        match lock.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Some(owner(&mut lock).unwrap_or(0)),
+            _ => None,
+        }
+    }
+
+    /// Waits until no other process is changing the policy; held until the value is dropped.
+    pub fn lock_policy(&self) -> Result<PolicyLock, StateError> {
+        let lock = self.open_lock(POLICY_LOCK)?;
+        lock.lock().map_err(StateError::io(format!("can not lock {}", self.file(POLICY_LOCK).display())))?;
+        Ok(PolicyLock(lock))
+    }
+
+    /// The same without waiting; `None` while somebody else is changing the policy.
+    pub fn try_lock_policy(&self) -> Result<Option<PolicyLock>, StateError> {
+        let lock = self.open_lock(POLICY_LOCK)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Some(PolicyLock(lock))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => {
+                Err(StateError::io(format!("can not lock {}", self.file(POLICY_LOCK).display()))(error))
+            }
+        }
+    }
+
+    /// Says that an operator opened the node.
+    pub fn mark_detached(&self) -> Result<(), StateError> {
+        self.write_whole(DETACHED, b"by `nodewall detach`; `apply` and `run` remove this mark\n")
+    }
+
+    /// Whether an operator opened the node since the last apply.
+    pub fn is_detached(&self) -> bool {
+        self.file(DETACHED).exists()
+    }
+
+    /// Takes the mark of a detach away.
+    pub fn clear_detached(&self) -> Result<(), StateError> {
+        self.remove(DETACHED)
+    }
+}
+
+/// The process id in a lock. The owner writes it right after locking; a reader that is quicker sees none.
+fn owner(lock: &mut File) -> Option<u32> {
+    let mut pid = String::new();
+    lock.read_to_string(&mut pid).ok()?;
+    pid.trim().parse().ok()
+}

@@ -104,7 +104,8 @@ fn change(text: &str, loaded: &mut Loaded, spare: &mut Array<MapData, ImageWords
     let began = Instant::now();
     let policy = Policy::from_config(&Config::parse(text, "bench.toml").map_err(|errors| anyhow!("{errors}"))?)?;
     let read = ms_since(began);
-    let facts = Facts { generation: 1, now_ns: 0, own_addresses: vec![Ipv4Addr::new(10, 255, 255, 1).into()] };
+    let own_addresses = vec![Ipv4Addr::new(10, 255, 255, 1).into()];
+    let facts = Facts { generation: 1, own_addresses, ..Facts::default() };
     let began = Instant::now();
     let compiled = compile(&policy, RowTable::default(), &facts)?;
     let compile = ms_since(began);

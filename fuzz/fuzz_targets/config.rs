@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
 use node_ebpf_common::decide;
-use nodewall::config::{Config, ConfigErrors};
+use nodewall::config::{Config, ConfigErrors, Protocol};
 use nodewall::policy::{Compiled, Facts, Policy, RowTable, class_name, compile};
 use nodewall_fuzz::cases::frames::{Ip4, Ip6, TCP, UDP, transport};
 use nodewall_fuzz::{oracle, rewrite};
@@ -71,9 +71,10 @@ fn answers_as_its_lists_do(policy: &Policy, compiled: &Compiled) {
                     let frame = frame(source, number, port);
                     let plain = oracle::read(&frame).expect("a plain frame");
                     let decision = decide(frame.as_slice(), &compiled.image);
-                    let right = oracle::verdict(policy, &[], &plain);
+                    let right = oracle::verdict(policy, &[], &[], &plain);
                     assert_eq!(decision.verdict(), right, "{plain:?} gave {decision:?}\n{}", policy.canonical());
-                    if let Some(class) = policy.class_of(plain.protocol, port) {
+                    let protocol = if number == TCP { Protocol::Tcp } else { Protocol::Udp };
+                    if let Some(class) = policy.class_of(protocol, port) {
                         let record = compiled.rows.records().get(decision.row as usize).expect("a row that exists");
                         assert_eq!(class_name(record), class.name, "{plain:?} is counted for another class");
                     }

@@ -22,15 +22,17 @@ fuzz_target!(
             let decision = decide(frame, &judge.compiled.image);
             is_sound(frame, judge, &decision);
             if let Some(plain) = &plain {
-                let right = oracle::verdict(&judge.policy, &own_addresses(), plain);
+                let right = oracle::verdict(&judge.policy, &own_addresses(), &judge.blocked, plain);
                 assert_eq!(decision.verdict(), right, "{}: {plain:?} gave {decision:?}", judge.name);
                 assert_eq!(decision.bytes as usize, plain.end_bytes, "{}: bytes of {plain:?}", judge.name);
             }
         }
-        // The relations do not depend on the policy: one that has every kind of row is enough.
-        let Some(judge) = judges().iter().find(|judge| judge.name == "rules") else { unreachable!("it is in the set") };
-        a_tag_changes_nothing(frame, judge);
-        padding_changes_nothing(frame, judge);
+        // The relations do not depend on the policy: those that have every kind of row are enough.
+        for name in ["rules", "current with blocks"] {
+            let Some(judge) = judges().iter().find(|judge| judge.name == name) else { unreachable!("it is in the set") };
+            a_tag_changes_nothing(frame, judge);
+            padding_changes_nothing(frame, judge);
+        }
     }
 );
 
@@ -42,9 +44,12 @@ fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
     let cell = decision.cell(image);
     let bank = image.counter_bank..image.counter_bank + BANK_CELLS;
     assert!(bank.contains(&cell) && cell < CELLS, "{decision:?} moves cell {cell}, outside of its bank {bank:?}");
-    assert!(decision.peer <= image.peers, "{decision:?} names a peer of {}", image.peers);
+    assert!(decision.peer <= u32::from(image.peers), "{decision:?} names a peer of {}", image.peers);
     if reason == Reason::Peer {
         assert_ne!(decision.peer, 0, "a peer without a number");
+    }
+    if reason == Reason::BlockedSource {
+        assert!(!judge.blocked.is_empty() && decision.peer == 0, "{decision:?} where nobody is blocked, or of a peer");
     }
     if !reason.has_row() {
         assert_eq!((decision.row, decision.peer), (0, 0), "{decision:?} has no port, so no row and no peer");

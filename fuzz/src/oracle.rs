@@ -1,5 +1,5 @@
 //! A plain second opinion: reads the frames that anyone can read by hand (tagged or untagged Ethernet, IPv4 with options, IPv6 without extension
-//! headers, TCP or UDP, no later fragment) and judges them by the policy's own lists, without image, hash or row. Says nothing about other frames.
+//! headers, no tunnel, no later fragment) and judges them by the policy's own lists, without image, hash or row. Says nothing about other frames.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -16,12 +16,21 @@ const TUNNEL_PORTS: [u16; 3] = [4789, 8472, 6081];
 pub struct Plain {
     /// Who sent it.
     pub source: IpAddr,
-    /// TCP or UDP.
-    pub protocol: Protocol,
-    /// The destination port.
-    pub port: u16,
+    /// What it is for.
+    pub about: About,
     /// Where the IP packet ends, bytes from the frame's beginning.
     pub end_bytes: usize,
+}
+
+/// What a plain frame is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum About {
+    /// A port of TCP or UDP.
+    Port(Protocol, u16),
+    /// A protocol without ports.
+    NoPort,
+    /// Neighbour discovery: passes whoever sent it.
+    Discovery,
 }
 
 /// How many VLAN tags a frame begins with.
@@ -38,21 +47,32 @@ pub fn read(frame: &[u8]) -> Option<Plain> {
     }
     let start = 14 + 4 * tags;
     let packet = frame.get(start..)?;
-    let (source, number, length_bytes, ports_at) = match frame.get(start - 2..start)? {
+    let (source, number, length_bytes, payload_at) = match frame.get(start - 2..start)? {
         [0x08, 0x00] => ipv4(packet)?,
         [0x86, 0xdd] => ipv6(packet)?,
         _ => return None,
     };
-    let protocol = match number {
-        6 => Protocol::Tcp,
-        17 => Protocol::Udp,
-        _ => return None,
+    let payload = packet.get(..length_bytes)?.get(payload_at..)?;
+    let about = match number {
+        6 | 17 => {
+            let [_, _, high, low, ..] = *payload else { return None };
+            let protocol = if number == 6 { Protocol::Tcp } else { Protocol::Udp };
+            About::Port(protocol, u16::from_be_bytes([high, low]))
+        }
+        4 | 41 | 47 => return None,
+        58 if source.is_ipv6() && is_discovery(packet.get(7).copied()?, payload) => About::Discovery,
+        0 | 43 | 44 | 51 | 60 | 135 | 139 | 140 if source.is_ipv6() => return None,
+        _ => About::NoPort,
     };
-    let [_, _, high, low] = *packet.get(..length_bytes)?.get(ports_at..ports_at + 4)? else { return None };
-    Some(Plain { source, protocol, port: u16::from_be_bytes([high, low]), end_bytes: start + length_bytes })
+    Some(Plain { source, about, end_bytes: start + length_bytes })
 }
 
-/// Source, protocol, length and where the ports are.
+/// RFC 4861: five types, code 0, never forwarded; the shortest message has 8 bytes.
+fn is_discovery(hop_limit: u8, message: &[u8]) -> bool {
+    hop_limit == 255 && message.len() >= 8 && (133..138).contains(&message[0]) && message[1] == 0
+}
+
+/// Source, protocol, length and where the payload begins.
 fn ipv4(packet: &[u8]) -> Option<(IpAddr, u8, usize, usize)> {
     let header: [u8; 20] = packet.get(..20)?.try_into().ok()?;
     let header_bytes = usize::from(header[0] % 16) * 4;
@@ -75,17 +95,23 @@ fn ipv6(packet: &[u8]) -> Option<(IpAddr, u8, usize, usize)> {
     Some((Ipv6Addr::from(source).into(), header[6], 40 + payload_bytes, 40))
 }
 
-/// What must come of a plain frame under `policy` on a node with the addresses `own`.
-pub fn verdict(policy: &Policy, own: &[IpAddr], plain: &Plain) -> Verdict {
+/// What must come of a plain frame under `policy` on a node with the addresses `own`, where `blocked` is blocked.
+pub fn verdict(policy: &Policy, own: &[IpAddr], blocked: &[IpNet], plain: &Plain) -> Verdict {
     let genuine = !is_martian(plain.source) && !own.contains(&plain.source);
     let among = |nets: &[IpNet]| genuine && nets.iter().any(|net| net.contains(&plain.source));
-    let open = match policy.class_of(plain.protocol, plain.port) {
+    let (protocol, port) = match plain.about {
+        About::Discovery => return Verdict::Pass,
+        _ if among(blocked) => return Verdict::Drop,
+        About::NoPort => return Verdict::Pass,
+        About::Port(protocol, port) => (protocol, port),
+    };
+    let open = match policy.class_of(protocol, port) {
         Some(class) => match class.access {
             Access::Public => true,
             Access::Cluster => among(&policy.peers) || among(&class.also_allow),
             Access::Closed => among(&class.also_allow),
         },
-        None if plain.protocol == Protocol::Udp && TUNNEL_PORTS.contains(&plain.port) => {
+        None if protocol == Protocol::Udp && TUNNEL_PORTS.contains(&port) => {
             policy.tunnels == Tunnels::All || among(&policy.peers)
         }
         None => true,

@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
+use ipnet::IpNet;
 use nodewall::config::Config;
 use nodewall::policy::{Compiled, Facts, Policy, RowTable, compile};
 
-use crate::cases::{OWN, OWN6};
+use crate::cases::{self, OWN, OWN6};
 
 const PEERS: &str = r#"
 [peers]
@@ -45,23 +46,42 @@ agent_port_8443 = "public"
 web_port_8022 = "public"
 "#;
 
-/// A policy as it is meant and as it is compiled.
+const NONE: &str = "single_node = true\n[profile]\nname = \"none\"\n";
+
+/// Around peers and inside of theirs, around own addresses and martians, of lengths that nothing else has.
+const OVERLAPPING: [&str; 9] = [
+    "10.0.0.0/13",
+    "10.9.3.4/30",
+    "192.0.2.66/32",
+    "198.51.100.128/25",
+    "0.0.0.0/6",
+    "2001:db8::/47",
+    "2001:db8:ffff::66/127",
+    "fd00::/8",
+    "::/3",
+];
+
+/// A policy as it is meant and as it is compiled, and who is blocked.
 pub struct Judge {
     /// For messages.
     pub name: &'static str,
     /// The meaning.
     pub policy: Policy,
+    /// Blocked sources.
+    pub blocked: Vec<IpNet>,
     /// The image and its rows.
     pub compiled: Compiled,
 }
 
 impl Judge {
-    fn new(name: &'static str, text: &str) -> Self {
+    fn new(name: &'static str, text: &str, blocked: &[&str]) -> Self {
         let config = Config::parse(text, name).expect("a sound configuration");
         let policy = Policy::from_config(&config).expect("a sound policy");
-        let facts = Facts { generation: 1, now_ns: 0, own_addresses: own_addresses().to_vec() };
+        let blocked: Vec<IpNet> = blocked.iter().map(|net| net.parse().expect("a prefix")).collect();
+        let own_addresses = own_addresses().to_vec();
+        let facts = Facts { generation: 1, own_addresses, blocked: blocked.clone(), ..Facts::default() };
         let compiled = compile(&policy, RowTable::default(), &facts).expect("a policy that fits");
-        Self { name, policy, compiled }
+        Self { name, policy, blocked, compiled }
     }
 }
 
@@ -74,11 +94,15 @@ pub fn own_addresses() -> [IpAddr; 2] {
 pub fn judges() -> &'static [Judge] {
     static JUDGES: LazyLock<Vec<Judge>> = LazyLock::new(|| {
         vec![
-            Judge::new("enforce", PEERS),
-            Judge::new("audit", &format!("mode = \"audit\"\n{PEERS}")),
-            Judge::new("rules", &format!("{RULES}{PEERS}")),
-            Judge::new("current", &format!("{CURRENT}{PEERS}")),
-            Judge::new("none", "single_node = true\n[profile]\nname = \"none\"\n"),
+            Judge::new("enforce", PEERS, &[]),
+            Judge::new("audit", &format!("mode = \"audit\"\n{PEERS}"), &[]),
+            Judge::new("rules", &format!("{RULES}{PEERS}"), &[]),
+            Judge::new("current", &format!("{CURRENT}{PEERS}"), &[]),
+            Judge::new("none", NONE, &[]),
+            Judge::new("blocks", PEERS, cases::Policy::Blocks.blocked()),
+            Judge::new("rules with blocks", &format!("{RULES}{PEERS}"), &OVERLAPPING),
+            Judge::new("current with blocks", &format!("{CURRENT}{PEERS}"), &OVERLAPPING),
+            Judge::new("none with a block", NONE, &["192.0.2.66/32"]),
         ]
     });
     &JUDGES

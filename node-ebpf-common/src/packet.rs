@@ -274,7 +274,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
 }
 
 /// Whether a packet is neighbour discovery as RFC 4861 wants it: directly behind the IPv6 header (so no fragment either, RFC 6980), whole, and from this
-/// very link. What only looks like it is ICMPv6 like any other.
+/// very link. What only looks like it is `ICMPv6` like any other.
 #[inline(always)]
 fn is_discovery<F: Frame + ?Sized>(frame: &F, header: &Ipv6, at: usize, end: usize) -> bool {
     let local = header.next_header == protocol::ICMPV6 && header.hop_limit == wire::DISCOVERY_HOP_LIMIT;

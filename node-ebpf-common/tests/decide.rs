@@ -91,6 +91,18 @@ fn a_block_outranks_everything() {
     assert_eq!(reason("a neighbour of a peer's address"), Some(Reason::BlockedSource));
 }
 
+/// The number of blocks is what says whether a packet without a port has its source looked up: without any it costs nothing.
+#[test]
+fn without_blocks_no_source_of_a_packet_without_a_port_is_looked_up() {
+    let mut hand = by_hand(Policy::Enforce);
+    hand.source("192.0.2.66/32", GROUP_BLOCKED, 0);
+    let case = all().into_iter().find(|c| c.name == "SCTP" && c.frame[12..14] == [8, 0]).unwrap();
+    for (blocked, reason) in [(0, Reason::OtherProtocol), (1, Reason::BlockedSource)] {
+        hand.image.blocked = blocked;
+        assert_eq!(decide(case.frame.as_slice(), &hand.image).reason(), Some(reason), "{blocked} blocks");
+    }
+}
+
 /// The first match is the whole answer: a longer prefix is not overridden by a shorter one behind it.
 #[test]
 fn the_longest_prefix_answers() {

@@ -120,6 +120,6 @@ fn compiled(allowed: &[IpNet]) -> Result<Compiled> {
     let mut policy = Policy::from_config(&Config::parse("", "bench.toml").context("the bench's own configuration")?)?;
     policy.peers = allowed.to_vec();
     let own_addresses = vec![IpAddr::V4(OWN_V4), IpAddr::V6(OWN_V6)];
-    let facts = Facts { generation: 1, now_ns: 0, own_addresses };
+    let facts = Facts { generation: 1, own_addresses, ..Facts::default() };
     Ok(compile(&policy, RowTable::default(), &facts)?)
 }

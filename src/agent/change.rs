@@ -184,7 +184,11 @@ pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Reque
         attached: selection.attach.iter().map(|s| s.name.clone()).chain(selection.missing.iter().cloned()).collect(),
         desired: desired.clone(),
     };
-    write_down(site, &good, before.as_ref(), persist, keep_previous)?;
+    if let Err(error) = write_down(site, &good, before.as_ref(), persist, keep_previous) {
+        // The file may be there all the same: what failed can be the last flush.
+        take_back(site, before.as_ref());
+        return Err(error);
+    }
     let installed = PinDir::create(&site.bpffs).map_err(AgentError::from).and_then(|pins| {
         let change = Change {
             desired: &desired,

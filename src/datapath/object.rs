@@ -13,6 +13,9 @@ use super::{
     sys,
 };
 
+/// Signals that may come during one load; a storm of them must not keep a policy out.
+const LOAD_ATTEMPTS: u32 = 100;
+
 /// The ELF that build.rs made from `node-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
 
@@ -97,7 +100,16 @@ impl Loaded {
     /// Loads exactly this variant.
     pub fn load_as(&mut self, entry: Entry, buffers: Buffers) -> Result<(), DatapathError> {
         let name = entry_name(entry, buffers);
-        self.named(name)?.load().map_err(|e| DatapathError::Load { program: name, source: Box::new(e) })?;
+        let program = self.named(name)?;
+        let mut attempt = 1;
+        loop {
+            match program.load() {
+                Ok(()) => break,
+                // A signal came while the verifier was at work: it gives up and asks to be called again.
+                Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(DatapathError::Load { program: name, source: Box::new(error) }),
+            }
+        }
         self.program = Some(name);
         Ok(())
     }

@@ -8,13 +8,14 @@ mod deadline;
 mod error;
 mod good;
 mod journal;
+mod peers;
 mod store;
 mod trial;
 mod who;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -32,6 +33,9 @@ pub use who::Who;
 const AGENT_LOCK: &str = "agent.lock";
 /// Held for each change.
 const POLICY_LOCK: &str = "policy.lock";
+/// How often, and how far apart, the owner of a lock is looked for.
+const OWNER_ATTEMPTS: u32 = 50;
+const OWNER_RETRY: std::time::Duration = std::time::Duration::from_millis(10);
 /// Says that an operator opened the node.
 const DETACHED: &str = "detached";
 
@@ -134,7 +138,7 @@ impl StateDir {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                let pid = owner(&mut lock).map_or_else(|| "not yet known".into(), |pid| pid.to_string());
+                let pid = settled_owner(&mut lock).map_or_else(|| "not yet known".into(), |pid| pid.to_string());
                 return Err(StateError::Running { pid, lock: path });
             }
             Err(TryLockError::Error(error)) => {
@@ -196,9 +200,21 @@ impl StateDir {
     }
 }
 
+/// The same, once it is that of a living process: the owner may have locked it a moment ago, over the pid of the one before.
+fn settled_owner(lock: &mut File) -> Option<u32> {
+    for _ in 0..OWNER_ATTEMPTS {
+        if let Some(pid) = owner(lock).filter(|pid| Path::new("/proc").join(pid.to_string()).exists()) {
+            return Some(pid);
+        }
+        std::thread::sleep(OWNER_RETRY);
+    }
+    None
+}
+
 /// The process id in a lock. The owner writes it right after locking; a reader that is quicker sees none.
 fn owner(lock: &mut File) -> Option<u32> {
     let mut pid = String::new();
+    lock.rewind().ok()?;
     lock.read_to_string(&mut pid).ok()?;
     pid.trim().parse().ok()
 }

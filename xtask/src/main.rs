@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod faults;
 mod fuzz;
 mod lint;
 mod mutants;
@@ -49,6 +50,8 @@ enum Verb {
     Soak(soak::Args),
     /// Run the fuzz targets for a while, each from its corpus; a crash is a failure
     Fuzz(fuzz::Args),
+    /// Do what an operator fears to a running node: kills, reloads, broken disks, lost power
+    Faults(faults::Args),
     /// Plant bugs in the verdict function's crate, one at a time: does a test fail for each?
     Mutants(mutants::Args),
     /// Measure what nodewall costs beside bare XDP programs and others that do its job
@@ -74,6 +77,7 @@ fn main() -> ExitCode {
         Verb::Test(args) => test::run(&args),
         Verb::Soak(args) => soak::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Faults(args) => faults::run(&args),
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lint => lint::run(),

@@ -2,10 +2,12 @@
 //! linked tests; what they say becomes docs/KERNELS.md. Everything is made below `target/vm`; no interface, route or disk of this
 //! machine is given to a guest.
 
+mod faults;
 mod image;
 mod kernels;
 mod machine;
 mod plan;
+mod power;
 mod report;
 mod transcript;
 
@@ -16,6 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+pub(crate) use faults::{Wanted, run as run_faults};
+pub(crate) use report::date;
 
 use crate::progress::{Step, seconds};
 use crate::{setup, workspace};
@@ -67,22 +72,11 @@ fn folder() -> PathBuf {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    ensure!(
-        std::env::consts::ARCH == "x86_64",
-        "the kernels and QEMU's machine are for x86-64, this machine is {}; run this on x86-64",
-        std::env::consts::ARCH
-    );
-    setup::run_with_vm()?;
-    let _lock = setup::lock_file(&folder().join("lock"), "run of virtual machines")?;
+    let _lock = prepare()?;
     let started = Instant::now();
     let kernels =
         args.chosen().into_iter().map(|kernel| kernels::fetch(kernel, args.refresh)).collect::<Result<Vec<_>>>()?;
-    let step = Step::start(
-        "building the tests and nodewall, statically linked, into target/vm/build (3 minutes when nothing is there)",
-    );
-    let programs = image::build()?;
-    let common = image::common(&programs)?;
-    step.done();
+    let common = build()?;
 
     let outcomes = boot_all(kernels, &common, &args.only)?;
     let text = report::render(&outcomes);
@@ -98,6 +92,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return Ok(());
     }
     bail!("{} of {} kernels failed{}", bad.len(), outcomes.len(), bad.concat())
+}
+
+/// What every run of guests needs; holds off others until the returned file is closed.
+fn prepare() -> Result<fs::File> {
+    ensure!(
+        std::env::consts::ARCH == "x86_64",
+        "the kernels and QEMU's machine are for x86-64, this machine is {}; run this on x86-64",
+        std::env::consts::ARCH
+    );
+    setup::run_with_vm()?;
+    setup::lock_file(&folder().join("lock"), "run of virtual machines")
+}
+
+/// The archive of what all kernels share, with everything built.
+fn build() -> Result<PathBuf> {
+    let step = Step::start(
+        "building the tests and nodewall, statically linked, into target/vm/build (3 minutes when nothing is there)",
+    );
+    let common = image::common(&image::build()?)?;
+    step.done();
+    Ok(common)
 }
 
 /// As many guests at a time as there are processors: a guest keeps one of them busy. Outcomes come in the kernels' order.

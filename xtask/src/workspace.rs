@@ -4,6 +4,8 @@ use std::env;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
+
 /// The folder of the workspace's Cargo.toml.
 pub(crate) fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -35,6 +37,13 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
 /// Whether this process acts as root (the kernel gives `/proc/self` the effective user as its owner).
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
+}
+
+/// What `uname -r` says.
+pub(crate) fn kernel_release() -> Result<String> {
+    let file = "/proc/sys/kernel/osrelease";
+    let release = std::fs::read_to_string(file).with_context(|| format!("{file} can not be read"))?;
+    Ok(release.trim().to_owned())
 }
 
 #[cfg(test)]

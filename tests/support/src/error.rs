@@ -17,7 +17,7 @@ pub enum Error {
     },
     /// A required tool is not installed.
     #[error(
-        "`{0}` was found neither in PATH nor in /usr/sbin, /sbin or /usr/bin; install it (`cargo xtask setup` does; Debian: iproute2, nftables, bpftool, iputils-ping)"
+        "`{0}` was found neither in PATH nor in /usr/sbin, /sbin or /usr/bin; install it (`cargo xtask setup` does; Debian: iproute2, nftables, bpftool, iputils-ping, strace)"
     )]
     MissingTool(&'static str),
     /// A tool ended with a failure.

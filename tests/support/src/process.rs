@@ -69,8 +69,17 @@ impl Process {
     /// Waits for a line of its output that satisfies the condition, from the first line on, and returns it. It is an error
     /// when the process ends or the time is over before.
     pub fn wait_for_line(&self, timeout: Duration, wanted: impl Fn(&str) -> bool) -> Result<String> {
+        self.wait_for_line_from(&mut 0, timeout, wanted)
+    }
+
+    /// The same, from line number `looked_at` on, which is moved behind the line that is returned: for a process that says a lot.
+    pub fn wait_for_line_from(
+        &self,
+        looked_at: &mut usize,
+        timeout: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String> {
         let deadline = Instant::now() + timeout;
-        let mut looked_at = 0;
         loop {
             // Asked before the lines are looked at: what it printed before its end is there, but for the pipe's last bytes.
             let ended = self.try_wait()?;
@@ -78,10 +87,11 @@ impl Process {
                 self.wait_for_readers(Duration::from_millis(200));
             }
             let lines = self.log.lines();
-            if let Some(line) = lines.iter().skip(looked_at).find(|line| wanted(line)) {
+            if let Some((number, line)) = lines.iter().enumerate().skip(*looked_at).find(|(_, line)| wanted(line)) {
+                *looked_at = number + 1;
                 return Ok(line.clone());
             }
-            looked_at = lines.len();
+            *looked_at = lines.len();
             if let Some(status) = ended {
                 drop(lines);
                 return Err(self.error(format!("ended ({status}) before it said what was waited for")));

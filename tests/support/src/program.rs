@@ -166,7 +166,7 @@ fn open_by_id(command: libc::c_long, id: u32) -> io::Result<OwnedFd> {
 }
 
 /// Fills `info`, which must begin as the kernel's own struct for this kind of object does.
-fn read_info<T>(fd: &OwnedFd, info: &mut T) -> io::Result<()> {
+pub(crate) fn read_info<T>(fd: &OwnedFd, info: &mut T) -> io::Result<()> {
     #[repr(C)]
     struct Attributes {
         fd: u32,
@@ -186,7 +186,7 @@ fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
-fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {
+pub(crate) fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<libc::c_long> {
     // SAFETY: every caller passes a repr(C) prefix of union bpf_attr of exactly the size given, with pointers into live memory.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

@@ -3,6 +3,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -21,7 +22,7 @@ impl NetNs {
     pub fn raw_sender(&self, interface: &str) -> Result<RawSender> {
         self.run(|| {
             let failed = |what: &str| Error::io(format!("{what} a raw frame on {interface}"));
-            let address = link_address(interface).map_err(failed("addressing"))?;
+            let address = link_address(interface, 0).map_err(failed("addressing"))?;
             // Without a protocol it only sends: nothing is received, so nothing has to be read.
             let socket = Socket::new(Domain::from(libc::AF_PACKET), Type::RAW, None);
             Ok(RawSender { socket: socket.map_err(failed("opening a socket for"))?, address })
@@ -42,21 +43,28 @@ impl RawSender {
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send_to(frame, &self.address).map(drop)
     }
+
+    /// The address of the interface, as system calls take it, and its size in bytes.
+    pub(crate) fn address(&self) -> (*const libc::sockaddr_storage, libc::socklen_t) {
+        (self.address.as_ptr().cast(), self.address.len())
+    }
 }
 
-/// The address of an interface of the calling thread's namespace.
-fn link_address(interface: &str) -> io::Result<SockAddr> {
-    let name = CString::new(interface)?;
-    // SAFETY: the name ends with a zero byte and lives during the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    if index == 0 {
-        return Err(io::Error::last_os_error());
+impl AsRawFd for RawSender {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
     }
+}
+
+/// The address of an interface of the calling thread's namespace, with the protocol that a socket bound to it receives (0: none).
+pub(crate) fn link_address(interface: &str, ethertype: u16) -> io::Result<SockAddr> {
+    let index = index_of(interface)?;
     let init = |storage: *mut socket2::SockAddrStorage, length: *mut libc::socklen_t| {
         let address = storage.cast::<libc::sockaddr_ll>();
         // SAFETY: the storage is zeroed, aligned and large enough for every kind of address, and `length` is valid for writing.
         unsafe {
             (*address).sll_family = libc::AF_PACKET as libc::sa_family_t;
+            (*address).sll_protocol = ethertype.to_be();
             (*address).sll_ifindex = index.cast_signed();
             *length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
         }
@@ -64,4 +72,12 @@ fn link_address(interface: &str) -> io::Result<SockAddr> {
     };
     // SAFETY: `init` writes a whole address of the family that it names, with its length.
     unsafe { SockAddr::try_init(init) }.map(|((), address)| address)
+}
+
+/// The number of an interface of the calling thread's namespace.
+pub(crate) fn index_of(interface: &str) -> io::Result<u32> {
+    let name = CString::new(interface)?;
+    // SAFETY: the name ends with a zero byte and lives during the call.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    if index == 0 { Err(io::Error::last_os_error()) } else { Ok(index) }
 }

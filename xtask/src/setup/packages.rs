@@ -24,6 +24,8 @@ pub(super) const PROGRAMS: &Programs = &[
     ("ethtool", &["ethtool"]),
     // ICMP and path-MTU tests with the real tool.
     ("ping", &["iputils-ping"]),
+    // Makes single system calls fail.
+    ("strace", &["strace"]),
 ];
 
 /// What only `cargo xtask vm` needs.
@@ -36,6 +38,8 @@ pub(super) const VM_PROGRAMS: &Programs = &[
     ("cpio", &["cpio"]),
     // Modules of newer kernels are packed.
     ("xz", &["xz-utils"]),
+    // The disk of the guest whose power is cut.
+    ("mke2fs", &["e2fsprogs"]),
 ];
 
 /// What `cargo xtask bench` measures nodewall against (nftables is everyone's).

@@ -38,6 +38,10 @@ const MODULES: &[&str] = &[
     "nft_redir",
     "nft_masq",
     "nft_nat",
+    // The disk of the guest whose power is cut.
+    "virtio_pci",
+    "virtio_blk",
+    "ext4",
 ];
 
 /// Where the statically linked programs are.

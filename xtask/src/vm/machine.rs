@@ -1,4 +1,4 @@
-//! One guest: QEMU without acceleration, network or disk, driven by what it says on its second serial line. However this ends (a
+//! One guest: QEMU without acceleration, network or disk (`power.rs` adds an image file), driven by what it says on its second serial line. However this ends (a
 //! result, a deadline, a panic there or here, Ctrl-C), QEMU is ended by its process id.
 
 use std::fs::{self, File};
@@ -18,7 +18,7 @@ use super::transcript::{Event, Transcript};
 use crate::progress::seconds;
 
 /// From QEMU's start to the first check.
-const BOOT_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const BOOT_WITHIN: Duration = Duration::from_secs(60);
 /// A guest ends a check by itself at the deadline; this long after it, the guest hangs.
 const GRACE: Duration = Duration::from_secs(15);
 /// How often the kernel's own log is looked at for the end of everything.
@@ -107,13 +107,13 @@ struct Awaited {
     within: Duration,
 }
 
-fn with_suffix(log: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(log: &Path, suffix: &str) -> PathBuf {
     let mut path = log.as_os_str().to_owned();
     path.push(format!(".{suffix}"));
     path.into()
 }
 
-fn qemu(vmlinuz: &Path, initramfs: &Path, console: &Path) -> Command {
+pub(super) fn qemu(vmlinuz: &Path, initramfs: &Path, console: &Path) -> Command {
     // QEMU's emulation of cmpxchg16b sometimes leaves garbage in the flags (double faults of Linux 6.12 while it boots), and kernels do
     // without it. One thread for both processors: with a thread each, QEMU before 8.1 can run a stale copy of code that the kernel
     // is changing ("Oops: int3", and once a soft lockup, on a busy machine).
@@ -147,7 +147,7 @@ fn qemu(vmlinuz: &Path, initramfs: &Path, console: &Path) -> Command {
 }
 
 /// The guest's lines, without what a terminal would act on.
-fn lines_of(said: ChildStdout) -> Receiver<String> {
+pub(super) fn lines_of(said: ChildStdout) -> Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
         let mut reader = BufReader::new(said);
@@ -163,14 +163,14 @@ fn lines_of(said: ChildStdout) -> Receiver<String> {
     receiver
 }
 
-fn fatal_line(console: &Path) -> Option<String> {
+pub(super) fn fatal_line(console: &Path) -> Option<String> {
     let bytes = fs::read(console).ok()?;
     let text = String::from_utf8_lossy(&bytes);
     text.lines().find(|line| FATAL.iter().any(|sign| line.contains(sign))).map(|line| line.trim().to_owned())
 }
 
 /// Kills it unless it has ended; the handle knows its process id, which can not be another's before it was waited for.
-fn end(child: &Mutex<Child>) {
+pub(super) fn end(child: &Mutex<Child>) {
     let mut child = child.lock().unwrap_or_else(PoisonError::into_inner);
     if !matches!(child.try_wait(), Ok(Some(_))) {
         let _ = child.kill();

@@ -17,7 +17,7 @@ pub(super) struct Check {
     usual: bool,
 }
 
-pub(super) const CHECKS: [Check; 8] = [
+pub(super) const CHECKS: [Check; 10] = [
     Check {
         name: "load",
         executable: "vm",
@@ -89,6 +89,23 @@ pub(super) const CHECKS: [Check; 8] = [
         filters: &[],
         environment: &[],
         deadline: Duration::from_secs(1500),
+        usual: false,
+    },
+    // Faults: `cargo xtask faults --full` runs them on one kernel.
+    Check {
+        name: "clock",
+        executable: "faults",
+        filters: &["clock::the_clock_"],
+        environment: &[],
+        deadline: Duration::from_secs(240),
+        usual: false,
+    },
+    Check {
+        name: "cpus",
+        executable: "faults",
+        filters: &["cpus::a_cpu_"],
+        environment: &["NODEWALL_FAULTS=full"],
+        deadline: Duration::from_secs(360),
         usual: false,
     },
 ];

@@ -153,7 +153,7 @@ fn failures(outcomes: &[Outcome]) -> String {
 }
 
 /// The day in UTC as `2026-11-22` (days to civil date: Howard Hinnant's algorithm, for dates after 1970).
-fn date(time: SystemTime) -> String {
+pub(crate) fn date(time: SystemTime) -> String {
     let days = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 86_400) + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;

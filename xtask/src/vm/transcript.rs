@@ -30,6 +30,8 @@ pub(super) struct Transcript {
     pub(super) boot_s: Option<f64>,
     /// Tests by check and name.
     pub(super) tests: BTreeMap<(String, String), Verdict>,
+    /// What fault tests say of themselves, a JSON object each.
+    pub(super) faults: Vec<String>,
     /// What tests measured.
     pub(super) facts: BTreeMap<String, String>,
     /// Tests that did not run, and the feature that is missing.
@@ -77,6 +79,10 @@ impl Transcript {
             }
             ("fact", Some(key)) => {
                 self.facts.insert(key.to_owned(), words.collect::<Vec<_>>().join(" "));
+                None
+            }
+            ("fault", _) => {
+                self.faults.extend(said.strip_prefix("fault ").map(str::to_owned));
                 None
             }
             ("skip", Some(test)) => {

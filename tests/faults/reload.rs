@@ -1,0 +1,139 @@
+//! Reloads under load, between two policies that differ in one port's class and in one peer. What both let in gets in, every time; what neither
+//! lets in does not, ever; and of the rest each frame is counted once.
+
+use std::thread;
+use std::time::Duration;
+
+use nodewall_testbed::{Process, Signal, skip_unless_privileged};
+
+use crate::measure::{grouped, kpps};
+use crate::node::{Node, PATIENCE, eventually};
+use crate::random::Random;
+use crate::record::{Record, alone, runs, seed};
+use crate::rig::{self, CASSANDRA, FLOOD_AT_LEAST_PPS, OUTSIDER, counted, peer};
+use crate::settings::Settings;
+use crate::turnstile::{Turnstile, Way};
+
+const PUBLIC: u16 = 443;
+const SEALED: u16 = 9999;
+/// Public in one policy, for peers in the other.
+const CHANGING: u16 = 8022;
+
+/// A peer of both policies, of the first, of the second.
+const BOTH: u8 = 21;
+const FIRST: u8 = 25;
+const SECOND: u8 = 26;
+
+/// Who asks what. Both policies let the first two in and the next two not; they differ about the others.
+const WAYS: [Way; 7] = [
+    (OUTSIDER, PUBLIC),
+    (peer(BOTH), CASSANDRA),
+    (OUTSIDER, CASSANDRA),
+    (OUTSIDER, SEALED),
+    (OUTSIDER, CHANGING),
+    (peer(FIRST), CASSANDRA),
+    (peer(SECOND), CASSANDRA),
+];
+
+/// Four of five peers stay.
+fn policy(last_peer: u8, web_port: &str) -> Settings {
+    let peers: Vec<String> = [BOTH, 22, 23, 24, last_peer].iter().map(|number| peer(*number).to_string()).collect();
+    let peers: Vec<&str> = peers.iter().map(String::as_str).collect();
+    let rule = format!("[[rule]]\nname = \"sealed\"\nports = [\"{SEALED}\"]\naccess = \"closed\"\n");
+    Settings::profile(&format!("web_port_8022 = \"{web_port}\"")).peers(&peers).rules(&rule)
+}
+
+/// Reloads the agent and waits for the policy of this generation; `seen` is how much of the log was looked at.
+fn reload(agent: &Process, generation: u64, seen: &mut usize) {
+    agent.signal(Signal::HUP).unwrap();
+    let words = format!("generation={generation} ");
+    let enforced = |line: &str| line.contains("policy enforced") && line.contains(&words);
+    agent.wait_for_line_from(seen, PATIENCE, enforced).unwrap();
+}
+
+/// Packets of the ways that end at this port.
+fn at_port(packets: &[u64], port: u16) -> u64 {
+    WAYS.iter().zip(packets).filter(|(way, _)| way.1 == port).map(|(_, packets)| packets).sum()
+}
+
+#[test]
+fn reload_under_load() {
+    if skip_unless_privileged("reload_under_load") {
+        return;
+    }
+    let _turn = alone();
+    let reloads = runs(50, 10_000);
+    let mut record = Record::new(
+        "reload",
+        "reload (SIGHUP), alternating two policies, at >= 100 kpps",
+        reloads,
+        "0 wrong drops, 0 wrong passes; counted = sent",
+    );
+    let policies = [policy(FIRST, "public"), policy(SECOND, "cluster")];
+    let node: Node = rig::enforcing(&policies[0]);
+    let (turnstile, before) = (Turnstile::of(&node, &WAYS), node.json("counters"));
+    let first_generation = node.generation();
+    let frames = WAYS.map(|(from, port)| rig::datagram(&node, from, port));
+    let flood = rig::flood(&node, frames.into());
+    let mut seen = 0;
+    for n in 1..=reloads {
+        node.configure(&policies[(n % 2) as usize]);
+        reload(node.agent(), first_generation + n, &mut seen);
+    }
+    let flooded = flood.stop().unwrap();
+    let sent = &flooded.sent_packets;
+    rig::settled(&node, CASSANDRA, at_port(sent, CASSANDRA));
+    let (counters, passed) = (node.json("counters"), turnstile.packets());
+
+    let wrong_drops = sent[0] - passed[0] + sent[1] - passed[1];
+    let wrong_passes = passed[2] + passed[3];
+    record.measured(format!(
+        "{} frames at {}; {wrong_drops} wrong drops, {wrong_passes} wrong passes",
+        grouped(flooded.total_packets()),
+        kpps(flooded.rate_pps()),
+    ));
+    assert_eq!((wrong_drops, wrong_passes), (0, 0), "sent {sent:?}, behind the filter {passed:?}");
+    for port in [PUBLIC, CASSANDRA, SEALED, CHANGING] {
+        let moved = ["pass", "drop"].map(|outcome| counted(&counters, port, outcome) - counted(&before, port, outcome));
+        let (came, reached) = (at_port(sent, port), at_port(&passed, port));
+        assert_eq!(moved, [reached, came - reached], "port {port}: counted as passed and as dropped");
+    }
+    // Both policies were in force for a while: else the test says little.
+    for way in [4, 5, 6] {
+        assert!(passed[way] > 0 && passed[way] < sent[way], "{:?}: {} of {}", WAYS[way], passed[way], sent[way]);
+    }
+    assert!(flooded.rate_pps() >= FLOOD_AT_LEAST_PPS, "too slow to show a gap: {flooded:?}");
+    record.passed();
+}
+
+/// A signal that comes while the kernel verifies the program makes it give up (`EAGAIN`): the change must be tried again, not refused.
+#[test]
+fn reloads_upon_reloads() {
+    if skip_unless_privileged("reloads_upon_reloads") {
+        return;
+    }
+    let _turn = alone();
+    let hangups = runs(300, 10_000);
+    let mut record = Record::new(
+        "hangups",
+        "SIGHUP again and again, also in the middle of a reload",
+        hangups,
+        "no reload is refused; in the end the file is in force",
+    );
+    let policies = [policy(FIRST, "public"), policy(SECOND, "cluster")];
+    let node = rig::enforcing(&policies[0]);
+    let (first_generation, mut random) = (node.generation(), Random::new(seed()));
+    for _ in 0..hangups {
+        node.agent().signal(Signal::HUP).unwrap();
+        thread::sleep(Duration::from_micros(2_000 + random.below(18_000) as u64));
+    }
+    node.configure(&policies[1]);
+    node.agent().signal(Signal::HUP).unwrap();
+    let has_second = || node.nodewall("explain", &["--source", "10.77.0.26", "--port", "9042"]).stdout.contains("pass");
+    eventually("the last configuration is in force", || has_second().then_some(()));
+    let said = node.agent().output();
+    let refused: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).collect();
+    record.measured(format!("{} reloads, {} refused", grouped(node.generation() - first_generation), refused.len()));
+    assert!(refused.is_empty(), "{refused:#?}");
+    record.passed();
+}

@@ -115,6 +115,8 @@ pub enum Command {
     Block(BlockArgs),
     /// Take a block back
     Unblock(UnblockArgs),
+    /// The cluster's nodes: which count, which source knows them; admit or remove one
+    Peers(PeersArgs),
     /// Attached where and how, mode, generation, peers, blocks, health
     Status,
     /// Packets and bytes per class, port, protocol, verdict and reason
@@ -199,6 +201,52 @@ pub struct UnblockArgs {
     pub source: IpNet,
 }
 
+/// What `peers` is to do.
+#[derive(Clone, Debug, Args)]
+pub struct PeersArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: PeersCommand,
+}
+
+/// The commands of `peers`.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub enum PeersCommand {
+    /// Every peer: whether it counts, from which sources, since when
+    List,
+    /// Which source knows which peer; exit 3 when a peer is known to one of several sources alone
+    Diff,
+    /// Admit a node that is about to join, before any source knows it
+    Add(PeersAddArgs),
+    /// Remove a peer at once; it stays out until every source has dropped it
+    Remove(PeersRemoveArgs),
+}
+
+/// Flags of `peers add`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PeersAddArgs {
+    /// An address or a prefix
+    #[arg(value_name = "ADDR", value_parser = peer_prefix)]
+    pub peer: IpNet,
+    /// For how long, such as 24h [default: until `nodewall peers remove`]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub ttl: Option<Duration>,
+    /// What the guards are told to let through.
+    #[command(flatten)]
+    pub allow: AllowArgs,
+}
+
+/// Flags of `peers remove`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PeersRemoveArgs {
+    /// The address or prefix as `peers list` shows it
+    #[arg(value_name = "ADDR", value_parser = peer_prefix)]
+    pub peer: IpNet,
+    /// What the guards are told to let through.
+    #[command(flatten)]
+    pub allow: AllowArgs,
+}
+
 /// Flags of `explain`.
 #[derive(Clone, Debug, Args)]
 pub struct ExplainArgs {
@@ -243,6 +291,10 @@ fn one_line(text: &str) -> Result<String, String> {
 
 fn peer(text: &str) -> Result<String, String> {
     parse_peer(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
+}
+
+fn peer_prefix(text: &str) -> Result<IpNet, String> {
+    parse_peer(text).map_err(|error| refusal(&error))
 }
 
 fn interface(text: &str) -> Result<String, String> {

@@ -10,6 +10,7 @@ pub mod config;
 pub mod datapath;
 pub mod doctor;
 pub mod net;
+pub mod peers;
 pub mod policy;
 pub mod state;
 pub mod ui;

@@ -15,6 +15,7 @@ mod network {
     mod lifecycle;
     mod node;
     mod objects;
+    mod peers;
     mod reload;
     mod replies;
     mod rows;

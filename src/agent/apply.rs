@@ -5,7 +5,7 @@ use super::{
     change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege, unjudged},
     error::AgentError,
     guard::Guard,
-    trial,
+    peers, trial,
 };
 use crate::{
     config::{Config, Mode},
@@ -32,7 +32,7 @@ pub enum Cause {
 }
 
 impl Desired {
-    /// What a configuration asks for, under the operator's word on the mode.
+    /// What a configuration alone asks for, under the operator's word on the mode.
     pub fn from_config(config: &Config, word: Option<ModeOverride>) -> Result<Self, AgentError> {
         let policy = Policy::from_config(config)?;
         Ok(Self {
@@ -84,7 +84,7 @@ async fn apply_locked(
         };
     }
     let word = if mode_named { None } else { word(&site.state)? };
-    let desired = Desired::from_config(config, word)?;
+    let (desired, mut registry) = peers::desired(Some(&site.state), config, word)?;
     let operator = matches!(cause, Cause::Command(_));
     let guard = Guard { allow, session: operator.then(super::session::current).flatten() };
     let opens = opens(&site.state, &desired);
@@ -100,6 +100,7 @@ async fn apply_locked(
         },
     )
     .await?;
+    peers::save(&site.state, &mut registry);
     if mode_named {
         site.state.save_mode_override(None)?;
     }

@@ -9,6 +9,8 @@ use super::{
     change::{Applied, Outcome, Site, Surroundings},
     error::AgentError,
     interfaces::cover,
+    peer_watch::{Heard, PeerWatch},
+    peers,
     run::Start,
     trial, warnings,
     watchdog::{self, Finding, Programs},
@@ -37,6 +39,9 @@ pub(super) struct Keeper<R> {
     saved: Health,
     /// Never ends.
     pub(super) log: Log,
+    pub(super) peers: PeerWatch,
+    /// What is alarming about the data path.
+    path_alarms: Vec<String>,
     open_told: bool,
 }
 
@@ -46,6 +51,9 @@ where
 {
     pub(super) async fn new(site: Site, start: Start<R>) -> Result<Self, AgentError> {
         let config_read = Stamp::of(&start.watched);
+        if let Ok(config) = &start.config {
+            peers::ask_first(&site, config).await?;
+        }
         let mut applied = match &start.config {
             Ok(config) => match apply(&site, config, start.mode_named, start.allow, Cause::Start).await {
                 Ok(applied) => applied,
@@ -64,6 +72,8 @@ where
             config_read,
             saved: Health::default(),
             open_told: false,
+            peers: PeerWatch::new(start.config.as_ref().ok()),
+            path_alarms: Vec::new(),
             health,
             log,
             applied,
@@ -108,10 +118,18 @@ where
         match apply(&self.site, &config, false, Allow::default(), Cause::Reload).await {
             Ok(applied) => {
                 self.adopt(applied);
+                self.peers.listen_to(&config);
                 self.start.config = Ok(config);
                 self.announce();
             }
             Err(error) => tracing::error!("reload: not applied, the last good policy stays in force: {error}"),
+        }
+    }
+
+    /// Takes what sources of peers said.
+    pub(super) async fn learn(&mut self, heard: Vec<Heard>) {
+        if let Some(applied) = self.peers.learn(&self.site, heard).await {
+            self.adopt(applied);
         }
     }
 
@@ -196,6 +214,9 @@ where
             return;
         }
         self.follow_state().await;
+        if let Some(applied) = self.peers.look(&self.site).await {
+            self.adopt(applied);
+        }
         self.repair().await;
     }
 
@@ -243,6 +264,8 @@ where
             self.applied.generation = good.generation;
             self.applied.policy_sha256 = good.policy_sha256;
             self.applied.desired = good.desired;
+            // A policy that came back brings its own peers.
+            self.peers.wait();
             if self.site.kernel_log {
                 // The command's program does not log.
                 self.again("kernel log").await;
@@ -262,8 +285,8 @@ where
         };
         if findings.is_empty() {
             // What an alarm was about may be over; interfaces that could not be attached are tried again.
-            if !self.health.alarms.is_empty() {
-                self.health.alarms.clear();
+            if !self.path_alarms.is_empty() {
+                self.path_alarms.clear();
                 self.cover(Instant::now()).await;
             }
             return;
@@ -292,13 +315,13 @@ where
         self.health.gaps = before;
         let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
         let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        if left.is_empty() && self.health.alarms.is_empty() {
+        if left.is_empty() && self.path_alarms.is_empty() {
             let found = found.join("; ");
             self.health.repairs += 1;
             self.health.last_repair = Some(Repair { unix_ns: Clock::now().unix_ns, found: found.clone() });
             tracing::warn!(repairs = self.health.repairs, "repaired: {found}");
             note(&self.site.state, "repair", &found, None);
-        } else if self.health.alarms.is_empty() {
+        } else if self.path_alarms.is_empty() {
             self.alarm(left.iter().map(ToString::to_string).collect());
         }
     }
@@ -308,10 +331,11 @@ where
         for alarm in alarms.iter().filter(|alarm| !self.saved.alarms.contains(alarm)) {
             tracing::error!("{alarm}");
         }
-        self.health.alarms = alarms;
+        self.path_alarms = alarms;
     }
 
     pub(super) fn save_health(&mut self) {
+        self.health.alarms = self.path_alarms.iter().chain(self.peers.alarms()).cloned().collect();
         if self.health == self.saved {
             return;
         }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{apply::Allow, change::Site, error::AgentError, keeper::Keeper};
+use super::{apply::Allow, change::Site, error::AgentError, keeper::Keeper, peer_watch::Heard};
 use crate::{
     config::{Config, ConfigErrors},
     net::{LinkWatch, NetError},
@@ -42,6 +42,8 @@ enum Wake {
     Network,
     Settled,
     Look,
+    /// Sources of peers answered.
+    Peers(Vec<Heard>),
     /// The in-kernel log ended, which it never does.
     Log,
 }
@@ -79,6 +81,7 @@ where
                 }
                 Wake::Network
             }
+            heard = agent.peers.heard() => Wake::Peers(heard),
             () = &mut agent.log => Wake::Log,
         };
         match wake {
@@ -97,6 +100,7 @@ where
             }
             Wake::Reload => agent.reload().await,
             Wake::Look => agent.look().await,
+            Wake::Peers(heard) => agent.learn(heard).await,
             Wake::Log => {}
         }
         agent.save_health();

@@ -35,6 +35,7 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let site = site(common, false)?;
     let cause = Cause::Command(Who::here("nodewall apply"));
     let (applied, warnings) = block_on(async {
+        agent::ask_local(&site, &config).await?;
         let applied = agent::apply(&site, &config, common.mode.is_some(), args.allow(), cause).await?;
         let warnings = agent::warnings(&applied).await;
         Ok::<_, agent::AgentError>((applied, warnings))

@@ -7,6 +7,7 @@ use crate::{
     config::ConfigErrors,
     datapath::DatapathError,
     net::NetError,
+    peers::OperatorError,
     policy::{CompileError, PolicyError},
     state::StateError,
 };
@@ -96,7 +97,7 @@ macro_rules! failed {
         })+
     };
 }
-failed!(anyhow::Error, ConfigErrors, PolicyError, CompileError, NetError);
+failed!(anyhow::Error, ConfigErrors, PolicyError, CompileError, NetError, OperatorError);
 
 #[cfg(test)]
 mod tests {

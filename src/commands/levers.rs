@@ -5,13 +5,14 @@ use crate::{
     agent::{self, AgentError},
     cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
     config::{Mode, Trust},
-    state::{Desired, Who},
+    state::Who,
     ui,
 };
 
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
-    let configured = Desired::from_config(&read_config(common, Trust::OwnerOnly)?, None)?;
+    let config = read_config(common, Trust::OwnerOnly)?;
     let site = site(common, false)?;
+    let (configured, _) = agent::desired(Some(&site.state), &config, None)?;
     let who = Who::here("nodewall enforce");
     block_on(async {
         let (applied, trial) =

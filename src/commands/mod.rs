@@ -11,6 +11,7 @@ mod failure;
 mod hold;
 mod judged;
 mod levers;
+mod peers;
 mod plan;
 mod replay;
 mod run;
@@ -63,6 +64,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::PanicOpen(args) => levers::panic_open(common, *args),
         Command::Block(args) => block::block(common, args),
         Command::Unblock(args) => block::unblock(common, *args),
+        Command::Peers(args) => peers::run(common, args),
         Command::Check => check::run(common),
         Command::Status => status::run(common),
         Command::Counters => counters::run(common),
@@ -131,7 +133,11 @@ fn enforceable(common: &Common, attempt: &str, unattended: bool) -> Result<Confi
         error
     };
     let config = read_config(common, Trust::OwnerOnly).map_err(refused)?;
-    Policy::from_config(&config).and_then(|policy| policy.require_peers()).map_err(|error| refused(error.into()))?;
+    let policy = Policy::from_config(&config).map_err(|error| refused(error.into()))?;
+    // What is learnt comes later; only without any other source does the configuration alone tell.
+    if config.peers.is_static_only() {
+        policy.require_peers().map_err(|error| refused(error.into()))?;
+    }
     Ok(config)
 }
 

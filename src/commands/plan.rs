@@ -5,7 +5,7 @@ use crate::{
     agent::{self, AgentError, Difference},
     cli::{AllowArgs, Common, Format},
     config::Trust,
-    state::{Desired, StateDir},
+    state::StateDir,
     ui,
 };
 
@@ -16,7 +16,7 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
         Some(state) if common.mode.is_none() => state.mode_override()?,
         _ => None,
     };
-    let desired = Desired::from_config(&config, word)?;
+    let (desired, _) = agent::desired(state.as_ref(), &config, word)?;
     let difference =
         block_on(agent::plan(state.as_ref(), &desired, args.allow()))?.map_err(|error: AgentError| error)?;
     match common.output {

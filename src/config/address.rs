@@ -80,7 +80,7 @@ fn hint(text: &str) -> Option<&'static str> {
         return Some("leave out the port and the brackets");
     }
     let name = host.bytes().any(|byte| byte.is_ascii_alphabetic()) && !host.contains(':');
-    name.then_some("write the host's addresses: names are not looked up here")
+    name.then_some("write the host's addresses: names are not looked up here; [peers] dns is for them")
 }
 
 /// Reads a peer: a cluster node's address, or a prefix of nodes.
@@ -88,6 +88,16 @@ fn hint(text: &str) -> Option<&'static str> {
 /// Refused: everything, loopback, multicast, unspecified, IPv4-mapped, and prefixes wider than /8 (IPv6 /32).
 pub fn parse_peer(text: &str) -> Result<IpNet, ValueError> {
     let net = parse_prefix(text)?;
+    judge_peer(text, net)?;
+    Ok(net)
+}
+
+/// The same for a peer that was not read from text: may `net` be one?
+pub fn check_peer(net: IpNet) -> Result<(), ValueError> {
+    judge_peer(&show(&net), net)
+}
+
+fn judge_peer(text: &str, net: IpNet) -> Result<(), ValueError> {
     if net.prefix_len() == 0 {
         return Err(ValueError::new(format!("{text:?} would make every address a peer"))
             .help("name the cluster nodes' own addresses"));
@@ -103,7 +113,7 @@ pub fn parse_peer(text: &str) -> Result<IpNet, ValueError> {
         ))
         .help("name the cluster nodes' own addresses, or their network"));
     }
-    Ok(net)
+    Ok(())
 }
 
 /// Reads a source that a rule lets in besides its access. As wide as wanted, but not everything.

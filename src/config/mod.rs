@@ -9,37 +9,44 @@ mod error;
 mod file;
 mod interface;
 mod overrides;
+mod peers;
 mod port;
 mod rule;
 mod schema;
+mod trusted;
 mod version;
 mod word;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
 pub use self::address::{
-    MAX_ADDRESSES, MAX_PREFIXES, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, parse_allowed, parse_blocked, parse_bound,
-    parse_peer, parse_prefix, show,
+    MAX_ADDRESSES, MAX_PREFIXES, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, check_peer, parse_allowed,
+    parse_blocked, parse_bound, parse_peer, parse_prefix, show,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
-pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, Trust, resolve};
+pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
 pub use self::overrides::Overrides;
+pub use self::peers::{
+    DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY, DynatraceApi, HttpSd, MAX_DNS_NAMES,
+    NamedPeer, PeerOrigin, Peers,
+};
 pub use self::port::PortRange;
 pub(crate) use self::rule::RuleFile;
 pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, MAX_RULE_NAME_BYTES, RESERVED_RULE_NAMES, Rule};
+pub use self::trusted::Trust;
+pub(crate) use self::trusted::read_trusted;
 pub use self::version::ClusterVersion;
 pub use self::word::{Access, AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Protocol, Tunnels};
 
-use self::address::SourceCount;
+pub(crate) use self::address::SourceCount;
 use self::error::{Problems, Source};
-use self::schema::{List, RawFile, RawPeers, RawProfile};
+use self::schema::{List, RawFile, RawProfile};
 
 /// A configuration, checked as far as the text alone decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,33 +88,6 @@ pub struct Profile {
     pub agent_port_8443: Option<ProfileAccess>,
     /// `web_port_8022`.
     pub web_port_8022: Option<ProfileAccess>,
-}
-
-/// `[peers]`: the cluster's nodes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Peers {
-    /// Sorted by prefix, no duplicates (the file's entry is kept over the flag's).
-    pub named: Vec<NamedPeer>,
-    /// `within`: bounds for learnt peers; sorted, no duplicates.
-    pub within: Vec<IpNet>,
-}
-
-/// A peer that the operator named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NamedPeer {
-    /// An address (full length) or a prefix.
-    pub prefix: IpNet,
-    /// Where it was named.
-    pub from: PeerOrigin,
-}
-
-/// Where a named peer was named.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PeerOrigin {
-    /// `static` in `[peers]`.
-    Config,
-    /// `--peer`.
-    CommandLine,
 }
 
 impl Default for Profile {
@@ -156,12 +136,22 @@ impl Config {
             later_fragments: raw.later_fragments.unwrap_or(LaterFragments::All),
             allow_lockout: raw.allow_lockout.unwrap_or(false),
             profile: profile(raw.profile.0, &mut problems),
-            peers: peers(raw.peers.0, &mut sources, &mut problems),
+            peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };
         problems.finish()?;
         Ok(config)
+    }
+}
+
+impl Config {
+    /// What the rules let in besides their access, duplicates counted once; sorted.
+    pub fn allowed_sources(&self) -> Vec<IpNet> {
+        let mut sources: Vec<IpNet> = self.rules.iter().flat_map(|rule| rule.also_allow.iter().copied()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        sources
     }
 }
 
@@ -199,26 +189,5 @@ fn profile(raw: RawProfile, problems: &mut Problems<'_>) -> Profile {
         cluster_version,
         agent_port_8443: raw.agent_port_8443,
         web_port_8022: raw.web_port_8022,
-    }
-}
-
-fn peers(raw: RawPeers, sources: &mut SourceCount, problems: &mut Problems<'_>) -> Peers {
-    let mut named = BTreeSet::new();
-    for entry in raw.static_peers.map(toml::Spanned::into_inner).unwrap_or_default() {
-        match parse_peer(entry.get_ref()).and_then(|net| sources.add(net).map(|()| net)) {
-            Ok(net) => drop(named.insert(net)),
-            Err(error) => problems.value(&entry.span(), "peers.static", error),
-        }
-    }
-    let mut within = BTreeSet::new();
-    for entry in raw.within.map(toml::Spanned::into_inner).unwrap_or_default() {
-        match parse_bound(entry.get_ref()) {
-            Ok(net) => drop(within.insert(net)),
-            Err(error) => problems.value(&entry.span(), "peers.within", error),
-        }
-    }
-    Peers {
-        named: named.into_iter().map(|prefix| NamedPeer { prefix, from: PeerOrigin::Config }).collect(),
-        within: within.into_iter().collect(),
     }
 }

@@ -51,6 +51,30 @@ pub(crate) struct RawPeers {
     #[serde(rename = "static")]
     pub(crate) static_peers: Option<List<String>>,
     pub(crate) within: Option<List<String>>,
+    pub(crate) file: Option<Spanned<String>>,
+    pub(crate) dns: Option<List<String>>,
+    pub(crate) dns_server: Option<Spanned<String>>,
+    pub(crate) vendor_firewall: Option<bool>,
+    pub(crate) removal_delay: Option<Spanned<String>>,
+    pub(crate) http_sd: Option<Spanned<Table<RawHttpSd>>>,
+    pub(crate) dynatrace_api: Option<Spanned<Table<RawDynatraceApi>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawHttpSd {
+    pub(crate) url: Option<Spanned<String>>,
+    pub(crate) ca: Option<Spanned<String>>,
+    pub(crate) interval: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawDynatraceApi {
+    pub(crate) url: Option<Spanned<String>>,
+    pub(crate) token_file: Option<Spanned<String>>,
+    pub(crate) ca: Option<Spanned<String>>,
+    pub(crate) interval: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,6 +2,7 @@
 //! A rule that can not be read is named by its text and never guessed. Pure: the tools that list rules run elsewhere.
 
 mod iptables;
+mod named;
 mod nft;
 mod rule;
 

@@ -4,7 +4,8 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::super::file::{judge_owner, resolve_with};
+use super::super::file::resolve_with;
+use super::super::trusted::judge_owner;
 use super::super::{Config, ConfigOrigin, MAX_FILE_BYTES, Mode, Trust};
 
 fn write(directory: &Path, name: &str, content: &[u8], mode: u32) -> PathBuf {

@@ -1,8 +1,8 @@
 //! What accepted text means, and what an error looks like.
 
 use super::super::{
-    Access, AttachMode, Config, ConfigOrigin, InterfacePattern, Mode, PortRange, ProfileAccess, ProfileName, Protocol,
-    Tunnels, show,
+    Access, AttachMode, Config, ConfigOrigin, DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY,
+    InterfacePattern, Mode, PortRange, ProfileAccess, ProfileName, Protocol, Tunnels, show,
 };
 use super::refused;
 
@@ -70,6 +70,50 @@ fn every_key() {
     assert_eq!(jmx.note.as_deref(), Some("the operators' console"));
     assert_eq!(config.rules[1].protocols, [Protocol::Tcp, Protocol::Udp]);
     assert_eq!(config.rules[1].ports, [range(22, 22)]);
+}
+
+#[test]
+fn every_source_of_peers() {
+    let text = r#"
+[peers]
+within = ["10.0.0.0/16"]
+file = "/etc/nodewall/peers"
+dns = ["Nodes.Example.", "b_1.example", "nodes.example"]
+dns_server = "[fd00::53]:5353"
+vendor_firewall = true
+removal_delay = "1h30m"
+
+[peers.http_sd]
+url = "http://[fd00::1]:8080/sd?cluster=a"
+ca = "/etc/ssl/sd.pem"
+interval = "5s"
+
+[peers.dynatrace_api]
+url = "https://n1.example:8443/"
+token_file = "nodewall-token"
+"#;
+    let peers = Config::parse(text, "nodewall.toml").unwrap().peers;
+    assert_eq!(peers.file.as_deref(), Some("/etc/nodewall/peers".as_ref()));
+    assert_eq!(peers.dns, ["nodes.example", "b_1.example"]);
+    assert_eq!(peers.dns_server, Some("[fd00::53]:5353".parse().unwrap()));
+    assert!(peers.vendor_firewall && peers.has_sources());
+    assert_eq!(peers.removal_delay.as_secs(), 5_400);
+    let http_sd = peers.http_sd.unwrap();
+    assert_eq!(http_sd.url, "http://[fd00::1]:8080/sd?cluster=a");
+    assert_eq!((http_sd.ca.as_deref(), http_sd.interval.as_secs()), (Some("/etc/ssl/sd.pem".as_ref()), 5));
+    let api = peers.dynatrace_api.unwrap();
+    assert_eq!(
+        (api.url.as_str(), api.token_file.to_str(), api.ca),
+        ("https://n1.example:8443", Some("nodewall-token"), None)
+    );
+    assert_eq!(api.interval, DEFAULT_API_INTERVAL);
+
+    // What nobody else can answer needs no bounds.
+    let bare = "[peers.http_sd]\nurl = \"https://sd.example\"\n[peers.dynatrace_api]\nurl = \"https://n1\"\ntoken_file = \"/t\"\n";
+    let peers = Config::parse(bare, "nodewall.toml").unwrap().peers;
+    assert_eq!(peers.http_sd.unwrap().interval, DEFAULT_HTTP_SD_INTERVAL);
+    assert_eq!(peers.removal_delay, DEFAULT_REMOVAL_DELAY);
+    assert!(!Config::embedded().peers.has_sources());
 }
 
 #[test]
@@ -173,7 +217,7 @@ fn places_survive_tabs_windows_line_ends_marks_and_long_lines() {
     assert_eq!(tabs.errors()[0].column, Some(12));
     assert!(
         tabs.to_string()
-            .ends_with("\n  | \t          ^^^\n  = help: write the host's addresses: names are not looked up here"),
+            .ends_with("\n  | \t          ^^^\n  = help: write the host's addresses: names are not looked up here; [peers] dns is for them"),
         "{tabs}"
     );
 

@@ -15,7 +15,7 @@ use super::{Config, ConfigErrors};
 const MARK: char = '▶';
 
 /// Text with one [`MARK`], and what the message must hold.
-type Case = (&'static str, &'static str);
+type Case<'a> = (&'a str, &'a str);
 
 /// The text without its mark, and the marked line and column.
 fn unmark(marked: &str) -> (String, usize, usize) {
@@ -33,7 +33,7 @@ fn refused(text: &str) -> ConfigErrors {
     }
 }
 
-fn assert_refusals(cases: &[Case]) {
+fn assert_refusals(cases: &[Case<'_>]) {
     for (marked, fragment) in cases {
         assert_refusal(marked, fragment);
     }

@@ -34,7 +34,9 @@ fn unknown_keys_with_the_one_that_was_meant() {
         ("▶rules = []\n", "did you mean \"rule\"?"),
         ("[▶peer]\nstatic = []\n", "unknown key \"peer\"; did you mean \"peers\"?"),
         ("[peers]\n▶statics = []\n", "did you mean \"static\"?"),
-        ("[peers]\n▶dns = [\"nodes.example\"]\n", "unknown key \"dns\""),
+        ("[peers]\n▶dns_servers = \"10.0.0.53:53\"\n", "did you mean \"dns_server\"?"),
+        ("[peers.http_sd]\n▶uri = \"https://sd.example\"\n", "did you mean \"url\"?"),
+        ("[peers.dynatrace_api]\n▶token = \"dt0c01.X\"\n", "unknown key \"token\""),
         ("[profile]\n▶nmae = \"none\"\n", "did you mean \"name\"?"),
         ("[profile]\n▶agent_port = \"public\"\n", "unknown key \"agent_port\""),
         ("[profile]\n▶web_port_8202 = \"public\"\n", "did you mean \"web_port_8022\"?"),
@@ -133,6 +135,76 @@ fn peers() {
 }
 
 #[test]
+fn sources_of_peers() {
+    const CASES: &[Case] = &[
+        ("[peers]\nfile = ▶\"peers\"\n", "peers.file: \"peers\" is not an absolute path"),
+        ("[peers]\nfile = ▶[\"/a\"]\n", "peers.file: invalid type"),
+        ("[peers]\ndns = ▶[\"nodes.example\"]\n", "peers.dns: whoever can forge its answers could let anyone in"),
+        ("[peers]\nwithin = []\ndns = ▶[\"nodes.example\"]\n", "needs [peers] within"),
+        ("[peers]\ndns = ▶\"nodes.example\"\n", "expected a list"),
+        ("[peers]\ndns_server = ▶\"10.0.0.53:53\"\n", "there are no names in dns"),
+        ("[peers]\nvendor_firewall = ▶\"yes\"\n", "expected true or false"),
+        ("[peers]\nremoval_delay = ▶\"3 fortnights\"\n", "peers.removal_delay: \"3 fortnights\" is not a time"),
+        ("[peers]\nremoval_delay = ▶\"0s\"\n", "out of bounds; expected such as \"30s\""),
+        ("[peers]\nremoval_delay = ▶\"367d\"\n", "out of bounds"),
+        ("[peers]\nremoval_delay = ▶72\n", "invalid type: integer `72`, expected a string"),
+        ("[peers]\nhttp_sd = ▶\"https://sd.example\"\n", "peers.http_sd: invalid type"),
+        ("▶[peers.http_sd]\n", "peers.http_sd: missing key \"url\""),
+        ("[peers.http_sd]\nurl = ▶\"http://sd.example/nodes\"\n", "peers.http_sd.url: whoever can forge its answers"),
+        ("[peers.http_sd]\nurl = ▶\"HTTP://sd.example/nodes\"\n", "needs [peers] within"),
+        ("[peers.http_sd]\nurl = ▶\"sd.example/nodes\"\n", "is no URL"),
+        ("[peers.http_sd]\nurl = ▶\"/nodes\"\n", "does not begin with https:// or http://"),
+        ("[peers.http_sd]\nurl = ▶\"ftp://sd.example/nodes\"\n", "does not begin with https:// or http://"),
+        (
+            "[peers.http_sd]\nurl = ▶\"https://me:pass@sd.example/\"\n",
+            "a URL with a user or a password in it is refused",
+        ),
+        ("[peers.http_sd]\nurl = ▶\"https://sd.example:0/\"\n", "names no host, or no port"),
+        ("[peers.http_sd]\nurl = ▶\"https://sd.example:70000/\"\n", "peers.http_sd.url"),
+        ("[peers.http_sd]\nurl = ▶\"https://:443/\"\n", "peers.http_sd.url"),
+        ("[peers.http_sd]\nurl = ▶\"https://sd.example/#nodes\"\n", "has a fragment"),
+        ("[peers.http_sd]\nurl = ▶\"https://sd.example/a b\"\n", "is no URL"),
+        (
+            "[peers.http_sd]\nurl = \"https://sd.example\"\nca = ▶\"ca.pem\"\n",
+            "peers.http_sd.ca: \"ca.pem\" is not an absolute",
+        ),
+        (
+            "[peers.http_sd]\nurl = \"https://sd.example\"\ninterval = ▶\"25h\"\n",
+            "peers.http_sd.interval: \"25h\" is out of bounds",
+        ),
+        ("▶[peers.dynatrace_api]\nurl = \"https://n1.example\"\n", "peers.dynatrace_api: missing key \"token_file\""),
+        ("▶[peers.dynatrace_api]\ntoken_file = \"/t\"\n", "peers.dynatrace_api: missing key \"url\""),
+        (
+            "[peers]\nwithin = [\"10.0.0.0/8\"]\n[peers.dynatrace_api]\nurl = ▶\"http://n1.example\"\ntoken_file = \"/t\"\n",
+            "would send the token in plain text",
+        ),
+        (
+            "[peers.dynatrace_api]\nurl = ▶\"https://n1.example/?x\"\ntoken_file = \"/t\"\n",
+            "peers.dynatrace_api.url: \"https://n1.example/?x\" has a query",
+        ),
+        (
+            "[peers.dynatrace_api]\nurl = \"https://n1.example\"\ntoken_file = ▶\"etc/token\"\n",
+            "peers.dynatrace_api.token_file: \"etc/token\" is not an absolute path",
+        ),
+        ("[peers.dynatrace_api]\nurl = \"https://n1.example\"\ntoken_file = ▶\"..\"\n", "is not an absolute path"),
+    ];
+    assert_refusals(CASES);
+    for name in
+        ["", ".", "a..b", "-a.example", "a-.example", "a b", "nodes.example/x", "ü.example", "10.0.0.1", "10.0.0.0/8"]
+    {
+        let marked = format!("[peers]\nwithin = [\"10.0.0.0/8\"]\ndns = [\"a.example\", ▶\"{name}\"]\n");
+        assert_refusals(&[(&marked, "is no host name")]);
+    }
+    for server in ["10.0.0.53", "10.0.0.53:0", "dns.example:53", "fe80::1", "[::1]"] {
+        let marked = format!("[peers]\nwithin = [\"10.0.0.0/8\"]\ndns = [\"a.example\"]\ndns_server = ▶\"{server}\"\n");
+        assert_refusals(&[(&marked, "is no DNS server")]);
+    }
+    let many: Vec<String> = (0..65).map(|n| format!("\"n{n}.example\"")).collect();
+    let errors = refused(&format!("[peers]\nwithin = [\"10.0.0.0/8\"]\ndns = [{}]\n", many.join(", ")));
+    assert!(errors.to_string().contains("\"n64.example\" is one too many: at most 64"), "{errors}");
+}
+
+#[test]
 fn versions() {
     const CASES: &[Case] = &[
         ("[profile]\ncluster_version = ▶1.300\n", "invalid type: floating point `1.3`, expected a version in quotes"),
@@ -163,7 +235,7 @@ fn help_says_what_to_write_instead() {
         ("fe80::1%eth0", "leave out the zone"),
         ("10.0.0.1:9042", "leave out the port"),
         ("[2001:db8::1]", "leave out the port and the brackets"),
-        ("node1.example", "names are not looked up"),
+        ("node1.example", "names are not looked up here; [peers] dns"),
         ("::ffff:10.0.0.1", "write the IPv4 form: \"10.0.0.1\""),
         ("::ffff:10.0.0.0/120", "write the IPv4 form: \"10.0.0.0/24\""),
     ];

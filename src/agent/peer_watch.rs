@@ -1,0 +1,179 @@
+//! The agent's side of learnt peers: the sources being asked, what ran out, and how often a changed set may come into force. What a change means is
+//! in `peers`.
+
+use std::time::{Duration, Instant};
+
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    apply::Allow,
+    change::{Applied, Site},
+    peers,
+};
+use crate::{
+    config::Config,
+    peers::{Answer, Registry, Source, SourceError, SourceName, sources},
+    state::{Clock, Stamp},
+};
+
+/// No more than one swap for changed peers in this time: a source that flaps must not keep the kernel busy.
+const SWAP_EVERY: Duration = Duration::from_secs(1);
+/// How often a source that can tell without being read is looked at.
+const STAMP_EVERY: Duration = Duration::from_millis(200);
+/// A source that failed is asked again after this, or after its own interval where that is shorter.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What a source said, or why it said nothing.
+pub(super) type Heard = (SourceName, Result<Answer, SourceError>);
+
+/// Peers between two wakes of the agent.
+pub(super) struct PeerWatch {
+    listening: Listening,
+    /// The registry as it was at the last look, and its file's stamp.
+    registry: Registry,
+    stamp: Option<Stamp>,
+    /// The peers in force may be others than the registry's.
+    waits: bool,
+    swapped: Option<Instant>,
+    alarms: Vec<String>,
+    /// Why the registry's peers are not in force.
+    held: Option<String>,
+}
+
+impl PeerWatch {
+    pub(super) fn new(config: Option<&Config>) -> Self {
+        Self {
+            listening: Listening::to(config),
+            registry: Registry::default(),
+            stamp: None,
+            waits: false,
+            swapped: None,
+            alarms: Vec::new(),
+            held: None,
+        }
+    }
+
+    /// Asks the sources of another configuration.
+    pub(super) fn listen_to(&mut self, config: &Config) {
+        self.listening = Listening::to(Some(config));
+    }
+
+    /// The next answers. Never ends without sources.
+    pub(super) async fn heard(&mut self) -> Vec<Heard> {
+        self.listening.next().await
+    }
+
+    /// Another policy is in force, which may have brought its own peers.
+    pub(super) fn wait(&mut self) {
+        self.waits = true;
+    }
+
+    /// What an operator should look at.
+    pub(super) fn alarms(&self) -> impl Iterator<Item = &String> {
+        self.alarms.iter().chain(&self.held)
+    }
+
+    /// Takes what sources said. `Some`: it is in force.
+    pub(super) async fn learn(&mut self, site: &Site, heard: Vec<Heard>) -> Option<Applied> {
+        if let Err(error) = peers::learn(site, heard) {
+            tracing::error!("what a source of peers said could not be taken: {error}");
+            return None;
+        }
+        self.follow(site).await
+    }
+
+    /// Looks for what ran out and what commands changed. Reads the registry only when it is another, or due.
+    pub(super) async fn look(&mut self, site: &Site) -> Option<Applied> {
+        let now = Clock::now();
+        if site.state.peers_stamp() != self.stamp || self.registry.is_due(&now) {
+            match peers::expire(site) {
+                Ok(registry) => self.registry = registry,
+                Err(error) => tracing::error!("the registry of peers can not be looked at: {error}"),
+            }
+            self.stamp = site.state.peers_stamp();
+            self.waits = true;
+            let alarms = self.registry.alarms(&now);
+            for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
+                tracing::warn!("{alarm}");
+            }
+            self.alarms = alarms;
+        }
+        if self.waits { self.follow(site).await } else { None }
+    }
+
+    async fn follow(&mut self, site: &Site) -> Option<Applied> {
+        if self.swapped.is_some_and(|then| then.elapsed() < SWAP_EVERY) {
+            self.waits = true;
+            return None;
+        }
+        self.waits = false;
+        match peers::peers_changed(site, Allow::default()).await {
+            Ok(applied) => {
+                self.held = None;
+                let applied = applied?;
+                self.swapped = Some(Instant::now());
+                let peers = applied.policy().peers.len();
+                tracing::info!(generation = applied.generation, peers, "peers changed");
+                Some(applied)
+            }
+            Err(error) => {
+                let held = format!("the changed peers are not in force: {error}");
+                if self.held.as_ref() != Some(&held) {
+                    tracing::error!("{held}");
+                }
+                self.held = Some(held);
+                None
+            }
+        }
+    }
+}
+
+/// The sources of a configuration, being asked. Dropping it ends the asking.
+struct Listening {
+    _tasks: JoinSet<()>,
+    heard: mpsc::Receiver<Heard>,
+}
+
+impl Listening {
+    fn to(config: Option<&Config>) -> Self {
+        let (sender, heard) = mpsc::channel(16);
+        let mut tasks = JoinSet::new();
+        for source in config.map(sources).unwrap_or_default() {
+            tasks.spawn(ask(source, sender.clone()));
+        }
+        Self { _tasks: tasks, heard }
+    }
+
+    /// The next answer, and what else has come by now. Never ends without sources.
+    async fn next(&mut self) -> Vec<Heard> {
+        let Some(first) = self.heard.recv().await else { return std::future::pending().await };
+        let mut all = vec![first];
+        while let Ok(more) = self.heard.try_recv() {
+            all.push(more);
+        }
+        all
+    }
+}
+
+async fn ask(mut source: Box<dyn Source>, sender: mpsc::Sender<Heard>) {
+    loop {
+        let stamp = source.stamp();
+        let answer = source.fetch().await;
+        let interval = source.interval();
+        let wait = match &answer {
+            Ok(answer) => answer.valid_for.unwrap_or(interval),
+            Err(_) => interval.min(RETRY),
+        };
+        if sender.send((source.name().clone(), answer)).await.is_err() {
+            return;
+        }
+        let rest = tokio::time::Instant::now() + wait;
+        if stamp.is_none() {
+            tokio::time::sleep_until(rest).await;
+            continue;
+        }
+        while tokio::time::Instant::now() < rest && source.stamp() == stamp {
+            tokio::time::sleep(STAMP_EVERY).await;
+        }
+    }
+}

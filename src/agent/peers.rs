@@ -1,0 +1,152 @@
+//! Learnt peers on their way into force: the registry on disk, asking the sources, and the policy that follows. What the sources say is judged in
+//! `peers`; whether a changed set may be enforced, by the one guard.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::{task::JoinSet, time::timeout};
+
+use super::{
+    apply::{Allow, note},
+    change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege},
+    error::AgentError,
+    guard::Guard,
+    peer_watch::Heard,
+    trial::{self, readable},
+};
+use crate::{
+    config::Config,
+    peers::{Answer, Registry, SourceError, SourceName, sources},
+    policy::Policy,
+    state::{Clock, Desired, ModeOverride, PolicyLock, StateDir},
+};
+
+/// At the very first start, when nothing is known, the sources get this long.
+const FIRST_WITHIN: Duration = Duration::from_secs(15);
+
+/// What a configuration asks for, with the peers that are known from elsewhere, and the registry as it then is. Nothing is written.
+pub fn desired(
+    state: Option<&StateDir>,
+    config: &Config,
+    word: Option<ModeOverride>,
+) -> Result<(Desired, Registry), AgentError> {
+    let mut registry = match state {
+        Some(state) => readable(state.peers())?,
+        None => Registry::default(),
+    };
+    let now = Clock::now();
+    registry.configure(config, &now);
+    let desired = Desired::from_config(config, word)?;
+    let peers = registry.active(&now).into_iter().collect();
+    Ok((Desired { policy: Policy { peers, ..desired.policy }, ..desired }, registry))
+}
+
+/// Writes the registry, and what changed into the journal. A full disk must not keep a peer out.
+pub(super) fn save(state: &StateDir, registry: &mut Registry) {
+    for change in registry.changes() {
+        note(state, "peers", &change.detail, change.who.as_ref());
+    }
+    if registry.is_unsaved()
+        && let Err(error) = state.save_peers(registry)
+    {
+        tracing::error!("{error}; a start from this disk would not know what was learnt");
+    }
+}
+
+/// Asks the sources that need no network, for one-shot commands.
+pub async fn ask_local(site: &Site, config: &Config) -> Result<(), AgentError> {
+    let mut heard = Vec::new();
+    for mut source in sources(config).into_iter().filter(|source| source.name().is_local()) {
+        heard.push((source.name().clone(), source.fetch().await));
+    }
+    if heard.is_empty() { Ok(()) } else { hear(site, config, heard) }
+}
+
+/// The very first start: nothing is known, so every source is asked before anything is put into force.
+pub(super) async fn ask_first(site: &Site, config: &Config) -> Result<(), AgentError> {
+    let sources = sources(config);
+    if sources.is_empty() || !readable(site.state.peers())?.is_new() {
+        return Ok(());
+    }
+    let mut asked = JoinSet::new();
+    for mut source in sources {
+        asked.spawn(async move {
+            let name = source.name().clone();
+            timeout(FIRST_WITHIN, source.fetch()).await.ok().map(|answer| (name, answer))
+        });
+    }
+    let heard: Vec<Heard> = asked.join_all().await.into_iter().flatten().collect();
+    hear(site, config, heard)
+}
+
+fn hear(site: &Site, config: &Config, heard: Vec<Heard>) -> Result<(), AgentError> {
+    let _lock = site.state.lock_policy()?;
+    let mut registry = readable(site.state.peers())?;
+    let now = Clock::now();
+    registry.configure(config, &now);
+    for (name, answer) in heard {
+        tell(&mut registry, &name, answer, &now);
+    }
+    save(&site.state, &mut registry);
+    Ok(())
+}
+
+fn tell(registry: &mut Registry, name: &SourceName, answer: Result<Answer, SourceError>, now: &Clock) {
+    match answer {
+        Ok(answer) => registry.answer(name, answer, now),
+        Err(error) => {
+            tracing::warn!(source = %name, "{error}; its last answer stays");
+            registry.failed(name, &error, now);
+        }
+    }
+}
+
+/// Takes what sources said into the registry on disk.
+pub(super) fn learn(site: &Site, heard: Vec<Heard>) -> Result<(), AgentError> {
+    let _lock = site.state.lock_policy()?;
+    let mut registry = readable(site.state.peers())?;
+    let now = Clock::now();
+    for (name, answer) in heard {
+        tell(&mut registry, &name, answer, &now);
+    }
+    save(&site.state, &mut registry);
+    Ok(())
+}
+
+/// Takes out what has run out, and returns the registry as it is then.
+pub(super) fn expire(site: &Site) -> Result<Registry, AgentError> {
+    let _lock = site.state.lock_policy()?;
+    let mut registry = readable(site.state.peers())?;
+    registry.expire(&Clock::now());
+    save(&site.state, &mut registry);
+    Ok(registry)
+}
+
+/// Puts the registry's peers into force, if they are others than those in force. `None`: they are not, or nothing is in force.
+pub async fn peers_changed(site: &Site, allow: Allow) -> Result<Option<Applied>, AgentError> {
+    require_privilege()?;
+    let lock = site.state.lock_policy()?;
+    peers_changed_locked(site, &lock, allow).await
+}
+
+async fn peers_changed_locked(site: &Site, lock: &PolicyLock, allow: Allow) -> Result<Option<Applied>, AgentError> {
+    let Some(good) = trial::in_force(site)? else { return Ok(None) };
+    let registry = readable(site.state.peers())?;
+    let active = registry.active(&Clock::now());
+    let in_force: BTreeSet<_> = good.desired.policy.peers.iter().copied().collect();
+    // Without a registry the policy came from an earlier version, or from a damaged file.
+    if registry.is_new() || active == in_force {
+        return Ok(None);
+    }
+    let policy = Policy { peers: active.into_iter().collect(), ..good.desired.policy.clone() };
+    let desired = Desired { policy, ..good.desired };
+    let guard = Guard { allow, session: None };
+    let judged = desired.clone();
+    let request = Request {
+        desired,
+        persist: Persist::IfPossible,
+        blocking: Blocking::AsListed,
+        judge: &|image, own, before| guard.judge(&judged, image, own, before),
+        keep_previous: false,
+    };
+    put_in_force(site, lock, request).await.map(Some)
+}

@@ -1,0 +1,167 @@
+//! Where peers come from and which of them count: sources are asked, the registry keeps what each one said. Only this folder opens sockets.
+//! It must not put anything into force: the agent does.
+//!
+//! ```text
+//! sources -> Answer -> Registry (union, provenance, delays, tombstones, bounds) -> active peers -> policy
+//! ```
+
+mod entry;
+mod error;
+mod file;
+mod firewall;
+mod registry;
+mod rules;
+mod standing;
+
+use std::{collections::BTreeSet, fmt, path::Path, pin::Pin, time::Duration};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    entry::{Difference, Entry, PeerState, SourceStatus},
+    error::{OperatorError, SourceError},
+    file::FileSource,
+    firewall::VendorFirewall,
+    registry::{Change, Registry, Undo},
+    rules::Rules,
+};
+use crate::{config::Config, state::Stamp};
+
+/// What one source said: all the peers that it knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Addresses (full length) and prefixes, without host bits.
+    pub peers: BTreeSet<IpNet>,
+    /// For how long it counts (a DNS answer's time to live). `None`: the source's own interval.
+    pub valid_for: Option<Duration>,
+}
+
+/// A source being asked.
+pub type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Answer, SourceError>> + Send + 'a>>;
+
+/// Where peers come from. One implementation a module.
+pub trait Source: Send {
+    /// Its name in every output.
+    fn name(&self) -> &SourceName;
+
+    /// Asks it once. An error leaves the last answer standing.
+    fn fetch(&mut self) -> Fetch<'_>;
+
+    /// When to ask again where the answer does not say.
+    fn interval(&self) -> Duration;
+
+    /// What tells without reading it that the source has changed, where there is such a thing. Another stamp than last time: ask at once.
+    fn stamp(&self) -> Option<Stamp> {
+        None
+    }
+}
+
+/// The sources that a configuration names, besides `static`, which the registry takes from the configuration itself.
+pub fn sources(config: &Config) -> Vec<Box<dyn Source>> {
+    let peers = &config.peers;
+    let mut sources: Vec<Box<dyn Source>> = Vec::new();
+    if let Some(path) = &peers.file {
+        sources.push(Box::new(FileSource::new(path)));
+    }
+    if peers.vendor_firewall {
+        sources.push(Box::new(VendorFirewall::new()));
+    }
+    sources
+}
+
+/// The names of all sources of a configuration, `static` among them.
+pub(crate) fn named_in(config: &Config) -> BTreeSet<SourceName> {
+    let peers = &config.peers;
+    let mut names = BTreeSet::from([SourceName::fixed()]);
+    names.extend(peers.file.as_deref().map(SourceName::file));
+    names.extend(peers.dns.iter().map(|name| SourceName::dns(name)));
+    names.extend(peers.http_sd.as_ref().map(|http_sd| SourceName::http_sd(&http_sd.url)));
+    names.extend(peers.dynatrace_api.as_ref().map(|api| SourceName::dynatrace_api(&api.url)));
+    names.extend(peers.vendor_firewall.then(SourceName::vendor_firewall));
+    names
+}
+
+/// A source's name: what it is, and which one where there can be several. Never holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SourceName(String);
+
+impl SourceName {
+    /// The configuration's `static` list and `--peer`.
+    pub fn fixed() -> Self {
+        Self("static".into())
+    }
+
+    /// `nodewall peers add`.
+    pub fn operator() -> Self {
+        Self("operator".into())
+    }
+
+    /// The file at `path`.
+    pub fn file(path: &Path) -> Self {
+        Self(format!("file:{}", path.display()))
+    }
+
+    /// The addresses of a host name.
+    pub fn dns(name: &str) -> Self {
+        Self(format!("dns:{name}"))
+    }
+
+    /// HTTP service discovery at `url`.
+    pub fn http_sd(url: &str) -> Self {
+        Self(format!("http_sd:{url}"))
+    }
+
+    /// The vendor's cluster API at `url`.
+    pub fn dynatrace_api(url: &str) -> Self {
+        Self(format!("dynatrace_api:{url}"))
+    }
+
+    /// What the vendor's firewall service wrote into iptables.
+    pub fn vendor_firewall() -> Self {
+        Self("vendor_firewall".into())
+    }
+
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// It is asked without the network.
+    pub fn is_local(&self) -> bool {
+        self.0 == "vendor_firewall" || self.0.starts_with("file:")
+    }
+
+    /// Nobody on this host wrote these addresses down as peers: they stay within bounds, and leave late.
+    pub fn is_learnt(&self) -> bool {
+        !(self.0 == "static" || self.0 == "operator" || self.0.starts_with("file:"))
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_who_is_believed_without_bounds() {
+        let path = Path::new("/etc/nodewall/peers");
+        for (name, text, learnt) in [
+            (SourceName::fixed(), "static", false),
+            (SourceName::operator(), "operator", false),
+            (SourceName::file(path), "file:/etc/nodewall/peers", false),
+            (SourceName::dns("nodes.example"), "dns:nodes.example", true),
+            (SourceName::http_sd("https://sd.example/x"), "http_sd:https://sd.example/x", true),
+            (SourceName::dynatrace_api("https://n1.example"), "dynatrace_api:https://n1.example", true),
+            (SourceName::vendor_firewall(), "vendor_firewall", true),
+        ] {
+            assert_eq!((name.as_str(), name.is_learnt()), (text, learnt));
+        }
+    }
+}

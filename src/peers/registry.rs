@@ -1,0 +1,349 @@
+//! What every source said last, what an operator said besides, and what changed by it. Pure: it has no clock and opens no file; `state` keeps it on
+//! disk. It must not judge whether a change is too big: that is the agent's one guard.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Answer, OperatorError, PeerState, SourceError, SourceName, named_in,
+    rules::{Rules, refuse},
+};
+use crate::{
+    config::{Config, show},
+    state::{Clock, Deadline, Who},
+};
+
+/// An answer that changes nothing is worth a write for its age alone only this often.
+const AGE_ON_DISK_NS: u64 = 60_000_000_000;
+/// Addresses in one line of the journal.
+const NAMED_IN_CHANGE: usize = 100;
+
+/// What one source said last, and how it fares since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Known {
+    pub(super) peers: BTreeSet<IpNet>,
+    pub(super) answered_unix_ns: Option<u64>,
+    /// Since when (Unix time, ns), and why.
+    pub(super) failing: Option<(u64, String)>,
+}
+
+impl Known {
+    /// It can be compared with others. An empty list in the configuration is no opinion.
+    pub(super) fn has_said_something(&self) -> bool {
+        self.answered_unix_ns.is_some() && !self.peers.is_empty()
+    }
+}
+
+/// What is known of one prefix besides who names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) since_unix_ns: u64,
+    /// The last learnt source that knew it has dropped it.
+    pub(super) leaving: Option<Deadline>,
+    /// `peers add`.
+    pub(super) admitted: Option<Admitted>,
+    /// `peers remove`, until every source has dropped it.
+    pub(super) removed: Option<Who>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Admitted {
+    /// `None`: until it is removed.
+    pub(super) until: Option<Deadline>,
+    pub(super) who: Who,
+}
+
+impl Record {
+    fn new(now: &Clock) -> Self {
+        Self { since_unix_ns: now.unix_ns, leaving: None, admitted: None, removed: None }
+    }
+
+    fn is_needed(&self) -> bool {
+        self.leaving.is_some() || self.admitted.is_some() || self.removed.is_some()
+    }
+}
+
+/// Something that changed, for the journal (action `peers`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What became of which addresses, and through whom.
+    pub detail: String,
+    /// The operator that wanted it. `None`: a source, or time.
+    pub who: Option<Who>,
+}
+
+/// How a prefix stood before an operator's word, to take that back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undo {
+    prefix: IpNet,
+    record: Option<Record>,
+}
+
+/// All peers with their sources. See the module's documentation.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Registry {
+    pub(super) rules: Rules,
+    pub(super) sources: BTreeMap<SourceName, Known>,
+    pub(super) peers: BTreeMap<IpNet, Record>,
+    #[serde(skip)]
+    changes: Vec<Change>,
+    #[serde(skip)]
+    unsaved: bool,
+}
+
+impl Registry {
+    /// Nothing was ever recorded.
+    pub fn is_new(&self) -> bool {
+        self.sources.is_empty() && self.peers.is_empty()
+    }
+
+    /// It differs from what is on disk by more than a minute of a source's age.
+    pub fn is_unsaved(&self) -> bool {
+        self.unsaved
+    }
+
+    /// It is on disk.
+    pub fn mark_saved(&mut self) {
+        self.unsaved = false;
+    }
+
+    /// What changed since the last call, oldest first.
+    pub fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Takes rules, `static` and the set of sources from a configuration. What a source said that is no longer configured counts as dropped.
+    pub fn configure(&mut self, config: &Config, now: &Clock) {
+        self.expire(now);
+        let (rules, configured) = (Rules::of(config), named_in(config));
+        let fixed: BTreeSet<IpNet> = config.peers.named.iter().map(|peer| peer.prefix).collect();
+        self.change("configuration", None, |this, counted| {
+            this.unsaved |= this.rules != rules;
+            this.rules = rules;
+            let gone: Vec<SourceName> =
+                this.sources.keys().filter(|name| !configured.contains(*name)).cloned().collect();
+            for name in gone {
+                this.learn(&name, BTreeSet::new(), counted, now);
+                this.sources.remove(&name);
+                this.unsaved = true;
+            }
+            for name in configured {
+                this.unsaved |= !this.sources.contains_key(&name);
+                this.sources.entry(name).or_default();
+            }
+            this.learn(&SourceName::fixed(), fixed, counted, now);
+        });
+    }
+
+    /// A source answered. One that is not configured (any more) is not heard.
+    pub fn answer(&mut self, source: &SourceName, answer: Answer, now: &Clock) {
+        if !self.sources.contains_key(source) {
+            return;
+        }
+        self.expire(now);
+        self.change(source.as_str(), None, |this, counted| this.learn(source, answer.peers, counted, now));
+    }
+
+    /// A source gave no answer. What it said last stays.
+    pub fn failed(&mut self, source: &SourceName, error: &SourceError, now: &Clock) {
+        let Some(known) = self.sources.get_mut(source) else { return };
+        let told = error.to_string();
+        let since = match &known.failing {
+            Some((_, before)) if *before == told => return,
+            Some((since, _)) => *since,
+            None => now.unix_ns,
+        };
+        known.failing = Some((since, told.clone()));
+        self.unsaved = true;
+        self.changes.push(Change { detail: format!("{source} gives no answer: {told}"), who: None });
+    }
+
+    /// An operator admits a node, for a time or until it is removed. Lifts a tombstone.
+    pub fn operator_add(
+        &mut self,
+        prefix: IpNet,
+        ttl: Option<Duration>,
+        who: &Who,
+        now: &Clock,
+    ) -> Result<Undo, OperatorError> {
+        let prefix = prefix.trunc();
+        let refused = |why| OperatorError::Refused { prefix: show(&prefix), why };
+        if let Some(why) = refuse(&prefix) {
+            return Err(refused(why));
+        }
+        self.expire(now);
+        let undo = self.undo_of(prefix);
+        let until = ttl.map(|ttl| Deadline::after(now, ttl));
+        let mut tried = self.clone();
+        tried.change("added", Some(who), |this, _| {
+            let record = this.peers.entry(prefix).or_insert_with(|| Record::new(now));
+            record.admitted = Some(Admitted { until, who: who.clone() });
+            record.removed = None;
+        });
+        if let Some(PeerState::Held { why }) = tried.states(Some(now)).get(&prefix) {
+            return Err(refused(why.clone()));
+        }
+        tried.unsaved = true;
+        *self = tried;
+        Ok(undo)
+    }
+
+    /// An operator removes a peer, whoever knows it, at once. As long as a source knows it, a tombstone keeps it out.
+    pub fn operator_remove(&mut self, prefix: IpNet, who: &Who, now: &Clock) -> Result<Undo, OperatorError> {
+        let prefix = prefix.trunc();
+        self.expire(now);
+        let removed = self.peers.get(&prefix).map(|record| record.removed.is_some());
+        if removed != Some(false) {
+            return Err(OperatorError::NotListed { prefix: show(&prefix), covered_by: self.covering(&prefix, now) });
+        }
+        let undo = self.undo_of(prefix);
+        self.change("removed", Some(who), |this, _| {
+            if let Some(record) = this.peers.get_mut(&prefix) {
+                *record = Record { removed: Some(who.clone()), leaving: None, admitted: None, ..record.clone() };
+            }
+        });
+        self.unsaved = true;
+        Ok(undo)
+    }
+
+    /// Takes an operator's word back that could not be put into force.
+    pub fn undo(&mut self, undo: Undo) {
+        self.change("taken back", None, |this, _| match undo.record {
+            Some(record) => drop(this.peers.insert(undo.prefix, record)),
+            None => drop(this.peers.remove(&undo.prefix)),
+        });
+        self.unsaved = true;
+    }
+
+    fn undo_of(&self, prefix: IpNet) -> Undo {
+        Undo { prefix, record: self.peers.get(&prefix).cloned() }
+    }
+
+    /// A wider peer through which `prefix` is one.
+    pub fn covering(&self, prefix: &IpNet, now: &Clock) -> Option<String> {
+        let states = self.states(Some(now));
+        let mut wider = prefix.supernet();
+        while let Some(net) = wider {
+            if states.get(&net).is_some_and(PeerState::counts) {
+                return Some(show(&net));
+            }
+            wider = net.supernet();
+        }
+        None
+    }
+
+    /// Whether something has run out.
+    pub fn is_due(&self, now: &Clock) -> bool {
+        let over = |until: &Deadline| until.left(now).is_zero();
+        self.peers.values().any(|record| {
+            record.leaving.as_ref().is_some_and(over)
+                || record.admitted.as_ref().and_then(|admitted| admitted.until.as_ref()).is_some_and(over)
+        })
+    }
+
+    /// Takes out what has run out.
+    pub fn expire(&mut self, now: &Clock) {
+        if !self.is_due(now) {
+            return;
+        }
+        let over = |until: &Deadline| until.left(now).is_zero();
+        self.unsaved = true;
+        self.change("its time is over", None, |this, _| {
+            for record in this.peers.values_mut() {
+                record.leaving = record.leaving.take().filter(|until| !over(until));
+                record.admitted = record.admitted.take().filter(|admitted| !admitted.until.as_ref().is_some_and(over));
+            }
+        });
+    }
+
+    /// Replaces what a source knows. `counted`: the states before. Only a learnt peer that counted has a delay to leave in.
+    fn learn(
+        &mut self,
+        source: &SourceName,
+        peers: BTreeSet<IpNet>,
+        counted: &BTreeMap<IpNet, PeerState>,
+        now: &Clock,
+    ) {
+        // No source of names carries host bits; two spellings of one network would be two peers.
+        let peers: BTreeSet<IpNet> = peers.into_iter().map(|net| net.trunc()).collect();
+        for prefix in &peers {
+            let record = self.peers.entry(*prefix).or_insert_with(|| Record::new(now));
+            if source.is_learnt() {
+                record.leaving = None;
+            }
+        }
+        let known = self.sources.entry(source.clone()).or_default();
+        let aged = known.answered_unix_ns.is_none_or(|then| now.unix_ns.abs_diff(then) >= AGE_ON_DISK_NS);
+        self.unsaved |= aged || known.failing.is_some() || known.peers != peers;
+        let before = std::mem::replace(
+            known,
+            Known { peers: peers.clone(), answered_unix_ns: Some(now.unix_ns), failing: None },
+        );
+        if !source.is_learnt() {
+            return;
+        }
+        for prefix in before.peers.difference(&peers) {
+            let still_learnt =
+                self.sources.iter().any(|(name, known)| name.is_learnt() && known.peers.contains(prefix));
+            let counted = counted.get(prefix).is_some_and(PeerState::counts);
+            if let Some(record) = self.peers.get_mut(prefix).filter(|_| counted && !still_learnt) {
+                record.leaving = Some(Deadline::after(now, self.rules.removal_delay));
+            }
+        }
+    }
+
+    /// Makes a change, forgets what nobody needs any more, and notes what became of whom.
+    fn change(&mut self, cause: &str, who: Option<&Who>, make: impl FnOnce(&mut Self, &BTreeMap<IpNet, PeerState>)) {
+        let before = self.states(None);
+        make(self, &before);
+        self.forget();
+        let after = self.states(None);
+        let mut became: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+        for (prefix, state) in &after {
+            if before.get(prefix) != Some(state) {
+                became.entry(told(state)).or_default().push(*prefix);
+            }
+        }
+        let gone: Vec<IpNet> = before.keys().filter(|prefix| !after.contains_key(*prefix)).copied().collect();
+        if !gone.is_empty() {
+            became.insert("gone".into(), gone);
+        }
+        for (state, prefixes) in &became {
+            for some in prefixes.chunks(NAMED_IN_CHANGE) {
+                let named: Vec<String> = some.iter().map(show).collect();
+                let detail = format!("{}: {state} ({cause})", named.join(" "));
+                self.changes.push(Change { detail, who: who.cloned() });
+            }
+        }
+        self.unsaved |= !became.is_empty();
+    }
+
+    /// Tombstones of what every source has dropped, and records of what nobody knows.
+    fn forget(&mut self) {
+        let Self { peers, sources, .. } = self;
+        peers.retain(|prefix, record| {
+            let known = sources.values().any(|known| known.peers.contains(prefix));
+            if !known {
+                record.removed = None;
+            }
+            known || record.is_needed()
+        });
+    }
+}
+
+/// A state as the journal tells it.
+fn told(state: &PeerState) -> String {
+    match state {
+        PeerState::Leaving { until_unix_ns } => {
+            let until = humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_nanos(*until_unix_ns));
+            format!("leaving until {until}")
+        }
+        PeerState::Held { why } => format!("held, {why}"),
+        PeerState::Active | PeerState::Tombstone => state.name().to_owned(),
+    }
+}

@@ -288,10 +288,8 @@ impl Registry {
             return;
         }
         for prefix in before.peers.difference(&peers) {
-            let still_learnt =
-                self.sources.iter().any(|(name, known)| name.is_learnt() && known.peers.contains(prefix));
             let counted = counted.get(prefix).is_some_and(PeerState::counts);
-            if let Some(record) = self.peers.get_mut(prefix).filter(|_| counted && !still_learnt) {
+            if let Some(record) = self.peers.get_mut(prefix).filter(|_| counted) {
                 record.leaving = Some(Deadline::after(now, self.rules.removal_delay));
             }
         }

@@ -32,7 +32,7 @@ fn with_file() -> Node {
     let lab = Lab::new().unwrap();
     let mut node = Node::idle(lab, &Settings::default());
     write_peers(&node, "# the cluster\n10.77.0.11\n10.77.0.201 # not up yet\n10.77.0.202\n");
-    let file = format!("file = {:?}", peers_file(&node));
+    let file = format!("file = \"{}\"", peers_file(&node).display());
     node.configure_text(&Settings::default().peers(&[]).to_toml().replace("static = []", &file));
     node.start_agent();
     node
@@ -104,8 +104,8 @@ fn a_file_that_flaps_swaps_once_a_second_at_most() {
         write_peers(&node, &format!("10.77.0.11\n10.77.0.201\n10.77.0.202\n{more}"));
         std::thread::sleep(Duration::from_millis(100));
     }
-    let (swaps, seconds) = (node.generation() - first, began.elapsed().as_secs_f64());
-    assert!(swaps >= 1 && swaps as f64 <= seconds + 1.0, "{swaps} swaps in {seconds:.1} s");
+    let (swaps, seconds) = (node.generation() - first, began.elapsed().as_secs());
+    assert!(swaps >= 1 && swaps <= seconds + 2, "{swaps} swaps in {seconds} s");
     write_peers(&node, "10.77.0.11\n10.77.0.201\n10.77.0.202\n10.77.0.12\n");
     eventually("the last word counts", || (reason(&node, node.peers()[1].ipv4().into()) == "peer").then_some(()));
 }

@@ -135,7 +135,7 @@ fn enforceable(common: &Common, attempt: &str, unattended: bool) -> Result<Confi
     let config = read_config(common, Trust::OwnerOnly).map_err(refused)?;
     let policy = Policy::from_config(&config).map_err(|error| refused(error.into()))?;
     // What is learnt comes later; only without any other source does the configuration alone tell.
-    if config.peers.is_static_only() {
+    if !config.peers.has_sources() {
         policy.require_peers().map_err(|error| refused(error.into()))?;
     }
     Ok(config)

@@ -55,17 +55,6 @@ pub struct Peers {
     pub dynatrace_api: Option<DynatraceApi>,
 }
 
-impl Peers {
-    /// All peers stand in the configuration itself.
-    pub const fn is_static_only(&self) -> bool {
-        self.file.is_none()
-            && self.dns.is_empty()
-            && !self.vendor_firewall
-            && self.http_sd.is_none()
-            && self.dynatrace_api.is_none()
-    }
-}
-
 /// `[peers.http_sd]`: Prometheus' HTTP service discovery.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpSd {

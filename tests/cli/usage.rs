@@ -10,7 +10,7 @@ use crate::{
     frames,
 };
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "run",
     "apply",
     "plan",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 16] = [
     "panic-open",
     "block",
     "unblock",
+    "peers",
     "check",
     "status",
     "doctor",
@@ -33,6 +34,7 @@ fn needed(command: &str) -> &'static [&'static str] {
     match command {
         "explain" => &["--source", "192.0.2.1", "--port", "443"],
         "replay" => &["nothing.pcap"],
+        "peers" => &["list"],
         "panic-open" => &["--for", "10m"],
         "block" | "unblock" => &["198.51.100.7"],
         _ => &[],

@@ -1,7 +1,10 @@
 //! What the agent does at each of its wakes: reload, attach what appeared, follow what commands did, repair. Whatever fails, the last good policy stands
 //! and the reason is logged.
 
-use std::{pin::Pin, time::Instant};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use super::{
     apply::{Allow, Cause, apply, note, reapply},
@@ -10,7 +13,7 @@ use super::{
     error::AgentError,
     interfaces::cover,
     peer_watch::{Heard, PeerWatch},
-    peers,
+    peers, plan,
     run::Start,
     trial, warnings,
     watchdog::{self, Finding, Programs},
@@ -18,10 +21,13 @@ use super::{
 use crate::{
     config::{Config, ConfigErrors, Mode},
     datapath::{self, PinDir},
-    state::{Clock, Health, Repair, Stamp},
+    state::{Clock, Health, Repair, Seen, Stamp},
 };
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;
+
+/// How often it is noted who is connected.
+const SAMPLE_EVERY: Duration = Duration::from_secs(15);
 
 /// The agent between two wakes.
 pub(super) struct Keeper<R> {
@@ -40,6 +46,9 @@ pub(super) struct Keeper<R> {
     /// Never ends.
     pub(super) log: Log,
     pub(super) peers: PeerWatch,
+    /// Who was connected, for `plan`.
+    connected: Seen,
+    sampled: Option<Instant>,
     /// What is alarming about the data path.
     path_alarms: Vec<String>,
     open_told: bool,
@@ -73,6 +82,8 @@ where
             saved: Health::default(),
             open_told: false,
             peers: PeerWatch::new(start.config.as_ref().ok()),
+            connected: site.state.seen(),
+            sampled: None,
             path_alarms: Vec::new(),
             health,
             log,
@@ -201,6 +212,7 @@ where
 
     pub(super) async fn look(&mut self) {
         self.watch_config().await;
+        self.sample();
         // While somebody makes a change, nothing is as it should be.
         match self.site.state.try_lock_policy() {
             Ok(Some(lock)) => drop(lock),
@@ -218,6 +230,21 @@ where
             self.adopt(applied);
         }
         self.repair().await;
+    }
+
+    /// Notes who is connected.
+    fn sample(&mut self) {
+        if self.sampled.is_some_and(|then| then.elapsed() < SAMPLE_EVERY) {
+            return;
+        }
+        self.sampled = Some(Instant::now());
+        let noted = crate::net::sockets().map_err(std::io::Error::other).and_then(|sockets| {
+            self.connected.add(plan::inbound(&sockets), Clock::now().unix_ns);
+            self.site.state.save_seen(&self.connected)
+        });
+        if let Err(error) = noted {
+            tracing::debug!("who is connected could not be noted: {error}");
+        }
     }
 
     /// A changed file counts as soon as two looks found it the same.

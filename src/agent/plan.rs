@@ -1,7 +1,10 @@
-//! What a configuration would change of what is in force: ports, access, peers, mode, interfaces, and who of those that are connected right now would
-//! be cut off or let in. Changes nothing.
+//! What a configuration would change of what is in force: ports, access, peers, mode, interfaces, and who of those that are connected, or were within the
+//! last hour, would be cut off or let in. Changes nothing.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
@@ -37,7 +40,7 @@ pub struct Difference {
     pub interfaces_added: Vec<String>,
     /// Interfaces that are attached and would no longer be asked for. They stay attached until a detach.
     pub interfaces_removed: Vec<String>,
-    /// TCP connections from outside, right now, whose verdict would change.
+    /// Sources whose verdict would change, of those that have a TCP connection to this node or had one within the last hour (as an agent saw it).
     pub affected: Vec<Affected>,
     /// Why `apply` would refuse it.
     pub held: Option<String>,
@@ -67,7 +70,7 @@ pub struct PortChange {
     pub to: String,
 }
 
-/// Somebody who is connected.
+/// Somebody who is connected, or was.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Affected {
     /// The other end.
@@ -80,6 +83,8 @@ pub struct Affected {
     pub to: &'static str,
     /// Name of the new reason.
     pub reason: &'static str,
+    /// The connection is there right now.
+    pub connected: bool,
 }
 
 impl Difference {
@@ -125,7 +130,7 @@ pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> 
         peers_removed: old_peers.difference(&new_peers).map(show).collect(),
         interfaces_added: interfaces.difference(&attached).cloned().collect(),
         interfaces_removed: attached.difference(&interfaces).cloned().collect(),
-        affected: affected(&net::sockets()?, &redirects(), old.as_deref(), &new),
+        affected: affected(&connections(state)?, &redirects(), old.as_deref(), &new),
         held,
     })
 }
@@ -238,21 +243,37 @@ fn on_the_wire(port: u16, redirects: &[Redirect]) -> Vec<u16> {
     std::iter::once(port).chain(from.map(|(first, _)| *first)).collect()
 }
 
-fn affected(sockets: &Sockets, redirects: &[Redirect], old: Option<&PolicyImage>, new: &PolicyImage) -> Vec<Affected> {
+/// Sources and local ports, each with whether the connection is there now.
+fn connections(state: Option<&StateDir>) -> Result<BTreeMap<(IpAddr, u16), bool>, AgentError> {
+    let seen = state.map(StateDir::seen).unwrap_or_default();
+    let mut all: BTreeMap<_, _> =
+        seen.within_the_hour(Clock::now().unix_ns).map(|connection| (connection, false)).collect();
+    all.extend(inbound(&net::sockets()?).into_iter().map(|connection| (connection, true)));
+    Ok(all)
+}
+
+/// Who is connected from outside: source and local port.
+pub(super) fn inbound(sockets: &Sockets) -> Vec<(IpAddr, u16)> {
+    let ends = sockets.inbound().map(|end| (end.remote.ip().to_canonical(), end.local.port()));
+    ends.filter(|(source, _)| !source.is_loopback()).collect()
+}
+
+fn affected(
+    connections: &BTreeMap<(IpAddr, u16), bool>,
+    redirects: &[Redirect],
+    old: Option<&PolicyImage>,
+    new: &PolicyImage,
+) -> Vec<Affected> {
     let mut found = BTreeSet::new();
-    for connection in sockets.inbound() {
-        let source = connection.remote.ip().to_canonical();
-        if source.is_loopback() {
-            continue;
-        }
+    for (&(source, local_port), &connected) in connections {
         let changed = |port: u16| {
             let ((from, _), (to, reason)) = (action(old, source, port), action(Some(new), source, port));
-            (from != to).then_some(Affected { source, port, from, to, reason })
+            (from != to).then_some(Affected { source, port, from, to, reason, connected })
         };
         // Behind a redirect nobody can tell which port it was; it is told only where every answer is the same.
-        let ports = on_the_wire(connection.local.port(), redirects);
+        let ports = on_the_wire(local_port, redirects);
         if ports.iter().all(|port| changed(*port).is_some()) {
-            found.extend(changed(connection.local.port()));
+            found.extend(changed(local_port));
         }
     }
     found.into_iter().collect()

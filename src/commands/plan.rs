@@ -51,8 +51,13 @@ fn print_text(difference: &Difference) -> anyhow::Result<()> {
     }
     for affected in &difference.affected {
         ui::print_line(&format!(
-            "! {} is connected to port {}: {} -> {} ({})",
-            affected.source, affected.port, affected.from, affected.to, affected.reason
+            "! {} {} connected to port {}: {} -> {} ({})",
+            affected.source,
+            if affected.connected { "is" } else { "was within the hour" },
+            affected.port,
+            affected.from,
+            affected.to,
+            affected.reason
         ))?;
     }
     if let Some(held) = &difference.held {

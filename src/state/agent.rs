@@ -101,7 +101,8 @@ impl StateDir {
 
     /// Notes that a change was refused. Failing to is only logged: the refusal itself is what counts.
     pub fn note_refused(&self, attempt: &str, unattended: bool, error: &str) {
-        let refused = Refused { unix_ns: Clock::now().unix_ns, attempt: attempt.to_owned(), unattended, error: error.to_owned() };
+        let refused =
+            Refused { unix_ns: Clock::now().unix_ns, attempt: attempt.to_owned(), unattended, error: error.to_owned() };
         if let Err(error) = self.write_note(REFUSED, &refused) {
             tracing::warn!("{}: the refusal could not be noted: {error}", self.path().display());
         }

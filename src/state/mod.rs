@@ -9,6 +9,7 @@ mod error;
 mod good;
 mod journal;
 mod peers;
+mod seen;
 mod store;
 mod trial;
 mod who;
@@ -26,6 +27,7 @@ pub use deadline::{Clock, Deadline};
 pub use error::StateError;
 pub use good::{Desired, Good, ModeOverride};
 pub use journal::Entry;
+pub use seen::Seen;
 pub use trial::{Trial, TrialKind};
 pub use who::Who;
 

@@ -17,8 +17,18 @@ fn a_node_without_a_policy_says_so() {
     assert_eq!(
         keys(&report),
         [
-            "agent", "blocks", "generation", "healthy", "interfaces", "mode", "peers", "policy_sha256", "problems",
-            "refused", "repairs", "trial"
+            "agent",
+            "blocks",
+            "generation",
+            "healthy",
+            "interfaces",
+            "mode",
+            "peers",
+            "policy_sha256",
+            "problems",
+            "refused",
+            "repairs",
+            "trial"
         ]
     );
     assert_eq!(

@@ -143,12 +143,22 @@ fn a_plan_names_what_would_change_and_who_is_connected() {
     let source = node.outsider().ipv4().to_string();
     assert_eq!(
         plan["affected"],
-        serde_json::json!([{"source": source, "port": 9042, "from": "pass", "to": "drop", "reason": "outsider"}])
+        serde_json::json!([{"source": source, "port": 9042, "from": "pass", "to": "drop", "reason": "outsider", "connected": true}])
     );
     let text = node.nodewall("plan", &[]).stdout;
     assert!(text.contains("~ mode: audit -> enforce") && text.contains(&format!("! {source}")), "{text}");
     assert_eq!(node.generation(), generation, "a plan changes nothing");
+    // An agent remembers who was connected.
+    node.configure(&Settings::audit());
+    let mut node = node;
+    node.start_agent();
+    let noted = node.directories.state_dir().join("seen.json");
+    eventually("the agent noted who is connected", || noted.exists().then_some(()));
     drop((outside, inside, browser));
+    let wanted = format!("! {source} was within the hour connected to port 9042: pass -> drop (outsider)");
+    eventually("the connection is closed and remembered", || {
+        node.nodewall("plan", &["--mode", "enforce"]).stdout.contains(&wanted).then_some(())
+    });
 }
 
 #[test]

@@ -183,7 +183,10 @@ fn lock_out() {
         ("[[rule]]\nname = \"a\"\nports = [80, ▶53]\naccess = \"cluster\"\n", "closes port 53 (DNS)"),
         ("[[rule]]\nname = \"a\"\nports = [▶67]\naccess = \"cluster\"\n", "closes port 67 (DHCP)"),
         ("[[rule]]\nname = \"a\"\nports = [▶\"68\"]\naccess = \"cluster\"\n", "closes port 68 (DHCP)"),
-        ("lockout_ports = [\"2200-2300\"]\n[[rule]]\nname = \"a\"\nports = [▶\"2222-2400\"]\naccess = \"cluster\"\n", "closes port 2222 (of lockout_ports)"),
+        (
+            "lockout_ports = [\"2200-2300\"]\n[[rule]]\nname = \"a\"\nports = [▶\"2222-2400\"]\naccess = \"cluster\"\n",
+            "closes port 2222 (of lockout_ports)",
+        ),
         ("allow_lockout = false\n[[rule]]\nname = \"a\"\nports = [▶22]\naccess = \"closed\"\n", "closes port 22"),
     ];
     assert_refusals(CASES);

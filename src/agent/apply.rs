@@ -96,6 +96,7 @@ async fn apply_locked(
             desired: desired.clone(),
             persist: Persist::Required,
             blocking: Blocking::AsListed,
+            decides: true,
             keep_previous: true,
         },
     )
@@ -166,6 +167,7 @@ pub(super) async fn last_good(site: &Site, lock: &PolicyLock) -> Result<Applied,
             persist: Persist::IfPossible,
             blocking: Blocking::AsListed,
             judge: &unjudged,
+            decides: false,
             keep_previous: false,
         },
     )

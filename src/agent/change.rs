@@ -134,6 +134,8 @@ pub(super) struct Request<'a> {
     pub(super) judge: Judge<'a>,
     /// Whether the policy that this one replaces becomes the one to roll back to.
     pub(super) keep_previous: bool,
+    /// Somebody decided what is to be in force, rather than kept it: what the configuration file said before that no longer counts.
+    pub(super) decides: bool,
 }
 
 /// Judges nothing.
@@ -151,7 +153,7 @@ pub(super) fn require_privilege() -> Result<(), AgentError> {
 /// Puts a policy into force. The caller holds the lock.
 pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Request<'_>) -> Result<Applied, AgentError> {
     require_privilege()?;
-    let Request { desired, persist, blocking, judge, keep_previous } = request;
+    let Request { desired, persist, blocking, judge, keep_previous, decides } = request;
     let before = site.state.good();
     if let Err(error) = &before {
         tracing::error!("the last good policy can not be read: {error}");
@@ -181,6 +183,7 @@ pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Reque
         generation,
         policy_sha256: hex(&compiled.image.policy_sha256),
         since_unix_ns: now.unix_ns,
+        decided_unix_ns: before.as_ref().filter(|_| !decides).map_or(now.unix_ns, |before| before.decided_unix_ns),
         attached: selection.attach.iter().map(|s| s.name.clone()).chain(selection.missing.iter().cloned()).collect(),
         desired: desired.clone(),
     };

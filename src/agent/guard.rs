@@ -93,7 +93,14 @@ mod tests {
 
     fn good(peers: &[&str]) -> Good {
         let desired = desired(peers, "single_node = true");
-        Good { generation: 1, policy_sha256: String::new(), since_unix_ns: 0, attached: Vec::new(), desired }
+        Good {
+            generation: 1,
+            policy_sha256: String::new(),
+            since_unix_ns: 0,
+            decided_unix_ns: 0,
+            attached: Vec::new(),
+            desired,
+        }
     }
 
     fn judge(guard: &Guard, new: &Desired, own: &[&str], before: Option<&Good>) -> Result<(), AgentError> {

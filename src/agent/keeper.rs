@@ -211,7 +211,6 @@ where
     }
 
     pub(super) async fn look(&mut self) {
-        self.watch_config().await;
         self.sample();
         // While somebody makes a change, nothing is as it should be.
         match self.site.state.try_lock_policy() {
@@ -226,6 +225,8 @@ where
             return;
         }
         self.follow_state().await;
+        // After what commands did: they have the last word over a file that was changed before them.
+        self.watch_config().await;
         if let Some(applied) = self.peers.look(&self.site).await {
             self.adopt(applied);
         }
@@ -254,6 +255,12 @@ where
         self.config_seen.clone_from(&now);
         // A change on trial comes first; the file waits for its end.
         if still && now != self.config_read && !matches!(self.site.state.trial(), Ok(Some(_))) {
+            // A command that came after the change has the last word: a rollback is not undone by the file that it rolled back.
+            let decided_unix_ns = self.site.state.good().ok().flatten().map_or(0, |good| good.decided_unix_ns);
+            if now.as_ref().is_some_and(|now| now.is_before(decided_unix_ns)) {
+                self.config_read = now;
+                return;
+            }
             tracing::info!(file = %self.start.watched.display(), "the configuration file changed");
             self.reload().await;
         }

@@ -146,6 +146,7 @@ async fn peers_changed_locked(site: &Site, lock: &PolicyLock, allow: Allow) -> R
         persist: Persist::IfPossible,
         blocking: Blocking::AsListed,
         judge: &|image, own, before| guard.judge(&judged, image, own, before),
+        decides: false,
         keep_previous: false,
     };
     put_in_force(site, lock, request).await.map(Some)

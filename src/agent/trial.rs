@@ -75,6 +75,7 @@ async fn end(
             persist: Persist::IfPossible,
             blocking: Blocking::Restored,
             judge: &unjudged,
+            decides: false,
             keep_previous: false,
         },
     )
@@ -128,6 +129,7 @@ pub async fn enforce(
             persist: Persist::Required,
             blocking: Blocking::AsListed,
             judge: &|image, own, good| guard.judge(&judge_desired, image, own, good),
+            decides: true,
             keep_previous: trial.is_none(),
         },
     )
@@ -153,6 +155,7 @@ async fn audit(site: &Site, lock: &PolicyLock, configured: Desired) -> Result<()
         persist: Persist::Required,
         blocking: Blocking::AsListed,
         judge: &unjudged,
+        decides: true,
         keep_previous: true,
     };
     put_in_force(site, lock, request).await?;
@@ -186,6 +189,7 @@ pub async fn panic_open(site: &Site, open_for: Duration, who: &Who) -> Result<(A
             persist: Persist::Required,
             blocking: Blocking::Lifted,
             judge: &unjudged,
+            decides: true,
             keep_previous: false,
         },
     )
@@ -276,6 +280,7 @@ pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<Applied, A
             persist: Persist::Required,
             blocking: Blocking::AsListed,
             judge: &|image, own, good| guard.judge(&judge_desired, image, own, good),
+            decides: true,
             keep_previous: true,
         },
     )

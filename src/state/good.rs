@@ -37,6 +37,8 @@ pub struct Good {
     pub policy_sha256: String,
     /// Unix time at which it came into force, ns.
     pub since_unix_ns: u64,
+    /// Unix time at which somebody decided that it be in force (a configuration, a lever), ns. Repairs, blocks and peers decide nothing.
+    pub decided_unix_ns: u64,
     /// Names of the interfaces that were attached or waited for.
     pub attached: Vec<String>,
     /// What it was made from.
@@ -133,7 +135,14 @@ mod tests {
             attach_mode: AttachMode::Native,
             allow_lockout: false,
         };
-        Good { generation, policy_sha256: "00".into(), since_unix_ns: 7, attached: vec!["eth0".into()], desired }
+        Good {
+            generation,
+            policy_sha256: "00".into(),
+            since_unix_ns: 7,
+            decided_unix_ns: 7,
+            attached: vec!["eth0".into()],
+            desired,
+        }
     }
 
     #[test]

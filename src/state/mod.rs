@@ -53,6 +53,7 @@ pub struct Stamp {
     inode: u64,
     bytes: u64,
     modified_ns: i128,
+    changed_ns: i128,
 }
 
 impl Stamp {
@@ -60,7 +61,13 @@ impl Stamp {
     pub fn of(path: &Path) -> Option<Self> {
         let data = fs::metadata(path).ok()?;
         let modified_ns = i128::from(data.mtime()) * 1_000_000_000 + i128::from(data.mtime_nsec());
-        Some(Self { inode: data.ino(), bytes: data.len(), modified_ns })
+        let changed_ns = i128::from(data.ctime()) * 1_000_000_000 + i128::from(data.ctime_nsec());
+        Some(Self { inode: data.ino(), bytes: data.len(), modified_ns, changed_ns })
+    }
+
+    /// Whether the file was written, or renamed to where it is, before this Unix time, ns.
+    pub fn is_before(&self, unix_ns: u64) -> bool {
+        self.changed_ns < i128::from(unix_ns)
     }
 }
 

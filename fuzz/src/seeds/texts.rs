@@ -5,8 +5,11 @@ use std::error::Error;
 
 use crate::Seeds;
 
-/// The table of malformed configurations. Its texts carry a mark where the error stands.
-const MALFORMED: &str = include_str!("../../../tests/cli/malformed.rs");
+/// The tables of malformed configurations. Their texts carry a mark where the error stands.
+const MALFORMED: [&str; 2] = [
+    include_str!("../../../src/config/tests/refusals_rules.rs"),
+    include_str!("../../../src/config/tests/refusals_values.rs"),
+];
 const MARK: char = '▶';
 const MANUAL: &str = include_str!("../../../docs/CONFIGURATION.md");
 const PROFILES: [&str; 2] = [
@@ -18,12 +21,14 @@ const FEWEST_MALFORMED: usize = 40;
 
 /// Every configuration with a name.
 pub(crate) fn configurations() -> Result<Seeds, Box<dyn Error>> {
-    let malformed: Vec<String> =
-        literals(MALFORMED).filter(|text| text.contains(MARK)).map(|text| text.replace(MARK, "")).collect();
+    let marked = MALFORMED.into_iter().flat_map(literals).filter(|text| text.contains(MARK));
+    let malformed: Vec<String> = marked.map(|text| text.replace(MARK, "")).collect();
     if malformed.len() < FEWEST_MALFORMED {
-        return Err(
-            format!("{} marked texts in tests/cli/malformed.rs: is the table elsewhere now?", malformed.len()).into()
-        );
+        return Err(format!(
+            "{} marked texts in src/config/tests/refusals_*.rs: are the tables elsewhere now?",
+            malformed.len()
+        )
+        .into());
     }
     let examples = MANUAL.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned);
     // The profile's tables as an operator's own rules, but for the line that no operator's file has.

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use libfuzzer_sys::fuzz_target;
 use node_ebpf_common::decide;
 use nodewall::config::{Config, ConfigErrors, Protocol};
-use nodewall::policy::{Compiled, Facts, Policy, RowTable, class_name, compile};
+use nodewall::policy::{Compiled, Facts, Policy, PolicyError, RowTable, class_name, compile};
 use nodewall_fuzz::cases::frames::{Ip4, Ip6, TCP, UDP, transport};
 use nodewall_fuzz::{oracle, rewrite};
 
@@ -20,7 +20,7 @@ fuzz_target!(|text: &str| {
     match Config::parse(text, "fuzz.toml") {
         Err(errors) => can_be_shown(text, &errors),
         Ok(config) => {
-            let policy = Policy::from_config(&config).expect("only a broken build refuses what was parsed");
+            let Some(policy) = meaning(&config) else { return };
             let canonical = policy.canonical();
             let again = Config::parse(text, "other-name.toml").expect("read once, read again");
             assert_eq!(Policy::from_config(&again).expect("as before").canonical(), canonical, "read twice");
@@ -31,6 +31,23 @@ fuzz_target!(|text: &str| {
         }
     }
 });
+
+/// What is sound as text is refused for two reasons only, and only where the text gives them.
+fn meaning(config: &Config) -> Option<Policy> {
+    match Policy::from_config(config) {
+        Ok(policy) => Some(policy),
+        Err(PolicyError::UnbuiltSource { key, .. }) => {
+            assert_eq!(config.peers.unbuilt(), Some(key));
+            None
+        }
+        Err(PolicyError::Lockout { port, .. }) => {
+            let listed = config.lockout_ports.iter().any(|range| range.contains(port));
+            assert!(listed && !config.allow_lockout, "{port} is not to be kept open");
+            None
+        }
+        Err(error) => panic!("only a broken build refuses what was parsed: {error:?}"),
+    }
+}
 
 /// Every problem has a place in the text, and the caret stands within the line shown.
 fn can_be_shown(text: &str, errors: &ConfigErrors) {

@@ -49,9 +49,12 @@ fn pinned_links(node: &Node) -> usize {
     node.directories.pins().join("links").read_dir().unwrap().count()
 }
 
+/// In time: a new interface brings addresses of the node's own, and the policy made for them replaces one link after the other.
 fn attached_both(node: &Node, second: &str) {
-    let [one, two] = ["eth0", second].map(|interface| node.attachment(interface).unwrap());
-    assert_eq!(one, two, "one program, in one mode");
+    eventually("one program, in one mode", || {
+        let [one, two] = ["eth0", second].map(|interface| node.attachment(interface));
+        (one.is_some() && one == two).then_some(())
+    });
 }
 
 #[test]

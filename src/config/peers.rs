@@ -114,18 +114,6 @@ impl Default for Peers {
 }
 
 impl Peers {
-    /// A key that is understood and that this version can not act on: the network sources are not built yet. Silence would look like a source
-    /// that never answers.
-    pub fn unbuilt(&self) -> Option<&'static str> {
-        [
-            (!self.dns.is_empty(), "dns"),
-            (self.http_sd.is_some(), "http_sd"),
-            (self.dynatrace_api.is_some(), "dynatrace_api"),
-        ]
-        .into_iter()
-        .find_map(|(named, key)| named.then_some(key))
-    }
-
     /// There are sources besides `static`.
     pub fn has_sources(&self) -> bool {
         self.file.is_some()

@@ -5,13 +5,20 @@
 //! sources -> Answer -> Registry (union, provenance, delays, tombstones, bounds) -> active peers -> policy
 //! ```
 
+mod dns;
+mod dynatrace_api;
 mod entry;
 mod error;
 mod file;
 mod firewall;
+mod http;
+mod http_sd;
+mod limit;
 mod registry;
 mod rules;
 mod standing;
+mod tls;
+mod token;
 
 use std::{collections::BTreeSet, fmt, path::Path, pin::Pin, time::Duration};
 
@@ -19,10 +26,13 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    dns::DnsName,
+    dynatrace_api::DynatraceApi,
     entry::{Difference, Entry, PeerState, SourceStatus},
     error::{OperatorError, SourceError},
     file::FileSource,
     firewall::VendorFirewall,
+    http_sd::HttpSd,
     registry::{Change, Registry, Undo},
     rules::Rules,
 };
@@ -66,6 +76,15 @@ pub fn sources(config: &Config) -> Vec<Box<dyn Source>> {
     }
     if peers.vendor_firewall {
         sources.push(Box::new(VendorFirewall::new()));
+    }
+    for name in &peers.dns {
+        sources.push(Box::new(DnsName::new(name, peers.dns_server)));
+    }
+    if let Some(http_sd) = &peers.http_sd {
+        sources.push(Box::new(HttpSd::new(http_sd)));
+    }
+    if let Some(api) = &peers.dynatrace_api {
+        sources.push(Box::new(DynatraceApi::new(api)));
     }
     sources
 }

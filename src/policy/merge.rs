@@ -17,9 +17,6 @@ const AGENT_PORT_INTERNAL_SINCE: (u32, u32) = (1, 166);
 impl Policy {
     /// The meaning of a configuration.
     pub fn from_config(config: &Config) -> Result<Self, PolicyError> {
-        if let Some(key) = config.peers.unbuilt() {
-            return Err(PolicyError::UnbuiltSource { key, config: config.origin.clone() });
-        }
         let mut warnings = Vec::new();
         let table = profile(config.profile.name)?;
         let from = Origin::Profile(config.profile.name);

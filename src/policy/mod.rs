@@ -141,16 +141,6 @@ pub enum PolicyError {
         /// What is wrong with it.
         errors: ConfigErrors,
     },
-    /// A source of peers that this version can not ask.
-    #[error(
-        "peers.{key} ({config}): this version can not ask this source yet; name the nodes with static or file, or take vendor_firewall = true"
-    )]
-    UnbuiltSource {
-        /// The key.
-        key: &'static str,
-        /// The configuration.
-        config: ConfigOrigin,
-    },
     /// A port that must stay open would be closed.
     #[error(
         "port {port} is in lockout_ports ({config}), and the class {class} makes it access = \"{access}\"; \

@@ -236,22 +236,6 @@ fn enforcing_for_no_peers_is_refused() {
 }
 
 #[test]
-fn a_source_that_can_not_be_asked_is_refused_and_not_silent() {
-    let parse = |text: &str| Policy::from_config(&Config::parse(text, "nodewall.toml").unwrap());
-    for (key, lines) in [
-        ("dns", "within = [\"10.0.0.0/8\"]\ndns = [\"nodes.example\"]\n"),
-        ("http_sd", "[peers.http_sd]\nurl = \"https://sd.example/x\"\n"),
-        (
-            "dynatrace_api",
-            "[peers.dynatrace_api]\nurl = \"https://n1.example\"\ntoken_file = \"/etc/nodewall/token\"\n",
-        ),
-    ] {
-        let error = parse(&format!("[peers]\n{lines}")).unwrap_err().to_string();
-        assert!(error.contains(&format!("peers.{key}")) && error.contains("nodewall.toml"), "{error}");
-    }
-}
-
-#[test]
 fn a_listed_port_is_not_closed_by_the_profile_either() {
     let parse = |text: &str| Policy::from_config(&Config::parse(text, "nodewall.toml").unwrap());
     let error = parse("lockout_ports = [\"7190-7200\"]\n").unwrap_err().to_string();

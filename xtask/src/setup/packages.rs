@@ -24,6 +24,8 @@ pub(super) const PROGRAMS: &Programs = &[
     ("ethtool", &["ethtool"]),
     // ICMP and path-MTU tests with the real tool.
     ("ping", &["iputils-ping"]),
+    // The DNS server that names of peers are looked up at in tests.
+    ("unbound", &["unbound"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
 ];

@@ -1,0 +1,113 @@
+//! Whom to believe: the authorities of the system or of one file, and what a refused certificate means. Must not open a connection.
+
+use std::{io, path::Path, sync::Arc};
+
+use tokio_rustls::rustls::{
+    self, CertificateError, ClientConfig, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
+
+use super::{SourceError, http::failed};
+use crate::config::{Trust, read_trusted};
+
+/// A whole bundle of authorities is a quarter of this.
+const MAX_CA_BYTES: u64 = 1 << 20;
+
+/// Why nobody can be believed.
+#[derive(Debug)]
+pub(super) struct Setup {
+    problem: String,
+    help: String,
+}
+
+impl Setup {
+    fn new(problem: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { problem: problem.into(), help: help.into() }
+    }
+
+    /// As the error of asking `url`.
+    pub(super) fn at(self, url: &str) -> SourceError {
+        failed(url, self.problem, self.help)
+    }
+}
+
+/// A client that believes the certificates in `ca`, or the system's authorities where there is none. Reads files.
+pub(super) fn config(ca: Option<&Path>) -> Result<ClientConfig, Setup> {
+    let roots = ca.map_or_else(system_roots, file_roots)?;
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Setup::new(format!("TLS can not be set up: {error}"), "please report it"))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+}
+
+fn file_roots(path: &Path) -> Result<RootCertStore, Setup> {
+    let shown = path.display();
+    // Whoever can write it can answer in the server's place.
+    let text = read_trusted(path, Trust::OwnerOnly, MAX_CA_BYTES, "write the authority's certificate there")
+        .map_err(|error| Setup::new(format!("ca {shown} {}", error.message), error.help.unwrap_or_default()))?;
+    let mut roots = RootCertStore::empty();
+    for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(text.as_bytes())) {
+        let broken = |error: String| {
+            let problem = format!("ca {shown}: certificate {number} can not be read: {error}");
+            Setup::new(problem, "write certificates in PEM form (BEGIN CERTIFICATE) into it")
+        };
+        roots
+            .add(certificate.map_err(|error| broken(error.to_string()))?)
+            .map_err(|error| broken(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        let help = "write certificates in PEM form (BEGIN CERTIFICATE) into it";
+        return Err(Setup::new(format!("ca {shown} holds no certificate"), help));
+    }
+    Ok(roots)
+}
+
+fn system_roots() -> Result<RootCertStore, Setup> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    // Systems carry some that nobody can read.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        let help = "install the package ca-certificates, or name the server's authority with ca";
+        return Err(Setup::new(format!("this system names no certificate authorities{why}"), help));
+    }
+    Ok(roots)
+}
+
+/// What a failed handshake with `host` means.
+pub(super) fn refused(url: &str, host: &str, ca: Option<&Path>, error: &io::Error) -> SourceError {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(certificate)) = inner else {
+        return failed(
+            url,
+            format!("there is no TLS with the server: {error}"),
+            "see that https is spoken on this port",
+        );
+    };
+    let believed =
+        ca.map_or_else(|| "the system's authorities".to_owned(), |ca| format!("the authorities in {}", ca.display()));
+    let (problem, help) = match certificate {
+        // The second is what an authority of the same name and another key gets.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
+            format!("its certificate comes from none of {believed}"),
+            "name the authority's certificate with ca (if you know that the server is the right one)".to_owned(),
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            format!("its certificate is not for {host:?}: {certificate}"),
+            "ask it by a name in its certificate, or give it one with this name".to_owned(),
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+            format!("its certificate has expired: {certificate}"),
+            "renew it; see that this host's clock is right".into(),
+        ),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            (format!("its certificate is not valid yet: {certificate}"), "see that this host's clock is right".into())
+        }
+        other => {
+            (format!("its certificate is refused: {other}"), "give the server a certificate that is in order".into())
+        }
+    };
+    failed(url, problem, help)
+}

@@ -14,3 +14,4 @@ pub mod peers;
 pub mod policy;
 pub mod state;
 pub mod ui;
+pub mod view;

@@ -1,113 +1,21 @@
 //! `nodewall counters`: what was counted, per port, verdict and reason.
 
-use node_ebpf_common::{
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
-    maps::RowRecord,
-    reason::Verdict,
-    wire::protocol,
-};
-use serde::Serialize;
-
 use super::{FINE, Failure, live};
 use crate::{
     cli::{Common, Format},
-    datapath::Cell,
-    policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name},
     ui,
+    view::counters::{Counters, Row},
 };
-
-#[derive(Serialize)]
-struct Report {
-    generation: u64,
-    rows: Vec<Row>,
-}
-
-#[derive(Serialize)]
-struct Row {
-    class: Option<String>,
-    /// The port; `null` for what the policy does not name, for ranges that share a row, and for packets without one.
-    port: Option<u16>,
-    /// First and last port of a range that shares a row.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ports: Option<String>,
-    protocol: Option<&'static str>,
-    direction: &'static str,
-    outcome: &'static str,
-    reason: &'static str,
-    packets: u64,
-    bytes: u64,
-}
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let (_, maps) = live(common)?;
-    let generation = maps.policy()?.generation;
-    let records = maps.rows()?;
-    let mut rows: Vec<Row> = maps.cells(&records)?.iter().map(|cell| row(cell, &records)).collect();
-    rows.sort_by(|a, b| order(a).cmp(&order(b)));
+    let counters = Counters::read(&maps)?;
     match common.output {
-        Format::Table => print_table(&rows)?,
-        Format::Json => ui::print_json(&Report { generation, rows })?,
-        Format::Jsonl => ui::print_jsonl(rows)?,
+        Format::Table => print_table(&counters.rows)?,
+        Format::Json => ui::print_json(&counters)?,
+        Format::Jsonl => ui::print_jsonl(counters.rows)?,
     }
     Ok(FINE)
-}
-
-/// Named ports first, in the order of classes, then what has no port.
-fn order(row: &Row) -> (bool, &Option<String>, Option<u16>, Option<&'static str>, &'static str) {
-    (row.class.is_none(), &row.class, row.port, row.protocol, row.reason)
-}
-
-fn row(cell: &Cell, records: &[RowRecord]) -> Row {
-    let (class, port, ports, protocol) = place(cell, records);
-    let outcome = match (cell.reason.verdict(), cell.audit) {
-        (Verdict::Pass, _) => "pass",
-        (Verdict::Drop, false) => "drop",
-        (Verdict::Drop, true) => "would_drop",
-    };
-    Row {
-        class,
-        port,
-        ports,
-        protocol,
-        direction: "in",
-        outcome,
-        reason: cell.reason.name(),
-        packets: cell.counter.packets,
-        bytes: cell.counter.bytes,
-    }
-}
-
-type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
-
-fn place(cell: &Cell, records: &[RowRecord]) -> Place {
-    match cell.row {
-        ROW_PORTLESS => (None, None, None, None),
-        ROW_TCP_UNMANAGED => (None, None, None, Some("tcp")),
-        ROW_UDP_UNMANAGED => (None, None, None, Some("udp")),
-        ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.into()), None, None, Some("ip")),
-        ROW_LATER_FRAGMENTS => (Some(FRAGMENT_CLASS.into()), None, None, Some("ip")),
-        row => match records.get(row as usize) {
-            Some(record) => {
-                let one = record.first_port == record.last_port;
-                let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
-                (
-                    Some(class_name(record)),
-                    one.then_some(record.first_port),
-                    range,
-                    Some(protocol_name(record.protocol)),
-                )
-            }
-            None => (None, None, None, None),
-        },
-    }
-}
-
-const fn protocol_name(number: u8) -> &'static str {
-    match number {
-        protocol::TCP => "tcp",
-        protocol::UDP => "udp",
-        _ => "ip",
-    }
 }
 
 fn print_table(rows: &[Row]) -> anyhow::Result<()> {
@@ -126,25 +34,4 @@ fn print_table(rows: &[Row]) -> anyhow::Result<()> {
     });
     let header = ["class", "port", "protocol", "direction", "outcome", "reason", "packets", "bytes"];
     ui::print_line(&ui::table(&header, &[6, 7], cells))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::RowTable;
-    use node_ebpf_common::{Reason, counter::Counter};
-
-    /// What came without a port from a blocked source is on a row that no port has, and whose record is empty.
-    #[test]
-    fn a_blocked_packet_without_a_port_has_no_class_port_or_protocol() {
-        let records = RowTable::default();
-        for (audit, outcome) in [(false, "drop"), (true, "would_drop")] {
-            let counter = Counter { packets: 3, bytes: 294 };
-            let cell = Cell { row: ROW_PORTLESS, reason: Reason::BlockedSource, audit, counter };
-            let row = row(&cell, records.records());
-            let place = (row.class, row.port, row.ports, row.protocol);
-            assert_eq!(place, (None, None, None, None));
-            assert_eq!((row.outcome, row.reason, row.packets, row.bytes), (outcome, "blocked_source", 3, 294));
-        }
-    }
 }

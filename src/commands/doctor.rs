@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::{
     DEGRADED, FINE, Failure, block_on,
     failure::{PRIVILEGE, message},
-    status,
 };
 use crate::{
     cli::{Common, Format},
@@ -20,6 +19,7 @@ use crate::{
     policy::{Facts, Policy, RowTable, compile, hex},
     state::StateDir,
     ui,
+    view::status,
 };
 
 /// A change of policy or of a program takes some hundredths of a second.
@@ -136,7 +136,7 @@ fn in_force(common: &Common) -> Result<(Network, Live, Option<Filtered>), Failur
 
 /// What is in force, and where our program runs as far as that is known.
 fn live(common: &Common, network: &Network) -> (Live, Option<Filtered>) {
-    let mut report = match status::look(common, network) {
+    let mut report = match status::look(&common.bpffs, network) {
         Ok(report) => report,
         Err(DatapathError::Privilege { missing }) => return (Live::Privilege(missing), None),
         Err(error) => return (Live::Broken(message(&error.into())), None),

@@ -16,37 +16,8 @@ use crate::{
     peers::{Entry, PeerState, Registry, SourceStatus, Undo},
     state::{Clock, StateDir, Who},
     ui,
+    view::peers::{Peers, names},
 };
-
-/// One peer, as scripts read it.
-#[derive(Serialize)]
-struct Listed {
-    address: String,
-    #[serde(flatten)]
-    state: PeerState,
-    sources: Vec<String>,
-    since_unix_ns: u64,
-    /// Leaving, or admitted for a time.
-    seconds_left: Option<u64>,
-    by: Option<String>,
-}
-
-/// One source, as scripts read it.
-#[derive(Serialize)]
-struct Source {
-    name: String,
-    peers: usize,
-    answered_unix_ns: Option<u64>,
-    age_seconds: Option<u64>,
-    failing_since_unix_ns: Option<u64>,
-    error: Option<String>,
-}
-
-#[derive(Serialize)]
-struct List {
-    peers: Vec<Listed>,
-    sources: Vec<Source>,
-}
 
 /// Who knows a peer and who does not, as scripts read it.
 #[derive(Serialize)]
@@ -97,11 +68,8 @@ fn list(common: &Common) -> Result<u8, Failure> {
     let (entries, sources) = (registry.entries(&now), registry.sources(&now));
     match common.output {
         Format::Table => print_list(&entries, &sources, &now)?,
-        Format::Json => ui::print_json(&List {
-            peers: entries.into_iter().map(listed).collect(),
-            sources: sources.into_iter().map(source).collect(),
-        })?,
-        Format::Jsonl => ui::print_jsonl(entries.into_iter().map(listed))?,
+        Format::Json => ui::print_json(&Peers::of(&registry, &now))?,
+        Format::Jsonl => ui::print_jsonl(Peers::of(&registry, &now).peers)?,
     }
     for alarm in registry.alarms(&now) {
         tracing::warn!("{alarm}");
@@ -148,33 +116,6 @@ fn since(since_unix_ns: u64, now: &Clock) -> String {
 
 fn whole_seconds(time: Duration) -> String {
     humantime::format_duration(Duration::from_secs(time.as_secs())).to_string()
-}
-
-fn names(sources: &[crate::peers::SourceName]) -> Vec<String> {
-    sources.iter().map(ToString::to_string).collect()
-}
-
-fn listed(entry: Entry) -> Listed {
-    Listed {
-        address: show(&entry.prefix),
-        state: entry.state,
-        sources: names(&entry.sources),
-        since_unix_ns: entry.since_unix_ns,
-        seconds_left: entry.left.map(|left| left.as_secs()),
-        by: entry.by,
-    }
-}
-
-fn source(status: SourceStatus) -> Source {
-    let (failing_since_unix_ns, error) = status.failing.unzip();
-    Source {
-        name: status.name.to_string(),
-        peers: status.peers,
-        answered_unix_ns: status.answered_unix_ns,
-        age_seconds: status.age.map(|age| age.as_secs()),
-        failing_since_unix_ns,
-        error,
-    }
 }
 
 fn diff(common: &Common) -> Result<u8, Failure> {

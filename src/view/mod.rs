@@ -1,0 +1,6 @@
+//! Facts of the live system as values ready to be shown: read once here, shown alike by every command and exporter. It must not print, open sockets or
+//! change anything.
+
+pub mod counters;
+pub mod peers;
+pub mod status;

@@ -1,0 +1,225 @@
+//! What is in force, where, and whether it is all that should be: what `status -o json` prints and every exporter shows. It must not print.
+
+use std::{collections::BTreeSet, path::Path};
+
+use node_ebpf_common::PolicyImage;
+use serde::Serialize;
+
+use crate::{
+    config::show,
+    datapath::{self, DatapathError, Maps, PinDir},
+    net::{self, Network, XdpMode},
+    policy::hex,
+    state::{Clock, Refused, Repair, StateDir, StateError, TrialKind},
+};
+
+/// The live system at one time.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// `enforce` or `audit`; `null`: no policy is in force.
+    pub mode: Option<&'static str>,
+    /// Number of the policy image in force.
+    pub generation: Option<u64>,
+    /// Hash of what the image was made from, in hex.
+    pub policy_sha256: Option<String>,
+    /// The filtered ones.
+    pub interfaces: Vec<Interface>,
+    /// Peers of the image in force, prefixes counted as one.
+    pub peers: u32,
+    /// Sources that are dropped everywhere.
+    pub blocks: Vec<Blocked>,
+    /// What is on trial.
+    pub trial: Option<OnTrial>,
+    /// The change that was refused last, if none was accepted since.
+    pub refused: Option<Refused>,
+    /// `null`: no agent runs.
+    pub agent: Option<Agent>,
+    /// Repairs since the agent started last.
+    pub repairs: u64,
+    /// There are no problems.
+    pub healthy: bool,
+    /// Why it is not healthy, each with what to do.
+    pub problems: Vec<String>,
+}
+
+/// A source that is dropped everywhere.
+#[derive(Clone, Debug, Serialize)]
+pub struct Blocked {
+    /// Address or prefix.
+    pub source: String,
+    /// `null`: until it is taken back.
+    pub seconds_left: Option<u64>,
+    /// In the operator's words.
+    pub reason: Option<String>,
+    /// Who blocked it.
+    pub by: String,
+}
+
+/// A change that goes back by itself.
+#[derive(Clone, Debug, Serialize)]
+pub struct OnTrial {
+    /// The command that began it.
+    pub kind: TrialKind,
+    /// Until it goes back.
+    pub seconds_left: u64,
+    /// The mode it goes back to.
+    pub back_to_mode: String,
+    /// Who began it.
+    pub by: String,
+}
+
+/// The running agent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Agent {
+    /// Its process id.
+    pub pid: u32,
+    /// The last thing it set right.
+    pub last_repair: Option<Repair>,
+    /// Interfaces that appeared since it started.
+    pub interfaces_reattached: u64,
+    /// How long they stood open: the 99th percentile of the last thousand.
+    pub reattach_gap_p99_ns: u64,
+    /// The longest.
+    pub reattach_gap_max_ns: u64,
+}
+
+/// An interface that is filtered.
+#[derive(Clone, Debug, Serialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`.
+    pub attach_mode: &'static str,
+    /// Number of our program there.
+    pub program_id: u32,
+}
+
+/// What is in force on the interfaces of `network`, without what the state directory tells.
+pub fn look(bpffs: &Path, network: &Network) -> Result<Status, DatapathError> {
+    let Some((pins, maps)) = Maps::live(bpffs)? else { return Ok(nothing_in_force()) };
+    match maps.policy() {
+        Ok(image) => report(&pins, &image, network),
+        Err(DatapathError::NoPolicy) => Ok(nothing_in_force()),
+        Err(error) => Err(error),
+    }
+}
+
+fn nothing_in_force() -> Status {
+    Status {
+        mode: None,
+        generation: None,
+        policy_sha256: None,
+        interfaces: Vec::new(),
+        peers: 0,
+        blocks: Vec::new(),
+        trial: None,
+        refused: None,
+        agent: None,
+        repairs: 0,
+        healthy: false,
+        problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
+    }
+}
+
+fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Status, DatapathError> {
+    let (mut interfaces, mut problems, mut attached) = (Vec::new(), Vec::new(), BTreeSet::new());
+    for pinned in datapath::links(pins)? {
+        let Some(link) = network.by_index(pinned.if_index) else {
+            problems.push(format!(
+                "{}: its interface is gone; `nodewall apply` attaches it anew when it is back",
+                pinned.pin.display()
+            ));
+            continue;
+        };
+        match &link.xdp {
+            Some(xdp) if xdp.program_id == pinned.program_id => {
+                attached.insert(link.index);
+                interfaces.push(Interface {
+                    name: link.name.clone(),
+                    attach_mode: if xdp.mode == XdpMode::Generic { "generic" } else { "native" },
+                    program_id: xdp.program_id,
+                });
+            }
+            Some(xdp) => problems.push(format!("{}: program {} runs there instead of ours", link.name, xdp.program_id)),
+            None => problems
+                .push(format!("{}: nothing is attached there any more; `nodewall detach`, then apply", link.name)),
+        }
+    }
+    if interfaces.is_empty() {
+        problems.push("no interface is filtered; `nodewall apply` attaches".into());
+    }
+    problems.extend(
+        net::uncovered(network, &attached).into_iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)),
+    );
+    Ok(Status {
+        mode: Some(if image.enforce == 0 { "audit" } else { "enforce" }),
+        generation: Some(image.generation),
+        policy_sha256: Some(hex(&image.policy_sha256)),
+        interfaces,
+        peers: u32::from(image.peers),
+        blocks: Vec::new(),
+        trial: None,
+        refused: None,
+        agent: None,
+        repairs: 0,
+        healthy: problems.is_empty(),
+        problems,
+    })
+}
+
+/// What the state directory tells besides.
+pub fn add_state(report: &mut Status, state: &StateDir) {
+    let now = Clock::now();
+    let blocks = readable(state.blocks(), report);
+    report.blocks = blocks
+        .current(&now)
+        .map(|block| Blocked {
+            source: show(&block.prefix),
+            seconds_left: block.until.as_ref().map(|until| until.left(&now).as_secs()),
+            reason: block.reason.clone(),
+            by: block.who.to_string(),
+        })
+        .collect();
+    if let Some(trial) = readable(state.trial(), report) {
+        if trial.is_over(&now) {
+            report.problems.push(format!(
+                "{} should have ended: no agent and no countdown runs; `nodewall rollback` ends it",
+                trial.kind.command()
+            ));
+        }
+        if trial.kind == TrialKind::PanicOpen {
+            report.problems.push("the node is open: nothing is dropped, blocks are lifted (panic-open)".into());
+        }
+        report.trial = Some(OnTrial {
+            kind: trial.kind,
+            seconds_left: trial.deadline.left(&now).as_secs(),
+            back_to_mode: trial.back_to.desired.policy.mode.to_string(),
+            by: trial.who.to_string(),
+        });
+    }
+    report.refused = state.refused();
+    if let Some(refused) = report.refused.as_ref().filter(|refused| refused.unattended) {
+        report.problems.push(format!("{} was refused: {}", refused.attempt, refused.error));
+    }
+    let health = state.health().unwrap_or_default();
+    report.repairs = health.repairs;
+    report.agent = state.agent().map(|pid| {
+        report.problems.extend(health.alarms.iter().cloned());
+        Agent {
+            pid,
+            interfaces_reattached: health.gaps.count,
+            reattach_gap_p99_ns: health.gaps.p99_ns(),
+            reattach_gap_max_ns: health.gaps.max_ns,
+            last_repair: health.last_repair,
+        }
+    });
+    report.healthy = report.problems.is_empty();
+}
+
+/// What can not be read is a problem to show, not a reason to show nothing.
+fn readable<T: Default>(read: Result<T, StateError>, report: &mut Status) -> T {
+    read.unwrap_or_else(|error| {
+        report.problems.push(error.to_string());
+        T::default()
+    })
+}

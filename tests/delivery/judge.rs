@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use node_ebpf_common::{Reason, decide};
+use etherparse::LaxSlicedPacket;
+use node_ebpf_common::{Reason, decide, reason::Verdict};
 use nodewall_testbed::Protocol;
 
 use super::{
@@ -107,9 +108,18 @@ fn is_by_design(rig: &Rig, prepared: &Prepared) -> bool {
         (Public::Dropped(_), _) => true,
         (Public::MustArrive, Some(_)) => false,
         (Public::MustArrive, None) => prepared.frames.iter().any(|frame| {
-            decide(frame.as_slice(), &rig.compiled.image).reason().is_some_and(|reason| BY_DESIGN.contains(&reason))
+            let dropped = decide(frame.as_slice(), &rig.compiled.image)
+                .reason()
+                .filter(|reason| reason.verdict() == Verdict::Drop);
+            dropped.is_some_and(|reason| BY_DESIGN.contains(&reason) || is_fragment(frame))
         }),
     }
+}
+
+/// What the kernel makes of overlapping fragments depends on each of them: without one that is for a closed port, the others may not come together.
+fn is_fragment(frame: &[u8]) -> bool {
+    let packet = LaxSlicedPacket::from_ethernet(frame);
+    packet.is_ok_and(|packet| packet.ip_payload().is_some_and(|payload| payload.fragmented))
 }
 
 fn arrives_later(rig: &mut Rig, prepared: &Prepared, arrival: Arrival) -> bool {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    apply::{Allow, Cause, apply, note, reapply},
+    apply::{Allow, Cause, apply, reapply},
     block,
     change::{Applied, Outcome, Site, Surroundings},
     error::AgentError,
@@ -16,13 +16,15 @@ use super::{
     peers, plan,
     run::Start,
     trial, warnings,
-    watchdog::{self, Finding, Programs},
+    watchdog::{self, Programs},
 };
 use crate::{
     config::{Config, ConfigErrors, Mode},
-    datapath::{self, PinDir},
-    state::{Clock, Health, Repair, Seen, Stamp},
+    datapath,
+    state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
+
+mod repair;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;
 
@@ -212,17 +214,9 @@ where
 
     pub(super) async fn look(&mut self) {
         self.sample();
-        // While somebody makes a change, nothing is as it should be.
-        match self.site.state.try_lock_policy() {
-            Ok(Some(lock)) => drop(lock),
-            Ok(None) => return,
-            Err(error) => {
-                self.alarm(vec![error.to_string()]);
-                return;
-            }
-        }
-        if self.site.state.is_detached() {
-            return;
+        match self.undisturbed() {
+            Some(lock) => drop(lock),
+            None => return,
         }
         self.follow_state().await;
         // After what commands did: they have the last word over a file that was changed before them.
@@ -231,6 +225,17 @@ where
             self.adopt(applied);
         }
         self.repair().await;
+    }
+
+    /// `None` while somebody makes a change, when nothing is as it should be, and when an operator opened the node.
+    fn undisturbed(&mut self) -> Option<PolicyLock> {
+        match self.site.state.try_lock_policy() {
+            Ok(lock) => lock.filter(|_| !self.site.state.is_detached()),
+            Err(error) => {
+                self.alarm(vec![error.to_string()]);
+                None
+            }
+        }
     }
 
     /// Notes who is connected.
@@ -307,57 +312,6 @@ where
             self.cover(Instant::now()).await;
         }
         self.note_programs();
-    }
-
-    async fn repair(&mut self) {
-        let findings = match watchdog::look(&self.site, &self.applied, &self.programs) {
-            Ok(findings) => findings,
-            Err(error) => {
-                self.alarm(vec![format!("the data path can not be looked at: {error}")]);
-                return;
-            }
-        };
-        if findings.is_empty() {
-            // What an alarm was about may be over; interfaces that could not be attached are tried again.
-            if !self.path_alarms.is_empty() {
-                self.path_alarms.clear();
-                self.cover(Instant::now()).await;
-            }
-            return;
-        }
-        for finding in &findings {
-            tracing::error!("{finding}; repairing");
-        }
-        let before = self.health.gaps.clone();
-        if findings.contains(&Finding::Pins)
-            && let Err(error) = PinDir::create(&self.site.bpffs).and_then(|pins| self.applied.loaded.maps.repin(&pins))
-        {
-            self.alarm(vec![format!("pins can not be made again: {error}")]);
-            return;
-        }
-        let image = findings.iter().any(|finding| matches!(finding, Finding::Image(_)));
-        let replaced =
-            findings.iter().any(|finding| matches!(finding, Finding::Link(_, what) if what.contains("program")));
-        if image || replaced {
-            if !self.again("repair").await {
-                return;
-            }
-        } else {
-            self.cover(Instant::now()).await;
-        }
-        // An opening by somebody else's hand is a repair, not an interface that appeared.
-        self.health.gaps = before;
-        let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
-        let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
-        if left.is_empty() && self.path_alarms.is_empty() {
-            let found = found.join("; ");
-            self.health.repairs += 1;
-            self.health.last_repair = Some(Repair { unix_ns: Clock::now().unix_ns, found: found.clone() });
-            tracing::warn!(repairs = self.health.repairs, "repaired: {found}");
-            note(&self.site.state, "repair", &found, None);
-        } else if self.path_alarms.is_empty() {
-            self.alarm(left.iter().map(ToString::to_string).collect());
-        }
     }
 
     /// Logged once for each, and told by `status` for as long as it lasts.

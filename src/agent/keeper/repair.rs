@@ -1,0 +1,87 @@
+//! What the agent sets right by itself: pins, links and images that somebody else removed or exchanged. What is wrong is the watchdog's to say.
+
+use std::time::Instant;
+
+use super::Keeper;
+use crate::{
+    agent::{
+        apply::note,
+        error::AgentError,
+        watchdog::{self, Finding},
+    },
+    config::{Config, ConfigErrors},
+    datapath::PinDir,
+    state::{Clock, Repair},
+};
+
+impl<R> Keeper<R>
+where
+    R: Fn() -> Result<Config, ConfigErrors>,
+{
+    pub(super) async fn repair(&mut self) {
+        let Some(lock) = self.undisturbed() else { return };
+        let looked = watchdog::look(&self.site, &self.applied, &self.programs);
+        drop(lock);
+        let findings = match looked {
+            Ok(findings) => findings,
+            Err(error) => {
+                self.alarm(vec![format!("the data path can not be looked at: {error}")]);
+                return;
+            }
+        };
+        if findings.is_empty() {
+            // What an alarm was about may be over; interfaces that could not be attached are tried again.
+            if !self.path_alarms.is_empty() {
+                self.path_alarms.clear();
+                self.cover(Instant::now()).await;
+            }
+            return;
+        }
+        for finding in &findings {
+            tracing::error!("{finding}; repairing");
+        }
+        let before = self.health.gaps.clone();
+        if findings.contains(&Finding::Pins)
+            && let Err(error) = self.repin()
+        {
+            if !matches!(error, AgentError::Detached) {
+                self.alarm(vec![format!("pins can not be made again: {error}")]);
+            }
+            return;
+        }
+        let image = findings.iter().any(|finding| matches!(finding, Finding::Image(_)));
+        let replaced =
+            findings.iter().any(|finding| matches!(finding, Finding::Link(_, what) if what.contains("program")));
+        if image || replaced {
+            if !self.again("repair").await {
+                return;
+            }
+        } else {
+            self.cover(Instant::now()).await;
+        }
+        // An opening by somebody else's hand is a repair, not an interface that appeared.
+        self.health.gaps = before;
+        let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
+        let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        if left.is_empty() && self.path_alarms.is_empty() {
+            let found = found.join("; ");
+            self.health.repairs += 1;
+            self.health.last_repair = Some(Repair { unix_ns: Clock::now().unix_ns, found: found.clone() });
+            tracing::warn!(repairs = self.health.repairs, "repaired: {found}");
+            note(&self.site.state, "repair", &found, None);
+        } else if self.path_alarms.is_empty() {
+            self.alarm(left.iter().map(ToString::to_string).collect());
+        }
+    }
+
+    /// Under the lock: a detach in the meantime must not find its pins made again behind its back.
+    fn repin(&self) -> Result<(), AgentError> {
+        let _lock = self.site.state.lock_policy()?;
+        if self.site.state.is_detached() {
+            return Err(AgentError::Detached);
+        }
+        let pins = PinDir::create(&self.site.bpffs)?;
+        self.applied.loaded.maps.repin(&pins)?;
+        Ok(())
+    }
+}

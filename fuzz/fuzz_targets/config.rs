@@ -32,14 +32,10 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// What is sound as text is refused for two reasons only, and only where the text gives them.
+/// What is sound as text is refused for one reason only, and only where the text gives it.
 fn meaning(config: &Config) -> Option<Policy> {
     match Policy::from_config(config) {
         Ok(policy) => Some(policy),
-        Err(PolicyError::UnbuiltSource { key, .. }) => {
-            assert_eq!(config.peers.unbuilt(), Some(key));
-            None
-        }
         Err(PolicyError::Lockout { port, .. }) => {
             let listed = config.lockout_ports.iter().any(|range| range.contains(port));
             assert!(listed && !config.allow_lockout, "{port} is not to be kept open");

@@ -14,6 +14,7 @@ mod firewall;
 mod http;
 mod http_sd;
 mod limit;
+mod named;
 mod registry;
 mod rules;
 mod standing;

@@ -8,7 +8,11 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::{SourceError, http::failed};
+use super::{
+    SourceError,
+    http::failed,
+    named::{Named, is_authority},
+};
 use crate::config::{Trust, read_trusted};
 
 /// A whole bundle of authorities is a quarter of this.
@@ -34,33 +38,40 @@ impl Setup {
 
 /// A client that believes the certificates in `ca`, or the system's authorities where there is none. Reads files.
 pub(super) fn config(ca: Option<&Path>) -> Result<ClientConfig, Setup> {
-    let roots = ca.map_or_else(system_roots, file_roots)?;
-    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+    let unusable =
+        |error: &dyn std::fmt::Display| Setup::new(format!("TLS can not be set up: {error}"), "please report it");
+    let provider = Arc::new(default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .map_err(|error| Setup::new(format!("TLS can not be set up: {error}"), "please report it"))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+        .map_err(|error| unusable(&error))?;
+    let Some(path) = ca else {
+        return Ok(builder.with_root_certificates(system_roots()?).with_no_client_auth());
+    };
+    let (roots, certificates) = file_roots(path)?;
+    let verifier = Named::new(roots, certificates, provider).map_err(|error| unusable(&error))?;
+    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
 }
 
-fn file_roots(path: &Path) -> Result<RootCertStore, Setup> {
+fn file_roots(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Setup> {
     let shown = path.display();
     // Whoever can write it can answer in the server's place.
     let text = read_trusted(path, Trust::OwnerOnly, MAX_CA_BYTES, "write the authority's certificate there")
         .map_err(|error| Setup::new(format!("ca {shown} {}", error.message), error.help.unwrap_or_default()))?;
-    let mut roots = RootCertStore::empty();
+    let (mut roots, mut certificates) = (RootCertStore::empty(), Vec::new());
     for (number, certificate) in (1..).zip(CertificateDer::pem_slice_iter(text.as_bytes())) {
         let broken = |error: String| {
             let problem = format!("ca {shown}: certificate {number} can not be read: {error}");
             Setup::new(problem, "write certificates in PEM form (BEGIN CERTIFICATE) into it")
         };
-        roots
-            .add(certificate.map_err(|error| broken(error.to_string()))?)
-            .map_err(|error| broken(error.to_string()))?;
+        let certificate = certificate.map_err(|error| broken(error.to_string()))?;
+        roots.add(certificate.clone()).map_err(|error| broken(error.to_string()))?;
+        certificates.push(certificate);
     }
     if roots.is_empty() {
         let help = "write certificates in PEM form (BEGIN CERTIFICATE) into it";
         return Err(Setup::new(format!("ca {shown} holds no certificate"), help));
     }
-    Ok(roots)
+    Ok((roots, certificates))
 }
 
 fn system_roots() -> Result<RootCertStore, Setup> {
@@ -105,6 +116,10 @@ pub(super) fn refused(url: &str, host: &str, ca: Option<&Path>, error: &io::Erro
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             (format!("its certificate is not valid yet: {certificate}"), "see that this host's clock is right".into())
         }
+        authority if is_authority(authority) => (
+            format!("its certificate says that it is an authority's own, and it is not one of {believed}"),
+            "name this very certificate with ca (if you know that the server is the right one)".to_owned(),
+        ),
         other => {
             (format!("its certificate is refused: {other}"), "give the server a certificate that is in order".into())
         }

@@ -49,9 +49,16 @@ impl Authority {
     }
 }
 
-/// A server that signed for itself, as a new cluster does, and its file for the key `ca`.
-pub(crate) fn self_signed(names: &[&str], directory: &Path) -> (Arc<ServerConfig>, PathBuf) {
-    let (params, key) = (leaf(names, Valid::Now), KeyPair::generate().unwrap());
+/// A server that signed for itself, as a new cluster does, and its file for the key `ca`. `is_ca`: it says that it is an authority, as openssl does.
+pub(crate) fn self_signed(
+    names: &[&str],
+    (is_ca, valid): (bool, Valid),
+    directory: &Path,
+) -> (Arc<ServerConfig>, PathBuf) {
+    let (mut params, key) = (leaf(names, valid), KeyPair::generate().unwrap());
+    if is_ca {
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    }
     let certificate = params.self_signed(&key).unwrap();
     (presented(vec![certificate.der().clone()], &key), write_ca(directory, &certificate.pem()))
 }

@@ -230,14 +230,28 @@ fn an_address_and_a_certificate_of_its_own_are_believed_where_ca_says_so() {
         assert_eq!(peers(&mut *site.source("127.0.0.1", server.port)).await.unwrap().len(), 2);
 
         let directory = tempfile::tempdir().unwrap();
-        let (tls, ca) = self_signed(&["localhost"], directory.path());
-        let server = Server::start("127.0.0.1", Some(tls), |_: &str| Reply::json(NODES)).await;
-        assert_eq!(peers(&mut *site.source_believing("localhost", server.port, Some(&ca))).await.unwrap().len(), 2);
-        // Not by anyone else.
-        let error = peers(&mut *site.source("localhost", server.port)).await.unwrap_err();
-        assert!(error.contains("comes from none of"), "{error}");
-        let error = peers(&mut *site.source_believing("localhost", server.port, None)).await.unwrap_err();
-        assert!(error.contains("system") && error.contains("ca"), "{error}");
+        for is_ca in [false, true] {
+            let (tls, ca) = self_signed(&["localhost"], (is_ca, Valid::Now), directory.path());
+            let server = Server::start("127.0.0.1", Some(tls), |_: &str| Reply::json(NODES)).await;
+            let believing = |name: &str| site.source_believing(name, server.port, Some(&ca));
+            assert_eq!(peers(&mut *believing("localhost")).await.unwrap().len(), 2);
+            let error = peers(&mut *believing("127.0.0.1")).await.unwrap_err();
+            assert!(error.contains("not for \"127.0.0.1\""), "{error}");
+            // Not by anyone else.
+            let error = peers(&mut *site.source("localhost", server.port)).await.unwrap_err();
+            assert!(error.contains(if is_ca { "not one of" } else { "comes from none of" }), "{error}");
+            let error = peers(&mut *site.source_believing("localhost", server.port, None)).await.unwrap_err();
+            assert!(error.contains("system") && error.contains("with ca"), "{error}");
+            // Nor another that says the same of itself.
+            let elsewhere = tempfile::tempdir().unwrap();
+            let (_, other) = self_signed(&["localhost"], (is_ca, Valid::Now), elsewhere.path());
+            peers(&mut *site.source_believing("localhost", server.port, Some(&other))).await.unwrap_err();
+            // Nor out of its time.
+            let (tls, ca) = self_signed(&["localhost"], (is_ca, Valid::Once), elsewhere.path());
+            let server = Server::start("127.0.0.1", Some(tls), |_: &str| Reply::json(NODES)).await;
+            let error = peers(&mut *site.source_believing("localhost", server.port, Some(&ca))).await.unwrap_err();
+            assert!(error.contains("expired"), "{error}");
+        }
     });
 }
 

@@ -119,6 +119,8 @@ pub enum Command {
     Peers(PeersArgs),
     /// Attached where and how, mode, generation, peers, blocks, health
     Status,
+    /// What goes on, at a glance: rates per port, what is denied, peers, health
+    Top(TopArgs),
     /// Packets and bytes per class, port, protocol, verdict and reason
     Counters,
     /// The verdict for a source and a port, under the live policy or --config, and why
@@ -201,6 +203,17 @@ pub struct UnblockArgs {
     pub source: IpNet,
 }
 
+/// Flags of `top`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TopArgs {
+    /// Print one frame and exit; needs no terminal
+    #[arg(long)]
+    pub once: bool,
+    /// How often to look
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = top_interval)]
+    pub interval: Duration,
+}
+
 /// What `peers` is to do.
 #[derive(Clone, Debug, Args)]
 pub struct PeersArgs {
@@ -276,6 +289,14 @@ fn duration(text: &str) -> Result<Duration, String> {
         return Err("expected between 1s and 366d".to_owned());
     }
     Ok(duration)
+}
+
+fn top_interval(text: &str) -> Result<Duration, String> {
+    let interval = humantime::parse_duration(text).map_err(|e| format!("{e}; expected such as 500ms, 1s, 10s"))?;
+    if interval < Duration::from_millis(100) || interval > Duration::from_secs(3600) {
+        return Err("expected between 100ms and 1h".to_owned());
+    }
+    Ok(interval)
 }
 
 fn blocked(text: &str) -> Result<IpNet, String> {

@@ -21,6 +21,7 @@ mod network {
     mod rows;
     mod settings;
     mod starts;
+    mod top;
     mod traffic;
     mod trials;
 }

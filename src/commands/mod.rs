@@ -16,6 +16,7 @@ mod plan;
 mod replay;
 mod run;
 mod status;
+mod top;
 
 use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
@@ -70,6 +71,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Counters => counters::run(common),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
+        Command::Top(args) => top::run(common, args),
         Command::Doctor => doctor::run(common),
         Command::Detach => detach::run(common),
     }

@@ -1,6 +1,7 @@
-//! How values look: tables and JSON on standard output. It must not compute them.
+//! How values look: tables, JSON, the screen of `top`. It must not compute them.
 
 mod event;
+pub mod top;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 

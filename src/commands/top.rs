@@ -1,0 +1,173 @@
+//! `nodewall top`: reads the live system again and again, and shows it. What is shown and how is `ui::top`'s.
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use ratatui::{
+    DefaultTerminal,
+    buffer::Buffer,
+    crossterm::{
+        event::{self, Event},
+        terminal,
+    },
+    layout::Rect,
+};
+use rustix::time::{ClockId, clock_gettime};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+
+use super::{FINE, Failure, block_on};
+use crate::{
+    cli::{Color, Common, TopArgs},
+    datapath::{DatapathError, Maps},
+    net,
+    state::{Clock, StateDir},
+    ui::top::{Look, Model, Reading, Told, draw, press, to_text},
+    view::{counters::Counters, peers::Peers, status},
+};
+
+/// Where the output is no terminal: a frame of the classic size.
+const PLAIN: (u16, u16) = (80, 24);
+/// How often the thread that waits for keys looks whether anybody still reads them.
+const KEYS_EVERY: Duration = Duration::from_millis(200);
+
+pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, Failure> {
+    let color = match common.color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto => !args.once && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    };
+    let look = Look { color };
+    if args.once {
+        block_on(once(common, look, args.interval))??;
+    } else {
+        block_on(live(common, look, args.interval))??;
+    }
+    Ok(FINE)
+}
+
+/// One frame, of the rates within one interval.
+async fn once(common: &Common, look: Look, interval: Duration) -> anyhow::Result<()> {
+    let mut model = Model::default();
+    model.read(read(common).await?);
+    tokio::time::sleep(interval).await;
+    model.read(read(common).await?);
+    let (width, height) = if io::stdout().is_terminal() { terminal::size().unwrap_or(PLAIN) } else { PLAIN };
+    let mut frame = Buffer::empty(Rect::new(0, 0, width, height));
+    draw(&model, look, frame.area, &mut frame);
+    match io::stdout().write_all(to_text(&frame).as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("can not write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn live(common: &Common, look: Look, interval: Duration) -> anyhow::Result<()> {
+    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        bail!("top wants a terminal; `nodewall top --once` prints one frame to anything");
+    }
+    // What can not be read at all is told before the screen is taken.
+    let first = read(common).await?;
+    let terminal = ratatui::try_init().context("can not take the terminal")?;
+    let outcome = watch(terminal, common, look, interval, first).await;
+    ratatui::try_restore().context("can not give the terminal back; `reset` does")?;
+    outcome
+}
+
+async fn watch(
+    mut terminal: DefaultTerminal,
+    common: &Common,
+    look: Look,
+    interval: Duration,
+    first: Reading,
+) -> anyhow::Result<()> {
+    let mut model = Model::default();
+    model.read(first);
+    let mut events = events();
+    let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
+    let [terminate, interrupt, hangup] = &mut ends;
+    let mut next = Instant::now() + interval;
+    loop {
+        terminal.draw(|frame| draw(&model, look, frame.area(), frame.buffer_mut()))?;
+        tokio::select! {
+            biased;
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+            _ = hangup.recv() => return Ok(()),
+            event = events.recv() => match event {
+                Some(Ok(Event::Key(key))) => {
+                    if press(&mut model, key) == Told::Quit {
+                        return Ok(());
+                    }
+                }
+                // A new size is drawn.
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error).context("the terminal can not be read"),
+                None => return Ok(()),
+            },
+            () = tokio::time::sleep_until(next.into()) => {
+                match read(common).await {
+                    Ok(reading) => model.read(reading),
+                    Err(error) => model.fail(format!("{error:#}")),
+                }
+                next = Instant::now() + interval;
+            }
+        }
+    }
+}
+
+/// Keys and new sizes, from a thread that waits for them; it ends soon after the receiver is gone.
+fn events() -> mpsc::Receiver<io::Result<Event>> {
+    let (sender, receiver) = mpsc::channel(16);
+    thread::spawn(move || {
+        while !sender.is_closed() {
+            let event = match event::poll(KEYS_EVERY) {
+                Ok(false) => continue,
+                Ok(true) => event::read(),
+                Err(error) => Err(error),
+            };
+            let failed = event.is_err();
+            if sender.blocking_send(event).is_err() || failed {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+async fn read(common: &Common) -> anyhow::Result<Reading> {
+    let network = net::snapshot().await?;
+    let mut status = status::look(&common.bpffs, &network)?;
+    let counters = counters(&common.bpffs)?;
+    let now = Clock::now();
+    let mut peers = None;
+    if let Some(state) = StateDir::open(&common.state_dir)? {
+        status::add_state(&mut status, &state);
+        let registry = state.peers()?;
+        peers = (!registry.is_new()).then(|| Peers::of(&registry, &now));
+    }
+    let since_boot = clock_gettime(ClockId::Boottime);
+    let at = Duration::new(since_boot.tv_sec.unsigned_abs(), u32::try_from(since_boot.tv_nsec).unwrap_or(0));
+    // UTC, as all of nodewall's times.
+    let clock =
+        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_nanos(now.unix_ns)).to_string();
+    let clock = clock.get(11..19).unwrap_or_default().to_owned() + "Z";
+    Ok(Reading { at, clock, status, counters, peers })
+}
+
+fn counters(bpffs: &Path) -> Result<Option<Counters>, DatapathError> {
+    let Some((_, maps)) = Maps::live(bpffs)? else { return Ok(None) };
+    match Counters::read(&maps) {
+        Ok(counters) => Ok(Some(counters)),
+        Err(DatapathError::NoPolicy) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

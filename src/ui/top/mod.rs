@@ -1,0 +1,12 @@
+//! `nodewall top`: what goes on, at a glance. `model` turns readings into rates, `draw` turns the model into a screen, `keys` turns keys into what the
+//! model is told. None of them reads the live system or the clock.
+
+mod draw;
+mod keys;
+mod model;
+#[cfg(test)]
+mod tests;
+
+pub use draw::{Look, draw, to_text};
+pub use keys::{Told, press};
+pub use model::{Model, Reading};

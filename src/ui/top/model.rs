@@ -1,0 +1,266 @@
+//! Readings of the live system -> rates, totals and history. Pure.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use crate::view::{
+    counters::{Counters, Row},
+    peers::Peers,
+    status::Status,
+};
+
+/// Samples of the history that are kept: more than the widest screen shows.
+const HISTORY: usize = 512;
+
+/// The live system at one time.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// Since boot.
+    pub at: Duration,
+    /// Time of day, as text.
+    pub clock: String,
+    /// What is in force.
+    pub status: Status,
+    /// `None`: no policy is in force.
+    pub counters: Option<Counters>,
+    /// `None`: nothing is recorded.
+    pub peers: Option<Peers>,
+}
+
+/// Where a counter belongs: class, port or range, protocol.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) class: String,
+    pub(super) port: String,
+    pub(super) protocol: &'static str,
+}
+
+impl Place {
+    fn of(row: &Row) -> Self {
+        let port = row.port.map(|port| port.to_string()).or_else(|| row.ports.clone());
+        Self {
+            class: row.class.clone().unwrap_or_else(|| "-".into()),
+            port: port.unwrap_or_else(|| if row.protocol.is_some() { "other".into() } else { "-".into() }),
+            protocol: row.protocol.unwrap_or("-"),
+        }
+    }
+
+    fn number(&self) -> u32 {
+        let first = self.port.split('-').next().unwrap_or_default();
+        first.parse().unwrap_or(u32::MAX)
+    }
+}
+
+/// Packets and bytes, as totals or per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Amount {
+    pub(super) packets: f64,
+    pub(super) bytes: f64,
+}
+
+impl Amount {
+    #[expect(clippy::cast_precision_loss, reason = "for the eye")]
+    fn per_second(now: (u64, u64), then: (u64, u64), seconds: f64) -> Self {
+        // A counter that went back was made anew: nothing is known of the time between.
+        match (now.0.checked_sub(then.0), now.1.checked_sub(then.1)) {
+            (Some(packets), Some(bytes)) if seconds > 0.0 => {
+                Self { packets: packets as f64 / seconds, bytes: bytes as f64 / seconds }
+            }
+            _ => Self::default(),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.bytes += other.bytes;
+    }
+}
+
+/// One line of the table of ports.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Line {
+    pub(super) place: Place,
+    /// Let in, per second.
+    pub(super) inbound: Amount,
+    /// Sent, per second.
+    pub(super) outbound: Amount,
+    /// Dropped, per second; in audit mode what would have been.
+    pub(super) dropped: Amount,
+    /// Packets ever let in, sent, dropped.
+    pub(super) total_in: u64,
+    pub(super) total_out: u64,
+    pub(super) total_dropped: u64,
+}
+
+/// One line of what was dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Denied {
+    pub(super) place: Place,
+    pub(super) reason: &'static str,
+    pub(super) outcome: &'static str,
+    pub(super) rate: Amount,
+    pub(super) total: u64,
+}
+
+/// What the table of ports is ordered by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// Port number.
+    #[default]
+    Port,
+    /// Packets let in per second.
+    In,
+    /// Packets sent per second.
+    Out,
+    /// Packets dropped per second, then ever.
+    Dropped,
+}
+
+impl Sort {
+    /// The next one.
+    pub(super) const fn next(self) -> Self {
+        match self {
+            Self::Port => Self::In,
+            Self::In => Self::Out,
+            Self::Out => Self::Dropped,
+            Self::Dropped => Self::Port,
+        }
+    }
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Port => "port",
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Dropped => "drop",
+        }
+    }
+}
+
+/// Packets per second of everything, at one reading.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Sample {
+    pub(super) inbound: f64,
+    pub(super) outbound: f64,
+    pub(super) dropped: f64,
+}
+
+/// All that a screen shows.
+#[derive(Debug, Default)]
+pub struct Model {
+    pub(super) last: Option<Reading>,
+    pub(super) lines: Vec<Line>,
+    pub(super) denied: Vec<Denied>,
+    pub(super) history: VecDeque<Sample>,
+    pub(super) sum: Sample,
+    pub(super) sort: Sort,
+    /// Only places whose class, port or protocol contains this.
+    pub(super) filter: String,
+    /// The filter is being typed.
+    pub(super) typing: bool,
+    pub(super) paused: bool,
+    pub(super) help: bool,
+    /// Lines of the table that are scrolled past.
+    pub(super) skipped: usize,
+    /// The live system could not be read.
+    pub(super) failure: Option<String>,
+}
+
+type Key = (Place, &'static str, &'static str, &'static str);
+
+fn keyed(counters: &Counters) -> BTreeMap<Key, (u64, u64)> {
+    let mut cells = BTreeMap::new();
+    for row in &counters.rows {
+        let cell: &mut (u64, u64) = cells.entry((Place::of(row), row.direction, row.outcome, row.reason)).or_default();
+        cell.0 += row.packets;
+        cell.1 += row.bytes;
+    }
+    cells
+}
+
+impl Model {
+    /// Takes a reading; rates are those since the one before.
+    pub fn read(&mut self, reading: Reading) {
+        self.failure = None;
+        if self.paused {
+            return;
+        }
+        let then = self.last.as_ref().and_then(|last| Some((last.at, keyed(last.counters.as_ref()?))));
+        let now = reading.counters.as_ref().map(keyed).unwrap_or_default();
+        let seconds = then.as_ref().map_or(0.0, |(at, _)| reading.at.saturating_sub(*at).as_secs_f64());
+        let (mut lines, mut denied, mut sum) = (BTreeMap::<Place, Line>::new(), Vec::new(), Sample::default());
+        for ((place, direction, outcome, reason), cell) in now {
+            // A cell that is new began at zero, if there was a reading before.
+            let before = then
+                .as_ref()
+                .map(|(_, cells)| cells.get(&(place.clone(), direction, outcome, reason)).copied().unwrap_or_default());
+            let rate = before.map_or_else(Amount::default, |before| Amount::per_second(cell, before, seconds));
+            let line = lines.entry(place.clone()).or_insert_with(|| Line {
+                place: place.clone(),
+                inbound: Amount::default(),
+                outbound: Amount::default(),
+                dropped: Amount::default(),
+                total_in: 0,
+                total_out: 0,
+                total_dropped: 0,
+            });
+            match (direction, outcome) {
+                ("out", _) => {
+                    line.outbound.add(rate);
+                    line.total_out += cell.0;
+                    sum.outbound += rate.packets;
+                }
+                (_, "pass") => {
+                    line.inbound.add(rate);
+                    line.total_in += cell.0;
+                    sum.inbound += rate.packets;
+                }
+                _ => {
+                    line.dropped.add(rate);
+                    line.total_dropped += cell.0;
+                    sum.dropped += rate.packets;
+                    denied.push(Denied { place, reason, outcome, rate, total: cell.0 });
+                }
+            }
+        }
+        denied.sort_by(|a, b| b.rate.packets.total_cmp(&a.rate.packets).then(b.total.cmp(&a.total)));
+        self.lines = lines.into_values().collect();
+        self.denied = denied;
+        self.sum = sum;
+        if then.is_some() {
+            self.history.push_back(sum);
+            if self.history.len() > HISTORY {
+                self.history.pop_front();
+            }
+        }
+        self.last = Some(reading);
+    }
+
+    /// The live system could not be read; what was read before stays on the screen.
+    pub fn fail(&mut self, why: String) {
+        self.failure = Some(why);
+    }
+
+    /// The lines of the table: filtered, in order.
+    pub(super) fn shown(&self) -> Vec<&Line> {
+        let wanted = self.filter.to_lowercase();
+        let fits = |place: &Place| {
+            [place.class.as_str(), &place.port, place.protocol].iter().any(|text| text.to_lowercase().contains(&wanted))
+        };
+        let mut lines: Vec<&Line> = self.lines.iter().filter(|line| fits(&line.place)).collect();
+        let by_port = |line: &Line| (line.place.number(), line.place.clone());
+        lines.sort_by_key(|line| by_port(line));
+        // Stable: equal ones stay in the order of their ports.
+        match self.sort {
+            Sort::Port => {}
+            Sort::In => lines.sort_by(|a, b| b.inbound.packets.total_cmp(&a.inbound.packets)),
+            Sort::Out => lines.sort_by(|a, b| b.outbound.packets.total_cmp(&a.outbound.packets)),
+            Sort::Dropped => lines.sort_by(|a, b| {
+                b.dropped.packets.total_cmp(&a.dropped.packets).then(b.total_dropped.cmp(&a.total_dropped))
+            }),
+        }
+        lines
+    }
+}

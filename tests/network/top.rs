@@ -50,11 +50,10 @@ impl<'a> Screen<'a> {
 
     fn shows(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let mut last = String::new();
-        let shown = eventually(&format!("the screen shows {what}"), || {
+        eventually(&format!("the screen shows {what}"), || {
             last = self.text();
             is_so(&last).then(|| last.clone())
-        });
-        shown
+        })
     }
 }
 

@@ -82,7 +82,7 @@ fn row(cell: &Cell, records: &[RowRecord]) -> Row {
     }
 }
 
-type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
+pub(super) type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
 
 fn place(cell: &Cell, records: &[RowRecord]) -> Place {
     match cell.row {
@@ -91,20 +91,15 @@ fn place(cell: &Cell, records: &[RowRecord]) -> Place {
         ROW_UDP_UNMANAGED => (None, None, None, Some("udp")),
         ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.into()), None, None, Some("ip")),
         ROW_LATER_FRAGMENTS => (Some(FRAGMENT_CLASS.into()), None, None, Some("ip")),
-        row => match records.get(row as usize) {
-            Some(record) => {
-                let one = record.first_port == record.last_port;
-                let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
-                (
-                    Some(class_name(record)),
-                    one.then_some(record.first_port),
-                    range,
-                    Some(protocol_name(record.protocol)),
-                )
-            }
-            None => (None, None, None, None),
-        },
+        row => records.get(row as usize).map_or((None, None, None, None), place_of),
     }
+}
+
+/// What a row's record says: class, port, range, protocol.
+pub(super) fn place_of(record: &RowRecord) -> Place {
+    let one = record.first_port == record.last_port;
+    let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
+    (Some(class_name(record)), one.then_some(record.first_port), range, Some(protocol_name(record.protocol)))
 }
 
 const fn protocol_name(number: u8) -> &'static str {

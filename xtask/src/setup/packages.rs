@@ -26,6 +26,8 @@ pub(super) const PROGRAMS: &Programs = &[
     ("ping", &["iputils-ping"]),
     // The DNS server that names of peers are looked up at in tests.
     ("unbound", &["unbound"]),
+    // The browser that reads the page.
+    ("chromium", &["chromium"]),
     // The terminal that `top` runs in.
     ("tmux", &["tmux"]),
     // Makes single system calls fail.

@@ -1,0 +1,121 @@
+//! The page in a real browser: it shows the API's numbers, complains of nothing, and tells nothing to who has no token.
+
+use std::{env, fs, path::Path};
+
+use nodewall_testbed::{Listener, Probe, Protocol, Signal, skip_unless_privileged};
+use serde_json::Value;
+
+use super::browser::{Browser, View};
+use super::node::Node;
+use super::traffic::{answered, silent};
+
+const DESK: View = View { width: 1280, height: 960, dark: false, phone: false };
+const PHONE: View = View { width: 390, height: 844, dark: false, phone: true };
+/// Ticks of the stream that give the charts something to show.
+const TICKS: &str = "Number(document.documentElement.dataset.ticks) >= 4";
+
+/// The address with the token.
+fn address(node: &Node) -> String {
+    let printed = node.nodewall("page", &[]);
+    assert!(printed.status.success(), "{printed:?}");
+    printed.stdout.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned()
+}
+
+/// A cell of the table of ports, by the first cell of its row.
+fn cell(browser: &mut Browser, port: &str, column: usize) -> String {
+    let expression = format!(
+        "[...document.querySelectorAll('#ports tbody tr')].find((row) => row.cells[0].textContent === {port:?})?.cells[{column}].textContent ?? ''"
+    );
+    browser.value(&expression).as_str().unwrap().to_owned()
+}
+
+fn traffic(node: &Node) {
+    let udp = |port| [Probe::new(Protocol::Udp, format!("10.77.0.1:{port}").parse().unwrap())];
+    for _ in 0..3 {
+        silent(node.outsider(), &udp(9042));
+        silent(node.outsider(), &udp(9200));
+    }
+    let _sockets = Listener::both(node.netns(), &[9042]).unwrap();
+    answered(node.peers()[0], &udp(9042));
+}
+
+#[test]
+fn the_page_shows_what_the_api_says_and_the_browser_complains_of_nothing() {
+    if skip_unless_privileged("the_page_shows_what_the_api_says_and_the_browser_complains_of_nothing") {
+        return;
+    }
+    let mut node = Node::enforcing();
+    traffic(&node);
+    let mut browser = Browser::start(node.netns(), DESK);
+    browser.open(&address(&node));
+    browser.wait_for(TICKS);
+    // The token is not in the address any more, where a shared screen or a bookmark would show it.
+    let location = browser.value("location.href");
+    assert!(!location.as_str().unwrap().contains("token"), "{location}");
+    traffic(&node);
+    browser.wait_for("document.querySelectorAll('#denials tbody tr').length >= 2");
+    assert_eq!(browser.value("document.getElementById('state').textContent"), "enforcing");
+    assert_eq!(browser.value("document.getElementById('problems').hidden"), Value::Bool(true));
+
+    browser.wait_for("fetch('api/v1/ports').then((a) => a.json()).then((a) => { window.asked = a.ports; }), window.asked !== undefined");
+    let asked = browser.value("window.asked");
+    let cassandra =
+        asked.as_array().unwrap().iter().find(|port| port["port"] == 9042 && port["protocol"] == "udp").unwrap();
+    assert_eq!(cassandra["access"], "cluster");
+    assert_eq!(cassandra["passed_packets"], 2, "{cassandra}");
+    assert_eq!(cassandra["dropped_packets"], 6, "{cassandra}");
+    let shown = [2, 6, 8].map(|column| cell(&mut browser, "9042/udp", column));
+    assert_eq!(shown, ["cluster", "2", "6"]);
+    let peers = browser.value("document.getElementById('peers').innerText");
+    assert!(peers.as_str().unwrap().contains("10.77.0.11") && peers.as_str().unwrap().contains("static"), "{peers}");
+    assert_eq!(browser.value("document.querySelectorAll('#dropped polygon').length"), 2, "two classes were dropped");
+
+    // Nothing is wider than the screen, on a phone neither; dark and light differ.
+    let light = browser.value("getComputedStyle(document.body).backgroundColor");
+    pictures(&mut browser);
+    browser.look(View { dark: true, ..DESK });
+    assert_ne!(browser.value("getComputedStyle(document.body).backgroundColor"), light);
+    browser.look(PHONE);
+    browser.wait_for("document.documentElement.scrollWidth <= innerWidth");
+    assert_eq!(browser.complaints(), &[] as &[String]);
+
+    // The agent goes, and the page says so.
+    node.end_agent(Signal::TERM);
+    browser.wait_for("document.getElementById('state').textContent.includes('no connection')");
+    node.start_agent();
+    browser.wait_for("document.getElementById('state').textContent === 'enforcing'");
+}
+
+/// Kept in the documents when asked for.
+fn pictures(browser: &mut Browser) {
+    let refresh = env::var_os("NODEWALL_REFRESH_DOCS").is_some_and(|value| value == "1");
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/img");
+    let scratch = tempfile::tempdir().unwrap();
+    let directory = if refresh { kept.as_path() } else { scratch.path() };
+    fs::create_dir_all(directory).unwrap();
+    for (name, view) in [("page-light", DESK), ("page-dark", View { dark: true, ..DESK }), ("page-phone", PHONE)] {
+        browser.look(view);
+        let file = directory.join(format!("{name}.png"));
+        browser.picture(&file);
+        assert!(fs::read(&file).unwrap().starts_with(b"\x89PNG"), "{name}");
+    }
+    browser.look(DESK);
+}
+
+#[test]
+fn without_the_token_the_page_tells_nothing() {
+    if skip_unless_privileged("without_the_token_the_page_tells_nothing") {
+        return;
+    }
+    let node = Node::enforcing();
+    let address = address(&node);
+    let (plain, _) = address.split_once('?').unwrap();
+    let mut browser = Browser::start(node.netns(), DESK);
+    for url in [plain.to_owned(), format!("{plain}?token=wrong"), format!("{plain}page.js")] {
+        browser.open(&url);
+        let text = browser.value("document.documentElement.innerText");
+        let text = text.as_str().unwrap();
+        assert!(text.contains("nodewall page"), "what to do is said: {url}: {text}");
+        assert!(!text.contains("10.77.0.11") && !text.contains("EventSource"), "{url}: {text}");
+    }
+}

@@ -73,7 +73,7 @@ where
         };
         let log = kernel_log(&site, &mut applied)?;
         let health = Health { pid: std::process::id(), started_unix_ns: Clock::now().unix_ns, ..Health::default() };
-        let agent = Self {
+        let mut agent = Self {
             programs: watchdog::programs(&site)?,
             state_stamp: site.state.stamp(),
             seen: applied.surroundings.clone(),
@@ -92,6 +92,7 @@ where
             site,
         };
         agent.announce();
+        agent.alarm(uncounted(&agent.applied));
         Ok(agent)
     }
 
@@ -99,6 +100,7 @@ where
     fn adopt(&mut self, applied: Applied) {
         self.applied = applied;
         self.seen = self.applied.surroundings.clone();
+        self.alarm(uncounted(&self.applied));
         self.note_programs();
         match kernel_log(&self.site, &mut self.applied) {
             Ok(log) => self.log = log,
@@ -153,7 +155,7 @@ where
                     self.health.gaps.note(gap_ns);
                     tracing::info!(interface = covered.name, gap = ?covered.gap, "attached");
                 }
-                if !coverage.covered.is_empty() {
+                if coverage.recounted || !coverage.covered.is_empty() {
                     self.note_programs();
                 }
                 self.alarm(coverage.alarms);
@@ -409,6 +411,11 @@ where
             }
         });
     }
+}
+
+/// Interfaces whose outbound traffic is not counted.
+fn uncounted(applied: &Applied) -> Vec<String> {
+    applied.interfaces.iter().filter_map(|interface| interface.uncounted.clone()).collect()
 }
 
 /// The configuration can not be put into force; a policy that was in force before can. `None`: there is none, or an operator opened the node.

@@ -7,9 +7,7 @@
 use core::hint::cold_path;
 
 use crate::{
-    counter::{
-        ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROWS,
-    },
+    counter::{ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROWS},
     frame::Frame,
     packet::{self, About, Packet},
     policy::{PolicyImage, rebound},

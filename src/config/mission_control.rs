@@ -78,7 +78,9 @@ pub(super) fn mission_control(
         let most = v4.max(found.addresses.len() - v4);
         if most > MAX_MISSION_CONTROL_ADDRESSES {
             problems.push(&span, || {
-                let message = format!("mission_control.addresses: {most} of one family; at most {MAX_MISSION_CONTROL_ADDRESSES} fit");
+                let message = format!(
+                    "mission_control.addresses: {most} of one family; at most {MAX_MISSION_CONTROL_ADDRESSES} fit"
+                );
                 (message, Some("where a proxy is used, name the proxy's address and port instead".to_owned()))
             });
         }

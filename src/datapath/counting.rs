@@ -3,8 +3,8 @@
 use aya::maps::PerCpuValues;
 use node_ebpf_common::{
     counter::{
-        self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROW_TCP_UNMANAGED,
-        ROWS,
+        self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
+        ROW_TCP_UNMANAGED, ROWS,
     },
     maps::{RowRecord, name},
     outbound::{self, Sent},

@@ -106,8 +106,7 @@ pub fn attach_egress(
     if only != Some(Hook::Clsact) {
         match attach_tcx(loaded, pins, target) {
             // No such attach type: Linux before 6.6.
-            Err(DatapathError::Attach { source, .. })
-                if only.is_none() && os_error(&source) == Some(libc::EINVAL) => {}
+            Err(DatapathError::Attach { source, .. }) if only.is_none() && os_error(&source) == Some(libc::EINVAL) => {}
             result => return result.map(|()| Attached::New),
         }
     }
@@ -194,7 +193,16 @@ fn remove_filter(if_index: u32, with_clsact: bool) -> io::Result<()> {
     if let Some(filter) = own_filter(if_index)? {
         tc::remove_filter(if_index, Side::Egress, &filter)?;
     }
-    let unused = || Ok::<_, io::Error>([Side::Ingress, Side::Egress].into_iter().map(|side| tc::filters(if_index, side)).collect::<io::Result<Vec<_>>>()?.iter().all(Vec::is_empty));
+    let unused = || {
+        Ok::<_, io::Error>(
+            [Side::Ingress, Side::Egress]
+                .into_iter()
+                .map(|side| tc::filters(if_index, side))
+                .collect::<io::Result<Vec<_>>>()?
+                .iter()
+                .all(Vec::is_empty),
+        )
+    };
     if with_clsact && unused()? {
         tc::remove_clsact(if_index)?;
     }

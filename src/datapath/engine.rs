@@ -112,13 +112,14 @@ impl EgressEngine {
                 field.copy_from_slice(&value.to_ne_bytes());
             }
         }
-        let options =
-            TestRunOptions { data_in: Some(sending.frame), ctx_in: Some(&context), ..TestRunOptions::new() };
-        let result = self.loaded.egress_program()?.test_run(options).map_err(|error| {
-            DatapathError::io(format!("the kernel did not run an outbound test frame of {} bytes", sending.frame.len()))(
-                std::io::Error::other(error),
-            )
-        })?;
+        let options = TestRunOptions { data_in: Some(sending.frame), ctx_in: Some(&context), ..TestRunOptions::new() };
+        let result =
+            self.loaded.egress_program()?.test_run(options).map_err(|error| {
+                DatapathError::io(format!(
+                    "the kernel did not run an outbound test frame of {} bytes",
+                    sending.frame.len()
+                ))(std::io::Error::other(error))
+            })?;
         Ok(result.return_value.cast_signed())
     }
 

@@ -52,7 +52,9 @@ pub(super) async fn cover(site: &Site, applied: &mut Applied, since: Instant) ->
     }
     datapath::forget_dead(&pins, |index| network.by_index(index).is_some())?;
     let ours = datapath::links(&pins)?;
-    let counted: BTreeSet<u32> = datapath::outlets(&pins)?.iter().map(|outlet| outlet.if_index).collect();
+    // Where they can not be read, attaching says why. Filtering does not wait for it.
+    let counted: BTreeSet<u32> =
+        datapath::outlets(&pins).unwrap_or_default().iter().map(|outlet| outlet.if_index).collect();
     let mut coverage = Coverage::default();
     let mut interfaces: Vec<AppliedInterface> = Vec::new();
     for selected in &selection.attach {

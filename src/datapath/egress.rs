@@ -36,10 +36,11 @@ const TCX_SUFFIX: &str = "-egress";
 const FILTER_SUFFIX: &str = "-filter";
 /// The same where clsact is of our making.
 const CLSACT_SUFFIX: &str = "-clsact";
-/// Priority of our filter: late, for it only counts what the filters of others let go.
-const PRIORITY: u16 = 0xc0de;
-/// Handle of our filter.
-const HANDLE: TcHandle = TcHandle::new(0, 1);
+/// Priority of our filter: the first, as our tcx link is. A program of somebody else's that lets a frame go ends the row of programs, and ours would not
+/// see it; ours always says "next".
+const PRIORITY: u16 = 1;
+/// Handle of our filter: "nw", which nobody else takes by chance.
+const HANDLE: TcHandle = TcHandle::new(0, 0x6e77);
 
 /// How the outbound counter hangs at an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,15 +70,22 @@ pub(super) fn is_ours(name: &str) -> bool {
 
 /// Every attachment that works.
 pub fn outlets(pins: &PinDir) -> Result<Vec<Outlet>, DatapathError> {
+    Ok(pinned(pins)?.into_iter().map(|(outlet, _)| outlet).collect())
+}
+
+/// The same with the pin or mark of each.
+fn pinned(pins: &PinDir) -> Result<Vec<(Outlet, PathBuf)>, DatapathError> {
     let mut found = Vec::new();
     for (name, pin) in pins.link_pins()? {
-        if name.ends_with(TCX_SUFFIX) {
-            found.extend(tcx_outlet(&pin)?);
+        let outlet = if name.ends_with(TCX_SUFFIX) {
+            tcx_outlet(&pin)?
         } else if let Some(if_index) = marked_index(&name) {
             let filter = own_filter(if_index).map_err(DatapathError::io("can not list filters"))?;
-            let outlet = |filter: Filter| Outlet { if_index, hook: Hook::Clsact, program_id: filter.program_id };
-            found.extend(filter.map(outlet));
-        }
+            filter.map(|filter| Outlet { if_index, hook: Hook::Clsact, program_id: filter.program_id })
+        } else {
+            None
+        };
+        found.extend(outlet.map(|outlet| (outlet, pin)));
     }
     Ok(found)
 }
@@ -89,9 +97,9 @@ pub fn attach_egress(
     target: &Target,
     only: Option<Hook>,
 ) -> Result<Attached, DatapathError> {
-    let there = outlets(pins)?.into_iter().find(|outlet| outlet.if_index == target.if_index);
-    if there.is_some_and(|outlet| outlet.hook == Hook::Tcx) {
-        return replace_tcx(loaded, target, &pin(pins, target, TCX_SUFFIX)).map(|()| Attached::Replaced);
+    let there = pinned(pins)?.into_iter().find(|(outlet, _)| outlet.if_index == target.if_index);
+    if let Some((Outlet { hook: Hook::Tcx, .. }, pin)) = &there {
+        return replace_tcx(loaded, target, pin).map(|()| Attached::Replaced);
     }
     let filter = own_filter(target.if_index).map_err(DatapathError::io("can not list filters"))?;
     if filter.is_some() {
@@ -128,15 +136,15 @@ pub(super) fn remove(name: &str, path: &Path) -> Result<(), DatapathError> {
     fs::remove_file(path).map_err(DatapathError::io(format!("can not remove {}", path.display())))
 }
 
-/// Removes what is left of interfaces that no longer exist.
+/// Removes what is left of interfaces that no longer exist. What can not be judged stays: nothing inbound may depend on it.
 pub(super) fn forget_dead(pins: &PinDir, exists: impl Fn(u32) -> bool) -> Result<(), DatapathError> {
     for (name, path) in pins.link_pins()?.into_iter().filter(|(name, _)| is_ours(name)) {
         let dead = match marked_index(&name) {
             Some(if_index) => !exists(if_index),
-            None => tcx_outlet(&path)?.is_none(),
+            None => matches!(tcx_outlet(&path), Ok(None)),
         };
-        if dead {
-            fs::remove_file(&path).map_err(DatapathError::io(format!("can not remove {}", path.display())))?;
+        if dead && let Err(error) = fs::remove_file(&path) {
+            tracing::warn!("can not remove {}: {error}", path.display());
         }
     }
     Ok(())
@@ -194,13 +202,8 @@ fn remove_filter(if_index: u32, with_clsact: bool) -> io::Result<()> {
         tc::remove_filter(if_index, Side::Egress, &filter)?;
     }
     let unused = || {
-        Ok::<_, io::Error>(
-            [Side::Ingress, Side::Egress]
-                .into_iter()
-                .map(|side| tc::filters(if_index, side))
-                .collect::<io::Result<Vec<_>>>()?
-                .iter()
-                .all(Vec::is_empty),
+        io::Result::Ok(
+            tc::filters(if_index, Side::Ingress)?.is_empty() && tc::filters(if_index, Side::Egress)?.is_empty(),
         )
     };
     if with_clsact && unused()? {
@@ -224,7 +227,7 @@ fn mark(loaded: &Loaded, path: &Path) -> Result<(), DatapathError> {
 
 fn attach_tcx(loaded: &mut Loaded, pins: &PinDir, target: &Target) -> Result<(), DatapathError> {
     let program = loaded.egress_program()?;
-    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let options = TcAttachOptions::TcxOrder(LinkOrder::first());
     let id = program
         .attach_with_options(&target.name, TcAttachType::Egress, options)
         .map_err(|error| failed(target, error))?;

@@ -125,7 +125,10 @@ fn nothing_in_force() -> Status {
 
 fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Status, DatapathError> {
     let (mut interfaces, mut problems, mut attached) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let outlets = datapath::outlets(pins)?;
+    let outlets = datapath::outlets(pins).unwrap_or_else(|error| {
+        problems.push(format!("what is sent can not be told to be counted: {error}"));
+        Vec::new()
+    });
     for pinned in datapath::links(pins)? {
         let Some(link) = network.by_index(pinned.if_index) else {
             problems.push(format!(

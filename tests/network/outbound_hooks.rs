@@ -2,7 +2,7 @@
 //! way of the filter.
 
 use nodewall::datapath::{Hook, Loaded, PinDir, Target, attach_egress, detach_egress, outlets};
-use nodewall_testbed::{Family, Lab, Listener, Probe, Protocol, skip_unless_privileged};
+use nodewall_testbed::{Family, Lab, Listener, Probe, Protocol, Signal, skip_unless_privileged};
 
 use super::counters::Cell;
 use super::node::{Node, eventually};
@@ -103,4 +103,40 @@ fn a_filter_of_traffic_control_counts_is_adopted_and_goes() {
         assert!(!left.contains("nodewall_egress"), "{left}");
         assert_eq!(left.contains("clsact"), foreign_clsact, "{left}");
     }
+}
+
+/// Something is in the place of the link's pin: told as a problem and as the agent's alarm, while the node is filtered like any other; counted as soon
+/// as the place is free.
+#[test]
+fn where_nothing_can_be_counted_the_filter_stands() {
+    if skip_unless_privileged("where_nothing_can_be_counted_the_filter_stands") {
+        return;
+    }
+    let mut node = Node::enforcing();
+    let best = hook(&node);
+    node.end_agent(Signal::TERM);
+    let links = node.directories.pins().join("links");
+    let pins = PinDir::open(node.directories.pins()).unwrap().unwrap();
+    let index = node.netns().run(|| outlets(&pins).unwrap()[0].if_index).unwrap();
+    assert!(node.netns().run(|| detach_egress(&pins, index).unwrap()).unwrap());
+    let place = links.join(format!("eth0-{index}-egress"));
+    std::fs::create_dir(&place).unwrap();
+    let (generation, attachment) = (node.generation(), node.attachment("eth0").unwrap());
+
+    let applied = node.nodewall("apply", &[]);
+    assert!(applied.status.success(), "{applied:?}");
+    assert_eq!((node.generation(), hook(&node)), (generation + 1, "none".to_owned()));
+    node.start_agent();
+    eventually("it is told", || {
+        let status = node.json("status");
+        let problems = status["problems"].to_string();
+        (status["healthy"] == false && problems.contains("what it sends is not counted")).then_some(())
+    });
+    assert_ne!(node.attachment("eth0").unwrap(), attachment, "the filter's program is the new one");
+    assert_filtered(&node);
+
+    std::fs::remove_dir(&place).unwrap();
+    eventually("it is counted again", || (hook(&node) == best).then_some(()));
+    eventually("all is well", || (node.json("status")["healthy"] == true).then_some(()));
+    assert_counts(&node);
 }

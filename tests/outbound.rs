@@ -11,7 +11,7 @@
 
 #[allow(dead_code, reason = "only the frames and policies are of use here")]
 mod cases;
-#[allow(dead_code, reason = "only the generator is of use here")]
+#[allow(dead_code, clippy::cast_precision_loss, reason = "only the generator is of use here")]
 mod model;
 
 use cases::{

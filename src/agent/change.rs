@@ -102,6 +102,11 @@ impl Applied {
     pub fn policy(&self) -> &Policy {
         &self.desired.policy
     }
+
+    /// Interfaces whose outbound traffic is not counted, each with why.
+    pub(super) fn uncounted(&self) -> Vec<String> {
+        self.interfaces.iter().filter_map(|interface| interface.uncounted.clone()).collect()
+    }
 }
 
 /// Whether the policy must be on disk before it comes into force.
@@ -331,8 +336,8 @@ impl Change<'_> {
     fn undo(&self, interfaces: &[AppliedInterface]) {
         for interface in interfaces.iter().filter(|i| i.outcome == Outcome::Attached) {
             let target = Target { name: interface.name.clone(), if_index: interface.if_index };
-            let undone = datapath::detach(self.pins, &target)
-                .and_then(|_| datapath::detach_egress(self.pins, target.if_index));
+            let undone =
+                datapath::detach(self.pins, &target).and_then(|_| datapath::detach_egress(self.pins, target.if_index));
             if let Err(error) = undone {
                 tracing::error!("{}: can not undo the attachment: {error}", target.name);
             }

@@ -92,7 +92,7 @@ where
             site,
         };
         agent.announce();
-        agent.alarm(uncounted(&agent.applied));
+        agent.alarm(agent.applied.uncounted());
         Ok(agent)
     }
 
@@ -100,7 +100,7 @@ where
     fn adopt(&mut self, applied: Applied) {
         self.applied = applied;
         self.seen = self.applied.surroundings.clone();
-        self.alarm(uncounted(&self.applied));
+        self.alarm(self.applied.uncounted());
         self.note_programs();
         match kernel_log(&self.site, &mut self.applied) {
             Ok(log) => self.log = log,
@@ -411,11 +411,6 @@ where
             }
         });
     }
-}
-
-/// Interfaces whose outbound traffic is not counted.
-fn uncounted(applied: &Applied) -> Vec<String> {
-    applied.interfaces.iter().filter_map(|interface| interface.uncounted.clone()).collect()
 }
 
 /// The configuration can not be put into force; a policy that was in force before can. `None`: there is none, or an operator opened the node.

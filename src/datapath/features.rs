@@ -119,10 +119,8 @@ fn filter(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
 
 fn egress(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
     let facts = loaded.egress_info()?;
-    let info = loaded
-        .egress_program()?
-        .info()
-        .map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
+    let info =
+        loaded.egress_program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
     Ok(FilterFacts {
         buffers: Buffers::Frags,
         verified_instructions: facts.verified_instructions,

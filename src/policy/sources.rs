@@ -8,8 +8,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::policy::{
     BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, NO_MISSION_PORT,
-    NO_MISSION_V4, NO_MISSION_V6, PolicyImage, SLOTS,
-    SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
+    NO_MISSION_V4, NO_MISSION_V6, PolicyImage, SLOTS, SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot,
+    value,
 };
 
 use crate::config::MissionControl;

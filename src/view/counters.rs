@@ -1,7 +1,10 @@
 //! What was counted, as rows: what `counters -o json` prints and every exporter shows. It must not print.
 
 use node_ebpf_common::{
-    counter::{Counter, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{
+        Counter, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROW_TCP_UNMANAGED,
+        ROW_UDP_UNMANAGED,
+    },
     maps::RowRecord,
     outbound::Sent,
     reason::Verdict,

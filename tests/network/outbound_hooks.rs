@@ -105,7 +105,7 @@ fn a_filter_of_traffic_control_counts_is_adopted_and_goes() {
     }
 }
 
-/// Something is in the place of the link's pin: told as a problem and as the agent's alarm, while the node is filtered like any other; counted as soon
+/// Something is in the place of its pin: told as a problem and as the agent's alarm, while the node is filtered like any other; counted as soon
 /// as the place is free.
 #[test]
 fn where_nothing_can_be_counted_the_filter_stands() {
@@ -119,8 +119,9 @@ fn where_nothing_can_be_counted_the_filter_stands() {
     let pins = PinDir::open(node.directories.pins()).unwrap().unwrap();
     let index = node.netns().run(|| outlets(&pins).unwrap()[0].if_index).unwrap();
     assert!(node.netns().run(|| detach_egress(&pins, index).unwrap()).unwrap());
-    let place = links.join(format!("eth0-{index}-egress"));
-    std::fs::create_dir(&place).unwrap();
+    // Where a tcx link would be pinned, and where the mark of a filter would be.
+    let places = ["egress", "clsact"].map(|end| links.join(format!("eth0-{index}-{end}")));
+    places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
     let (generation, attachment) = (node.generation(), node.attachment("eth0").unwrap());
 
     let applied = node.nodewall("apply", &[]);
@@ -135,7 +136,7 @@ fn where_nothing_can_be_counted_the_filter_stands() {
     assert_ne!(node.attachment("eth0").unwrap(), attachment, "the filter's program is the new one");
     assert_filtered(&node);
 
-    std::fs::remove_dir(&place).unwrap();
+    places.iter().for_each(|place| std::fs::remove_dir(place).unwrap());
     eventually("it is counted again", || (hook(&node) == best).then_some(()));
     eventually("all is well", || (node.json("status")["healthy"] == true).then_some(()));
     assert_counts(&node);

@@ -205,7 +205,8 @@ fn vlan_sent() {
     let node = Node::on(Lab::builder().direct_pair().build().unwrap(), &Settings::default());
     let other = node.lab.peer1().unwrap();
     for (host, number) in [(node.host(), 1), (other, 11)] {
-        let device = "link add link eth0 name eth0.7 type vlan id 7\naddr add 10.80.0.N/24 dev eth0.7\nlink set eth0.7 up\n";
+        let device =
+            "link add link eth0 name eth0.7 type vlan id 7\naddr add 10.80.0.N/24 dev eth0.7\nlink set eth0.7 up\n";
         host.netns().ip_batch(&device.replace('N', &number.to_string())).unwrap();
     }
     let _sockets = Listener::udp(other.netns(), &[PORT]).unwrap();

@@ -15,6 +15,8 @@ mod network {
     mod lifecycle;
     mod node;
     mod objects;
+    mod outbound;
+    mod outbound_hooks;
     mod peers;
     mod reload;
     mod replies;

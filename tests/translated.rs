@@ -19,11 +19,13 @@ mod cases;
 #[path = "translated/machine.rs"]
 mod machine;
 
+use std::collections::BTreeSet;
+
 use cases::{OUTSIDER, OUTSIDER6, PEER, PEER6, Policy, all, frames};
 use machine::{Memory, Path, walk};
 use node_ebpf_common::{Verdict, decide, maps::name, wire::ETHERNET_BYTES};
 use nodewall::{
-    datapath::{Buffers, Entry, KernelEngine},
+    datapath::{Buffers, EgressEngine, Entry, KernelEngine},
     policy::Compiled,
 };
 use nodewall_testbed::{
@@ -187,6 +189,31 @@ fn the_commonest_packets_take_the_short_way() {
             }
         }
     }
+}
+
+/// The outbound program has one helper to call, the one that fetches what the first part of a buffer lacks: what it counts on is found inline.
+#[test]
+fn what_counts_outbound_frames_calls_for_missing_bytes_only() {
+    if skip("what_counts_outbound_frames_calls_for_missing_bytes_only") {
+        return;
+    }
+    let mut engine = EgressEngine::new(&Policy::Enforce.compiled().image).unwrap();
+    let program = Program::by_id(engine.facts().unwrap().id).unwrap();
+    let instructions = program.instructions().unwrap();
+    let calls: Vec<&Instruction> = instructions.iter().filter(|instruction| instruction.is_call()).collect();
+    let helpers: BTreeSet<i32> = calls.iter().map(|call| call.immediate).collect();
+    assert_eq!(helpers.len(), 1, "one helper: {calls:?}");
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let address = |name: &str| {
+        let line = symbols.lines().find(|line| line.split_whitespace().nth(2) == Some(name))?;
+        u64::from_str_radix(line.split_whitespace().next()?, 16).ok().filter(|address| *address != 0)
+    };
+    // A call's number is the helper's distance from this symbol.
+    let (Some(base), Some(helper)) = (address("__bpf_call_base"), address("bpf_skb_load_bytes")) else {
+        println!("this kernel hides its symbols: which helper it is stays unproven");
+        return;
+    };
+    assert_eq!(helpers.into_iter().map(i64::from).collect::<Vec<_>>(), [helper.wrapping_sub(base).cast_signed()]);
 }
 
 /// The walk does see calls: the filter that logs makes some for every frame.

@@ -14,6 +14,8 @@ pub const CELLS_PER_ROW: u32 = PORTLESS_FROM;
 pub const ROW_PORTLESS: u32 = 0;
 /// Counter rows. Ranges of more than 256 ports share one; the kernel holds them all for each CPU (1 MiB).
 pub const ROWS: u32 = 2048;
+/// Outbound only: what goes to Mission Control, counted here besides its own row. Inbound it is one of the rows that no port has.
+pub const ROW_MISSION_CONTROL: u32 = 1;
 /// TCP ports that the policy does not name. The rows before hold the reasons without a port.
 pub const ROW_TCP_UNMANAGED: u32 = 4;
 /// UDP ports that the policy does not name.

@@ -2,7 +2,8 @@
 //! every line here runs in the XDP program, so all of it is bounded work and inlined.
 //!
 //! ```text
-//! frame -> packet -> decide -> Decision { reason, row, peer, bytes } -> counter cell
+//! inbound:  frame -> packet -> decide -> Decision { reason, row, peer, bytes } -> counter cell
+//! outbound: frame -> packet -> account -> Outbound { row, sent, mission_control } -> outbound cell
 //! ```
 #![cfg_attr(not(test), no_std)]
 #![allow(
@@ -14,6 +15,7 @@ pub mod counter;
 pub mod decide;
 pub mod frame;
 pub mod maps;
+pub mod outbound;
 pub mod packet;
 pub mod policy;
 pub mod reason;
@@ -26,4 +28,4 @@ pub use reason::{Reason, Verdict};
 
 /// Version of every layout that kernel and userspace share (image, counters, rows, reason numbers). Raised by every change of
 /// one of them; a live datapath of another version is never adopted.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;

@@ -71,6 +71,8 @@ macro_rules! with_maps {
         $with! {
             /// Every counter, see `counter`.
             nw_counters: PerCpuArray<$crate::counter::Counter>, $crate::counter::CELLS, 0;
+            /// Every outbound counter, see `outbound`.
+            nw_outbound: PerCpuArray<$crate::counter::Counter>, $crate::outbound::CELLS, 0;
             /// One slot: the policy image in force, the single value of an inner array.
             nw_policy: ArrayOfMaps<$crate::maps::ImageWords>, 1, 0;
             /// Which port each counter row belongs to. Userspace only.
@@ -102,6 +104,8 @@ with_maps!(specs);
 pub mod name {
     /// The counters.
     pub const COUNTERS: &str = "nw_counters";
+    /// The outbound counters.
+    pub const OUTBOUND: &str = "nw_outbound";
     /// The slot of the policy in force.
     pub const POLICY: &str = "nw_policy";
     /// The rows.
@@ -122,7 +126,7 @@ mod tests {
             // BPF_OBJ_NAME_LEN is 16 with its terminator.
             assert!(spec.name.len() < 16, "{}", spec.name);
         }
-        for name in [name::COUNTERS, name::POLICY, name::ROWS, name::IMAGES[0], name::IMAGES[1]] {
+        for name in [name::COUNTERS, name::OUTBOUND, name::POLICY, name::ROWS, name::IMAGES[0], name::IMAGES[1]] {
             assert!(ALL.iter().any(|s| s.name == name), "{name}");
         }
     }

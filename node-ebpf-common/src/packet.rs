@@ -51,8 +51,12 @@ pub struct Packet {
     pub reason: Reason,
     /// Who sent it, if the packet tells the truth. [`Source::NONE`] for [`About::Settled`].
     pub source: Source,
+    /// Whom it is for. The verdict never asks; what counts outbound frames does.
+    pub destination: Source,
     /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
     pub port_wire: u32,
+    /// The source port's, likewise. Never trusted in what arrives; what this node sends is its own.
+    pub source_port_wire: u32,
     /// Link-layer header plus IP packet, or the buffer's length where there is no sound IP packet.
     pub bytes: u32,
 }
@@ -60,17 +64,55 @@ pub struct Packet {
 impl Packet {
     #[inline(always)]
     const fn settled(reason: Reason, bytes: usize) -> Self {
-        Self { about: About::Settled, reason, source: Source::NONE, port_wire: 0, bytes: bytes as u32 }
+        Self::of(About::Settled, reason, Ends::NONE, 0, 0, bytes)
     }
 
     #[inline(always)]
-    const fn portless(reason: Reason, source: Source, bytes: usize) -> Self {
-        Self { about: About::Portless, reason, source, port_wire: 0, bytes: bytes as u32 }
+    const fn portless(about: About, reason: Reason, ends: Ends, bytes: usize) -> Self {
+        Self::of(about, reason, ends, 0, 0, bytes)
     }
 
     #[inline(always)]
-    const fn to(about: About, source: Source, port_wire: u16, bytes: usize) -> Self {
-        Self { about, reason: Reason::Unmanaged, source, port_wire: port_wire as u32, bytes: bytes as u32 }
+    const fn to(about: About, ends: Ends, ports: Ports, bytes: usize) -> Self {
+        let (from, to) = (u16::from_le(ports.source_be), u16::from_le(ports.destination_be));
+        Self::of(about, Reason::Unmanaged, ends, from as u32, to as u32, bytes)
+    }
+
+    #[inline(always)]
+    const fn of(about: About, reason: Reason, ends: Ends, from: u32, to: u32, bytes: usize) -> Self {
+        Self {
+            about,
+            reason,
+            source: ends.source,
+            destination: ends.destination,
+            port_wire: to,
+            source_port_wire: from,
+            bytes: bytes as u32,
+        }
+    }
+}
+
+/// The addresses of a packet.
+#[derive(Clone, Copy)]
+struct Ends {
+    source: Source,
+    destination: Source,
+}
+
+impl Ends {
+    const NONE: Self = Self { source: Source::NONE, destination: Source::NONE };
+
+    #[inline(always)]
+    const fn v4(ip: Ipv4) -> Self {
+        Self { source: Source::v4(u32::from_le(ip.source)), destination: Source::v4(u32::from_le(ip.destination)) }
+    }
+
+    #[inline(always)]
+    const fn v6(ip: Ipv6) -> Self {
+        Self {
+            source: Source::v6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo)),
+            destination: Source::v6(u64::from_le(ip.destination_hi), u64::from_le(ip.destination_lo)),
+        }
     }
 }
 
@@ -102,7 +144,7 @@ fn common_v4<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv4>) -> Option<P
     if !plain || !fits {
         return None;
     }
-    common_port(ip.protocol, Source::v4(u32::from_le(ip.source)), ports, end)
+    common_port(ip.protocol, Ends::v4(ip), ports, end)
 }
 
 #[inline(always)]
@@ -114,17 +156,16 @@ fn common_v6<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv6>) -> Option<P
     if ip.version_class >> 4 != 6 || payload_bytes < size_of::<Ports>() || end > frame.linear_bytes() {
         return None;
     }
-    let source = Source::v6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo));
-    common_port(ip.next_header, source, ports, end)
+    common_port(ip.next_header, Ends::v6(ip), ports, end)
 }
 
 #[inline(always)]
-fn common_port(number: u8, source: Source, ports: Ports, end: usize) -> Option<Packet> {
+fn common_port(number: u8, ends: Ends, ports: Ports, end: usize) -> Option<Packet> {
     if number != protocol::TCP && number != protocol::UDP {
         return None;
     }
     let about = if number == protocol::TCP { About::Tcp } else { About::Udp };
-    Some(Packet::to(about, source, u16::from_le(ports.destination_be), end))
+    Some(Packet::to(about, ends, ports, end))
 }
 
 /// What any frame is about. `zero` is the image's unknown zero, see [`rebound`].
@@ -165,7 +206,7 @@ struct Located {
     /// Why there is nothing more to read.
     problem: Option<Reason>,
     kind: Kind,
-    source: Source,
+    ends: Ends,
     /// Offset of the transport header.
     at: usize,
     /// Offset behind the IP packet; 0: there is no sound IP packet.
@@ -180,7 +221,7 @@ impl Located {
 
     #[inline(always)]
     const fn sound(reason: Reason, end: usize) -> Self {
-        Self { problem: Some(reason), kind: Kind::Other, source: Source::NONE, at: 0, end }
+        Self { problem: Some(reason), kind: Kind::Other, ends: Ends::NONE, at: 0, end }
     }
 }
 
@@ -201,10 +242,10 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
         return malformed;
     }
     let end = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end);
-    let source = Source::v4(u32::from_le(header.source));
+    let ends = Ends::v4(header);
     let later = header.fragment_be & wire::IPV4_OFFSET_MASK_BE != 0;
     let kind = if later { Kind::LaterFragment } else { kind_v4(header.protocol) };
-    Located { problem: None, kind, source, at: offset + header_bytes, end }
+    Located { problem: None, kind, ends, at: offset + header_bytes, end }
 }
 
 /// The bytes from `offset` on of a receive-offload aggregate, which has no length of its own when it is longer than the field can say (BIG TCP, Linux
@@ -250,7 +291,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
     if is_discovery(frame, &header, at, end) {
         return Located::sound(Reason::Icmp, end);
     }
-    let source = Source::v6(u64::from_le(header.source_hi), u64::from_le(header.source_lo));
+    let ends = Ends::v6(header);
     let mut kind = KINDS[header.next_header as usize];
     let mut walked = 0;
     while kind as u32 >= Kind::Extension as u32 {
@@ -261,7 +302,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
         }
         let is_fragment = kind as u32 == Kind::Fragment as u32;
         if is_fragment && extension.offset_be & wire::IPV6_OFFSET_MASK_BE != 0 {
-            return Located { problem: None, kind: Kind::LaterFragment, source, at, end };
+            return Located { problem: None, kind: Kind::LaterFragment, ends, at, end };
         }
         at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, at + extension_bytes(frame, kind, extension.length));
         kind = KINDS[extension.next_header as usize];
@@ -270,7 +311,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
     if kind as u32 >= Kind::Extension as u32 || at > end {
         return Located::sound(Reason::ExtensionChain, end);
     }
-    Located { problem: None, kind, source, at, end }
+    Located { problem: None, kind, ends, at, end }
 }
 
 /// Whether a packet is neighbour discovery as RFC 4861 wants it: directly behind the IPv6 header (so no fragment either, RFC 6980), whole, and from this
@@ -302,18 +343,15 @@ fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Pack
     if let Some(reason) = located.problem {
         return Packet::settled(reason, bytes);
     }
-    let portless = |reason| Packet::portless(reason, located.source, bytes);
+    let portless = |about, reason| Packet::portless(about, reason, located.ends, bytes);
     let about = match located.kind {
-        Kind::LaterFragment => {
-            let packet = Packet::to(About::LaterFragment, located.source, 0, bytes);
-            return Packet { reason: Reason::LaterFragment, ..packet };
-        }
+        Kind::LaterFragment => return portless(About::LaterFragment, Reason::LaterFragment),
         Kind::Tcp => About::Tcp,
         Kind::Udp => About::Udp,
-        Kind::Icmp => return portless(Reason::Icmp),
-        Kind::Tunnel => return Packet::to(About::Tunnel, located.source, 0, bytes),
-        Kind::Encapsulated => return portless(Reason::Encapsulated),
-        _ => return portless(Reason::OtherProtocol),
+        Kind::Icmp => return portless(About::Portless, Reason::Icmp),
+        Kind::Tunnel => return portless(About::Tunnel, Reason::Unmanaged),
+        Kind::Encapsulated => return portless(About::Portless, Reason::Encapsulated),
+        _ => return portless(About::Portless, Reason::OtherProtocol),
     };
     // The verifiers of 5.10 and 6.1 want a mask, not a comparison.
     let at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, located.at);
@@ -321,5 +359,5 @@ fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Pack
         return Packet::settled(Reason::NoPorts, bytes);
     }
     let Some(ports) = frame.read::<Ports>(at) else { return Packet::settled(Reason::NoPorts, bytes) };
-    Packet::to(about, located.source, u16::from_le(ports.destination_be), bytes)
+    Packet::to(about, located.ends, ports, bytes)
 }

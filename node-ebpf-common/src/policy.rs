@@ -22,6 +22,15 @@ pub const MAX_LENGTHS_V4: usize = 8;
 /// Distinct IPv6 prefix lengths, as for IPv4; wider gaps between them make expansion costlier.
 pub const MAX_LENGTHS_V6: usize = 12;
 
+/// Mission Control's addresses of one family that fit.
+pub const MAX_MISSION_ADDRESSES: usize = 8;
+/// What stands in an unused place of Mission Control's IPv4 addresses: the limited broadcast.
+pub const NO_MISSION_V4: u32 = u32::MAX;
+/// The same for IPv6: a multicast address.
+pub const NO_MISSION_V6: [u64; 2] = [u64::MAX; 2];
+/// [`PolicyImage::mission_port_wire`] where nobody is Mission Control.
+pub const NO_MISSION_PORT: u32 = u32::MAX;
+
 /// Group bit of the cluster's peers.
 pub const GROUP_PEER: u32 = 1;
 /// First of the group bits that rules' `also_allow` prefixes get.
@@ -169,6 +178,14 @@ pub struct PolicyImage {
     pub slots_v4: [SlotV4; SLOTS],
     /// IPv6 sources.
     pub slots_v6: [SlotV6; SLOTS],
+    /// Mission Control's IPv6 addresses, first and last eight wire bytes. Unused places hold what no TCP packet is sent to.
+    pub mission_v6: [[u64; 2]; MAX_MISSION_ADDRESSES],
+    /// Mission Control's IPv4 addresses, the wire's bytes. Not in the source table: there they could cost every inbound packet a probe.
+    pub mission_v4: [u32; MAX_MISSION_ADDRESSES],
+    /// Mission Control's port, the wire's two bytes loaded little-endian; above 65,535: there is none.
+    pub mission_port_wire: u32,
+    /// Keeps the layout free of implicit padding.
+    pub reserved: u32,
 }
 
 /// A hash gives its top bits to the slot and those below to the bucket: the product's lower bits depend on too little of the key.
@@ -279,6 +296,23 @@ impl PolicyImage {
     #[expect(clippy::indexing_slicing, reason = "masked to the table's length, a power of two")]
     pub fn row(&self, row: u32) -> Row {
         self.rows[row as usize & (ROWS as usize - 1)]
+    }
+
+    /// 1 when `destination` is one of Mission Control's addresses, else 0.
+    #[inline(always)]
+    pub fn is_mission_control<F: Frame + ?Sized>(&self, frame: &F, destination: Source) -> u32 {
+        let mut found = 0;
+        if destination.is_v6 == 0 {
+            for address in &self.mission_v4 {
+                found |= zero_mask(frame, u64::from(*address) ^ destination.lo);
+            }
+        } else {
+            for [hi, lo] in &self.mission_v6 {
+                let differs = (hi ^ destination.hi) | (lo ^ destination.lo);
+                found |= zero_mask(frame, differs >> 1 | differs & 1);
+            }
+        }
+        found as u32 & 1
     }
 
     /// The first match's [`value`], 0 when the source is not in the table. `consult` says whether a match matters; it is asked only where there is

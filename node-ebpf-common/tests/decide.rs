@@ -216,7 +216,7 @@ fn map_flags_and_sizes_are_the_kernels() {
     assert_eq!(size_of::<maps::RowRecord>(), 40);
     for spec in maps::ALL {
         let value_bytes = match spec.name {
-            maps::name::COUNTERS => 16,
+            maps::name::COUNTERS | maps::name::OUTBOUND => 16,
             maps::name::POLICY => 4,
             maps::name::ROWS => 40,
             _ => size_of::<PolicyImage>() as u32,

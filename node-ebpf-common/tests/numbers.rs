@@ -5,9 +5,10 @@
 use node_ebpf_common::{
     Reason,
     counter::{
-        BANK_CELLS, CELLS, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED,
-        ROW_UDP_UNMANAGED, ROWS,
+        BANK_CELLS, CELLS, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
+        ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS,
     },
+    outbound::{self, CELL_MISSION_CONTROL, Sent},
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_LENGTHS_V4, MAX_LENGTHS_V6,
         MAX_RULE_GROUPS, Source,
@@ -51,6 +52,13 @@ fn rows_and_banks_keep_their_places() {
     let fixed = [ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_FIRST];
     assert_eq!(fixed, [0, 4, 5, 6, 7, 8]);
     assert_eq!((ROWS, BANK_CELLS, CELLS), (2048, 32_768, 65_536));
+}
+
+#[test]
+fn outbound_cells_keep_their_places() {
+    assert_eq!(Sent::ALL.map(|sent| sent as u32), [0, 1]);
+    assert_eq!([Sent::ToPort, Sent::FromPort].map(|sent| outbound::cell(9, sent)), [18, 19]);
+    assert_eq!((ROW_MISSION_CONTROL, CELL_MISSION_CONTROL, outbound::CELLS), (1, 2, 4_096));
 }
 
 /// Each of a value's 32 group bits has one meaning: a rule whose bit is another's would let in another's sources.

@@ -1,10 +1,11 @@
 //! Packet memory: the only file with packet pointers. It must not know what the bytes mean.
 
-use core::{arch::asm, mem::MaybeUninit};
+use core::{arch::asm, hint::cold_path, mem::MaybeUninit};
 
 use aya_ebpf::{
-    helpers::generated::{bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
-    programs::XdpContext,
+    bindings::__sk_buff,
+    helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    programs::{TcContext, XdpContext},
 };
 use node_ebpf_common::{Frame, frame::Wire};
 
@@ -143,6 +144,80 @@ impl Frame for Frags {
     #[inline(always)]
     fn forgotten(&self, zero: u64) -> Self {
         Self { first: self.first.forgotten(zero), context: self.context }
+    }
+
+    #[inline(always)]
+    fn opaque(&self, value: u64) -> u64 {
+        launder(value)
+    }
+
+    #[inline(always)]
+    fn anew<'a, T>(&self, value: &'a T) -> &'a T {
+        self.first.anew(value)
+    }
+}
+
+/// A frame that this node sends: a socket buffer whose first part can be read directly, often the headers alone. What it does not hold is fetched by a
+/// helper, behind tests that fail for every ordinary frame.
+pub struct Outgoing {
+    first: Linear,
+    skb: *mut __sk_buff,
+    /// Of the whole buffer. An aggregate that the device will cut up is one frame here, and its IP header states the length of all of it.
+    length_bytes: usize,
+}
+
+impl Outgoing {
+    #[inline(always)]
+    pub fn new(context: &TcContext) -> Self {
+        let (start, end) = (context.data(), context.data_end());
+        let first = Linear { start, end, length_bytes: launder((end - start) as u64) as usize };
+        Self { first, skb: context.skb.skb, length_bytes: context.len() as usize }
+    }
+}
+
+impl Frame for Outgoing {
+    type Forgotten<'a> = Self;
+
+    // What common shapes ask about is whether the packet ends within the frame; their headers are read by `start`, which looks at the first part alone.
+    #[inline(always)]
+    fn linear_bytes(&self) -> usize {
+        self.length_bytes
+    }
+
+    #[inline(always)]
+    fn holds(&self, end: usize) -> bool {
+        end <= self.length_bytes
+    }
+
+    #[inline(always)]
+    fn total_bytes(&self) -> usize {
+        self.length_bytes
+    }
+
+    #[inline(always)]
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        if let Some(value) = self.first.read(offset) {
+            return Some(value);
+        }
+        cold_path();
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the helper writes size_of::<T>() bytes into `value` or fails with a negative number.
+        let result = unsafe {
+            bpf_skb_load_bytes(self.skb.cast(), offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
+        };
+        // SAFETY: filled by the helper; T is valid for all bytes.
+        (result == 0).then(|| unsafe { value.assume_init() })
+    }
+
+    #[inline(always)]
+    fn start<T: Wire>(&self) -> Option<T> {
+        self.first.start()
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, zero: u64) -> Self {
+        let length_bytes = launder(self.length_bytes as u64 ^ launder(zero)) as usize;
+        Self { first: self.first.forgotten(zero), skb: self.skb, length_bytes }
     }
 
     #[inline(always)]

@@ -32,6 +32,18 @@ pub fn image() -> Option<&'static PolicyImage> {
     Some(unsafe { &*core::ptr::from_ref(words).cast::<PolicyImage>() })
 }
 
+/// Adds to this CPU's part of an outbound cell.
+#[inline(always)]
+pub fn count_outbound(cell: u32, packets: u64, bytes: u64) {
+    if let Some(counter) = nw_outbound.get_ptr_mut(cell) {
+        // SAFETY: the slot is this CPU's own, and what is sent is sent with soft interrupts off: no other outbound frame comes between.
+        unsafe {
+            (*counter).packets += packets;
+            (*counter).bytes += bytes;
+        }
+    }
+}
+
 /// Adds one frame to this CPU's part of a cell.
 #[inline(always)]
 pub fn count(cell: u32, bytes: u64) {

@@ -44,6 +44,8 @@ pub struct AppliedInterface {
     pub if_index: u32,
     /// What was done.
     pub outcome: Outcome,
+    /// Why what leaves there is not counted; `None`: it is. Filtering does not depend on it.
+    pub uncounted: Option<String>,
 }
 
 /// What of the host's network a policy depends on.
@@ -99,6 +101,11 @@ impl Applied {
     /// The policy's meaning.
     pub fn policy(&self) -> &Policy {
         &self.desired.policy
+    }
+
+    /// Interfaces whose outbound traffic is not counted, each with why.
+    pub(super) fn uncounted(&self) -> Vec<String> {
+        self.interfaces.iter().filter_map(|interface| interface.uncounted.clone()).collect()
     }
 }
 
@@ -198,6 +205,7 @@ pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Reque
             kernel_log: site.kernel_log,
             pins: &pins,
             selection: &selection,
+            network: &network,
             old_rows: &old_rows,
             first: live_generation.is_none(),
         };
@@ -278,6 +286,7 @@ struct Change<'a> {
     kernel_log: bool,
     pins: &'a PinDir,
     selection: &'a Selection,
+    network: &'a Network,
     old_rows: &'a [RowRecord],
     /// No policy was in force before.
     first: bool,
@@ -308,7 +317,7 @@ impl Change<'_> {
     }
 
     fn attach(&self, loaded: &mut Loaded) -> Result<Vec<AppliedInterface>, AgentError> {
-        datapath::forget_dead(self.pins)?;
+        datapath::forget_dead(self.pins, |index| self.network.by_index(index).is_some())?;
         let mut interfaces: Vec<AppliedInterface> = Vec::new();
         for selected in &self.selection.attach {
             let target = Target { name: selected.name.clone(), if_index: selected.index };
@@ -327,7 +336,9 @@ impl Change<'_> {
     fn undo(&self, interfaces: &[AppliedInterface]) {
         for interface in interfaces.iter().filter(|i| i.outcome == Outcome::Attached) {
             let target = Target { name: interface.name.clone(), if_index: interface.if_index };
-            if let Err(error) = datapath::detach(self.pins, &target) {
+            let undone =
+                datapath::detach(self.pins, &target).and_then(|_| datapath::detach_egress(self.pins, target.if_index));
+            if let Err(error) = undone {
                 tracing::error!("{}: can not undo the attachment: {error}", target.name);
             }
         }
@@ -364,7 +375,14 @@ pub(super) fn attach_one(
         Attached::New => Outcome::Attached,
         Attached::Replaced => Outcome::Replaced,
     };
-    Ok(AppliedInterface { name: target.name.clone(), if_index: target.if_index, outcome })
+    let uncounted = count_outbound(loaded, pins, target);
+    Ok(AppliedInterface { name: target.name.clone(), if_index: target.if_index, outcome, uncounted })
+}
+
+/// Counts what leaves by an interface. Why it is not counted is told, and nothing more: the filter stands without it.
+pub(super) fn count_outbound(loaded: &mut Loaded, pins: &PinDir, target: &Target) -> Option<String> {
+    let error = datapath::attach_egress(loaded, pins, target, None).err()?;
+    Some(format!("{}: what it sends is not counted: {error}", target.name))
 }
 
 /// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.

@@ -1,10 +1,13 @@
 //! Interfaces that appear: attached at once with the program that is loaded already, before anything else is looked at. The time between the kernel's
 //! event and the link is the one unasked-for opening; it is measured here.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{
-    change::{Applied, AppliedInterface, Outcome, Site, Surroundings, attach_one, select},
+    change::{Applied, AppliedInterface, Outcome, Site, Surroundings, attach_one, count_outbound, select},
     error::AgentError,
 };
 use crate::{
@@ -25,6 +28,8 @@ pub(super) struct Covered {
 pub(super) struct Coverage {
     /// What was attached.
     pub(super) covered: Vec<Covered>,
+    /// What leaves by an interface is counted again.
+    pub(super) recounted: bool,
     /// What could not be attached, and why.
     pub(super) alarms: Vec<String>,
     /// The surroundings after it.
@@ -45,24 +50,39 @@ pub(super) async fn cover(site: &Site, applied: &mut Applied, since: Instant) ->
     if !applied.loaded.maps.are_pinned(&pins)? {
         return Err(AgentError::OtherMaps);
     }
-    datapath::forget_dead(&pins)?;
+    datapath::forget_dead(&pins, |index| network.by_index(index).is_some())?;
     let ours = datapath::links(&pins)?;
+    // Where they can not be read, attaching says why. Filtering does not wait for it.
+    let counted: BTreeSet<u32> =
+        datapath::outlets(&pins).unwrap_or_default().iter().map(|outlet| outlet.if_index).collect();
     let mut coverage = Coverage::default();
     let mut interfaces: Vec<AppliedInterface> = Vec::new();
     for selected in &selection.attach {
         let target = Target { name: selected.name.clone(), if_index: selected.index };
         let xdp = network.by_index(selected.index).and_then(|link| link.xdp.as_ref());
-        let kept =
-            AppliedInterface { name: target.name.clone(), if_index: target.if_index, outcome: Outcome::Replaced };
         let link = ours.iter().find(|link| link.if_index == selected.index);
         match (link, xdp) {
-            (Some(_), Some(_)) => interfaces.push(kept),
+            (Some(_), Some(_)) => {
+                let mut uncounted = None;
+                if !counted.contains(&selected.index) {
+                    uncounted = count_outbound(&mut applied.loaded, &pins, &target);
+                    coverage.recounted |= uncounted.is_none();
+                }
+                coverage.alarms.extend(uncounted.clone());
+                interfaces.push(AppliedInterface {
+                    name: target.name.clone(),
+                    if_index: target.if_index,
+                    outcome: Outcome::Replaced,
+                    uncounted,
+                });
+            }
             (None, Some(xdp)) => coverage.alarms.push(format!(
                 "{}: program {} runs there instead of ours; remove it (`bpftool prog show id {1}` tells whose it is), then it is filtered again",
                 target.name, xdp.program_id
             )),
             (_, None) => match attach_one(&mut applied.loaded, &pins, &target, applied.desired.attach_mode) {
                 Ok(done) => {
+                    coverage.alarms.extend(done.uncounted.clone());
                     interfaces.push(AppliedInterface { outcome: Outcome::Attached, ..done });
                     coverage.covered.push(Covered { name: target.name, gap: since.elapsed() });
                 }

@@ -75,7 +75,7 @@ where
         };
         let log = kernel_log(&site, &mut applied)?;
         let health = Health { pid: std::process::id(), started_unix_ns: Clock::now().unix_ns, ..Health::default() };
-        let agent = Self {
+        let mut agent = Self {
             programs: watchdog::programs(&site)?,
             state_stamp: site.state.stamp(),
             seen: applied.surroundings.clone(),
@@ -94,6 +94,7 @@ where
             site,
         };
         agent.announce();
+        agent.alarm(agent.applied.uncounted());
         Ok(agent)
     }
 
@@ -101,6 +102,7 @@ where
     fn adopt(&mut self, applied: Applied) {
         self.applied = applied;
         self.seen = self.applied.surroundings.clone();
+        self.alarm(self.applied.uncounted());
         self.note_programs();
         match kernel_log(&self.site, &mut self.applied) {
             Ok(log) => self.log = log,
@@ -155,7 +157,7 @@ where
                     self.health.gaps.note(gap_ns);
                     tracing::info!(interface = covered.name, gap = ?covered.gap, "attached");
                 }
-                if !coverage.covered.is_empty() {
+                if coverage.recounted || !coverage.covered.is_empty() {
                     self.note_programs();
                 }
                 self.alarm(coverage.alarms);

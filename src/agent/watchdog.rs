@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::Mode,
-    datapath::{self, DatapathError, PinDir},
+    datapath::{self, DatapathError, Outlet, PinDir},
     policy::hex,
 };
 
@@ -33,13 +33,24 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// The programs that the links run, by interface index.
-pub(super) type Programs = BTreeMap<u32, u32>;
+/// The programs that run, by interface index.
+#[derive(Debug, Default)]
+pub(super) struct Programs {
+    inbound: BTreeMap<u32, u32>,
+    outbound: BTreeMap<u32, Outlet>,
+}
 
 /// The programs as they are.
 pub(super) fn programs(site: &Site) -> Result<Programs, DatapathError> {
-    let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(Programs::new()) };
-    Ok(datapath::links(&pins)?.into_iter().map(|link| (link.if_index, link.program_id)).collect())
+    let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(Programs::default()) };
+    Ok(Programs {
+        inbound: datapath::links(&pins)?.into_iter().map(|link| (link.if_index, link.program_id)).collect(),
+        outbound: datapath::outlets(&pins)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|outlet| (outlet.if_index, outlet))
+            .collect(),
+    })
 }
 
 /// Everything that is wrong. The caller knows that nobody is making a change.
@@ -55,10 +66,22 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
     let links = datapath::links(&pins)?;
     for interface in &applied.interfaces {
         let link = links.iter().find(|link| link.if_index == interface.if_index);
-        let found = match (link, programs.get(&interface.if_index)) {
+        let found = match (link, programs.inbound.get(&interface.if_index)) {
             (None, _) => "its link was gone",
             (Some(link), Some(program)) if link.program_id != *program => "another program was in its link",
             _ => continue,
+        };
+        findings.push(Finding::Link(interface.name.clone(), found.into()));
+    }
+    // What can not be read is told by `status`; no repair of the filter waits for it.
+    let Ok(outlets) = datapath::outlets(&pins) else { return Ok(findings) };
+    for interface in &applied.interfaces {
+        // What never was attached is an alarm, not a finding.
+        let Some(noted) = programs.outbound.get(&interface.if_index) else { continue };
+        let found = match outlets.iter().find(|outlet| outlet.if_index == interface.if_index) {
+            None => "its outbound counter was gone",
+            Some(outlet) if outlet != noted => "another program was in the place of its outbound counter",
+            Some(_) => continue,
         };
         findings.push(Finding::Link(interface.name.clone(), found.into()));
     }

@@ -8,6 +8,7 @@ mod address;
 mod error;
 mod file;
 mod interface;
+mod mission_control;
 mod overrides;
 mod peers;
 mod port;
@@ -31,6 +32,9 @@ pub use self::address::{
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
+pub use self::mission_control::{
+    MAX_MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_PORT, MissionControl,
+};
 pub use self::overrides::Overrides;
 pub use self::peers::{
     DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY, DynatraceApi, HttpSd, MAX_DNS_NAMES,
@@ -73,6 +77,8 @@ pub struct Config {
     pub profile: Profile,
     /// `[peers]`.
     pub peers: Peers,
+    /// `[mission_control]`.
+    pub mission_control: MissionControl,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -111,6 +117,7 @@ impl Config {
             lockout_ports: Vec::new(),
             profile: Profile::default(),
             peers: Peers::default(),
+            mission_control: MissionControl::of_profile(ProfileName::DynatraceManaged),
             rules: Vec::new(),
         }
     }
@@ -126,6 +133,7 @@ impl Config {
         let mut sources = SourceCount::default();
         let lockout_ports = rule::lockout_ports(raw.lockout_ports, &mut problems);
         let closable = if raw.allow_lockout.unwrap_or(false) { None } else { Some(lockout_ports.as_slice()) };
+        let profile = profile(raw.profile.0, &mut problems);
         let config = Self {
             origin: ConfigOrigin::Named(PathBuf::from(file)),
             mode: raw.mode.unwrap_or(Mode::Enforce),
@@ -135,7 +143,8 @@ impl Config {
             tunnels: raw.tunnels.unwrap_or(Tunnels::Peers),
             later_fragments: raw.later_fragments.unwrap_or(LaterFragments::All),
             allow_lockout: raw.allow_lockout.unwrap_or(false),
-            profile: profile(raw.profile.0, &mut problems),
+            mission_control: mission_control::mission_control(raw.mission_control.0, profile.name, &mut problems),
+            profile,
             peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,

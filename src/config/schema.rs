@@ -33,6 +33,8 @@ pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) peers: Table<RawPeers>,
     #[serde(default)]
+    pub(crate) mission_control: Table<RawMissionControl>,
+    #[serde(default)]
     pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
 }
 
@@ -58,6 +60,14 @@ pub(crate) struct RawPeers {
     pub(crate) removal_delay: Option<Spanned<String>>,
     pub(crate) http_sd: Option<Spanned<Table<RawHttpSd>>>,
     pub(crate) dynatrace_api: Option<Spanned<Table<RawDynatraceApi>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMissionControl {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) addresses: Option<List<String>>,
+    pub(crate) port: Option<Spanned<RawPort>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -14,6 +14,7 @@ use aya::programs::{
 
 use super::{
     bpffs::PinDir,
+    egress,
     error::{DatapathError, os_error},
     object::Loaded,
     sys::{self, LINK_TYPE_XDP},
@@ -57,10 +58,10 @@ pub struct Link {
     pub program_id: u32,
 }
 
-/// All pinned links.
+/// All pinned XDP links.
 pub fn links(pins: &PinDir) -> Result<Vec<Link>, DatapathError> {
     let mut links = Vec::new();
-    for (_, pin) in pins.link_pins()? {
+    for (_, pin) in pins.link_pins()?.into_iter().filter(|(name, _)| !egress::is_ours(name)) {
         let failed = |e: io::Error| DatapathError::io(format!("can not open {}", pin.display()))(e);
         let fd = match sys::open_pin(&pin) {
             // Removed since it was listed.
@@ -80,12 +81,12 @@ pub fn links(pins: &PinDir) -> Result<Vec<Link>, DatapathError> {
     Ok(links)
 }
 
-/// Removes the pins of links whose interface no longer exists: they filter nothing and would be in the way when it comes back.
-pub fn forget_dead(pins: &PinDir) -> Result<(), DatapathError> {
+/// Removes the pins of links whose interface no longer exists (`exists`: whether an index does): they filter nothing and would be in the way when it comes back.
+pub fn forget_dead(pins: &PinDir, exists: impl Fn(u32) -> bool) -> Result<(), DatapathError> {
     for link in links(pins)?.into_iter().filter(|l| l.if_index == 0) {
         fs::remove_file(&link.pin).map_err(DatapathError::io(format!("can not remove {}", link.pin.display())))?;
     }
-    Ok(())
+    egress::forget_dead(pins, exists)
 }
 
 /// Runs the loaded filter on `target` and pins the link, or replaces the program of the link that is already there.
@@ -133,7 +134,7 @@ pub(super) fn release(pin: &Path) -> Result<(), DatapathError> {
     fs::remove_file(pin).map_err(failed)
 }
 
-fn pin_of(pins: &PinDir, target: &Target) -> PathBuf {
+pub(super) fn pin_of(pins: &PinDir, target: &Target) -> PathBuf {
     // The index as well: an interface may be renamed and another take its name. bpffs refuses dots (EPERM).
     pins.links().join(format!("{}-{}", target.name.replace('.', "_"), target.if_index))
 }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! <bpffs>/maps/<name>     every map of the one list
-//! <bpffs>/links/<name>    the XDP link of each interface
+//! <bpffs>/links/<name>    the XDP link of each interface, and what counts outbound there
 //! ```
 
 use std::{
@@ -18,7 +18,7 @@ use rustix::{
     mount::{MountFlags, mount},
 };
 
-use super::{attach::release, error::DatapathError};
+use super::{attach::release, egress, error::DatapathError};
 
 /// Where bpffs is by convention.
 const BPFFS_MOUNT: &str = "/sys/fs/bpf";
@@ -97,8 +97,14 @@ impl PinDir {
     /// without links harm nobody.
     pub fn remove(self) -> Result<(), DatapathError> {
         let failed = |path: &Path| DatapathError::io(format!("can not remove {}", path.display()));
-        for (_, path) in self.link_pins()? {
+        // Inbound first: that opens the node, which is what was asked for.
+        let (outbound, inbound): (Vec<_>, Vec<_>) =
+            self.link_pins()?.into_iter().partition(|(name, _)| egress::is_ours(name));
+        for (_, path) in inbound {
             release(&path)?;
+        }
+        for (name, path) in outbound {
+            egress::remove(&name, &path)?;
         }
         for spec in maps::ALL {
             let path = self.maps().join(spec.name);

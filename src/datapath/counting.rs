@@ -1,15 +1,20 @@
 //! Reading the counters and the rows they belong to. It must not change them: counters never go back.
 
+use aya::maps::PerCpuValues;
 use node_ebpf_common::{
-    counter::{self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROWS},
+    counter::{
+        self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
+        ROW_TCP_UNMANAGED, ROWS,
+    },
     maps::{RowRecord, name},
+    outbound::{self, Sent},
     reason::Reason,
 };
 use zerocopy::{FromBytes, transmute};
 
 use super::{
     error::DatapathError,
-    maps::{Maps, RowBytes},
+    maps::{CounterWords, Maps, RowBytes},
 };
 
 /// One cell that has moved, summed over all CPUs.
@@ -32,7 +37,40 @@ impl Cell {
     }
 }
 
+/// One outbound cell that has moved, summed over all CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutboundCell {
+    /// Counter row; [`ROW_PORTLESS`] for packets without a port. What is on [`ROW_MISSION_CONTROL`] is on its port's row as well.
+    pub row: u32,
+    /// To the row's port, or from it.
+    pub sent: Sent,
+    /// The sum.
+    pub counter: Counter,
+}
+
 impl Maps {
+    /// Every outbound cell that is not zero, in the order of their rows. Reads only the rows that were ever given away.
+    pub fn outbound_cells(&self, rows: &[RowRecord]) -> Result<Vec<OutboundCell>, DatapathError> {
+        let fixed = [ROW_PORTLESS, ROW_MISSION_CONTROL].into_iter().chain(ROW_TCP_UNMANAGED..=ROW_LATER_FRAGMENTS);
+        let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
+        let mut cells = Vec::new();
+        for row in fixed.chain(used) {
+            for sent in Sent::ALL {
+                let counter = self.outbound_cell(outbound::cell(row, sent))?;
+                if counter != Counter::default() {
+                    cells.push(OutboundCell { row, sent, counter });
+                }
+            }
+        }
+        Ok(cells)
+    }
+
+    /// One outbound cell, summed over all CPUs.
+    pub fn outbound_cell(&self, index: u32) -> Result<Counter, DatapathError> {
+        let values = self.outbound.get(&index, 0).map_err(DatapathError::map(name::OUTBOUND))?;
+        Ok(sum(&values))
+    }
+
     /// Every cell that is not zero, in the order of their rows and reasons. Reads only the rows that were ever given away.
     pub fn cells(&self, rows: &[RowRecord]) -> Result<Vec<Cell>, DatapathError> {
         let mut cells = Vec::new();
@@ -63,12 +101,7 @@ impl Maps {
     /// One cell, summed over all CPUs.
     pub fn cell(&self, index: u32) -> Result<Counter, DatapathError> {
         let values = self.counters.get(&index, 0).map_err(DatapathError::map(name::COUNTERS))?;
-        let mut sum = Counter::default();
-        for [packets, bytes] in values.iter() {
-            sum.packets += packets;
-            sum.bytes += bytes;
-        }
-        Ok(sum)
+        Ok(sum(&values))
     }
 
     /// The record of every row, in the order of their numbers.
@@ -92,4 +125,13 @@ impl Maps {
         }
         Ok(())
     }
+}
+
+fn sum(values: &PerCpuValues<CounterWords>) -> Counter {
+    let mut sum = Counter::default();
+    for [packets, bytes] in values.iter() {
+        sum.packets += packets;
+        sum.bytes += bytes;
+    }
+    sum
 }

@@ -6,7 +6,7 @@ use node_ebpf_common::{Decision, PolicyImage, Reason, wire::ETHERNET_BYTES};
 use super::{
     error::DatapathError,
     maps::Maps,
-    object::{Buffers, Entry, Loaded},
+    object::{Buffers, Entry, Loaded, ProgramFacts},
 };
 
 /// The largest frame that a program for single buffers is given in a test run: a page without head and tail room.
@@ -69,7 +69,72 @@ impl KernelEngine {
     }
 
     /// The program's facts.
-    pub fn facts(&mut self) -> Result<super::object::ProgramFacts, DatapathError> {
+    pub fn facts(&mut self) -> Result<ProgramFacts, DatapathError> {
         self.loaded.info()
     }
 }
+
+/// An outbound frame as the stack hands it over, for a test run.
+#[derive(Clone, Copy, Debug)]
+pub struct Sending<'a> {
+    /// What is in the buffer.
+    pub frame: &'a [u8],
+    /// Frames that the device will make of it; 0 for a plain frame.
+    pub pieces: u32,
+    /// Their bytes altogether; 0: those of the buffer.
+    pub wire_bytes: u32,
+}
+
+/// The loaded outbound program that frames are put through.
+pub struct EgressEngine {
+    loaded: Loaded,
+}
+
+impl EgressEngine {
+    /// Loads it under the policy `image`.
+    pub fn new(image: &PolicyImage) -> Result<Self, DatapathError> {
+        let mut loaded = Loaded::new(None)?;
+        loaded.egress_program()?;
+        loaded.maps.swap(image)?;
+        Ok(Self { loaded })
+    }
+
+    /// Accounts by another policy from now on.
+    pub fn swap(&mut self, image: &PolicyImage) -> Result<(), DatapathError> {
+        self.loaded.maps.swap(image)
+    }
+
+    /// Runs the program on one frame and returns what it returned, -1 for "next program".
+    pub fn run(&mut self, sending: Sending<'_>) -> Result<i32, DatapathError> {
+        let mut context = [0_u8; SK_BUFF_BYTES];
+        for (offset, value) in [(SK_BUFF_GSO_SEGS, sending.pieces), (SK_BUFF_WIRE_LEN, sending.wire_bytes)] {
+            if let Some(field) = context.get_mut(offset..offset + 4) {
+                field.copy_from_slice(&value.to_ne_bytes());
+            }
+        }
+        let options = TestRunOptions { data_in: Some(sending.frame), ctx_in: Some(&context), ..TestRunOptions::new() };
+        let result =
+            self.loaded.egress_program()?.test_run(options).map_err(|error| {
+                DatapathError::io(format!(
+                    "the kernel did not run an outbound test frame of {} bytes",
+                    sending.frame.len()
+                ))(std::io::Error::other(error))
+            })?;
+        Ok(result.return_value.cast_signed())
+    }
+
+    /// The private maps, for their counters.
+    pub fn maps(&self) -> &Maps {
+        &self.loaded.maps
+    }
+
+    /// The program's facts.
+    pub fn facts(&mut self) -> Result<ProgramFacts, DatapathError> {
+        self.loaded.egress_info()
+    }
+}
+
+/// `struct __sk_buff` (include/uapi/linux/bpf.h) up to `gso_size`, which Linux 5.7 has; and two of its fields.
+const SK_BUFF_BYTES: usize = 180;
+const SK_BUFF_WIRE_LEN: usize = 160;
+const SK_BUFF_GSO_SEGS: usize = 164;

@@ -54,6 +54,8 @@ pub struct Features {
     pub probes: Vec<Probe>,
     /// The filter, loaded with maps of its own and not attached; or the kernel's refusal.
     pub filter: Result<FilterFacts, String>,
+    /// The outbound counter, likewise.
+    pub egress: Result<FilterFacts, String>,
     /// The number of test frames for which the kernel's decision was the host's; or the first difference, or why none ran.
     pub test_run: Result<usize, String>,
 }
@@ -96,9 +98,11 @@ pub fn probe(image: &PolicyImage, frames: &[&[u8]]) -> Result<Features, Datapath
                 .map_err(|error| error.to_string()),
         },
     ];
-    let filter =
-        objects.map_err(|error| chain(&error)).and_then(|mut loaded| filter(&mut loaded).map_err(|e| chain(&e)));
-    Ok(Features { probes, filter, test_run: test_run(image, frames) })
+    let (filter, egress) = match objects {
+        Ok(mut loaded) => (filter(&mut loaded).map_err(|e| chain(&e)), egress(&mut loaded).map_err(|e| chain(&e))),
+        Err(error) => (Err(chain(&error)), Err(chain(&error))),
+    };
+    Ok(Features { probes, filter, egress, test_run: test_run(image, frames) })
 }
 
 fn filter(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
@@ -107,6 +111,18 @@ fn filter(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
     let info = loaded.program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
     Ok(FilterFacts {
         buffers,
+        verified_instructions: facts.verified_instructions,
+        translated_instructions: facts.translated_instructions,
+        jit: info.size_jitted() > 0,
+    })
+}
+
+fn egress(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
+    let facts = loaded.egress_info()?;
+    let info =
+        loaded.egress_program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
+    Ok(FilterFacts {
+        buffers: Buffers::Frags,
         verified_instructions: facts.verified_instructions,
         translated_instructions: facts.translated_instructions,
         jit: info.size_jitted() > 0,

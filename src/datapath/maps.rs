@@ -26,6 +26,7 @@ pub(super) type ImageMap = Array<MapData, ImageWords>;
 /// Handles of every map.
 pub struct Maps {
     pub(super) counters: PerCpuArray<MapData, CounterWords>,
+    pub(super) outbound: PerCpuArray<MapData, CounterWords>,
     pub(super) policy: ArrayOfMaps<MapData, ImageMap>,
     /// The same map: aya's handle of a map of maps gives no descriptor.
     pub(super) policy_fd: OwnedFd,
@@ -65,6 +66,7 @@ impl Maps {
             sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))?;
         Ok(Self {
             counters: typed(&mut find, name::COUNTERS)?,
+            outbound: typed(&mut find, name::OUTBOUND)?,
             policy: policy.try_into().map_err(DatapathError::map(name::POLICY))?,
             policy_fd,
             rows: typed(&mut find, name::ROWS)?,
@@ -92,6 +94,7 @@ impl Maps {
         let [first, second] = &self.images;
         let all = [
             (name::COUNTERS, sys::fd_of(IterableMap::map(&self.counters))),
+            (name::OUTBOUND, sys::fd_of(IterableMap::map(&self.outbound))),
             (name::POLICY, self.policy_fd.as_fd()),
             (name::ROWS, sys::fd_of(IterableMap::map(&self.rows))),
             (name::IMAGES[0], sys::fd_of(IterableMap::map(first))),

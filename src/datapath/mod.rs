@@ -4,6 +4,7 @@
 mod attach;
 mod bpffs;
 mod counting;
+mod egress;
 mod engine;
 mod error;
 mod features;
@@ -12,11 +13,13 @@ mod maps;
 mod object;
 mod slot;
 mod sys;
+mod tc;
 
 pub use attach::{Attached, Link, Mode, Target, attach, detach, forget_dead, links};
 pub use bpffs::PinDir;
-pub use counting::Cell;
-pub use engine::KernelEngine;
+pub use counting::{Cell, OutboundCell};
+pub use egress::{Hook, Outlet, attach_egress, detach_egress, outlets};
+pub use engine::{EgressEngine, KernelEngine, Sending};
 pub use error::DatapathError;
 pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
 pub use kernel_log::forward as forward_kernel_log;

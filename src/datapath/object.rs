@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    programs::{ProgramInfo, Xdp},
+    programs::{ProgramInfo, SchedClassifier, Xdp},
 };
 use node_ebpf_common::maps;
 
@@ -18,6 +18,9 @@ const LOAD_ATTEMPTS: u32 = 100;
 
 /// The ELF that build.rs made from `node-ebpf`.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
+
+/// The program that counts outbound frames; also the name of its filter.
+pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";
 
 /// One way into the kernel program; each pair is the same code for frames of one buffer and of any number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,29 @@ impl Loaded {
     pub fn info(&mut self) -> Result<ProgramFacts, DatapathError> {
         let info = self.program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
         Ok(ProgramFacts::from(&info))
+    }
+
+    /// The program that counts outbound frames, loaded now if it was not.
+    pub(super) fn egress_program(&mut self) -> Result<&mut SchedClassifier, DatapathError> {
+        let missing = || DatapathError::Missing(format!("program {EGRESS_PROGRAM}"));
+        let program: &mut SchedClassifier =
+            self.ebpf.program_mut(EGRESS_PROGRAM).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
+        let mut attempt = 1;
+        while program.fd().is_err() {
+            match program.load() {
+                Ok(()) => {}
+                Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(DatapathError::Load { program: EGRESS_PROGRAM, source: Box::new(error) }),
+            }
+        }
+        Ok(program)
+    }
+
+    /// What the kernel says of it.
+    pub fn egress_info(&mut self) -> Result<ProgramFacts, DatapathError> {
+        let info = self.egress_program()?.info();
+        info.map(|info| ProgramFacts::from(&info))
+            .map_err(|e| DatapathError::Load { program: EGRESS_PROGRAM, source: Box::new(e) })
     }
 
     fn named(&mut self, name: &'static str) -> Result<&mut Xdp, DatapathError> {

@@ -63,7 +63,7 @@ pub(super) fn pin(object: BorrowedFd<'_>, path: &Path) -> Result<()> {
     bpf(BPF_OBJ_PIN, &mut attributes).map(drop)
 }
 
-/// What the kernel says of an XDP link (`struct bpf_link_info`).
+/// What the kernel says of an XDP or tcx link (`struct bpf_link_info`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct LinkInfo {
@@ -76,6 +76,8 @@ pub(super) struct LinkInfo {
     tail: [u32; 7],
 }
 
+/// `BPF_LINK_TYPE_TCX`; its interface stands where that of an XDP link does.
+pub(super) const LINK_TYPE_TCX: u32 = 11;
 /// `BPF_LINK_TYPE_XDP`
 pub(super) const LINK_TYPE_XDP: u32 = 6;
 

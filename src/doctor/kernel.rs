@@ -153,7 +153,7 @@ fn features_findings(kernel: &Kernel, features: &Features) -> Vec<Finding> {
                 ),
         ),
         Ok(filter) => {
-            findings.push(verifier(filter));
+            findings.push(verifier("filter", "the filter", filter));
             if filter.buffers == Buffers::Linear {
                 findings.push(
                     new(Status::Note, "multi-buffer", "the kernel takes XDP programs for frames of one buffer only")
@@ -170,6 +170,14 @@ fn features_findings(kernel: &Kernel, features: &Features) -> Vec<Finding> {
             }
         }
     }
+    match &features.egress {
+        Err(refusal) => findings.push(
+            new(Status::Degraded, "egress", format!("the kernel refuses the outbound counter: {refusal}"))
+                .because("what this node sends is not counted; what it receives is filtered all the same")
+                .advice("report this with the kernel's version"),
+        ),
+        Ok(egress) => findings.push(verifier("egress", "the outbound counter", egress)),
+    }
     match &features.test_run {
         Ok(frames) => findings.push(Finding::ok(
             Subject::Kernel,
@@ -185,22 +193,22 @@ fn features_findings(kernel: &Kernel, features: &Features) -> Vec<Finding> {
     findings
 }
 
-fn verifier(filter: &datapath::FilterFacts) -> Finding {
+fn verifier(check: &'static str, what: &str, filter: &datapath::FilterFacts) -> Finding {
     let Some(verified) = filter.verified_instructions else {
         return Finding::ok(
             Subject::Kernel,
-            "filter",
-            "the filter loads (this kernel does not say how much its verifier did)",
+            check,
+            format!("{what} loads (this kernel does not say how much its verifier did)"),
         );
     };
     let left = 100.0 - f64::from(verified) * 100.0 / f64::from(VERIFIER_LIMIT_INSTRUCTIONS);
     let found = format!(
-        "the filter loads: {verified} of {VERIFIER_LIMIT_INSTRUCTIONS} instructions verified ({left:.1} % headroom)"
+        "{what} loads: {verified} of {VERIFIER_LIMIT_INSTRUCTIONS} instructions verified ({left:.1} % headroom)"
     );
     if verified <= VERIFIER_LIMIT_INSTRUCTIONS / COMFORTABLE_SHARE {
-        return Finding::ok(Subject::Kernel, "filter", found);
+        return Finding::ok(Subject::Kernel, check, found);
     }
-    new(Status::Note, "filter", found)
+    new(Status::Note, check, found)
         .because("another kernel's verifier may go through more and refuse")
         .advice("try the next kernel on one node first")
 }

@@ -25,6 +25,7 @@ pub const CHECKS: &[&str] = &[
     "features",
     "filter",
     "test-run",
+    "egress",
     "multi-buffer",
     "jit",
     "memory-lock",

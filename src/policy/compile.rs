@@ -135,6 +135,7 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     if !blocked.is_empty() {
         consult_always(&mut image);
     }
+    sources::fill_mission_control(&mut image, &policy.mission_control);
     let lengths = sources::fill(&mut image, &groups.sources(policy, &blocked, &facts.own_addresses))?;
     Ok(Compiled { image, rows, lengths })
 }

@@ -38,6 +38,7 @@ impl Policy {
             single_node: config.single_node,
             classes,
             peers,
+            mission_control: config.mission_control.clone(),
             source: PolicySource { config: config.origin.clone(), profile: config.profile.name },
             warnings,
         })

@@ -24,7 +24,7 @@ pub use self::profile::{ProfileTable, profile};
 pub use self::rows::{RowTable, class_name};
 pub use self::sources::{FEW_LENGTHS, Lengths, source_of};
 use crate::config::{
-    Access, ConfigErrors, ConfigOrigin, LaterFragments, Mode, PortRange, ProfileName, Protocol, Tunnels,
+    Access, ConfigErrors, ConfigOrigin, LaterFragments, MissionControl, Mode, PortRange, ProfileName, Protocol, Tunnels,
 };
 
 /// The meaning of one configuration: what the compiler turns into an image, what `check` prints, what is hashed.
@@ -42,6 +42,9 @@ pub struct Policy {
     pub classes: Vec<PortClass>,
     /// Sorted, no duplicates; a single address has full prefix length.
     pub peers: Vec<IpNet>,
+    /// Whom outbound traffic is counted apart for. Not part of the canonical text: it decides nothing.
+    #[serde(default)]
+    pub mission_control: MissionControl,
     /// What it was made from. Not part of the canonical text.
     pub source: PolicySource,
     /// What is allowed but may not be meant, each a sentence for the operator. Not part of the canonical text.

@@ -3,13 +3,16 @@
 //!
 //! Addresses are keyed by the wire's bytes read little-endian, as the kernel reads them.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::policy::{
-    BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, PolicyImage, SLOTS,
-    SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot, value,
+    BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, NO_MISSION_PORT,
+    NO_MISSION_V4, NO_MISSION_V6, PolicyImage, SLOTS, SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot,
+    value,
 };
+
+use crate::config::MissionControl;
 
 /// Each length costs a probe for every frame that asks; expansion brings a policy down to this many where it fits.
 pub const FEW_LENGTHS: usize = 4;
@@ -243,6 +246,22 @@ fn fill_v6(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
     Err(SourceError::NoSeed { family: "IPv6" })
 }
 
+/// Writes down whom outbound TCP is counted apart for. What does not fit was refused with the configuration.
+pub(super) fn fill_mission_control(image: &mut PolicyImage, mission: &MissionControl) {
+    image.mission_v4.fill(NO_MISSION_V4);
+    image.mission_v6.fill(NO_MISSION_V6);
+    image.mission_port_wire =
+        if mission.addresses.is_empty() { NO_MISSION_PORT } else { u32::from(mission.port.swap_bytes()) };
+    let (mut v4, mut v6) = (image.mission_v4.iter_mut(), image.mission_v6.iter_mut());
+    for address in &mission.addresses {
+        let source = source_of(*address);
+        match address {
+            IpAddr::V4(_) => v4.next().into_iter().for_each(|at| *at = source.lo as u32),
+            IpAddr::V6(_) => v6.next().into_iter().for_each(|at| *at = [source.hi, source.lo]),
+        }
+    }
+}
+
 fn seeds() -> impl Iterator<Item = u64> {
     1..=MAX_SEEDS
 }
@@ -317,18 +336,18 @@ fn pilots(hashes: &[u64], size: Size, out: &mut [u16; BUCKETS]) -> Option<Vec<us
 }
 
 /// A single address as a prefix.
-pub(super) fn exact(address: std::net::IpAddr) -> IpNet {
+pub(super) fn exact(address: IpAddr) -> IpNet {
     match address {
-        std::net::IpAddr::V4(a) => IpNet::V4(Ipv4Net::from(a)),
-        std::net::IpAddr::V6(a) => IpNet::V6(Ipv6Net::from(a)),
+        IpAddr::V4(a) => IpNet::V4(Ipv4Net::from(a)),
+        IpAddr::V6(a) => IpNet::V6(Ipv6Net::from(a)),
     }
 }
 
 /// An address as the image's lookups want it: the wire's bytes read little-endian.
-pub fn source_of(address: std::net::IpAddr) -> Source {
+pub fn source_of(address: IpAddr) -> Source {
     match address {
-        std::net::IpAddr::V4(a) => Source::v4(wire_v4(u128::from(u32::from(a)) << 96)),
-        std::net::IpAddr::V6(a) => {
+        IpAddr::V4(a) => Source::v4(wire_v4(u128::from(u32::from(a)) << 96)),
+        IpAddr::V6(a) => {
             let (hi, lo) = wire_v6(a.into());
             Source::v6(hi, lo)
         }

@@ -1,17 +1,24 @@
 //! What was counted, as rows: what `counters -o json` prints and every exporter shows. It must not print.
 
 use node_ebpf_common::{
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{
+        Counter, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROW_TCP_UNMANAGED,
+        ROW_UDP_UNMANAGED,
+    },
     maps::RowRecord,
+    outbound::Sent,
     reason::Verdict,
     wire::protocol,
 };
 use serde::Serialize;
 
 use crate::{
-    datapath::{Cell, DatapathError, Maps},
+    datapath::{Cell, DatapathError, Maps, OutboundCell},
     policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name},
 };
+
+/// Class name of what goes to Mission Control. Such rows are counted on their ports' rows as well.
+pub const MISSION_CONTROL_CLASS: &str = "mission_control";
 
 /// The counters at one time.
 #[derive(Clone, Debug, Serialize)]
@@ -52,18 +59,19 @@ impl Counters {
         let generation = maps.policy()?.generation;
         let records = maps.rows()?;
         let mut rows: Vec<Row> = maps.cells(&records)?.iter().map(|cell| row(cell, &records)).collect();
+        rows.extend(maps.outbound_cells(&records)?.iter().map(|cell| outbound_row(cell, &records)));
         rows.sort_by(|a, b| order(a).cmp(&order(b)));
         Ok(Self { generation, rows })
     }
 }
 
 /// Named ports first, in the order of classes, then what has no port.
-fn order(row: &Row) -> (bool, &Option<String>, Option<u16>, Option<&'static str>, &'static str) {
-    (row.class.is_none(), &row.class, row.port, row.protocol, row.reason)
+fn order(row: &Row) -> (bool, &Option<String>, Option<u16>, Option<&'static str>, &'static str, &'static str) {
+    (row.class.is_none(), &row.class, row.port, row.protocol, row.direction, row.reason)
 }
 
 fn row(cell: &Cell, records: &[RowRecord]) -> Row {
-    let (class, port, ports, protocol) = place(cell, records);
+    let (class, port, ports, protocol) = place(cell.row, records);
     let outcome = match (cell.reason.verdict(), cell.audit) {
         (Verdict::Pass, _) => "pass",
         (Verdict::Drop, false) => "drop",
@@ -82,11 +90,25 @@ fn row(cell: &Cell, records: &[RowRecord]) -> Row {
     }
 }
 
+/// What is sent passes: the reason says which of its ports the row is for.
+fn outbound_row(cell: &OutboundCell, records: &[RowRecord]) -> Row {
+    let (class, port, ports, protocol) = place(cell.row, records);
+    let reason = match (cell.row, cell.sent) {
+        (ROW_TCP_UNMANAGED | ROW_UDP_UNMANAGED, _) => "unmanaged",
+        (..ROW_FIRST, _) => "sent",
+        (_, Sent::ToPort) => "sent_to_port",
+        (_, Sent::FromPort) => "sent_from_port",
+    };
+    let Counter { packets, bytes } = cell.counter;
+    Row { class, port, ports, protocol, direction: "out", outcome: "pass", reason, packets, bytes }
+}
+
 pub(super) type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
 
-fn place(cell: &Cell, records: &[RowRecord]) -> Place {
-    match cell.row {
+fn place(row: u32, records: &[RowRecord]) -> Place {
+    match row {
         ROW_PORTLESS => (None, None, None, None),
+        ROW_MISSION_CONTROL => (Some(MISSION_CONTROL_CLASS.into()), None, None, Some("tcp")),
         ROW_TCP_UNMANAGED => (None, None, None, Some("tcp")),
         ROW_UDP_UNMANAGED => (None, None, None, Some("udp")),
         ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.into()), None, None, Some("ip")),
@@ -114,7 +136,7 @@ const fn protocol_name(number: u8) -> &'static str {
 mod tests {
     use super::*;
     use crate::policy::RowTable;
-    use node_ebpf_common::{Reason, counter::Counter};
+    use node_ebpf_common::Reason;
 
     /// What came without a port from a blocked source is on a row that no port has, and whose record is empty.
     #[test]

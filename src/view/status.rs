@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     config::show,
-    datapath::{self, DatapathError, Maps, PinDir},
+    datapath::{self, DatapathError, Hook, Maps, PinDir},
     net::{self, Network, XdpMode},
     policy::hex,
     state::{Clock, Refused, Repair, StateDir, StateError, TrialKind},
@@ -92,6 +92,8 @@ pub struct Interface {
     pub attach_mode: &'static str,
     /// Number of our program there.
     pub program_id: u32,
+    /// How what leaves there is counted: `tcx`, `clsact` or `none`.
+    pub egress: &'static str,
 }
 
 /// What is in force on the interfaces of `network`, without what the state directory tells.
@@ -123,6 +125,10 @@ fn nothing_in_force() -> Status {
 
 fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Status, DatapathError> {
     let (mut interfaces, mut problems, mut attached) = (Vec::new(), Vec::new(), BTreeSet::new());
+    let outlets = datapath::outlets(pins).unwrap_or_else(|error| {
+        problems.push(format!("what is sent can not be told to be counted: {error}"));
+        Vec::new()
+    });
     for pinned in datapath::links(pins)? {
         let Some(link) = network.by_index(pinned.if_index) else {
             problems.push(format!(
@@ -134,10 +140,22 @@ fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Statu
         match &link.xdp {
             Some(xdp) if xdp.program_id == pinned.program_id => {
                 attached.insert(link.index);
+                let hook = outlets.iter().find(|outlet| outlet.if_index == link.index).map(|outlet| outlet.hook);
+                if hook.is_none() {
+                    problems.push(format!(
+                        "{}: what it sends is not counted; the agent, or `nodewall apply`, tries again and says why",
+                        link.name
+                    ));
+                }
                 interfaces.push(Interface {
                     name: link.name.clone(),
                     attach_mode: if xdp.mode == XdpMode::Generic { "generic" } else { "native" },
                     program_id: xdp.program_id,
+                    egress: match hook {
+                        Some(Hook::Tcx) => "tcx",
+                        Some(Hook::Clsact) => "clsact",
+                        None => "none",
+                    },
                 });
             }
             Some(xdp) => problems.push(format!("{}: program {} runs there instead of ours", link.name, xdp.program_id)),

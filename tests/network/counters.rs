@@ -44,6 +44,14 @@ pub(super) type Cells = BTreeMap<Cell, u64>;
 pub(super) struct Counters {
     packets: Cells,
     bytes: Cells,
+    sent: BTreeMap<Cell, Sent>,
+}
+
+/// Outbound frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
 }
 
 impl Counters {
@@ -51,7 +59,6 @@ impl Counters {
         let mut counters = Self::default();
         for row in json["rows"].as_array().expect("no rows in the counters") {
             let text = |key: &str| row[key].as_str().map(str::to_owned);
-            assert_eq!(row["direction"], "in", "{row}");
             let port = row["port"].as_u64().map(|port| u16::try_from(port).unwrap());
             let cell = Cell {
                 class: text("class"),
@@ -61,6 +68,13 @@ impl Counters {
                 reason: text("reason").unwrap(),
             };
             let packets = row["packets"].as_u64().unwrap();
+            if row["direction"] == "out" {
+                let bytes = row["bytes"].as_u64().unwrap();
+                let twice = counters.sent.insert(cell.clone(), Sent { packets, bytes });
+                assert_eq!(twice, None, "two outbound rows for {cell:?}");
+                continue;
+            }
+            assert_eq!(row["direction"], "in", "{row}");
             if packets > 0 {
                 let twice = counters.packets.insert(cell.clone(), packets);
                 assert_eq!(twice, None, "two rows for {cell:?}");
@@ -76,6 +90,28 @@ impl Counters {
 
     pub(super) fn bytes(&self, cell: &Cell) -> u64 {
         self.bytes.get(cell).copied().unwrap_or_default()
+    }
+
+    /// What was sent on one row.
+    pub(super) fn sent(&self, cell: &Cell) -> Sent {
+        self.sent.get(cell).copied().unwrap_or_default()
+    }
+
+    /// What was sent to one port over TCP, whatever its class is called; Mission Control's row has no port.
+    pub(super) fn sent_to(&self, port: u16) -> Sent {
+        let is = |cell: &Cell| {
+            cell.port == Some(port) && cell.protocol.as_deref() == Some("tcp") && cell.reason == "sent_to_port"
+        };
+        self.sent.iter().find(|(cell, _)| is(cell)).map(|(_, sent)| *sent).unwrap_or_default()
+    }
+
+    /// Everything that was sent, once: what went to Mission Control is on its port's row as well.
+    pub(super) fn sent_altogether(&self) -> Sent {
+        let rows = self.sent.iter().filter(|(cell, _)| cell.class.as_deref() != Some("mission_control"));
+        rows.fold(Sent::default(), |sum, (_, row)| Sent {
+            packets: sum.packets + row.packets,
+            bytes: sum.bytes + row.bytes,
+        })
     }
 
     fn of(&self, wanted: impl Fn(&Cell) -> bool) -> Cells {

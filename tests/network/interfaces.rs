@@ -45,6 +45,9 @@ fn wait_until_attached(node: &Node, interface: &str) {
     eventually("it is attached", || node.link_words(interface).contains(&"xdp".to_owned()).then_some(()));
 }
 
+/// The filter's link, and that of the outbound counter or the mark of its filter.
+const PINS_OF_AN_INTERFACE: usize = 2;
+
 fn pinned_links(node: &Node) -> usize {
     node.directories.pins().join("links").read_dir().unwrap().count()
 }
@@ -94,7 +97,7 @@ fn an_interface_that_comes_back_is_attached_again() {
     plug_in(&node, "late0");
     node.start_agent();
     node.netns().ip(&["link", "del", "late0"]).unwrap();
-    eventually("the agent forgets late0", || (pinned_links(&node) == 1).then_some(()));
+    eventually("the agent forgets late0", || (pinned_links(&node) == PINS_OF_AN_INTERFACE).then_some(()));
     for host in [node.peers()[0], node.outsider()] {
         host.netns().ip_batch("addr flush dev eth0 to 10.79.0.0/24\naddr flush dev eth0 to fd79::/64\n").unwrap();
     }

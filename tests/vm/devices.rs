@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use nodewall_testbed::{Family, Host, Lab, Listener, Protocol};
 
-use crate::counters::{Cells, Counters};
+use crate::counters::{Cell, Cells, Counters, Sent};
 use crate::frames::{self, Link};
 use crate::guest::{lacks, skip_outside};
 use crate::node::{Node, eventually};
@@ -194,6 +194,32 @@ fn vlan() {
     eventually("the peer's is delivered", || (sockets.arrived(Protocol::Udp, PORT).count == 2).then_some(()));
     let dropped: u64 = node.counters().drops().values().sum();
     assert_eq!(dropped, 1, "{:?}", node.counters());
+}
+
+/// What leaves by a VLAN device passes its parent with the tag beside the frame: one frame, with the tag's bytes.
+#[test]
+fn vlan_sent() {
+    if skip_outside("devices::vlan_sent") {
+        return;
+    }
+    let node = Node::on(Lab::builder().direct_pair().build().unwrap(), &Settings::default());
+    let other = node.lab.peer1().unwrap();
+    for (host, number) in [(node.host(), 1), (other, 11)] {
+        let device =
+            "link add link eth0 name eth0.7 type vlan id 7\naddr add 10.80.0.N/24 dev eth0.7\nlink set eth0.7 up\n";
+        host.netns().ip_batch(&device.replace('N', &number.to_string())).unwrap();
+    }
+    let _sockets = Listener::udp(other.netns(), &[PORT]).unwrap();
+    let payload = b"a datagram";
+    let to: SocketAddr = (IpAddr::from([10, 80, 0, 11]), PORT).into();
+    let send = || {
+        let socket = std::net::UdpSocket::bind("10.80.0.1:0").unwrap();
+        socket.send_to(payload, to).unwrap();
+    };
+    node.netns().run(send).unwrap();
+    let row = Cell::port("cassandra", PORT, Protocol::Udp, "pass", "sent_to_port");
+    let bytes = (14 + 4 + 20 + 8 + payload.len()) as u64;
+    eventually("it is counted", || (node.counters().sent(&row) == Sent { packets: 1, bytes }).then_some(()));
 }
 
 /// Of a bond the master is attached: natively from 5.15, and before that only in the generic mode that was asked for.

@@ -1,6 +1,6 @@
 //! Every entry of the kernel object is taken by this kernel's verifier. Tells the host what it cost.
 
-use nodewall::datapath::{Buffers, DatapathError, Entry, KernelEngine};
+use nodewall::datapath::{Buffers, DatapathError, EgressEngine, Entry, KernelEngine, ProgramFacts};
 
 use crate::cases::{Policy, all, ipv4::jumbo};
 use crate::guest::{fact, lacks, skip_outside, version};
@@ -12,13 +12,16 @@ const COUNT: (u32, u32) = (5, 16);
 
 fn load(test: &str, entry: Entry, buffers: Buffers) -> Result<String, DatapathError> {
     let image = Policy::Enforce.compiled().image;
-    let facts = KernelEngine::new(&image, entry, Some(buffers))?.facts()?;
+    Ok(cost(test, KernelEngine::new(&image, entry, Some(buffers))?.facts()?))
+}
+
+fn cost(test: &str, facts: ProgramFacts) -> String {
     if facts.verified_instructions.is_none() {
         lacks(test, "count of verified instructions", COUNT);
     }
     let verified = facts.verified_instructions.map_or("?".to_owned(), |count| count.to_string());
     let translated = facts.translated_instructions.map_or("?".to_owned(), |count| count.to_string());
-    Ok(format!("{verified} / {translated}"))
+    format!("{verified} / {translated}")
 }
 
 fn linear(test: &str, name: &str, entry: Entry) {
@@ -75,6 +78,18 @@ fn the_probe() {
 #[test]
 fn the_probe_for_many_buffers() {
     frags("load::the_probe_for_many_buffers", "nodewall_probe_f", Entry::Probe);
+}
+
+#[test]
+fn the_outbound_counter() {
+    let (test, name) = ("load::the_outbound_counter", "nodewall_egress");
+    if skip_outside(test) {
+        return;
+    }
+    let loaded = EgressEngine::new(&Policy::Enforce.compiled().image).and_then(|mut engine| engine.facts());
+    let said = loaded.map(|facts| cost(test, facts));
+    fact(name, said.as_deref().unwrap_or("REFUSED"));
+    said.unwrap_or_else(|error| panic!("{name}: {error}"));
 }
 
 /// The best that the kernel has is taken unasked, and works: nobody has to know the kernel's version.

@@ -6,6 +6,7 @@ mod files;
 mod flags;
 mod limits;
 mod meaning;
+mod mission_control;
 mod refusals_rules;
 mod refusals_values;
 

@@ -5,6 +5,13 @@ use crate::config::Config;
 use crate::datapath::{FilterFacts, Probe};
 use crate::policy::{Facts, Policy, RowTable, compile};
 
+const LOADED: FilterFacts = FilterFacts {
+    buffers: Buffers::Frags,
+    verified_instructions: Some(14_000),
+    translated_instructions: Some(600),
+    jit: true,
+};
+
 fn features() -> Features {
     let probe = |feature, needed, answer| Probe { feature, needed, since: "5.9", answer };
     Features {
@@ -13,12 +20,8 @@ fn features() -> Features {
             probe("ring buffer", false, Ok(true)),
             probe("memory of maps charged to the control group", false, Ok(true)),
         ],
-        filter: Ok(FilterFacts {
-            buffers: Buffers::Frags,
-            verified_instructions: Some(14_000),
-            translated_instructions: Some(600),
-            jit: true,
-        }),
+        filter: Ok(LOADED),
+        egress: Ok(LOADED),
         test_run: Ok(4),
     }
 }
@@ -78,6 +81,8 @@ fn each_lack_is_named_by_its_weight() {
 
     let refused = Features { filter: Err("refused".into()), ..features() };
     assert_eq!(complaints(&kernel(refused)), [("filter", Status::Failed)]);
+    let silent = Features { egress: Err("refused".into()), ..features() };
+    assert_eq!(complaints(&kernel(silent)), [("egress", Status::Degraded)]);
     let differs = Features { test_run: Err("for test frame 2 …".into()), ..features() };
     assert_eq!(complaints(&kernel(differs)), [("test-run", Status::Failed)]);
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::view::{
-    counters::{Counters, Row},
+    counters::{Counters, MISSION_CONTROL_CLASS, Row},
     peers::Peers,
     status::Status,
 };
@@ -210,7 +210,10 @@ impl Model {
                 ("out", _) => {
                     line.outbound.add(rate);
                     line.total_out += cell.0;
-                    sum.outbound += rate.packets;
+                    // What goes to Mission Control is counted on its port's row, too.
+                    if line.place.class != MISSION_CONTROL_CLASS {
+                        sum.outbound += rate.packets;
+                    }
                 }
                 (_, "pass") => {
                     line.inbound.add(rate);

@@ -50,7 +50,7 @@ fn status() -> Status {
         mode: Some("enforce"),
         generation: Some(7),
         policy_sha256: Some("ab".repeat(32)),
-        interfaces: vec![Interface { name: "eth0".into(), attach_mode: "native", program_id: 12 }],
+        interfaces: vec![Interface { name: "eth0".into(), attach_mode: "native", egress: "tcx", program_id: 12 }],
         peers: 3,
         blocks: Vec::new(),
         trial: None,

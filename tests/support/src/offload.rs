@@ -1,4 +1,4 @@
-//! Whether a link carries VLAN tags beside the frame instead of in it. By the system call that `ethtool -K` makes, so that a
+//! Whether a link carries VLAN tags beside the frame instead of in it, and who cuts up aggregates. By the system call that `ethtool -K` makes, so that a
 //! machine without that tool can be tested, too.
 
 use std::io;
@@ -12,6 +12,9 @@ use crate::netns::NetNs;
 /// linux/ethtool.h: get and set the five oldest features of an interface.
 const ETHTOOL_GFLAGS: u32 = 0x25;
 const ETHTOOL_SFLAGS: u32 = 0x26;
+/// linux/ethtool.h: get and set TCP segmentation offload.
+const ETHTOOL_GTSO: u32 = 0x1e;
+const ETHTOOL_STSO: u32 = 0x1f;
 /// `tx-vlan-offload` and `rx-vlan-offload`.
 const ETH_FLAG_VLAN: u32 = 1 << 7 | 1 << 8;
 
@@ -36,6 +39,18 @@ impl NetNs {
         })?
         .map_err(failed)
     }
+
+    /// `ethtool -K INTERFACE tso off`: the stack still makes aggregates and cuts them up itself, right before the interface counts them.
+    pub fn cut_up_before(&self, interface: &str) -> Result<()> {
+        let failed = Error::io(format!("switching segmentation offload of {interface} off"));
+        self.run(|| {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+            ethtool(&socket, interface, Value { command: ETHTOOL_STSO, data: 0 })?;
+            let left = ethtool(&socket, interface, Value { command: ETHTOOL_GTSO, data: 0 })?;
+            if left == 0 { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
+        })?
+        .map_err(failed)
+    }
 }
 
 fn ethtool(socket: &Socket, interface: &str, mut value: Value) -> io::Result<u32> {
@@ -49,7 +64,7 @@ fn ethtool(socket: &Socket, interface: &str, mut value: Value) -> io::Result<u32
         *to = from.cast_signed();
     }
     request.ifr_ifru.ifru_data = (&raw mut value).cast();
-    // SAFETY: the request names an interface and points to a value of the size these two commands have; both live during the call.
+    // SAFETY: the request names an interface and points to a value of the size these commands have; both live during the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(value.data) }
 }

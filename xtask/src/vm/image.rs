@@ -16,7 +16,7 @@ use crate::workspace;
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const INIT: &str = include_str!("init.sh");
 /// What tests run besides nodewall, with the libraries that it wants.
-const TOOLS: &[&str] = &["ip", "nft", "iptables-save", "ip6tables-save", "ping", "bpftool", "ethtool"];
+const TOOLS: &[&str] = &["ip", "nft", "iptables-save", "ip6tables-save", "ping", "bpftool", "ethtool", "tc"];
 const FOLDERS: &[&str] = &["bin", "dev", "proc", "sys", "tmp", "run", "modules", "tests", "usr/sbin"];
 /// What the tests' devices and rules need; each comes with what it needs itself.
 const MODULES: &[&str] = &[
@@ -33,6 +33,8 @@ const MODULES: &[&str] = &[
     "vxlan",
     "geneve",
     "wireguard",
+    "sch_ingress",
+    "cls_bpf",
     "nf_tables",
     "nft_chain_nat",
     "nft_redir",

@@ -17,7 +17,7 @@ pub(super) struct Check {
     usual: bool,
 }
 
-pub(super) const CHECKS: [Check; 10] = [
+pub(super) const CHECKS: [Check; 12] = [
     Check {
         name: "load",
         executable: "vm",
@@ -48,6 +48,22 @@ pub(super) const CHECKS: [Check; 10] = [
         filters: &["upgrade::"],
         environment: &[],
         deadline: Duration::from_secs(180),
+        usual: true,
+    },
+    Check {
+        name: "outbound",
+        executable: "outbound",
+        filters: &[],
+        environment: &[],
+        deadline: Duration::from_secs(240),
+        usual: true,
+    },
+    Check {
+        name: "sent",
+        executable: "network",
+        filters: &["network::outbound::", "network::outbound_hooks::"],
+        environment: &[],
+        deadline: Duration::from_secs(360),
         usual: true,
     },
     Check {
@@ -128,6 +144,12 @@ const NEEDS: &[Needs] = &[
     Needs {
         executable: "kernel",
         test: "the_verifier_has_headroom",
+        feature: "count of verified instructions",
+        since: (5, 16),
+    },
+    Needs {
+        executable: "outbound",
+        test: "the_verifier_has_headroom_for_what_is_sent",
         feature: "count of verified instructions",
         since: (5, 16),
     },

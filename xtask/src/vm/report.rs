@@ -36,16 +36,28 @@ datagrams to closed ports over the VLAN device (a kernel without that device can
 ";
 
 /// Programs in the order of their entries.
-const PROGRAMS: [&str; 6] =
-    ["nodewall", "nodewall_frags", "nodewall_log", "nodewall_log_f", "nodewall_probe", "nodewall_probe_f"];
+const PROGRAMS: [&str; 7] = [
+    "nodewall",
+    "nodewall_frags",
+    "nodewall_log",
+    "nodewall_log_f",
+    "nodewall_probe",
+    "nodewall_probe_f",
+    "nodewall_egress",
+];
 
 /// A row of the table: a title, and what stands there for a kernel.
 type Row = (&'static str, fn(&Transcript) -> String);
 
-const ROWS: [Row; 14] = [
+const ROWS: [Row; 17] = [
     ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
     ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
     ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
+    ("what is sent: its cell in the kernel, by table and by grammar", |t| tests(t, "outbound", &[""])),
+    ("what is sent: exact against the interface, by real sockets", |t| tests(t, "sent", &["network::outbound::"])),
+    ("what is sent: tcx or clsact, adopted, repaired, gone after detach", |t| {
+        tests(t, "sent", &["network::outbound_hooks::"])
+    }),
     ("attached natively, and generically when asked", |t| tests(t, "link", &["network::attach::"])),
     ("the link is pinned: enforcement outlives the agent", |t| {
         tests(t, "link", &["network::lifecycle::sigterm_", "network::lifecycle::a_killed_"])

@@ -1,0 +1,41 @@
+//! The tc egress entry: counts what this node sends. It never drops and never changes a frame, and leaves it to whatever program comes next.
+
+use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
+use node_ebpf_common::{
+    outbound::{CELL_MISSION_CONTROL, account},
+    wire::VLAN_TAG_BYTES,
+};
+
+use crate::{frame::Outgoing, maps};
+
+/// Counts an outbound frame. The answer is "next program": `TCX_NEXT` and `TC_ACT_UNSPEC` are the same number.
+#[classifier]
+pub fn nodewall_egress(context: TcContext) -> i32 {
+    count(&context);
+    TC_ACT_UNSPEC
+}
+
+#[inline(always)]
+fn count(context: &TcContext) {
+    let Some(image) = maps::image() else { return };
+    let outbound = account(&Outgoing::new(context), image);
+    let (packets, bytes) = on_the_wire(context);
+    maps::count_outbound(outbound.cell(), packets, bytes);
+    if outbound.mission_control != 0 {
+        maps::count_outbound(CELL_MISSION_CONTROL, packets, bytes);
+    }
+}
+
+/// Frames and bytes as the wire will see them. An aggregate is cut up behind this program: the kernel has written down into how many pieces, and the
+/// bytes with a header for each piece (`qdisc_pkt_len_init`, before any egress program runs). A VLAN tag that still waits beside the frame is in neither.
+#[inline(always)]
+fn on_the_wire(context: &TcContext) -> (u64, u64) {
+    // SAFETY: the context is this program's own; the verifier turns each field into a load.
+    let (pieces, bytes, tagged) = unsafe {
+        let skb = context.skb.skb;
+        ((*skb).gso_segs, (*skb).wire_len, (*skb).vlan_present)
+    };
+    let frames = u64::from(pieces.max(1));
+    let tags = if tagged == 0 { 0 } else { frames * VLAN_TAG_BYTES as u64 };
+    (frames, u64::from(bytes) + tags)
+}

@@ -6,6 +6,7 @@
 
 mod address;
 mod error;
+mod export;
 mod file;
 mod interface;
 mod overrides;
@@ -29,6 +30,7 @@ pub use self::address::{
     parse_blocked, parse_bound, parse_peer, parse_prefix, show,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
+pub use self::export::{DEFAULT_LISTEN, Export, ExportTls, parse_listen};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
 pub use self::overrides::Overrides;
@@ -73,6 +75,8 @@ pub struct Config {
     pub profile: Profile,
     /// `[peers]`.
     pub peers: Peers,
+    /// `[export]`.
+    pub export: Export,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -111,6 +115,7 @@ impl Config {
             lockout_ports: Vec::new(),
             profile: Profile::default(),
             peers: Peers::default(),
+            export: Export::default(),
             rules: Vec::new(),
         }
     }
@@ -137,6 +142,7 @@ impl Config {
             allow_lockout: raw.allow_lockout.unwrap_or(false),
             profile: profile(raw.profile.0, &mut problems),
             peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
+            export: export::export(raw.export.0, &mut problems),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };

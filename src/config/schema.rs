@@ -33,6 +33,8 @@ pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) peers: Table<RawPeers>,
     #[serde(default)]
+    pub(crate) export: Table<RawExport>,
+    #[serde(default)]
     pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
 }
 
@@ -75,6 +77,15 @@ pub(crate) struct RawDynatraceApi {
     pub(crate) token_file: Option<Spanned<String>>,
     pub(crate) ca: Option<Spanned<String>>,
     pub(crate) interval: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawExport {
+    pub(crate) listen: Option<Spanned<String>>,
+    pub(crate) hosts: Option<List<String>>,
+    pub(crate) tls_cert: Option<Spanned<String>>,
+    pub(crate) tls_key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -3,4 +3,5 @@
 
 pub mod counters;
 pub mod peers;
+pub mod rates;
 pub mod status;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use crate::{
     agent::Allow,
-    config::{InterfacePattern, Overrides, Protocol, ValueError, parse_blocked, parse_peer},
+    config::{InterfacePattern, Overrides, Protocol, ValueError, parse_blocked, parse_listen, parse_peer},
 };
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
@@ -123,6 +123,8 @@ pub enum Command {
     Top(TopArgs),
     /// Packets and bytes per class, port, protocol, verdict and reason
     Counters,
+    /// The address of the running agent's page, with the token that opens it
+    Page,
     /// The verdict for a source and a port, under the live policy or --config, and why
     Explain(ExplainArgs),
     /// The verdict for each frame of a capture file
@@ -139,6 +141,9 @@ pub struct RunArgs {
     /// Print a message for every frame the kernel program judges (slow; for debugging)
     #[arg(long)]
     pub kernel_log: bool,
+    /// Where metrics, API and page are served: an address with its port, or "none" [default: the configuration's, else 127.0.0.1:9117]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    pub listen: Option<String>,
     /// What the guards are told to let through.
     #[command(flatten)]
     pub allow: AllowArgs,
@@ -312,6 +317,10 @@ fn one_line(text: &str) -> Result<String, String> {
 
 fn peer(text: &str) -> Result<String, String> {
     parse_peer(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
+}
+
+fn listen(text: &str) -> Result<String, String> {
+    parse_listen(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
 }
 
 fn peer_prefix(text: &str) -> Result<IpNet, String> {

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod datapath;
 pub mod doctor;
+pub mod export;
 pub mod net;
 pub mod peers;
 pub mod policy;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::{Config, ConfigErrors, Mode},
     datapath,
+    export::{Exporters, Place},
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
 
@@ -51,6 +52,8 @@ pub(super) struct Keeper<R> {
     /// Who was connected, for `plan`.
     connected: Seen,
     sampled: Option<Instant>,
+    /// Answers scrapes; only reads.
+    exporters: Exporters,
     /// What is alarming about the data path.
     path_alarms: Vec<String>,
     open_told: bool,
@@ -87,6 +90,7 @@ where
             connected: site.state.seen(),
             sampled: None,
             path_alarms: Vec::new(),
+            exporters: Exporters::start(Place { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
             health,
             log,
             applied,
@@ -134,6 +138,7 @@ where
             Ok(applied) => {
                 self.adopt(applied);
                 self.peers.listen_to(&config);
+                self.exporters.configure(&config.export);
                 self.start.config = Ok(config);
                 self.announce();
             }
@@ -325,7 +330,8 @@ where
     }
 
     pub(super) fn save_health(&mut self) {
-        self.health.alarms = self.path_alarms.iter().chain(self.peers.alarms()).cloned().collect();
+        self.health.alarms =
+            self.path_alarms.iter().chain(self.peers.alarms()).cloned().chain(self.exporters.alarm()).collect();
         if self.health == self.saved {
             return;
         }

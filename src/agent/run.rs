@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{apply::Allow, change::Site, error::AgentError, keeper::Keeper, peer_watch::Heard};
 use crate::{
-    config::{Config, ConfigErrors},
+    config::{Config, ConfigErrors, Export},
     net::{LinkWatch, NetError},
 };
 
@@ -25,6 +25,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Start<R> {
     /// The configuration, or why it is none; then the last good policy is put into force.
     pub config: Result<Config, String>,
+    /// Where to answer, until a configuration says so.
+    pub export: Export,
     /// The command line named the mode.
     pub mode_named: bool,
     /// What the operator allows.

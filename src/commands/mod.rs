@@ -11,6 +11,7 @@ mod failure;
 mod hold;
 mod judged;
 mod levers;
+mod page;
 mod peers;
 mod plan;
 mod replay;
@@ -69,6 +70,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Check => check::run(common),
         Command::Status => status::run(common),
         Command::Counters => counters::run(common),
+        Command::Page => page::run(common),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
         Command::Top(args) => top::run(common, args),

@@ -6,6 +6,7 @@
 
 mod address;
 mod error;
+mod export;
 mod file;
 mod interface;
 mod mission_control;
@@ -30,6 +31,7 @@ pub use self::address::{
     parse_blocked, parse_bound, parse_peer, parse_prefix, show,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
+pub use self::export::{DEFAULT_LISTEN, Export, ExportTls, parse_listen};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
 pub use self::mission_control::{
@@ -79,6 +81,8 @@ pub struct Config {
     pub peers: Peers,
     /// `[mission_control]`.
     pub mission_control: MissionControl,
+    /// `[export]`.
+    pub export: Export,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -118,6 +122,7 @@ impl Config {
             profile: Profile::default(),
             peers: Peers::default(),
             mission_control: MissionControl::of_profile(ProfileName::DynatraceManaged),
+            export: Export::default(),
             rules: Vec::new(),
         }
     }
@@ -146,6 +151,7 @@ impl Config {
             mission_control: mission_control::mission_control(raw.mission_control.0, profile.name, &mut problems),
             profile,
             peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
+            export: export::export(raw.export.0, &mut problems),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };

@@ -192,7 +192,7 @@ fn dynatrace_api(span: Range<usize>, raw: RawDynatraceApi, problems: &mut Proble
     Some(DynatraceApi { url: url?, token_file: token_file?, ca, interval })
 }
 
-fn value<T>(
+pub(super) fn value<T>(
     raw: Option<Spanned<String>>,
     key: &str,
     read: impl Fn(&str) -> Result<T, ValueError>,
@@ -242,7 +242,7 @@ fn names(raw: Option<List<String>>, problems: &mut Problems<'_>) -> Vec<String> 
     names
 }
 
-fn host_name(text: &str) -> Result<String, ValueError> {
+pub(super) fn host_name(text: &str) -> Result<String, ValueError> {
     if text.parse::<IpAddr>().is_ok() || text.parse::<IpNet>().is_ok() {
         return Err(ValueError::new(format!("{text:?} is no host name")).help("addresses belong into static"));
     }
@@ -271,7 +271,7 @@ fn server(text: &str) -> Result<SocketAddr, ValueError> {
     }
 }
 
-fn absolute(text: &str) -> Result<PathBuf, ValueError> {
+pub(super) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
     if text.contains('\0') || !Path::new(text).is_absolute() {
         return Err(ValueError::new(format!("{text:?} is not an absolute path"))
             .help("begin with /: a service has no directory that a path could be relative to"));

@@ -35,6 +35,8 @@ pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) mission_control: Table<RawMissionControl>,
     #[serde(default)]
+    pub(crate) export: Table<RawExport>,
+    #[serde(default)]
     pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
 }
 
@@ -85,6 +87,15 @@ pub(crate) struct RawDynatraceApi {
     pub(crate) token_file: Option<Spanned<String>>,
     pub(crate) ca: Option<Spanned<String>>,
     pub(crate) interval: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawExport {
+    pub(crate) listen: Option<Spanned<String>>,
+    pub(crate) hosts: Option<List<String>>,
+    pub(crate) tls_cert: Option<Spanned<String>>,
+    pub(crate) tls_key: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

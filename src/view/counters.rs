@@ -56,12 +56,24 @@ pub struct Row {
 impl Counters {
     /// Reads them.
     pub fn read(maps: &Maps) -> Result<Self, DatapathError> {
-        let generation = maps.policy()?.generation;
+        let generation = maps.in_force_facts()?.generation;
         let records = maps.rows()?;
         let mut rows: Vec<Row> = maps.cells(&records)?.iter().map(|cell| row(cell, &records)).collect();
         rows.extend(maps.outbound_cells(&records)?.iter().map(|cell| outbound_row(cell, &records)));
         rows.sort_by(|a, b| order(a).cmp(&order(b)));
         Ok(Self { generation, rows })
+    }
+}
+
+/// What tells a row from every other one.
+pub type RowKey<'a> =
+    (Option<&'a str>, (Option<u16>, Option<&'a str>), Option<&'static str>, &'static str, &'static str, &'static str);
+
+impl Row {
+    /// What tells it from every other row: class, ports, protocol, direction, outcome, reason.
+    pub fn key(&self) -> RowKey<'_> {
+        let ports = (self.port, self.ports.as_deref());
+        (self.class.as_deref(), ports, self.protocol, self.direction, self.outcome, self.reason)
     }
 }
 

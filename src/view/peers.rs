@@ -1,5 +1,8 @@
 //! The peers and who knows them: what `peers list -o json` prints and every exporter shows. It must not print.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::{
@@ -87,5 +90,98 @@ fn source(status: SourceStatus) -> Source {
         age_seconds: status.age.map(|age| age.as_secs()),
         failing_since_unix_ns,
         error,
+    }
+}
+
+/// How many peers there are: what metrics show instead of addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// By source and state. An operator's word is the source `operator`; a peer that no source knows any more has none (`""`).
+    pub by_source: BTreeMap<(String, &'static str), u64>,
+    /// The last good answer of each source, Unix time; `None`: it never gave one.
+    pub answered_unix_ns: BTreeMap<String, Option<u64>>,
+    /// The sources that give no good answer.
+    pub failing: BTreeSet<String>,
+    /// Peers that count and whose packets are dropped, as a block covers them or part of them.
+    pub blocked: u64,
+}
+
+impl Numbers {
+    /// What the registry comes to under these blocks.
+    pub fn of(registry: &Registry, blocks: &[IpNet], now: &Clock) -> Self {
+        let mut numbers = Self::default();
+        for source in registry.sources(now) {
+            let name = label(&source.name);
+            for state in ["active", "leaving", "held", "tombstone"] {
+                numbers.by_source.insert((name.clone(), state), 0);
+            }
+            if source.failing.is_some() {
+                numbers.failing.insert(name.clone());
+            }
+            numbers.answered_unix_ns.insert(name, source.answered_unix_ns);
+        }
+        let blocks = Prefixes::of(blocks.iter().copied());
+        let mut counting = Vec::new();
+        for entry in registry.entries(now) {
+            let state = entry.state.name();
+            let mut add = |name: String| *numbers.by_source.entry((name, state)).or_default() += 1;
+            if entry.sources.is_empty() {
+                add(if entry.by.is_some() { "operator".into() } else { String::new() });
+            }
+            entry.sources.iter().map(label).for_each(add);
+            if entry.state.counts() {
+                counting.push(entry.prefix);
+            }
+        }
+        let peers = Prefixes::of(counting.iter().copied());
+        let inside = blocks.all().filter_map(|block| peers.covering(block)).collect::<HashSet<_>>();
+        numbers.blocked =
+            counting.iter().filter(|peer| inside.contains(*peer) || blocks.covering(peer).is_some()).count() as u64;
+        numbers
+    }
+}
+
+/// A source's name without what a URL's query may hold: whoever reads metrics needs no token.
+fn label(name: &SourceName) -> String {
+    let name = name.to_string();
+    name.split_once('?').map_or(name.clone(), |(before, _)| before.to_owned())
+}
+
+/// Prefixes, asked which of them covers another: by its own few lengths, not one by one.
+struct Prefixes {
+    all: HashSet<IpNet>,
+    lengths: BTreeSet<u8>,
+}
+
+impl Prefixes {
+    fn of(prefixes: impl Iterator<Item = IpNet>) -> Self {
+        let all: HashSet<IpNet> = prefixes.collect();
+        Self { lengths: all.iter().map(IpNet::prefix_len).collect(), all }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &IpNet> {
+        self.all.iter()
+    }
+
+    fn covering(&self, of: &IpNet) -> Option<IpNet> {
+        let shorter = self.lengths.range(..=of.prefix_len()).filter_map(|length| IpNet::new(of.addr(), *length).ok());
+        shorter.map(|net| net.trunc()).find(|net| self.all.contains(net))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_covers_a_prefix_is_found_by_length() {
+        let net = |text: &str| text.parse::<IpNet>().unwrap();
+        let prefixes = Prefixes::of(["10.0.0.0/8", "10.1.0.0/16", "fd00::/8", "192.0.2.7/32"].map(net).into_iter());
+        assert_eq!(prefixes.covering(&net("10.1.2.3/32")), Some(net("10.0.0.0/8")));
+        assert_eq!(prefixes.covering(&net("192.0.2.7/32")), Some(net("192.0.2.7/32")));
+        assert_eq!(prefixes.covering(&net("fd01::1/128")), Some(net("fd00::/8")));
+        assert_eq!(prefixes.covering(&net("11.0.0.0/8")), None);
+        assert_eq!(prefixes.covering(&net("10.0.0.0/7")), None, "it is wider");
     }
 }

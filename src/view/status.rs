@@ -38,6 +38,8 @@ pub struct Status {
     pub repairs: u64,
     /// There are no problems.
     pub healthy: bool,
+    /// Names of the interfaces that should be filtered and are not.
+    pub uncovered_interfaces: Vec<String>,
     /// Why it is not healthy, each with what to do.
     pub problems: Vec<String>,
 }
@@ -73,6 +75,8 @@ pub struct OnTrial {
 pub struct Agent {
     /// Its process id.
     pub pid: u32,
+    /// When it started, Unix time.
+    pub started_unix_ns: u64,
     /// The last thing it set right.
     pub last_repair: Option<Repair>,
     /// Interfaces that appeared since it started.
@@ -119,6 +123,7 @@ fn nothing_in_force() -> Status {
         agent: None,
         repairs: 0,
         healthy: false,
+        uncovered_interfaces: Vec::new(),
         problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
     }
 }
@@ -166,9 +171,8 @@ fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Statu
     if interfaces.is_empty() {
         problems.push("no interface is filtered; `nodewall apply` attaches".into());
     }
-    problems.extend(
-        net::uncovered(network, &attached).into_iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)),
-    );
+    let uncovered = net::uncovered(network, &attached);
+    problems.extend(uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
     Ok(Status {
         mode: Some(if image.enforce == 0 { "audit" } else { "enforce" }),
         generation: Some(image.generation),
@@ -181,6 +185,7 @@ fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Statu
         agent: None,
         repairs: 0,
         healthy: problems.is_empty(),
+        uncovered_interfaces: uncovered.into_iter().map(|u| u.name).collect(),
         problems,
     })
 }
@@ -225,6 +230,7 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
         report.problems.extend(health.alarms.iter().cloned());
         Agent {
             pid,
+            started_unix_ns: health.started_unix_ns,
             interfaces_reattached: health.gaps.count,
             reattach_gap_p99_ns: health.gaps.p99_ns(),
             reattach_gap_max_ns: health.gaps.max_ns,

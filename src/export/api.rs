@@ -1,0 +1,60 @@
+//! `/api/v1/…`: what the commands print with `-o json`, word for word, and the ports. See docs/API.md.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Response, StatusCode},
+    routing::get,
+};
+use serde::Serialize;
+
+use super::{live::Reader, reply};
+use crate::view::ports::Port;
+
+/// The API's version 1.
+pub(super) fn routes(reader: Arc<Reader>) -> Router {
+    Router::new()
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/counters", get(counters))
+        .route("/api/v1/peers", get(peers))
+        .route("/api/v1/ports", get(ports))
+        .with_state(reader)
+}
+
+async fn status(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    answer(reader.status().await)
+}
+
+async fn counters(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    match reader.counters() {
+        Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
+        other => answer(other),
+    }
+}
+
+async fn peers(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    answer(reader.peers())
+}
+
+/// What `/api/v1/ports` says.
+#[derive(Serialize)]
+struct Ports {
+    ports: Vec<Port>,
+}
+
+async fn ports(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    match reader.ports() {
+        Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
+        other => answer(other.map(|ports| Ports { ports: ports.unwrap_or_default() })),
+    }
+}
+
+fn answer<T: Serialize>(read: Result<T, String>) -> Response<Body> {
+    match read {
+        Ok(value) => reply::json(&value),
+        Err(error) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, &error),
+    }
+}

@@ -1,0 +1,124 @@
+//! `/api/v1/stream`: status and counters, told each second as server-sent events, for as long as the client takes them. Streams are few; each reads for
+//! itself, and only when the client took what came before.
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Extension, Router,
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderValue, Method, Response, StatusCode, header},
+    routing::get,
+};
+use futures_util::stream;
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::{connections::Patience, live::Reader, reply};
+use crate::{
+    state::Clock,
+    view::{counters::Counters, status::Status},
+};
+
+/// Streams at a time.
+const MAX_STREAMS: usize = 8;
+const EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+struct Streams {
+    reader: Arc<Reader>,
+    open: Arc<AtomicUsize>,
+}
+
+/// The stream.
+pub(super) fn routes(reader: Arc<Reader>) -> Router {
+    let streams = Streams { reader, open: Arc::default() };
+    Router::new().route("/api/v1/stream", get(stream)).with_state(streams)
+}
+
+/// One event.
+#[derive(Serialize)]
+struct Tick {
+    /// Unix time, ms: JavaScript's.
+    unix_ms: u64,
+    status: Status,
+    /// `null`: no policy is in force.
+    counters: Option<Counters>,
+}
+
+/// One of the few streams, until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn one(open: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |now: usize| (now < MAX_STREAMS).then_some(now + 1);
+        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Self(open.clone()))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn stream(
+    State(streams): State<Streams>,
+    Extension(patience): Extension<Patience>,
+    method: Method,
+) -> Response<Body> {
+    let Some(open) = Open::one(&streams.open) else {
+        let why = format!("{MAX_STREAMS} streams are open already");
+        let mut refused = reply::refused(StatusCode::SERVICE_UNAVAILABLE, &why);
+        refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
+        return refused;
+    };
+    if method == Method::HEAD {
+        return reply::text(StatusCode::OK, "text/event-stream", Body::empty());
+    }
+    let told = Told { reader: streams.reader, patience, due: Instant::now(), _open: open };
+    let events = stream::unfold(told, async |mut told| Some((Ok::<_, Infallible>(told.next().await), told)));
+    reply::text(StatusCode::OK, "text/event-stream", Body::from_stream(events))
+}
+
+/// What was told so far.
+struct Told {
+    reader: Arc<Reader>,
+    patience: Patience,
+    due: Instant,
+    _open: Open,
+}
+
+impl Told {
+    async fn next(&mut self) -> Bytes {
+        // That more is asked for says that the client took what came before.
+        self.patience.renew();
+        tokio::time::sleep_until(self.due).await;
+        // A client that took its time gets the next one a second later, not all that it missed.
+        self.due = Instant::now() + EVERY;
+        match self.read().await {
+            Ok(tick) => event("tick", &tick),
+            Err(error) => event("problem", &error),
+        }
+    }
+
+    async fn read(&self) -> Result<Tick, String> {
+        let status = self.reader.status().await?;
+        let counters = self.reader.counters()?;
+        Ok(Tick { unix_ms: Clock::now().unix_ns / 1_000_000, status, counters })
+    }
+}
+
+fn event(name: &str, value: &impl Serialize) -> Bytes {
+    // JSON of one line has no line breaks.
+    let json = serde_json::to_string(value).unwrap_or_default();
+    Bytes::from(format!("event: {name}\ndata: {json}\n\n"))
+}

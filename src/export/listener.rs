@@ -1,0 +1,105 @@
+//! The listening socket: binding it, taking connections, and serving each within its time. What is answered is the router's.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::{body::Incoming, server::conn::http1};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{
+    Alarm, Place,
+    connections::{Connections, Patience},
+    gate, set, tls,
+};
+use crate::config;
+
+/// Wait before binding is tried again.
+const BIND_RETRY: Duration = Duration::from_secs(2);
+/// Wait after the system refused to hand a connection over (no descriptors left).
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// What hyper may hold of a response before it asks for more of it, and of a request's head.
+const BUFFER_BYTES: usize = 16 << 10;
+/// More headers than any client sends.
+const MAX_HEADERS: usize = 64;
+
+/// Serves for ever. What keeps it from serving is told by `alarm`, and tried again.
+pub(super) async fn serve(listen: SocketAddr, place: &Place, export: &config::Export, alarm: &Alarm) {
+    let (listener, tls, router) = loop {
+        match prepare(listen, place, export).await {
+            Ok(ready) => break ready,
+            Err(error) => set(alarm, Some(error)),
+        }
+        tokio::time::sleep(BIND_RETRY).await;
+    };
+    set(alarm, None);
+    tracing::debug!(%listen, "metrics and page are served");
+    let connections = Arc::new(Connections::default());
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => take(stream, tls.clone(), router.clone(), &connections),
+            Err(error) => {
+                tracing::debug!("a connection can not be taken: {error}");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+        // A flood of connections must not keep the one that was just taken from being read.
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn prepare(
+    listen: SocketAddr,
+    place: &Place,
+    export: &config::Export,
+) -> Result<(TcpListener, Option<TlsAcceptor>, Router), String> {
+    let failed = |error: String| format!("metrics and page are not served at {listen}: {error}");
+    let tls = export.tls.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
+    let token = place.state.token_or_new().map_err(|error| failed(error.to_string()))?;
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        let help = "another [export] listen or --listen names another address, \"none\" none";
+        failed(format!("{error}; {help}"))
+    })?;
+    let router = gate::router(place.clone(), token, listen, export);
+    Ok((listener, tls, router))
+}
+
+fn take(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, connections: &Arc<Connections>) {
+    let place = connections.enter();
+    let patience = place.patience();
+    let work = async move {
+        // An answer goes out in one piece, and an event at once.
+        let _ = stream.set_nodelay(true);
+        match tls {
+            None => answer(stream, router, &patience).await,
+            Some(tls) => {
+                if let Ok(stream) = tls.accept(stream).await {
+                    answer(stream, router, &patience).await;
+                }
+            }
+        }
+    };
+    place.run(work);
+}
+
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, patience: &Patience) {
+    let patience = patience.clone();
+    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+        request.extensions_mut().insert(patience.clone());
+        hyper::service::Service::call(&TowerToHyperService::new(router.clone()), request)
+    });
+    // One request each: a connection that waits for another one would only take the place of a client that asks.
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("a client went away or spoke no HTTP: {error}");
+    }
+}

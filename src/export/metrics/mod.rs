@@ -1,0 +1,196 @@
+//! `/metrics` and `/healthz`: what a monitoring system asks. Read at the scrape, kept nowhere. No label comes from the wire, so neither needs a token.
+
+mod collect;
+mod list;
+mod text;
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{HeaderMap, Response, StatusCode, header},
+    routing::get,
+};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+pub use list::{ALL, Kind, Metric};
+
+use super::{live::Reader, reply};
+use collect::Reading;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What needs no token.
+pub(super) fn routes(reader: Arc<Reader>) -> Router {
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(reader)
+}
+
+async fn metrics(State(reader): State<Arc<Reader>>, headers: HeaderMap) -> Response<Body> {
+    match scrape(&reader).await {
+        Ok(body) if wants_openmetrics(&headers) => reply::text(StatusCode::OK, OPENMETRICS, body),
+        Ok(body) => reply::text(StatusCode::OK, TEXT, text::from_openmetrics(&body)),
+        // Prometheus then says `up == 0` with this text.
+        Err(error) => reply::line(StatusCode::SERVICE_UNAVAILABLE, &error),
+    }
+}
+
+async fn scrape(reader: &Reader) -> Result<String, String> {
+    let began = Instant::now();
+    let status = reader.status().await?;
+    let reading = Reading { status, counters: reader.counters()?, peers: reader.numbers()?, began };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(reading));
+    let mut body = String::with_capacity(32 << 10);
+    encode(&mut body, &registry).map_err(|error| error.to_string())?;
+    Ok(body)
+}
+
+fn wants_openmetrics(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted.flat_map(|value| value.split(',')).any(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("application/openmetrics-text")
+    })
+}
+
+/// 200 when there are no problems. Which there are may name addresses, so it is said elsewhere.
+async fn healthz(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    match reader.status().await {
+        Ok(status) if status.healthy => reply::line(StatusCode::OK, "healthy"),
+        Ok(status) => {
+            let problems = status.problems.len();
+            let line = format!("not healthy: {problems} problems; `nodewall status` names them");
+            reply::line(StatusCode::SERVICE_UNAVAILABLE, &line)
+        }
+        Err(_) => reply::line(StatusCode::SERVICE_UNAVAILABLE, "not healthy: `nodewall status` says why"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::view::{
+        counters::{Counters, Row},
+        peers::Numbers,
+        status::{Agent, Interface, Status},
+    };
+
+    fn row(port: Option<u16>, ports: Option<&str>, packets: u64) -> Row {
+        Row {
+            class: Some("web \"8022\"".into()),
+            port,
+            ports: ports.map(Into::into),
+            protocol: Some("tcp"),
+            direction: "in",
+            outcome: "drop",
+            reason: "outsider",
+            packets,
+            bytes: packets * 100,
+        }
+    }
+
+    /// A reading in which every metric has something to tell.
+    fn full() -> Reading {
+        let status = Status {
+            mode: Some("enforce"),
+            generation: Some(7),
+            policy_sha256: Some("ab".into()),
+            interfaces: vec![Interface { name: "eth0".into(), attach_mode: "native", program_id: 1 }],
+            peers: 3,
+            blocks: Vec::new(),
+            trial: None,
+            refused: None,
+            agent: Some(Agent {
+                pid: 1,
+                started_unix_ns: 1_500_000_000,
+                last_repair: None,
+                interfaces_reattached: 2,
+                reattach_gap_p99_ns: 1,
+                reattach_gap_max_ns: 2_500_000,
+            }),
+            repairs: 4,
+            healthy: true,
+            uncovered_interfaces: Vec::new(),
+            problems: Vec::new(),
+        };
+        let counters = Counters {
+            generation: 7,
+            // A port's cell of either mode is the same series: its outcome tells what became of the frames.
+            rows: vec![
+                row(Some(8022), None, u64::MAX / 200),
+                row(None, Some("10000-20000"), 3),
+                row(None, Some("10000-20000"), 4),
+            ],
+        };
+        let mut peers = Numbers::default();
+        peers.by_source.insert(("static".into(), "active"), 3);
+        peers.answered_unix_ns.insert("file /etc/p".into(), None);
+        Reading { status, counters: Some(counters), peers, began: Instant::now() }
+    }
+
+    fn text_of(reading: Reading) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(reading));
+        let mut body = String::new();
+        encode(&mut body, &registry).unwrap();
+        body
+    }
+
+    #[test]
+    fn every_metric_of_the_list_is_exported_under_its_name_with_its_labels() {
+        let text = text::from_openmetrics(&text_of(full()));
+        for metric in ALL {
+            let samples: Vec<_> = text.lines().filter(|l| l.split(['{', ' ']).next() == Some(metric.name)).collect();
+            assert!(!samples.is_empty(), "{} is not in {text}", metric.name);
+            for sample in samples {
+                let labels: Vec<_> = match sample.split_once('{') {
+                    // None of the values above holds `=` or `,`.
+                    Some((_, rest)) => rest.split(',').filter_map(|pair| pair.split_once("=\"").map(|p| p.0)).collect(),
+                    None => Vec::new(),
+                };
+                assert_eq!(labels, metric.labels, "{sample}");
+            }
+            assert!(text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)), "{}", metric.name);
+        }
+        let known: BTreeSet<_> = ALL.iter().map(|metric| metric.name).collect();
+        assert_eq!(known.len(), ALL.len());
+        let told: BTreeSet<_> =
+            text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split(['{', ' ']).next()).collect();
+        assert_eq!(told, known);
+    }
+
+    #[test]
+    fn numbers_are_exact_and_labels_quoted() {
+        let text = text_of(full());
+        for line in [
+            "nodewall_packets_total{class=\"web \\\"8022\\\"\",port=\"8022\",protocol=\"tcp\",direction=\"in\",outcome=\"drop\",reason=\"outsider\"} \
+             92233720368547758",
+            "nodewall_packets_total{class=\"web \\\"8022\\\"\",port=\"10000-20000\",protocol=\"tcp\",direction=\"in\",outcome=\"drop\",\
+             reason=\"outsider\"} 7",
+            "nodewall_agent_start_timestamp_seconds 1.5",
+            "nodewall_reattach_gap_seconds 0.0025",
+            "nodewall_peer_source_last_success_timestamp_seconds{source=\"file /etc/p\"} 0.0",
+        ] {
+            assert!(text.contains(&format!("{line}\n")), "{line} is not in {text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn openmetrics_is_for_those_who_ask_for_it() {
+        let asked = |accept: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT, accept.parse().unwrap());
+            wants_openmetrics(&headers)
+        };
+        assert!(asked("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
+        assert!(!asked("text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
+        assert!(!wants_openmetrics(&HeaderMap::new()));
+    }
+}

@@ -1,0 +1,39 @@
+//! Answers: how a value, a text or a refusal looks on the wire. Must not compute what it says.
+
+use axum::{
+    body::Body,
+    http::{HeaderValue, Response, StatusCode, header},
+};
+use serde::Serialize;
+
+/// What a client wants of us is not done.
+#[derive(Serialize)]
+struct Refused<'a> {
+    error: &'a str,
+}
+
+/// A text of this type.
+pub(super) fn text(status: StatusCode, kind: &'static str, text: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+}
+
+/// One line for people.
+pub(super) fn line(status: StatusCode, line: &str) -> Response<Body> {
+    text(status, "text/plain; charset=utf-8", format!("{line}\n"))
+}
+
+/// A value as JSON.
+pub(super) fn json(value: &impl Serialize) -> Response<Body> {
+    match serde_json::to_vec(value) {
+        Ok(body) => text(StatusCode::OK, "application/json", body),
+        Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+/// Why not, as JSON.
+pub(super) fn refused(status: StatusCode, why: &str) -> Response<Body> {
+    text(status, "application/json", serde_json::to_vec(&Refused { error: why }).unwrap_or_default())
+}

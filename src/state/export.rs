@@ -1,0 +1,128 @@
+//! What the agent's web side keeps: the token that opens page and API, and where they are. Must never show the token but through [`Token::reveal`].
+
+use std::{fmt, fs::OpenOptions, io, io::Write as _, net::SocketAddr, os::unix::fs::OpenOptionsExt as _};
+
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq as _;
+
+use super::{StateDir, StateError};
+use crate::policy::hex;
+
+const TOKEN: &str = "token";
+const ADDRESS: &str = "export.json";
+const TOKEN_BYTES: usize = 32;
+const TOKEN_CHARS: usize = 2 * TOKEN_BYTES;
+
+/// What opens page and API: 32 random bytes, hexadecimal.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+impl Token {
+    /// The token itself, for whom it is meant.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `given` is it. How long that takes tells nothing of where they differ.
+    pub fn is(&self, given: &str) -> bool {
+        self.0.as_bytes().ct_eq(given.as_bytes()).into()
+    }
+
+    fn new() -> io::Result<Self> {
+        let mut bytes = [0; TOKEN_BYTES];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+        }
+        Ok(Self(hex(&bytes)))
+    }
+}
+
+/// Where the running agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Process id of the agent that wrote it.
+    pub pid: u32,
+    /// What it is bound to; `null`: it listens nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The name to call it by, where it is not the address.
+    pub host: Option<String>,
+    /// It speaks TLS.
+    pub tls: bool,
+}
+
+impl StateDir {
+    /// The token, if one was ever made.
+    pub fn token(&self) -> Result<Option<Token>, StateError> {
+        let path = self.file(TOKEN);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StateError::io(format!("can not read {}", path.display()))(error)),
+        };
+        let token = text.trim_end();
+        if token.len() != TOKEN_CHARS || !token.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            let problem = format!("this is no token of {TOKEN_CHARS} hexadecimal digits");
+            return Err(StateError::Damaged { path, problem });
+        }
+        Ok(Some(Token(token.to_owned())))
+    }
+
+    /// The token; made where there is none.
+    pub fn token_or_new(&self) -> Result<Token, StateError> {
+        if let Some(token) = self.token()? {
+            return Ok(token);
+        }
+        let (path, new) = (self.file(TOKEN), self.file("token.new"));
+        let make = || -> io::Result<Token> {
+            let token = Token::new()?;
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            writeln!(file, "{}", token.reveal())?;
+            file.sync_all()?;
+            std::fs::rename(&new, &path)?;
+            Ok(token)
+        };
+        make().map_err(StateError::io(format!("can not make {}", path.display())))
+    }
+
+    /// Says where the agent answers. A note for people.
+    pub fn save_address(&self, address: &Address) -> io::Result<()> {
+        self.write_note(ADDRESS, address)
+    }
+
+    /// Where the agent that runs, or ran last, answers.
+    pub fn address(&self) -> Option<Address> {
+        self.read_note(ADDRESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_token_is_made_once_for_its_owner_alone_and_never_shown() {
+        let parent = tempfile::tempdir().unwrap();
+        let state = StateDir::create(&parent.path().join("state")).unwrap();
+        assert!(state.token().unwrap().is_none());
+        let token = state.token_or_new().unwrap();
+        assert_eq!((token.reveal().len(), state.token_or_new().unwrap().reveal()), (64, token.reveal()));
+        let mode = std::fs::metadata(state.file(TOKEN)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(format!("{token:?}"), "Token(hidden)");
+        assert!(token.is(&token.reveal().to_owned()));
+        for wrong in ["", "0", &token.reveal()[1..], &format!("{}0", token.reveal()), &Token::new().unwrap().0] {
+            assert!(!token.is(wrong), "{wrong}");
+        }
+        std::fs::write(state.file(TOKEN), "short\n").unwrap();
+        assert!(state.token_or_new().unwrap_err().to_string().contains("move it away"));
+    }
+}

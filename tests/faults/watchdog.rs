@@ -18,7 +18,10 @@ const REPAIRED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The pin of the one link.
 fn link_pin(node: &Node) -> PathBuf {
-    fs::read_dir(node.directories.pins().join("links")).unwrap().next().unwrap().unwrap().path()
+    let mut pins = fs::read_dir(node.directories.pins().join("links")).unwrap().map(|entry| entry.unwrap().path());
+    // The filter's ends in the interface's number, the outbound counter's in a word.
+    let is_filter = |pin: &PathBuf| pin.to_string_lossy().ends_with(|last: char| last.is_ascii_digit());
+    pins.find(is_filter).unwrap()
 }
 
 /// Somebody's interference, and what keeps it there until it is repaired.

@@ -121,7 +121,9 @@ fn where_nothing_can_be_counted_the_filter_stands() {
     assert!(node.netns().run(|| detach_egress(&pins, index).unwrap()).unwrap());
     // Where a tcx link would be pinned, and where the mark of a filter would be.
     let places = ["egress", "clsact"].map(|end| links.join(format!("eth0-{index}-{end}")));
-    places.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+    for place in &places {
+        std::fs::create_dir(place).unwrap();
+    }
     let (generation, attachment) = (node.generation(), node.attachment("eth0").unwrap());
 
     let applied = node.nodewall("apply", &[]);
@@ -136,7 +138,9 @@ fn where_nothing_can_be_counted_the_filter_stands() {
     assert_ne!(node.attachment("eth0").unwrap(), attachment, "the filter's program is the new one");
     assert_filtered(&node);
 
-    places.iter().for_each(|place| std::fs::remove_dir(place).unwrap());
+    for place in &places {
+        std::fs::remove_dir(place).unwrap();
+    }
     eventually("it is counted again", || (hook(&node) == best).then_some(()));
     eventually("all is well", || (node.json("status")["healthy"] == true).then_some(()));
     assert_counts(&node);

@@ -84,17 +84,24 @@ impl Browser {
 
     /// The value of a JavaScript expression.
     pub(super) fn value(&mut self, expression: &str) -> Value {
+        self.evaluate(expression).unwrap_or_else(|exception| panic!("{expression}: {exception}"))
+    }
+
+    fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         let answer = self.ask("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }));
-        assert_eq!(answer["exceptionDetails"], Value::Null, "{expression}");
-        answer["result"]["value"].clone()
+        match &answer["exceptionDetails"] {
+            Value::Null => Ok(answer["result"]["value"].clone()),
+            exception => Err(exception.clone()),
+        }
     }
 
     /// Waits until an expression is true.
     pub(super) fn wait_for(&mut self, expression: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.value(expression) != Value::Bool(true) {
-            let text = self.value("document.body ? document.body.innerText : ''");
-            assert!(Instant::now() < deadline, "never true: {expression}\n{text}\n{:?}", self.complaints);
+        // Between two pages there is no document, and the expression has no value.
+        while self.evaluate(expression) != Ok(Value::Bool(true)) {
+            let text = self.evaluate("document.body.innerText");
+            assert!(Instant::now() < deadline, "never true: {expression}\n{text:?}\n{:?}", self.complaints);
             std::thread::sleep(Duration::from_millis(50));
         }
     }

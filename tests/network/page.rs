@@ -6,7 +6,7 @@ use nodewall_testbed::{Listener, Probe, Protocol, Signal, skip_unless_privileged
 use serde_json::Value;
 
 use super::browser::{Browser, View};
-use super::node::Node;
+use super::node::{Node, eventually};
 use super::traffic::{answered, silent};
 
 const DESK: View = View { width: 1280, height: 960, dark: false, phone: false };
@@ -16,27 +16,31 @@ const TICKS: &str = "Number(document.documentElement.dataset.ticks) >= 4";
 
 /// The address with the token.
 fn address(node: &Node) -> String {
-    let printed = node.nodewall("page", &[]);
-    assert!(printed.status.success(), "{printed:?}");
-    printed.stdout.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned()
+    // The agent enforces before it listens.
+    let printed = eventually("the agent serves the page", || {
+        let printed = node.nodewall("page", &[]);
+        printed.status.success().then_some(printed.stdout)
+    });
+    printed.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned()
 }
 
-/// A cell of the table of ports, by the first cell of its row.
-fn cell(browser: &mut Browser, port: &str, column: usize) -> String {
-    let expression = format!(
-        "[...document.querySelectorAll('#ports tbody tr')].find((row) => row.cells[0].textContent === {port:?})?.cells[{column}].textContent ?? ''"
-    );
-    browser.value(&expression).as_str().unwrap().to_owned()
+/// JavaScript for a cell of the table of ports, by the first cell of its row.
+fn cell(port: &str, column: usize) -> String {
+    format!(
+        "[...document.querySelectorAll('#ports tbody tr')].find((row) => row.cells[0].textContent === {port:?})?.cells[{column}].textContent"
+    )
+}
+
+fn udp(port: u16) -> Probe {
+    Probe::new(Protocol::Udp, format!("10.77.0.1:{port}").parse().unwrap())
 }
 
 fn traffic(node: &Node) {
-    let udp = |port| [Probe::new(Protocol::Udp, format!("10.77.0.1:{port}").parse().unwrap())];
     for _ in 0..3 {
-        silent(node.outsider(), &udp(9042));
-        silent(node.outsider(), &udp(9200));
+        silent(node.outsider(), &[9042, 9200].map(udp));
     }
     let _sockets = Listener::both(node.netns(), &[9042]).unwrap();
-    answered(node.peers()[0], &udp(9042));
+    answered(node.peers()[0], &[udp(9042)]);
 }
 
 #[test]
@@ -64,15 +68,22 @@ fn the_page_shows_what_the_api_says_and_the_browser_complains_of_nothing() {
     assert_eq!(cassandra["access"], "cluster");
     assert_eq!(cassandra["passed_packets"], 2, "{cassandra}");
     assert_eq!(cassandra["dropped_packets"], 6, "{cassandra}");
-    let shown = [2, 6, 8].map(|column| cell(&mut browser, "9042/udp", column));
-    assert_eq!(shown, ["cluster", "2", "6"]);
+    for (column, text) in [(2, "cluster"), (6, "2"), (8, "6")] {
+        browser.wait_for(&format!("{} === {text:?}", cell("9042/udp", column)));
+    }
     let peers = browser.value("document.getElementById('peers').innerText");
     assert!(peers.as_str().unwrap().contains("10.77.0.11") && peers.as_str().unwrap().contains("static"), "{peers}");
     assert_eq!(browser.value("document.querySelectorAll('#dropped polygon').length"), 2, "two classes were dropped");
 
     // Nothing is wider than the screen, on a phone neither; dark and light differ.
+    let rows = "document.querySelectorAll('#ports tbody tr').length";
+    let busy = browser.value(rows);
+    browser.value("document.getElementById('idle').click()");
+    browser.wait_for(&format!("{rows} === window.asked.length"));
+    assert!(browser.value(rows).as_u64() > busy.as_u64(), "idle ports are shown when asked for");
+    browser.value("document.getElementById('idle').click()");
     let light = browser.value("getComputedStyle(document.body).backgroundColor");
-    pictures(&mut browser);
+    pictures(&node, &mut browser);
     browser.look(View { dark: true, ..DESK });
     assert_ne!(browser.value("getComputedStyle(document.body).backgroundColor"), light);
     browser.look(PHONE);
@@ -86,9 +97,18 @@ fn the_page_shows_what_the_api_says_and_the_browser_complains_of_nothing() {
     browser.wait_for("document.getElementById('state').textContent === 'enforcing'");
 }
 
-/// Kept in the documents when asked for.
-fn pictures(browser: &mut Browser) {
+/// Kept in the documents when asked for; then of a node that has been busy for a while.
+fn pictures(node: &Node, browser: &mut Browser) {
     let refresh = env::var_os("NODEWALL_REFRESH_DOCS").is_some_and(|value| value == "1");
+    let _sockets = Listener::both(node.netns(), &[443, 7000, 9300]).unwrap();
+    for round in 0..if refresh { 45 } else { 0 } {
+        if round % 9 == 4 {
+            silent(node.outsider(), &[9042, 9200].map(udp));
+        }
+        let from = node.peers()[round % 2];
+        answered(from, &[443, 7000, 9300, 443].map(|port| Probe { protocol: Protocol::Tcp, ..udp(port) })[round % 3..]);
+        std::thread::sleep(std::time::Duration::from_millis(700));
+    }
     let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/img");
     let scratch = tempfile::tempdir().unwrap();
     let directory = if refresh { kept.as_path() } else { scratch.path() };

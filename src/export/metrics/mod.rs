@@ -101,7 +101,7 @@ mod tests {
             mode: Some("enforce"),
             generation: Some(7),
             policy_sha256: Some("ab".into()),
-            interfaces: vec![Interface { name: "eth0".into(), attach_mode: "native", program_id: 1 }],
+            interfaces: vec![Interface { name: "eth0".into(), attach_mode: "native", egress: "tcx", program_id: 1 }],
             peers: 3,
             blocks: Vec::new(),
             trial: None,

@@ -2,6 +2,7 @@
 "use strict";
 
 const KEPT = 300; // samples of the charts: five minutes
+const LEAST = 60; // a chart is this wide at first
 const SERIES = 8; // colours; the last is for all other classes
 const DENIALS = 50;
 const SVG = "http://www.w3.org/2000/svg";
@@ -147,13 +148,14 @@ function drawChart(which) {
   }
   const most = Math.max(1, ...samples.map((sample) => stack.reduce((sum, one) => sum + one.of(sample), 0)));
   const svg = byId(which);
-  svg.setAttribute("viewBox", "0 0 " + (KEPT - 1) + " 100");
+  const width = Math.max(LEAST, samples.length) - 1;
+  svg.setAttribute("viewBox", "0 0 " + width + " 100");
   const parts = [25, 50, 75].map((y) => {
     const line = document.createElementNS(SVG, "line");
-    for (const [key, value] of [["x1", 0], ["x2", KEPT - 1], ["y1", y], ["y2", y], ["class", "grid"]]) line.setAttribute(key, value);
+    for (const [key, value] of [["x1", 0], ["x2", width], ["y1", y], ["y2", y], ["class", "grid"]]) line.setAttribute(key, value);
     return line;
   });
-  const left = KEPT - samples.length;
+  const left = width + 1 - samples.length;
   let floor = samples.map(() => 0);
   for (const one of stack) {
     const top = samples.map((sample, at) => floor[at] + one.of(sample));
@@ -176,8 +178,15 @@ function drawChart(which) {
   }));
 }
 
+function isIdle(port) {
+  return port.passed_packets + port.sent_packets + port.dropped_packets + port.would_drop_packets === 0;
+}
+
 function showPorts() {
-  fill("ports", ports.map((port) => {
+  const idle = ports.filter(isIdle).length;
+  const all = byId("idle").checked;
+  byId("idle-label").textContent = idle + (idle === 1 ? " port" : " ports") + " without any traffic, too";
+  fill("ports", ports.filter((port) => all || !isIdle(port)).map((port) => {
     const rate = rates.get(keyOf(port)) || { passed: 0, sent: 0, dropped: 0 };
     const denied = port.dropped_packets + port.would_drop_packets;
     const access = (port.access || "not named any more") + (port.also_allow ? " + also_allow" : "");
@@ -187,9 +196,9 @@ function showPorts() {
       number(port.passed_packets.toLocaleString("en")), number(port.sent_packets.toLocaleString("en")),
       number(denied.toLocaleString("en")),
     ];
-    row.className = port.access === null || port.passed_packets + port.sent_packets + denied === 0 ? "off" : "";
+    row.className = port.access === null || isIdle(port) ? "off" : "";
     return row;
-  }), 9, "No port is named by a policy in force.");
+  }), 9, ports.length > 0 ? "No named port had any traffic yet." : "No port is named by a policy in force.");
 }
 
 // The counters of a tick are newer than the ports that were asked for last.
@@ -267,5 +276,6 @@ function listen() {
   });
 }
 
+byId("idle").addEventListener("change", showPorts);
 lookAtSlowThings();
 listen();

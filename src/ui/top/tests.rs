@@ -57,12 +57,14 @@ fn status() -> Status {
         refused: None,
         agent: Some(Agent {
             pid: 4711,
+            started_unix_ns: 0,
             last_repair: None,
             interfaces_reattached: 0,
             reattach_gap_p99_ns: 0,
             reattach_gap_max_ns: 0,
         }),
         repairs: 0,
+        uncovered_interfaces: Vec::new(),
         healthy: true,
         problems: Vec::new(),
     }

@@ -144,9 +144,10 @@ impl Drop for Exporters {
 fn set(alarm: &Alarm, now: Option<String>) {
     let mut alarm = alarm.lock().unwrap_or_else(PoisonError::into_inner);
     if *alarm != now {
-        match &now {
-            Some(text) => tracing::error!("{text}"),
-            None => tracing::info!("metrics and page are served again"),
+        if let Some(text) = &now {
+            tracing::error!("{text}");
+        } else {
+            tracing::info!("metrics and page are served again");
         }
         *alarm = now;
     }

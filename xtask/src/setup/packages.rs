@@ -26,6 +26,9 @@ pub(super) const PROGRAMS: &Programs = &[
     ("ping", &["iputils-ping"]),
     // The DNS server that names of peers are looked up at in tests.
     ("unbound", &["unbound"]),
+    // A real Prometheus scrapes a running nodewall, and its promtool judges metrics and alerts.
+    ("prometheus", &["prometheus"]),
+    ("promtool", &["prometheus"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
 ];

@@ -1,5 +1,16 @@
 //! The export rung: what the agent serves, asked by real clients (a real Prometheus among them) in namespaces, under known traffic.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    // Prometheus' numbers are f64; those of the tests are whole and small.
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    clippy::float_cmp,
+    missing_docs,
+    unreachable_pub
+)]
 
 // The fixture of the network rung; not all of it is needed here.
 #[allow(dead_code)]

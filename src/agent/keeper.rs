@@ -328,7 +328,8 @@ where
     }
 
     pub(super) fn save_health(&mut self) {
-        self.health.alarms = self.path_alarms.iter().chain(self.peers.alarms()).cloned().chain(self.exporters.alarm()).collect();
+        self.health.alarms =
+            self.path_alarms.iter().chain(self.peers.alarms()).cloned().chain(self.exporters.alarm()).collect();
         if self.health == self.saved {
             return;
         }

@@ -22,7 +22,9 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let state = StateDir::open(&common.state_dir)?.ok_or_else(none)?;
     let agent = state.agent().ok_or_else(none)?;
     let address = state.address().filter(|address| address.pid == agent).ok_or_else(|| {
-        Failure::other(anyhow!("the agent (pid {agent}) is just starting, or older than this command; try again, or restart it"))
+        Failure::other(anyhow!(
+            "the agent (pid {agent}) is just starting, or older than this command; try again, or restart it"
+        ))
     })?;
     let nowhere = || {
         Failure::other(anyhow!(

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 
 use toml::Spanned;
 
+use super::Config;
 use super::error::{ConfigErrors, FlagProblems, Problems, ValueError};
 use super::peers::{absolute, host_name, value};
 use super::schema::{List, RawExport};
-use super::Config;
 
 /// Where the agent listens without a word in the configuration.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9117);
@@ -18,7 +18,8 @@ pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 pub(super) const MAX_HOSTS: usize = 64;
 
 const NOWHERE: &str = "none";
-const WITHOUT_TLS: &str = "is beyond loopback, where numbers, addresses of peers and the token would cross the network in plain text";
+const WITHOUT_TLS: &str =
+    "is beyond loopback, where numbers, addresses of peers and the token would cross the network in plain text";
 
 /// `[export]`: where the agent answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,12 +80,16 @@ pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, ValueError> {
     if text == NOWHERE {
         return Ok(None);
     }
-    let refused = || ValueError::new(format!("{text:?} is no address to listen on; expected such as \"127.0.0.1:9117\" or \"none\""));
+    let refused = || {
+        ValueError::new(format!("{text:?} is no address to listen on; expected such as \"127.0.0.1:9117\" or \"none\""))
+    };
     match text.parse::<SocketAddr>() {
         Ok(listen) if listen.port() != 0 => Ok(Some(listen)),
         Ok(_) => Err(refused()),
         Err(_) => Err(match text.parse::<IpAddr>() {
-            Ok(address) => refused().help(format!("with its port: \"{}\"", SocketAddr::new(address, DEFAULT_LISTEN.port()))),
+            Ok(address) => {
+                refused().help(format!("with its port: \"{}\"", SocketAddr::new(address, DEFAULT_LISTEN.port())))
+            }
             Err(_) => refused(),
         }),
     }
@@ -96,8 +101,12 @@ pub(super) fn export(raw: RawExport, problems: &mut Problems<'_>) -> Export {
     let cert = value(raw.tls_cert, "export.tls_cert", absolute, problems);
     let key = value(raw.tls_key, "export.tls_key", absolute, problems);
     match (&cert_span, &key_span) {
-        (Some(span), None) => problems.push(span, || ("export.tls_cert: missing key \"tls_key\" beside it".to_owned(), None)),
-        (None, Some(span)) => problems.push(span, || ("export.tls_key: missing key \"tls_cert\" beside it".to_owned(), None)),
+        (Some(span), None) => {
+            problems.push(span, || ("export.tls_cert: missing key \"tls_key\" beside it".to_owned(), None));
+        }
+        (None, Some(span)) => {
+            problems.push(span, || ("export.tls_key: missing key \"tls_cert\" beside it".to_owned(), None));
+        }
         _ => {}
     }
     let listen = value(raw.listen, "export.listen", parse_listen, problems);
@@ -156,7 +165,8 @@ mod tests {
 
     #[test]
     fn every_key_is_understood() {
-        let export = parse("listen = \"[::1]:9118\"\nhosts = [\"Node1.example.\", \"[fd00::5]\", \"node1.example\"]").unwrap();
+        let export =
+            parse("listen = \"[::1]:9118\"\nhosts = [\"Node1.example.\", \"[fd00::5]\", \"node1.example\"]").unwrap();
         assert_eq!(export.listen, Some("[::1]:9118".parse().unwrap()));
         assert_eq!(export.hosts, ["node1.example", "fd00::5"]);
         assert_eq!(parse("listen = \"none\"").unwrap().listen, None);

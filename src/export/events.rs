@@ -69,7 +69,11 @@ impl Drop for Open {
     }
 }
 
-async fn stream(State(streams): State<Streams>, Extension(patience): Extension<Patience>, method: Method) -> Response<Body> {
+async fn stream(
+    State(streams): State<Streams>,
+    Extension(patience): Extension<Patience>,
+    method: Method,
+) -> Response<Body> {
     let Some(open) = Open::one(&streams.open) else {
         let why = format!("{MAX_STREAMS} streams are open already");
         let mut refused = reply::refused(StatusCode::SERVICE_UNAVAILABLE, &why);

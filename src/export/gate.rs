@@ -62,7 +62,8 @@ async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     } else if matches!(*request.method(), Method::GET | Method::HEAD) {
         next.run(request).await
     } else {
-        let mut refused = reply::refused(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here");
+        let mut refused =
+            reply::refused(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD: nothing can be changed here");
         refused.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         refused
     };
@@ -88,7 +89,8 @@ async fn with_token(State(gate): State<Arc<Gate>>, request: Request, next: Next)
 }
 
 fn refuse() -> Response<Body> {
-    let mut refused = reply::refused(StatusCode::UNAUTHORIZED, "the token is needed: `nodewall page` prints an address with it");
+    let mut refused =
+        reply::refused(StatusCode::UNAUTHORIZED, "the token is needed: `nodewall page` prints an address with it");
     refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nodewall\""));
     refused
 }

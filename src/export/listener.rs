@@ -1,10 +1,6 @@
 //! The listening socket: binding it, taking connections, and serving each within its time. What is answered is the router's.
 
-use std::{
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{body::Incoming, server::conn::http1};
@@ -17,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Alarm, Place,
-    connections::{Connections, Patience},
+    connections::{Connections, PATIENCE, Patience},
     gate, set, tls,
 };
 use crate::config;
@@ -42,7 +38,7 @@ pub(super) async fn serve(listen: SocketAddr, place: &Place, export: &config::Ex
     };
     set(alarm, None);
     tracing::debug!(%listen, "metrics and page are served");
-    let connections = Arc::new(Connections::default());
+    let connections = Arc::new(Connections::new(PATIENCE));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => take(stream, tls.clone(), router.clone(), &connections),

@@ -39,7 +39,9 @@ impl Reader {
 
     /// What `counters` shows; `None`: no policy is in force.
     pub(super) fn counters(&self) -> Result<Option<Counters>, String> {
-        let Some((_, maps)) = Maps::live(&self.place.bpffs).map_err(|error| error.to_string())? else { return Ok(None) };
+        let Some((_, maps)) = Maps::live(&self.place.bpffs).map_err(|error| error.to_string())? else {
+            return Ok(None);
+        };
         match Counters::read(&maps) {
             Ok(counters) => Ok(Some(counters)),
             Err(DatapathError::NoPolicy) => Ok(None),

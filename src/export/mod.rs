@@ -89,6 +89,11 @@ impl Exporters {
 
     /// Why they do not work.
     pub fn alarm(&self) -> Option<String> {
+        if self.thread.as_ref().is_some_and(|thread| thread.handle.is_finished()) {
+            return Some(
+                "metrics and page are not served any more: their thread ended; restart the agent and report it".into(),
+            );
+        }
         self.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -98,7 +103,10 @@ impl Exporters {
         let host = export.hosts.first().cloned();
         let address = Address { pid: std::process::id(), listen: export.listen, host, tls: export.tls.is_some() };
         if let Err(error) = self.place.state.save_address(&address) {
-            tracing::warn!("{}: where the agent listens could not be noted: {error}", self.place.state.path().display());
+            tracing::warn!(
+                "{}: where the agent listens could not be noted: {error}",
+                self.place.state.path().display()
+            );
         }
         let Some(listen) = export.listen else { return };
         let (place, export, alarm) = (self.place.clone(), export.clone(), self.alarm.clone());

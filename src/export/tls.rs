@@ -46,9 +46,11 @@ fn pem(path: &Path, key: &str) -> Result<String, String> {
 fn refuse_readable(path: &Path) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt as _;
     match fs::metadata(path) {
-        Ok(data) if data.mode() & 0o007 != 0 => {
-            Err(format!("tls_key {} is open to all (mode {:04o}); chmod it to 0600", path.display(), data.mode() & 0o7777))
-        }
+        Ok(data) if data.mode() & 0o007 != 0 => Err(format!(
+            "tls_key {} is open to all (mode {:04o}); chmod it to 0600",
+            path.display(),
+            data.mode() & 0o7777
+        )),
         _ => Ok(()),
     }
 }

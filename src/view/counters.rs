@@ -58,14 +58,8 @@ impl Counters {
 }
 
 /// What tells a row from every other one.
-pub type RowKey<'a> = (
-    Option<&'a str>,
-    (Option<u16>, Option<&'a str>),
-    Option<&'static str>,
-    &'static str,
-    &'static str,
-    &'static str,
-);
+pub type RowKey<'a> =
+    (Option<&'a str>, (Option<u16>, Option<&'a str>), Option<&'static str>, &'static str, &'static str, &'static str);
 
 impl Row {
     /// What tells it from every other row: class, ports, protocol, direction, outcome, reason.

@@ -46,10 +46,28 @@ fn a_name_that_is_not_ours_is_refused() {
     node.start_agent();
     wait_until_served(&node);
     let status = |host: &str| request(node.netns(), PORT, "GET", "/metrics", &[("Host", host)]).status;
-    for ours in ["localhost", "LOCALHOST:9117", "localhost.", "127.0.0.1", "127.1.2.3:1", "[::1]:9117", "n1.example:9117", "N1.Example"] {
+    for ours in [
+        "localhost",
+        "LOCALHOST:9117",
+        "localhost.",
+        "127.0.0.1",
+        "127.1.2.3:1",
+        "[::1]:9117",
+        "n1.example:9117",
+        "N1.Example",
+    ] {
         assert_eq!(status(ours), 200, "{ours}");
     }
-    for foreign in ["evil.example", "evil.example:9117", "127.0.0.1.evil.example", "localhost.evil.example", "10.77.0.11", "[fd77::11]", "", "a b"] {
+    for foreign in [
+        "evil.example",
+        "evil.example:9117",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "10.77.0.11",
+        "[fd77::11]",
+        "",
+        "a b",
+    ] {
         assert_eq!(status(foreign), 421, "{foreign}");
     }
     // The name in the request line counts as well, and there is one Host.
@@ -78,7 +96,10 @@ fn pages_and_api_need_the_token_and_metrics_do_not() {
         for header in [("Accept", "*/*"), ("Authorization", bearer.as_str()), ("Cookie", cookie.as_str())] {
             let reply = request(node.netns(), PORT, "GET", path, &[header]);
             assert_eq!(reply.status, 401, "{path} {header:?}");
-            assert!(!reply.body.contains("10.77") && reply.headers["www-authenticate"].starts_with("Bearer"), "{reply:?}");
+            assert!(
+                !reply.body.contains("10.77") && reply.headers["www-authenticate"].starts_with("Bearer"),
+                "{reply:?}"
+            );
         }
         let reply = get(&node, &format!("{path}?token={wrong}"));
         assert!(reply.status == 401 && !reply.headers.contains_key("set-cookie"), "{reply:?}");
@@ -112,13 +133,24 @@ fn every_answer_carries_the_headers_that_keep_a_browser_safe() {
     let foreign = request(node.netns(), PORT, "GET", "/", &[("Host", "evil.example")]);
     let refused = request(node.netns(), PORT, "POST", "/", &[]);
     let welcome = get(&node, &format!("/?token={}", token(&node)));
-    for reply in [get(&node, "/metrics"), get(&node, "/"), get(&node, "/nowhere"), api(&node, "/"), foreign, refused, welcome] {
+    for reply in
+        [get(&node, "/metrics"), get(&node, "/"), get(&node, "/nowhere"), api(&node, "/"), foreign, refused, welcome]
+    {
         let csp = &reply.headers["content-security-policy"];
-        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "img-src 'self' data:", "frame-ancestors 'none'"] {
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "img-src 'self' data:",
+            "frame-ancestors 'none'",
+        ] {
             assert!(csp.contains(part), "{csp}");
         }
         assert!(!csp.contains("unsafe") && !csp.contains('*'), "{csp}");
-        for (name, value) in [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")] {
+        for (name, value) in
+            [("x-content-type-options", "nosniff"), ("referrer-policy", "no-referrer"), ("cache-control", "no-store")]
+        {
             assert_eq!(reply.headers[name], value, "{reply:?}");
         }
         assert!(!reply.headers.contains_key("access-control-allow-origin"));
@@ -144,7 +176,9 @@ fn an_address_that_is_taken_is_an_alarm_until_it_is_free() {
         node.agent().signal(nodewall_testbed::Signal::HUP).unwrap();
     };
     listen(&node, "[::1]:9200");
-    eventually("the page's address", || node.nodewall("page", &[]).stdout.starts_with("http://[::1]:9200/?token=").then_some(()));
+    eventually("the page's address", || {
+        node.nodewall("page", &[]).stdout.starts_with("http://[::1]:9200/?token=").then_some(())
+    });
     assert!(raw(node.netns(), PORT, "GET / HTTP/1.1\r\n\r\n").is_err(), "it still listens at the old address");
     listen(&node, "none");
     eventually("no page", || node.nodewall("page", &[]).stderr.contains("listens nowhere").then_some(()));
@@ -173,13 +207,17 @@ fn beyond_loopback_it_is_tls_or_refused() {
         Settings::default().to_toml()
     ));
     node.start_agent();
-    eventually("the open key is an alarm", || node.json("status")["problems"].to_string().contains("open to all").then_some(()));
+    eventually("the open key is an alarm", || {
+        node.json("status")["problems"].to_string().contains("open to all").then_some(())
+    });
     mode(0o600);
     let ask = |host: &str| {
         let address = (node.host().ipv4(), PORT);
         let mut roots = RootCertStore::empty();
         roots.add(key.cert.der().clone()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(default_provider())).with_safe_default_protocol_versions().unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap();
         let connector = TlsConnector::from(Arc::new(config.with_root_certificates(roots).with_no_client_auth()));
         let name = ServerName::try_from("n1.example").unwrap();
         let asked = node.netns().run(move || {

@@ -32,7 +32,11 @@ impl Reply {
             .map(|line| line.split_once(": ").unwrap())
             .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))
             .collect();
-        let body = if headers.get("transfer-encoding").is_some_and(|v| v == "chunked") { unchunked(body) } else { body.to_owned() };
+        let body = if headers.get("transfer-encoding").is_some_and(|v| v == "chunked") {
+            unchunked(body)
+        } else {
+            body.to_owned()
+        };
         Self { status, headers, body }
     }
 
@@ -99,7 +103,9 @@ pub(crate) fn token(node: &Node) -> String {
 
 /// Waits until the agent answers: it begins to listen beside enforcing, not before it.
 pub(crate) fn wait_until_served(node: &Node) {
-    eventually("the agent answers", || raw(node.netns(), PORT, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").ok());
+    eventually("the agent answers", || {
+        raw(node.netns(), PORT, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()
+    });
 }
 
 /// A node whose agent enforces and answers.
@@ -112,5 +118,8 @@ pub(crate) fn served() -> Node {
 /// Samples of the text format: name with labels -> value.
 pub(crate) fn samples(text: &str) -> BTreeMap<String, f64> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.rsplit_once(' ').unwrap()).map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
 }

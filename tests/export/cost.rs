@@ -19,7 +19,10 @@ const PEERS: u32 = 16_384;
 
 fn wakes(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|task| task.unwrap().path());
-    let thread = tasks.into_iter().find(|task| fs::read_to_string(task.join("comm")).unwrap().trim() == "export").expect("no thread of exporters");
+    let thread = tasks
+        .into_iter()
+        .find(|task| fs::read_to_string(task.join("comm")).unwrap().trim() == "export")
+        .expect("no thread of exporters");
     let status = fs::read_to_string(thread.join("status")).unwrap();
     let switches = status.lines().filter(|line| line.contains("ctxt_switches"));
     switches.map(|line| line.split_whitespace().last().unwrap().parse::<u64>().unwrap()).sum()

@@ -46,7 +46,8 @@ fn the_document_names_every_metric_with_its_labels_and_no_other() {
         })
         .collect();
     for metric in METRICS {
-        let (kind, labels) = told.get(metric.name).unwrap_or_else(|| panic!("{} is not in docs/METRICS.md", metric.name));
+        let (kind, labels) =
+            told.get(metric.name).unwrap_or_else(|| panic!("{} is not in docs/METRICS.md", metric.name));
         assert_eq!(*kind, format!("{:?}", metric.kind).to_lowercase(), "{}", metric.name);
         assert_eq!(labels, metric.labels, "{}", metric.name);
     }
@@ -55,15 +56,21 @@ fn the_document_names_every_metric_with_its_labels_and_no_other() {
 
 #[test]
 fn every_alert_fires_when_it_should_and_only_then() {
-    let (content, said) = promtool(&["test", "rules", file("packaging/prometheus/rules_test.yml").to_str().unwrap()], "");
+    let (content, said) =
+        promtool(&["test", "rules", file("packaging/prometheus/rules_test.yml").to_str().unwrap()], "");
     assert!(content, "{said}");
-    let (content, said) = promtool(&["check", "rules", "--lint-fatal", file("packaging/prometheus/rules.yml").to_str().unwrap()], "");
+    let (content, said) =
+        promtool(&["check", "rules", "--lint-fatal", file("packaging/prometheus/rules.yml").to_str().unwrap()], "");
     assert!(content, "{said}");
     let rules = read("packaging/prometheus/rules.yml");
     let tests = read("packaging/prometheus/rules_test.yml");
     for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        let fired = tests.split("alertname: ").filter(|case| case.starts_with(alert) && case.contains("exp_labels:")).count();
-        let silent = tests.split("alertname: ").filter(|case| case.starts_with(alert) && case.contains("exp_alerts: []")).count();
+        let fired =
+            tests.split("alertname: ").filter(|case| case.starts_with(alert) && case.contains("exp_labels:")).count();
+        let silent = tests
+            .split("alertname: ")
+            .filter(|case| case.starts_with(alert) && case.contains("exp_alerts: []"))
+            .count();
         assert!(fired > 0 && silent > 1, "{alert} is not tested both ways");
     }
     assert!(metrics_in(&rules).is_subset(&exported()), "{:?}", metrics_in(&rules));
@@ -91,7 +98,8 @@ fn the_dashboard_asks_only_for_what_is_exported_and_prometheus_understands_it() 
     let text = read("packaging/grafana/nodewall.json");
     let dashboard: Value = serde_json::from_str(&text).unwrap();
     assert!(dashboard["schemaVersion"].as_u64().unwrap() >= 36 && dashboard["uid"] == "nodewall");
-    let variables: Vec<_> = dashboard["templating"]["list"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap()).collect();
+    let variables: Vec<_> =
+        dashboard["templating"]["list"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap()).collect();
     assert_eq!(variables, ["datasource", "job", "instance"]);
     let mut ids = BTreeSet::new();
     for panel in dashboard["panels"].as_array().unwrap() {
@@ -104,7 +112,11 @@ fn the_dashboard_asks_only_for_what_is_exported_and_prometheus_understands_it() 
     assert!(found.len() > ids.len());
     let mut rules = String::from("groups:\n  - name: dashboard\n    rules:\n");
     for (n, expression) in found.iter().enumerate() {
-        let plain = expression.replace("$__rate_interval", "5m").replace("$__interval", "1m").replace("$job", ".*").replace("$instance", ".*");
+        let plain = expression
+            .replace("$__rate_interval", "5m")
+            .replace("$__interval", "1m")
+            .replace("$job", ".*")
+            .replace("$instance", ".*");
         assert!(!plain.contains('$'), "{expression}");
         rules.push_str(&format!("      - record: dashboard:{n}\n        expr: {}\n", Value::from(plain)));
     }

@@ -82,9 +82,11 @@ type Table = BTreeMap<[String; 6], (u64, u64)>;
 /// The rows of ports that the policy names: nothing but the mix goes there.
 fn of_json(counters: &Value) -> Table {
     let text = |value: &Value| value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|n| n.to_string()));
-    let rows = counters["rows"].as_array().unwrap().iter().filter(|row| !row["port"].is_null() && row["direction"] == "in");
+    let rows =
+        counters["rows"].as_array().unwrap().iter().filter(|row| !row["port"].is_null() && row["direction"] == "in");
     rows.map(|row| {
-        let key = ["class", "port", "protocol", "direction", "outcome", "reason"].map(|key| text(&row[key]).unwrap_or_default());
+        let key = ["class", "port", "protocol", "direction", "outcome", "reason"]
+            .map(|key| text(&row[key]).unwrap_or_default());
         (key, (row["packets"].as_u64().unwrap(), row["bytes"].as_u64().unwrap()))
     })
     .collect()
@@ -93,11 +95,15 @@ fn of_json(counters: &Value) -> Table {
 fn of_table(text: &str) -> Table {
     let words = text.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let rows = words.filter(|words| words.len() == 8 && words[1].parse::<u16>().is_ok() && words[3] == "in");
-    rows.map(|words| (std::array::from_fn(|n| words[n].clone()), (words[6].parse().unwrap(), words[7].parse().unwrap()))).collect()
+    rows.map(|words| {
+        (std::array::from_fn(|n| words[n].clone()), (words[6].parse().unwrap(), words[7].parse().unwrap()))
+    })
+    .collect()
 }
 
 fn key_of(labels: &BTreeMap<String, String>) -> Option<[String; 6]> {
-    let key = ["class", "port", "protocol", "direction", "outcome", "reason"].map(|name| labels.get(name).cloned().unwrap_or_default());
+    let key = ["class", "port", "protocol", "direction", "outcome", "reason"]
+        .map(|name| labels.get(name).cloned().unwrap_or_default());
     (key[1].parse::<u16>().is_ok() && key[3] == "in").then_some(key)
 }
 
@@ -118,10 +124,10 @@ fn of_metrics(text: &str) -> Table {
     table
 }
 
-fn of_prometheus(prometheus: &Prometheus, node: &Node) -> Table {
+fn of_prometheus(prometheus: &Prometheus) -> Table {
     let mut table = Table::new();
     for (metric, bytes) in [("nodewall_packets_total", false), ("nodewall_bytes_total", true)] {
-        for (labels, value) in prometheus.query(node, metric) {
+        for (labels, value) in prometheus.query(metric) {
             let Some(key) = key_of(&labels) else { continue };
             let row = table.entry(key).or_default();
             *(if bytes { &mut row.1 } else { &mut row.0 }) = value as u64;
@@ -200,10 +206,15 @@ fn a_million_frames_are_the_same_number_everywhere_across_a_restart_and_a_swap()
     thread::sleep(Duration::from_millis(100));
     assert_eq!(of_metrics(&get(&node, "/metrics").body), counted, "/metrics");
     let deadline = Instant::now() + Duration::from_secs(5);
-    while of_prometheus(&prometheus, &node) != counted && Instant::now() < deadline {
+    while of_prometheus(&prometheus) != counted && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(100));
     }
-    assert_eq!(of_prometheus(&prometheus, &node), counted, "Prometheus' query");
-    println!("{} frames on {} CPUs in {sending:?}, all told in {:?}", sent.values().sum::<u64>(), mix.cpus, began.elapsed());
+    assert_eq!(of_prometheus(&prometheus), counted, "Prometheus' query");
+    println!(
+        "{} frames on {} CPUs in {sending:?}, all told in {:?}",
+        sent.values().sum::<u64>(),
+        mix.cpus,
+        began.elapsed()
+    );
     assert!(began.elapsed() < Duration::from_secs(30));
 }

@@ -109,7 +109,12 @@ fn a_thousand_slow_clients_do_not_slow_a_healthy_scrape() {
     stop.store(true, Ordering::Relaxed);
     slow.join().unwrap();
     let (median, bar) = (quiet[SCRAPES / 2], Duration::from_millis(200).max(quiet[SCRAPES / 2] * 5));
-    println!("quiet: median {median:?}, worst {:?}; with {CLIENTS} slow clients: median {:?}, worst {:?}", quiet[SCRAPES - 1], busy[SCRAPES / 2], busy[SCRAPES - 1]);
+    println!(
+        "quiet: median {median:?}, worst {:?}; with {CLIENTS} slow clients: median {:?}, worst {:?}",
+        quiet[SCRAPES - 1],
+        busy[SCRAPES / 2],
+        busy[SCRAPES - 1]
+    );
     assert!(busy[SCRAPES - 1] < bar, "{busy:?}");
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", node.agent().id())).unwrap().count();
     assert!(descriptors < 200, "{descriptors} descriptors are held");

@@ -20,7 +20,8 @@ fn open(node: &Node) -> BufReader<TcpStream> {
     let connect = || {
         let mut stream = TcpStream::connect(("127.0.0.1", PORT)).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        write!(stream, "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n").unwrap();
+        write!(stream, "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
+            .unwrap();
         BufReader::new(stream)
     };
     node.netns().run(connect).unwrap()
@@ -33,7 +34,7 @@ fn event(stream: &mut BufReader<TcpStream>) -> (String, Value) {
         let mut line = String::new();
         assert_ne!(stream.read_line(&mut line).unwrap(), 0, "the stream ended");
         if let Some(told) = line.strip_prefix("event: ") {
-            name = told.trim_end().to_owned();
+            told.trim_end().clone_into(&mut name);
         } else if let Some(data) = line.strip_prefix("data: ") {
             return (name, serde_json::from_str(data).unwrap());
         }
@@ -56,7 +57,12 @@ fn rates_come_each_second_and_the_sum_is_what_was_sent() {
     for _ in 0..3 {
         let (_, rates) = event(&mut stream);
         let seconds = rates["seconds"].as_f64().unwrap();
-        let row = rates["rows"].as_array().unwrap().iter().find(|row| row["port"] == 9042 && row["reason"] == "peer").cloned();
+        let row = rates["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["port"] == 9042 && row["reason"] == "peer")
+            .cloned();
         told += row.map_or(0.0, |row| row["packets_per_second"].as_f64().unwrap() * seconds);
     }
     assert!(began.elapsed() > Duration::from_millis(1_900), "they came at once");

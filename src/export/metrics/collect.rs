@@ -68,12 +68,8 @@ impl Collector for Reading {
 
 fn sample(kind: Kind, value: Value, encoder: &mut MetricEncoder<'_>) -> fmt::Result {
     match (kind, value) {
-        (Kind::Counter, Value::Whole(value)) => {
-            encoder.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None)
-        }
-        (Kind::Counter, Value::Real(value)) => {
-            encoder.encode_counter::<[(&str, &str); 0], f64, u64>(&value, None)
-        }
+        (Kind::Counter, Value::Whole(value)) => encoder.encode_counter::<[(&str, &str); 0], u64, u64>(&value, None),
+        (Kind::Counter, Value::Real(value)) => encoder.encode_counter::<[(&str, &str); 0], f64, u64>(&value, None),
         (_, Value::Whole(value)) => encoder.encode_gauge(&value),
         (_, Value::Real(value)) => encoder.encode_gauge(&value),
     }

@@ -53,7 +53,7 @@ impl Scrapes {
     async fn read(&self) -> Result<Scrape, String> {
         // Those who wait here share what the first one reads.
         let mut last = self.last.lock().await;
-        if let Some((at, scrape)) = last.as_ref().filter(|(at, _)| at.elapsed() < SHARED_FOR) {
+        if let Some((_, scrape)) = last.as_ref().filter(|(at, _)| at.elapsed() < SHARED_FOR) {
             return Ok(scrape.clone());
         }
         *last = None;
@@ -160,7 +160,11 @@ mod tests {
         let counters = Counters {
             generation: 7,
             // A port's cell of either mode is the same series: its outcome tells what became of the frames.
-            rows: vec![row(Some(8022), None, u64::MAX / 200), row(None, Some("10000-20000"), 3), row(None, Some("10000-20000"), 4)],
+            rows: vec![
+                row(Some(8022), None, u64::MAX / 200),
+                row(None, Some("10000-20000"), 3),
+                row(None, Some("10000-20000"), 4),
+            ],
         };
         let mut peers = Numbers::default();
         peers.by_source.insert(("static".into(), "active"), 3);
@@ -180,8 +184,7 @@ mod tests {
     fn every_metric_of_the_list_is_exported_under_its_name_with_its_labels() {
         let text = text::from_openmetrics(&text_of(full()));
         for metric in ALL {
-            let samples: Vec<_> =
-                text.lines().filter(|l| l.split(['{', ' ']).next() == Some(metric.name)).collect();
+            let samples: Vec<_> = text.lines().filter(|l| l.split(['{', ' ']).next() == Some(metric.name)).collect();
             assert!(!samples.is_empty(), "{} is not in {text}", metric.name);
             for sample in samples {
                 let labels: Vec<_> = match sample.split_once('{') {

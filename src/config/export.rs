@@ -102,10 +102,10 @@ pub(super) fn export(raw: RawExport, problems: &mut Problems<'_>) -> Export {
     let key = value(raw.tls_key, "export.tls_key", absolute, problems);
     match (&cert_span, &key_span) {
         (Some(span), None) => {
-            problems.push(span, || ("export.tls_cert: missing key \"tls_key\" beside it".to_owned(), None))
+            problems.push(span, || ("export.tls_cert: missing key \"tls_key\" beside it".to_owned(), None));
         }
         (None, Some(span)) => {
-            problems.push(span, || ("export.tls_key: missing key \"tls_cert\" beside it".to_owned(), None))
+            problems.push(span, || ("export.tls_key: missing key \"tls_cert\" beside it".to_owned(), None));
         }
         _ => {}
     }

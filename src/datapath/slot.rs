@@ -25,6 +25,8 @@ pub struct ImageFacts {
     pub enforce: bool,
     /// Hash of the policy's canonical text.
     pub policy_sha256: [u8; 32],
+    /// Its peers, a prefix counted as one.
+    pub peers: u32,
 }
 
 impl Maps {
@@ -71,7 +73,15 @@ impl Maps {
         if image.magic != MAGIC {
             return Err(DatapathError::NoPolicy);
         }
-        Ok(ImageFacts { generation: image.generation, enforce: image.enforce != 0, policy_sha256: image.policy_sha256 })
+        if image.abi_version != ABI_VERSION {
+            return Err(DatapathError::Abi { found: image.abi_version, expected: ABI_VERSION });
+        }
+        Ok(ImageFacts {
+            generation: image.generation,
+            enforce: image.enforce != 0,
+            policy_sha256: image.policy_sha256,
+            peers: u32::from(image.peers),
+        })
     }
 
     /// Puts `image` into force: fills the image map that is not in use, then updates the slot.

@@ -16,7 +16,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Until when a connection is waited for. Clones are of the same connection.
 #[derive(Clone, Debug)]
-pub(super) struct Patience(Arc<Mutex<Until>>);
+pub(super) struct Patience {
+    time: Duration,
+    until: Arc<Mutex<Until>>,
+}
 
 #[derive(Debug)]
 struct Until {
@@ -25,23 +28,25 @@ struct Until {
 }
 
 impl Patience {
-    fn new() -> Self {
-        Self(Arc::new(Mutex::new(Until { deadline: Instant::now() + PATIENCE, stream: false })))
+    fn new(time: Duration) -> Self {
+        Self { time, until: Arc::new(Mutex::new(Until { deadline: Instant::now() + time, stream: false })) }
+    }
+
+    fn until(&self) -> MutexGuard<'_, Until> {
+        self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client took an event of its stream: it is waited for anew, and does not make room for others.
     pub(super) fn renew(&self) {
-        let mut until = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        until.deadline = Instant::now() + PATIENCE;
-        until.stream = true;
+        *self.until() = Until { deadline: Instant::now() + self.time, stream: true };
     }
 
     fn deadline(&self) -> Instant {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).deadline
+        self.until().deadline
     }
 
     fn is_stream(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).stream
+        self.until().stream
     }
 
     /// Ends when the time is over.
@@ -57,8 +62,10 @@ impl Patience {
 }
 
 /// All of them, by the order in which they came.
-#[derive(Default)]
-pub(super) struct Connections(Mutex<Taken>);
+pub(super) struct Connections {
+    patience: Duration,
+    taken: Mutex<Taken>,
+}
 
 #[derive(Default)]
 struct Taken {
@@ -74,8 +81,13 @@ pub(super) struct Held {
 }
 
 impl Connections {
+    /// None yet; each will have this long.
+    pub(super) fn new(patience: Duration) -> Self {
+        Self { patience, taken: Mutex::default() }
+    }
+
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place; always. Where none is free, the oldest connection that is no stream ends (streams are fewer than places).
@@ -91,7 +103,7 @@ impl Connections {
         }
         let number = taken.next;
         taken.next += 1;
-        let patience = Patience::new();
+        let patience = Patience::new(self.patience);
         taken.by_age.insert(number, (patience.clone(), None));
         Held { connections: self.clone(), number, patience }
     }
@@ -129,13 +141,13 @@ mod tests {
 
     fn runtime() -> tokio::runtime::Runtime {
         #[expect(clippy::unwrap_used, reason = "a test")]
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
     #[test]
     fn the_oldest_makes_room_and_streams_stay() {
         runtime().block_on(async {
-            let connections = Arc::new(Connections::default());
+            let connections = Arc::new(Connections::new(PATIENCE));
             for number in 0..MAX_CONNECTIONS {
                 let held = connections.enter();
                 if number == 0 {
@@ -154,16 +166,20 @@ mod tests {
     #[test]
     fn a_connection_ends_with_its_time_and_a_stream_when_nothing_is_taken_from_it() {
         runtime().block_on(async {
-            let connections = Arc::new(Connections::default());
+            let patience = Duration::from_millis(300);
+            let connections = Arc::new(Connections::new(patience));
             connections.enter().run(std::future::pending());
             let stream = connections.enter();
-            let patience = stream.patience();
+            let taken = stream.patience();
             stream.run(std::future::pending());
-            tokio::time::sleep(PATIENCE / 2).await;
-            patience.renew();
-            tokio::time::sleep(PATIENCE * 3 / 4).await;
-            assert_eq!(connections.taken().by_age.len(), 1, "the stream");
-            tokio::time::sleep(PATIENCE).await;
+            let began = Instant::now();
+            while began.elapsed() < patience * 3 {
+                taken.renew();
+                tokio::time::sleep(patience / 30).await;
+            }
+            let left: Vec<u64> = connections.taken().by_age.keys().copied().collect();
+            assert_eq!(left, [1], "the stream");
+            tokio::time::sleep(patience * 2).await;
             assert_eq!(connections.taken().by_age.len(), 0);
         });
     }

@@ -13,7 +13,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Alarm, Place,
-    connections::{Connections, Patience},
+    connections::{Connections, PATIENCE, Patience},
     gate, set, tls,
 };
 use crate::config;
@@ -38,7 +38,7 @@ pub(super) async fn serve(listen: SocketAddr, place: &Place, export: &config::Ex
     };
     set(alarm, None);
     tracing::debug!(%listen, "metrics and page are served");
-    let connections = Arc::new(Connections::default());
+    let connections = Arc::new(Connections::new(PATIENCE));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => take(stream, tls.clone(), router.clone(), &connections),

@@ -89,6 +89,11 @@ impl Exporters {
 
     /// Why they do not work.
     pub fn alarm(&self) -> Option<String> {
+        if self.thread.as_ref().is_some_and(|thread| thread.handle.is_finished()) {
+            return Some(
+                "metrics and page are not served any more: their thread ended; restart the agent and report it".into(),
+            );
+        }
         self.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -147,9 +152,10 @@ impl Drop for Exporters {
 fn set(alarm: &Alarm, now: Option<String>) {
     let mut alarm = alarm.lock().unwrap_or_else(PoisonError::into_inner);
     if *alarm != now {
-        match &now {
-            Some(text) => tracing::error!("{text}"),
-            None => tracing::info!("metrics and page are served again"),
+        if let Some(text) = &now {
+            tracing::error!("{text}");
+        } else {
+            tracing::info!("metrics and page are served again");
         }
         *alarm = now;
     }

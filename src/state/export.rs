@@ -118,7 +118,7 @@ mod tests {
         let mode = std::fs::metadata(state.file(TOKEN)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(format!("{token:?}"), "Token(hidden)");
-        assert!(token.is(&token.reveal().to_owned()));
+        assert!(token.is(token.reveal()));
         for wrong in ["", "0", &token.reveal()[1..], &format!("{}0", token.reveal()), &Token::new().unwrap().0] {
             assert!(!token.is(wrong), "{wrong}");
         }

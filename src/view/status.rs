@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use node_ebpf_common::PolicyImage;
 use serde::Serialize;
 
 use crate::{
     config::show,
-    datapath::{self, DatapathError, Hook, Maps, PinDir},
+    datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
     net::{self, Network, XdpMode},
     policy::hex,
     state::{Clock, Refused, Repair, StateDir, StateError, TrialKind},
@@ -103,7 +102,7 @@ pub struct Interface {
 /// What is in force on the interfaces of `network`, without what the state directory tells.
 pub fn look(bpffs: &Path, network: &Network) -> Result<Status, DatapathError> {
     let Some((pins, maps)) = Maps::live(bpffs)? else { return Ok(nothing_in_force()) };
-    match maps.policy() {
+    match maps.in_force_facts() {
         Ok(image) => report(&pins, &image, network),
         Err(DatapathError::NoPolicy) => Ok(nothing_in_force()),
         Err(error) => Err(error),
@@ -128,7 +127,7 @@ fn nothing_in_force() -> Status {
     }
 }
 
-fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Status, DatapathError> {
+fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status, DatapathError> {
     let (mut interfaces, mut problems, mut attached) = (Vec::new(), Vec::new(), BTreeSet::new());
     let outlets = datapath::outlets(pins).unwrap_or_else(|error| {
         problems.push(format!("what is sent can not be told to be counted: {error}"));
@@ -174,11 +173,11 @@ fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Statu
     let uncovered = net::uncovered(network, &attached);
     problems.extend(uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
     Ok(Status {
-        mode: Some(if image.enforce == 0 { "audit" } else { "enforce" }),
+        mode: Some(if image.enforce { "enforce" } else { "audit" }),
         generation: Some(image.generation),
         policy_sha256: Some(hex(&image.policy_sha256)),
         interfaces,
-        peers: u32::from(image.peers),
+        peers: image.peers,
         blocks: Vec::new(),
         trial: None,
         refused: None,

@@ -1,4 +1,4 @@
-//! A real headless Chromium in a namespace, driven by its DevTools protocol. It must not know what it shows.
+//! A real headless Chromium in a namespace, driven by its `DevTools` protocol. It must not know what it shows.
 
 use std::{
     fs,
@@ -139,12 +139,11 @@ impl Browser {
 
     fn note(&mut self, message: &Value) {
         let is_complaint = match message["method"].as_str() {
-            Some("Runtime.exceptionThrown") => true,
+            // Violations of the page's own policy are entries of its log, too.
+            Some("Runtime.exceptionThrown" | "Log.entryAdded") => true,
             Some("Runtime.consoleAPICalled") => {
                 ["error", "warning"].contains(&message["params"]["type"].as_str().unwrap())
             }
-            // Violations of the page's own policy are told here, too.
-            Some("Log.entryAdded") => true,
             _ => false,
         };
         if is_complaint {
@@ -153,7 +152,7 @@ impl Browser {
     }
 }
 
-/// Base64, as DevTools sends pictures.
+/// Base64, as `DevTools` sends pictures.
 fn decoded(text: &str) -> Vec<u8> {
     let value = |letter: u8| match letter {
         b'A'..=b'Z' => u32::from(letter - b'A'),

@@ -1,19 +1,23 @@
-//! `/metrics` and `/healthz`: what a monitoring system asks. Read at the scrape, kept nowhere. No label comes from the wire, so neither needs a token.
+//! `/metrics` and `/healthz`: what a monitoring system asks. Read at the scrape. No label comes from the wire, so neither needs a token.
 
 mod collect;
 mod list;
 mod text;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, Bytes},
     extract::State,
     http::{HeaderMap, Response, StatusCode, header},
     routing::get,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry};
+use tokio::sync::Mutex;
 
 pub use list::{ALL, Kind, Metric};
 
@@ -23,29 +27,64 @@ use collect::Reading;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Who asks within this time of another gets the same answer: anyone on this host may ask, and reading costs a millisecond.
+const SHARED_FOR: Duration = Duration::from_millis(50);
+
 /// What needs no token.
 pub(super) fn routes(reader: Arc<Reader>) -> Router {
-    Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(reader)
+    let scrapes = Arc::new(Scrapes { reader, last: Mutex::new(None) });
+    Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(scrapes)
 }
 
-async fn metrics(State(reader): State<Arc<Reader>>, headers: HeaderMap) -> Response<Body> {
-    match scrape(&reader).await {
-        Ok(body) if wants_openmetrics(&headers) => reply::text(StatusCode::OK, OPENMETRICS, body),
-        Ok(body) => reply::text(StatusCode::OK, TEXT, text::from_openmetrics(&body)),
-        // Prometheus then says `up == 0` with this text.
+struct Scrapes {
+    reader: Arc<Reader>,
+    last: Mutex<Option<(Instant, Scrape)>>,
+}
+
+/// One reading of everything.
+#[derive(Clone)]
+struct Scrape {
+    /// `OpenMetrics` text.
+    metrics: Bytes,
+    problems: usize,
+}
+
+impl Scrapes {
+    async fn read(&self) -> Result<Scrape, String> {
+        // Those who wait here share what the first one reads.
+        let mut last = self.last.lock().await;
+        if let Some((_, scrape)) = last.as_ref().filter(|(at, _)| at.elapsed() < SHARED_FOR) {
+            return Ok(scrape.clone());
+        }
+        *last = None;
+        let scrape = scrape(&self.reader).await?;
+        *last = Some((Instant::now(), scrape.clone()));
+        Ok(scrape)
+    }
+}
+
+async fn metrics(State(scrapes): State<Arc<Scrapes>>, headers: HeaderMap) -> Response<Body> {
+    match scrapes.read().await {
+        Ok(scrape) if wants_openmetrics(&headers) => reply::text(StatusCode::OK, OPENMETRICS, scrape.metrics),
+        Ok(scrape) => {
+            let text = text::from_openmetrics(&String::from_utf8_lossy(&scrape.metrics));
+            reply::text(StatusCode::OK, TEXT, text)
+        }
+        // Prometheus then says `up == 0`.
         Err(error) => reply::line(StatusCode::SERVICE_UNAVAILABLE, &error),
     }
 }
 
-async fn scrape(reader: &Reader) -> Result<String, String> {
+async fn scrape(reader: &Reader) -> Result<Scrape, String> {
     let began = Instant::now();
     let status = reader.status().await?;
+    let problems = status.problems.len();
     let reading = Reading { status, counters: reader.counters()?, peers: reader.numbers()?, began };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(reading));
     let mut body = String::with_capacity(32 << 10);
     encode(&mut body, &registry).map_err(|error| error.to_string())?;
-    Ok(body)
+    Ok(Scrape { metrics: body.into(), problems })
 }
 
 fn wants_openmetrics(headers: &HeaderMap) -> bool {
@@ -57,11 +96,10 @@ fn wants_openmetrics(headers: &HeaderMap) -> bool {
 }
 
 /// 200 when there are no problems. Which there are may name addresses, so it is said elsewhere.
-async fn healthz(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    match reader.status().await {
-        Ok(status) if status.healthy => reply::line(StatusCode::OK, "healthy"),
-        Ok(status) => {
-            let problems = status.problems.len();
+async fn healthz(State(scrapes): State<Arc<Scrapes>>) -> Response<Body> {
+    match scrapes.read().await {
+        Ok(Scrape { problems: 0, .. }) => reply::line(StatusCode::OK, "healthy"),
+        Ok(Scrape { problems, .. }) => {
             let line = format!("not healthy: {problems} problems; `nodewall status` names them");
             reply::line(StatusCode::SERVICE_UNAVAILABLE, &line)
         }

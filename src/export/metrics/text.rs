@@ -1,4 +1,4 @@
-//! Our own OpenMetrics text as the older Prometheus text format 0.0.4, for readers that ask for no other.
+//! Our own `OpenMetrics` text as the older Prometheus text format 0.0.4, for readers that ask for no other.
 
 /// Names in comments get the suffix that the samples have, `info` is a gauge, and there is no end mark.
 pub(super) fn from_openmetrics(text: &str) -> String {

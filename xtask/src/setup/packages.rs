@@ -30,6 +30,9 @@ pub(super) const PROGRAMS: &Programs = &[
     ("chromium", &["chromium"]),
     // The terminal that `top` runs in.
     ("tmux", &["tmux"]),
+    // A real Prometheus scrapes a running nodewall, and its promtool judges metrics and alerts.
+    ("prometheus", &["prometheus"]),
+    ("promtool", &["prometheus"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
 ];

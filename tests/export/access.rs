@@ -15,7 +15,16 @@ use crate::{
     settings::Settings,
 };
 
-const GUARDED: [&str; 5] = ["/", "/api/v1/status", "/api/v1/counters", "/api/v1/peers", "/api/v1/stream"];
+const GUARDED: [&str; 8] = [
+    "/",
+    "/page.css",
+    "/page.js",
+    "/api/v1/ports",
+    "/api/v1/status",
+    "/api/v1/counters",
+    "/api/v1/peers",
+    "/api/v1/stream",
+];
 
 #[test]
 fn nothing_but_reading_is_answered() {

@@ -1,4 +1,4 @@
-//! Server-sent events: rates each second, few streams, and none for a client that does not read.
+//! Server-sent events: status and counters each second, few streams, and none for a client that does not read.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -42,32 +42,28 @@ fn event(stream: &mut BufReader<TcpStream>) -> (String, Value) {
 }
 
 #[test]
-fn rates_come_each_second_and_the_sum_is_what_was_sent() {
-    if skip_unless_privileged("rates_come_each_second_and_the_sum_is_what_was_sent") {
+fn ticks_come_each_second_and_the_counters_move_by_what_was_sent() {
+    if skip_unless_privileged("ticks_come_each_second_and_the_counters_move_by_what_was_sent") {
         return;
     }
     let node = served();
     let mut stream = open(&node);
+    let peers_packets = |tick: &Value| {
+        let rows = tick["counters"]["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["port"] == 9042 && row["reason"] == "peer");
+        row.map_or(0, |row| row["packets"].as_u64().unwrap())
+    };
     let (name, first) = event(&mut stream);
-    assert_eq!((name.as_str(), first["rows"].as_array().unwrap().len()), ("rates", 0), "{first}");
+    assert_eq!((name.as_str(), peers_packets(&first)), ("tick", 0), "{first}");
+    assert_eq!((&first["status"]["mode"], &first["status"]["healthy"]), (&Value::from("enforce"), &Value::from(true)));
     let began = Instant::now();
     let mix = Mix::of(&node);
     by_cpu(&node, &mix.peer_9042, 5_000);
-    let mut told = 0.0;
-    for _ in 0..3 {
-        let (_, rates) = event(&mut stream);
-        let seconds = rates["seconds"].as_f64().unwrap();
-        let row = rates["rows"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|row| row["port"] == 9042 && row["reason"] == "peer")
-            .cloned();
-        told += row.map_or(0.0, |row| row["packets_per_second"].as_f64().unwrap() * seconds);
-    }
+    let ticks: Vec<Value> = (0..3).map(|_| event(&mut stream).1).collect();
     assert!(began.elapsed() > Duration::from_millis(1_900), "they came at once");
-    let sent = 5_000.0 * mix.cpus as f64;
-    assert!((told - sent).abs() < 1.0, "told {told}, sent {sent}");
+    assert_eq!(peers_packets(&ticks[2]), 5_000 * mix.cpus as u64);
+    let times = ticks.iter().map(|tick| tick["unix_ms"].as_u64().unwrap());
+    assert!(times.clone().zip(times.skip(1)).all(|(one, next)| (900..2_500).contains(&(next - one))), "{ticks:?}");
 }
 
 #[test]

@@ -28,7 +28,8 @@ fn a_node_without_a_policy_says_so() {
             "problems",
             "refused",
             "repairs",
-            "trial"
+            "trial",
+            "uncovered_interfaces"
         ]
     );
     assert_eq!(

@@ -9,6 +9,8 @@ pub mod commands;
 pub mod config;
 pub mod datapath;
 pub mod doctor;
+pub mod export;
+mod https;
 pub mod net;
 pub mod peers;
 pub mod policy;

@@ -19,8 +19,9 @@ use super::{
     watchdog::{self, Programs},
 };
 use crate::{
-    config::{Config, ConfigErrors, Mode},
+    config::{Config, ConfigErrors, Mode, Push},
     datapath,
+    export::Exporters,
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
 
@@ -54,6 +55,9 @@ pub(super) struct Keeper<R> {
     /// What is alarming about the data path.
     path_alarms: Vec<String>,
     open_told: bool,
+    exporters: Option<Exporters>,
+    /// What they were started with.
+    exported: Option<Push>,
 }
 
 impl<R> Keeper<R>
@@ -75,7 +79,9 @@ where
         };
         let log = kernel_log(&site, &mut applied)?;
         let health = Health { pid: std::process::id(), started_unix_ns: Clock::now().unix_ns, ..Health::default() };
-        let agent = Self {
+        let mut agent = Self {
+            exporters: None,
+            exported: None,
             programs: watchdog::programs(&site)?,
             state_stamp: site.state.stamp(),
             seen: applied.surroundings.clone(),
@@ -94,6 +100,7 @@ where
             site,
         };
         agent.announce();
+        agent.export();
         Ok(agent)
     }
 
@@ -107,6 +114,20 @@ where
             Err(error) => tracing::error!("the in-kernel log is lost: {error}"),
         }
         self.open_told = false;
+    }
+
+    /// Starts the exporters of the configuration, or starts them anew where it wants others.
+    fn export(&mut self) {
+        let Ok(config) = &self.start.config else { return };
+        if config.push == self.exported {
+            return;
+        }
+        self.exported.clone_from(&config.push);
+        self.health.pushes = config.push.is_some();
+        match Exporters::start(&self.site, config, self.exporters.take()) {
+            Ok(exporters) => self.exporters = exporters,
+            Err(error) => tracing::error!("the counters are not pushed: the exporters could not be started: {error}"),
+        }
     }
 
     fn note_programs(&mut self) {
@@ -134,6 +155,7 @@ where
                 self.peers.listen_to(&config);
                 self.start.config = Ok(config);
                 self.announce();
+                self.export();
             }
             Err(error) => tracing::error!("reload: not applied, the last good policy stays in force: {error}"),
         }

@@ -70,7 +70,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Counters => counters::run(common),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
-        Command::Doctor => doctor::run(common),
+        Command::Doctor(args) => doctor::run(common, *args),
         Command::Detach => detach::run(common),
     }
 }

@@ -8,9 +8,11 @@ mod address;
 mod error;
 mod file;
 mod interface;
+mod mission_link;
 mod overrides;
 mod peers;
 mod port;
+mod push;
 mod rule;
 mod schema;
 mod trusted;
@@ -31,12 +33,14 @@ pub use self::address::{
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
+pub use self::mission_link::{DEFAULT_MISSION_CONTROL_HOST, MissionLink, Proxy};
 pub use self::overrides::Overrides;
 pub use self::peers::{
     DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY, DynatraceApi, HttpSd, MAX_DNS_NAMES,
     NamedPeer, PeerOrigin, Peers,
 };
 pub use self::port::PortRange;
+pub use self::push::{DEFAULT_PUSH_INTERVAL, DEFAULT_PUSH_URL, Push};
 pub(crate) use self::rule::RuleFile;
 pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, MAX_RULE_NAME_BYTES, RESERVED_RULE_NAMES, Rule};
 pub use self::trusted::Trust;
@@ -73,6 +77,10 @@ pub struct Config {
     pub profile: Profile,
     /// `[peers]`.
     pub peers: Peers,
+    /// `[push]`; `None`: nothing is pushed.
+    pub push: Option<Push>,
+    /// `[mission_control]`: how it is reached.
+    pub mission_link: MissionLink,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -111,6 +119,8 @@ impl Config {
             lockout_ports: Vec::new(),
             profile: Profile::default(),
             peers: Peers::default(),
+            push: None,
+            mission_link: MissionLink::default(),
             rules: Vec::new(),
         }
     }
@@ -137,6 +147,8 @@ impl Config {
             allow_lockout: raw.allow_lockout.unwrap_or(false),
             profile: profile(raw.profile.0, &mut problems),
             peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
+            push: raw.push.and_then(|table| push::push(&table.span(), table.into_inner().0, &mut problems)),
+            mission_link: mission_link::mission_link(raw.mission_control.0, &mut problems),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };

@@ -32,6 +32,9 @@ pub(crate) struct RawFile {
     pub(crate) profile: Table<RawProfile>,
     #[serde(default)]
     pub(crate) peers: Table<RawPeers>,
+    pub(crate) push: Option<Spanned<Table<RawPush>>>,
+    #[serde(default)]
+    pub(crate) mission_control: Table<RawMissionControl>,
     #[serde(default)]
     pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
 }
@@ -75,6 +78,25 @@ pub(crate) struct RawDynatraceApi {
     pub(crate) token_file: Option<Spanned<String>>,
     pub(crate) ca: Option<Spanned<String>>,
     pub(crate) interval: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPush {
+    pub(crate) url: Option<Spanned<String>>,
+    pub(crate) token_file: Option<Spanned<String>>,
+    pub(crate) ca: Option<Spanned<String>>,
+    pub(crate) interval: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawMissionControl {
+    pub(crate) host: Option<Spanned<String>>,
+    pub(crate) port: Option<Spanned<RawPort>>,
+    pub(crate) proxy: Option<Spanned<String>>,
+    pub(crate) proxy_password_file: Option<Spanned<String>>,
+    pub(crate) ca: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

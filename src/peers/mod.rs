@@ -11,15 +11,11 @@ mod entry;
 mod error;
 mod file;
 mod firewall;
-mod http;
 mod http_sd;
 mod limit;
-mod named;
 mod registry;
 mod rules;
 mod standing;
-mod tls;
-mod token;
 
 use std::{collections::BTreeSet, fmt, path::Path, pin::Pin, time::Duration};
 

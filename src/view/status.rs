@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::{
     config::show,
     datapath::{self, DatapathError, Maps, PinDir},
+    export::push::Standing,
     net::{self, Network, XdpMode},
     policy::hex,
     state::{Clock, Refused, Repair, StateDir, StateError, TrialKind},
@@ -36,6 +37,8 @@ pub struct Status {
     pub agent: Option<Agent>,
     /// Repairs since the agent started last.
     pub repairs: u64,
+    /// How the push to the vendor is doing; `null`: none is configured.
+    pub push: Option<Standing>,
     /// There are no problems.
     pub healthy: bool,
     /// Why it is not healthy, each with what to do.
@@ -116,6 +119,7 @@ fn nothing_in_force() -> Status {
         refused: None,
         agent: None,
         repairs: 0,
+        push: None,
         healthy: false,
         problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
     }
@@ -162,6 +166,7 @@ fn report(pins: &PinDir, image: &PolicyImage, network: &Network) -> Result<Statu
         refused: None,
         agent: None,
         repairs: 0,
+        push: None,
         healthy: problems.is_empty(),
         problems,
     })
@@ -205,6 +210,8 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
+        report.push = state.push_standing().filter(|_| health.pushes);
+        report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
         Agent {
             pid,
             interfaces_reattached: health.gaps.count,

@@ -3,6 +3,7 @@
 
 mod line;
 mod queue;
+mod way;
 
 use std::{
     hash::{BuildHasher as _, RandomState},
@@ -14,11 +15,14 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
 pub use self::queue::{Amount, Ledger, Snapshot, Totals};
-use self::line::{Taken, body, judge};
+use self::{
+    line::{Taken, body, judge},
+    way::record,
+};
 use crate::{
     config,
     https::{Client, HttpError, Outcome, Post, Token, failed},
-    state::{StateDir, StateError},
+    state::{Clock, StateDir, StateError},
 };
 
 /// Wait after a first failure; doubled with each, up to [`LONGEST_WAIT`].
@@ -97,6 +101,8 @@ struct Push<'a> {
     /// `None`: it has not been read yet, or what was read is damaged.
     ledger: Option<Ledger>,
     standing: Standing,
+    /// This boot's name.
+    boot_id: String,
     /// Most lines of the next request.
     most_lines: usize,
 }
@@ -106,7 +112,7 @@ impl<'a> Push<'a> {
         let node = config.is_remote().then(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         let standing = Standing { url: config.url.clone(), ..state.push_standing().unwrap_or_default() };
         let client = Client::new(config.ca.as_deref());
-        Self { config, state, client, node, ledger: None, standing, most_lines: usize::MAX }
+        Self { config, state, client, node, ledger: None, standing, boot_id: Clock::now().boot_id, most_lines: usize::MAX }
     }
 
     fn owes(&self) -> bool {
@@ -119,9 +125,12 @@ impl<'a> Push<'a> {
         if self.ledger.is_none() {
             self.ledger = Some(match self.state.push_ledger() {
                 Ok(mut ledger) => {
-                    if ledger.recover() {
-                        tracing::warn!("a push was under way when nodewall ended; nobody can say whether it arrived, and it is not sent again");
+                    let way = self.state.push_way();
+                    if let Some(taken) = ledger.recover(way.as_deref(), &self.boot_id) {
                         changed = true;
+                        if let Taken::Unknown(why) = taken {
+                            tracing::warn!("push to the vendor: {why}; it may or may not have arrived, and is not sent again");
+                        }
                     }
                     ledger
                 }
@@ -150,6 +159,10 @@ impl<'a> Push<'a> {
             Err(error) => (Taken::None(error.to_string()), None),
         };
         if let Some(ledger) = &mut self.ledger {
+            // First what a killed process leaves behind at once, then what a power cut does.
+            if let Err(error) = self.state.save_push_way(&record(&self.boot_id, ledger.requests(), Some(&taken))) {
+                tracing::error!("{error}");
+            }
             ledger.settle(&taken);
             if let Err(error) = self.state.save_push_ledger(ledger) {
                 // On disk it is under way; after a crash it would be in doubt, and never be sent twice.
@@ -194,10 +207,13 @@ impl<'a> Push<'a> {
         let Some((lines, unix_ms)) = ledger.oldest(unix_ms()) else { return Ok((Taken::All, None)) };
         let (text, sent) = body(lines, unix_ms, self.node.as_deref(), self.most_lines);
         let post = Post { url, token: token.as_ref(), content_type: CONTENT_TYPE, body: Bytes::from(text) };
-        let state = self.state;
+        let (state, boot_id) = (self.state, &self.boot_id);
         let before = || async move {
-            ledger.begin(sent);
-            state.save_push_ledger(ledger).map_err(|error| failed(url, format!("is not sent to: {error}"), "make room"))
+            let number = ledger.begin(sent, boot_id);
+            state
+                .save_push_ledger(ledger)
+                .and_then(|()| state.save_push_way(&record(boot_id, number, None)))
+                .map_err(|error| failed(url, format!("is not sent to: {error}"), "see that the state directory can be written"))
         };
         let outcome = tokio::select! {
             outcome = self.client.post(post, before) => outcome?,

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::line::{Line, MAX_AGE_MS, MAX_AHEAD_MS, Metric, Series, Taken};
+use super::{
+    line::{Line, MAX_AGE_MS, MAX_AHEAD_MS, Metric, Series, Taken},
+    way::{Progress, progress},
+};
 use crate::view::counters::Row;
 
 /// Most data points that wait, each with its own time. One more, and the two oldest become one: times are lost, no count is.
@@ -60,6 +63,16 @@ struct Point {
     lines: VecDeque<Line>,
 }
 
+/// The oldest lines of the oldest point, on their way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Sending {
+    lines: usize,
+    /// Number of the request.
+    number: u64,
+    /// The boot in which it was sent.
+    boot_id: String,
+}
+
 /// What was read, what waits, what is on its way.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger {
@@ -69,8 +82,10 @@ pub struct Ledger {
     read: BTreeMap<String, Amount>,
     /// Oldest first.
     points: VecDeque<Point>,
-    /// So many lines of the oldest point are being sent.
-    sending: Option<usize>,
+    /// What is being sent.
+    sending: Option<Sending>,
+    /// Requests so far.
+    requests: u64,
     /// What became of the rest.
     pub totals: Totals,
 }
@@ -149,13 +164,21 @@ impl Ledger {
     }
 
     /// So many of the oldest lines are about to be sent. To be written down before they are.
-    pub(super) fn begin(&mut self, lines: usize) {
-        self.sending = Some(lines);
+    /// Returns the request's number.
+    pub(super) fn begin(&mut self, lines: usize, boot_id: &str) -> u64 {
+        self.requests += 1;
+        self.sending = Some(Sending { lines, number: self.requests, boot_id: boot_id.to_owned() });
+        self.requests
+    }
+
+    /// The number of the last request.
+    pub(super) const fn requests(&self) -> u64 {
+        self.requests
     }
 
     /// What became of them.
     pub(super) fn settle(&mut self, taken: &Taken) {
-        let Some(sent) = self.sending.take() else { return };
+        let Some(Sending { lines: sent, .. }) = self.sending.take() else { return };
         if matches!(taken, Taken::None(_)) {
             return;
         }
@@ -175,11 +198,21 @@ impl Ledger {
         }
     }
 
-    /// After a start: what was on its way when the last process ended is in doubt. Whether there was anything.
-    pub(super) fn recover(&mut self) -> bool {
-        let was_sending = self.sending.is_some();
-        self.settle(&Taken::Unknown(String::new()));
-        was_sending
+    /// After a start: what became of what was on its way when the last process ended. `way` is its last record, `boot_id` this boot. `None`: nothing was.
+    pub(super) fn recover(&mut self, way: Option<&str>, boot_id: &str) -> Option<Taken> {
+        let sending = self.sending.as_ref()?;
+        let unknown = || Taken::Unknown("nodewall ended before the receiver's answer".into());
+        let taken = if sending.boot_id == boot_id {
+            match progress(way, boot_id, sending.number) {
+                Progress::NotSent => Taken::None("nodewall ended before it was sent".into()),
+                Progress::Sent => unknown(),
+                Progress::Settled(taken) => taken,
+            }
+        } else {
+            unknown()
+        };
+        self.settle(&taken);
+        Some(taken)
     }
 
     fn merge_oldest(&mut self) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::way::record, *};
 
 const MINUTE_MS: u64 = 60_000;
 const NOW: u64 = 1_700_000_000_000;
@@ -36,7 +36,7 @@ fn drain(ledger: &mut Ledger, now: u64) -> Vec<(u64, u64)> {
         let packets = lines.iter().filter(|line| line.metric == Metric::Packets).map(|line| line.delta).sum();
         let sent = lines.len();
         all.push((unix_ms, packets));
-        ledger.begin(sent);
+        ledger.begin(sent, "boot");
         ledger.settle(&Taken::All);
     }
     all
@@ -98,19 +98,20 @@ fn many_lines_that_wait_become_fewer_and_no_count_is_lost() {
 fn a_line_that_is_refused_is_not_sent_again_and_one_in_doubt_neither() {
     let mut ledger = Ledger::default();
     ledger.note(&snapshot("a", &[row("c", 1, 5), row("c", 2, 7)]), NOW);
-    ledger.begin(4);
+    ledger.begin(4, "boot");
     ledger.settle(&Taken::None("busy".into()));
     assert_eq!(ledger.waiting(), 4);
-    ledger.begin(3);
+    ledger.begin(3, "boot");
     ledger.settle(&Taken::AllBut(BTreeMap::from([(2, "too long".into())])));
     assert_eq!(ledger.totals.acknowledged, Amount { packets: 5, bytes: 300 });
     assert_eq!(ledger.totals.refused, Amount { packets: 7, bytes: 0 });
     assert_eq!(ledger.totals.last_refusal.as_deref(), Some("too long"));
-    assert!(!ledger.recover());
-    ledger.begin(1);
+    assert_eq!(ledger.recover(None, "boot"), None);
+    ledger.begin(1, "boot");
     let text = serde_json::to_string(&ledger).unwrap();
     let mut after: Ledger = serde_json::from_str(&text).unwrap();
-    assert!(after.recover() && !after.recover());
+    assert!(matches!(after.recover(None, "another boot"), Some(Taken::Unknown(_))));
+    assert_eq!(after.recover(None, "boot"), None);
     assert_eq!(after.totals.in_doubt, Amount { packets: 0, bytes: 420 });
     assert_eq!((after.waiting(), after.oldest(NOW)), (0, None));
 }
@@ -132,8 +133,8 @@ enum Step {
     Detach,
     /// So many lines, with this end.
     Send(u8, u8),
-    /// The process ends; what is on disk carries on. `true`: right after a send began.
-    Crash(bool),
+    /// The process ends; what is on disk carries on. 1: before a send, 2: within it, 3: after the answer. `true`: the host, too.
+    Crash(u8, bool),
     Wait(u8),
 }
 
@@ -144,7 +145,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Rename),
         1 => Just(Step::Detach),
         4 => (1..6_u8, 0..4_u8).prop_map(|(lines, end)| Step::Send(lines, end)),
-        1 => any::<bool>().prop_map(Step::Crash),
+        1 => (0..4_u8, any::<bool>()).prop_map(|(when, host)| Step::Crash(when, host)),
         1 => any::<u8>().prop_map(Step::Wait),
     ]
 }
@@ -175,7 +176,7 @@ proptest! {
                 }
                 Step::Send(lines, end) => if let Some((waiting, _)) = ledger.oldest(now) {
                     let sent = waiting.len().min(lines.into());
-                    ledger.begin(sent);
+                    ledger.begin(sent, "boot");
                     ledger.settle(&match end {
                         0 => Taken::All,
                         1 => Taken::None("busy".into()),
@@ -184,14 +185,20 @@ proptest! {
                     });
                     disk = ledger.clone();
                 },
-                Step::Crash(sending) => {
-                    if sending && let Some((waiting, _)) = ledger.oldest(now) {
+                Step::Crash(when, host) => {
+                    let (mut way, boot) = (None, if host { "next" } else { "boot" });
+                    if when > 0 && let Some((waiting, _)) = ledger.oldest(now) {
                         let sent = waiting.len();
-                        ledger.begin(sent);
+                        let number = ledger.begin(sent, "boot");
                         disk = ledger.clone();
+                        way = match when {
+                            1 => None,
+                            2 => Some(record("boot", number, None)),
+                            _ => Some(record("boot", number, Some(&Taken::All))),
+                        };
                     }
                     ledger = serde_json::from_str(&serde_json::to_string(&disk).unwrap()).unwrap();
-                    ledger.recover();
+                    ledger.recover(way.as_deref(), boot);
                 }
                 Step::Wait(minutes) => now += u64::from(minutes) * MINUTE_MS,
             }

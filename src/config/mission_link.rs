@@ -87,7 +87,9 @@ fn host(text: &str) -> Result<String, ValueError> {
 
 fn proxy(text: &str) -> Result<Proxy, ValueError> {
     let refused = |why: String| {
-        Err(ValueError::new(format!("{why}; expected such as \"http://proxy.example:3128\" or \"http://user@proxy.example:3128\"")))
+        Err(ValueError::new(format!(
+            "{why}; expected such as \"http://proxy.example:3128\" or \"http://user@proxy.example:3128\""
+        )))
     };
     let Some(rest) = text.strip_prefix("http://") else {
         return refused("it does not begin with http://".into());

@@ -65,7 +65,8 @@ pub(super) fn push(span: &Range<usize>, raw: RawPush, problems: &mut Problems<'_
 fn receiver(text: &str) -> Result<String, ValueError> {
     let url = url(text)?;
     if is_plain(&url) && !is_this_host(&url) {
-        let problem = format!("{text:?} would send to another host in plain text; expected https://, or http:// to localhost");
+        let problem =
+            format!("{text:?} would send to another host in plain text; expected https://, or http:// to localhost");
         return Err(ValueError::new(problem));
     }
     Ok(url)

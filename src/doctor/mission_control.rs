@@ -116,8 +116,10 @@ async fn handshake(link: &MissionLink, connection: Connection) -> Result<(Connec
         let (problem, help) = setup.into_parts();
         fail("tls", problem).because("nobody's certificate can be believed").advice(help)
     })?;
-    let name = ServerName::try_from(link.host.clone())
-        .map_err(|_| fail("tls", format!("{} is no name that a certificate can have", link.host)).advice("correct [mission_control] host"))?;
+    let name = ServerName::try_from(link.host.clone()).map_err(|_| {
+        fail("tls", format!("{} is no name that a certificate can have", link.host))
+            .advice("correct [mission_control] host")
+    })?;
     match timeout(STEP, TlsConnector::from(Arc::new(config)).connect(name, connection)).await {
         Ok(Ok(stream)) => {
             let (_, session) = stream.get_ref();

@@ -199,9 +199,7 @@ fn request(ask: &Ask<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError>
     if let Some(authorization) = ask.token.and_then(Token::authorization) {
         request = request.header(header::AUTHORIZATION, authorization);
     }
-    request
-        .body(Empty::new())
-        .map_err(|error| failed(ask.url, format!("can not be asked: {error}"), "correct the URL"))
+    request.body(Empty::new()).map_err(|error| failed(ask.url, format!("can not be asked: {error}"), "correct the URL"))
 }
 
 async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, HttpError> {
@@ -233,8 +231,7 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(url, &error))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(url, &error))?;
     // Its error is that of the request or of the body, too.
     tasks.spawn(async { drop(connection.await) });
     Ok(sender)

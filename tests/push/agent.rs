@@ -47,7 +47,10 @@ fn what_arrives_is_what_was_sent_across_a_restart_a_swap_and_a_detach() {
     let sums = receiver.sums();
     let classes: Vec<Option<&String>> =
         sums.keys().filter(|(_, d)| d.get("port").is_some_and(|p| p == "9042")).map(|(_, d)| d.get("class")).collect();
-    assert!(classes.contains(&Some(&"cassandra".to_owned())) && classes.contains(&Some(&"storage".to_owned())), "{classes:?}");
+    assert!(
+        classes.contains(&Some(&"cassandra".to_owned())) && classes.contains(&Some(&"storage".to_owned())),
+        "{classes:?}"
+    );
     assert!(sums.keys().any(|(_, d)| d.get("port").is_some_and(|p| p == "50000") && d["outcome"] == "drop"));
 
     // What was counted right before the maps were taken away arrives, too.

@@ -103,7 +103,10 @@ fn a_hundred_kills_and_a_receiver_that_fails_count_nothing_twice_and_lose_nothin
     });
     let lost = lost();
     let packets = |sums: &BTreeMap<_, u64>| -> u64 {
-        sums.iter().filter(|((key, _), _): &(&(String, BTreeMap<String, String>), _)| key == "nodewall.packets").map(|(_, sum)| sum).sum()
+        sums.iter()
+            .filter(|((key, _), _): &(&(String, BTreeMap<String, String>), _)| key == "nodewall.packets")
+            .map(|(_, sum)| sum)
+            .sum()
     };
     println!(
         "{KILLS} kills, {} requests, {sent} packets sent to the node, {} arrived; {doubts} requests were on their way, of which {} packets did not arrive",

@@ -153,7 +153,10 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, shared: Ar
 }
 
 /// An error breaks the connection off.
-async fn answer(request: Request<Incoming>, shared: Arc<Mutex<Shared>>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+async fn answer(
+    request: Request<Incoming>,
+    shared: Arc<Mutex<Shared>>,
+) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     // Half a request is none.
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
@@ -200,7 +203,10 @@ async fn answer(request: Request<Incoming>, shared: Arc<Mutex<Shared>>) -> Resul
             Manner::AllBut(..) if !refused.is_empty() => (json(400, None, named(&refused)), Duration::ZERO),
             Manner::AllButUnnamed(..) if !refused.is_empty() => (json(400, None, named(&[])), Duration::ZERO),
             Manner::Late(wait) => (json(202, None, named(&[])), wait),
-            _ => (json(202, None, format!(r#"{{"linesOk":{ok},"linesInvalid":0,"error":null,"warnings":null}}"#)), Duration::ZERO),
+            _ => (
+                json(202, None, format!(r#"{{"linesOk":{ok},"linesInvalid":0,"error":null,"warnings":null}}"#)),
+                Duration::ZERO,
+            ),
         }
     };
     tokio::time::sleep(wait).await;

@@ -48,7 +48,8 @@ impl Site {
     fn new(keys: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let state = StateDir::create(&directory.path().join("state")).unwrap();
-        let config = Config::parse(&format!("[push]\ninterval = \"1s\"\n{keys}"), "nodewall.toml").unwrap().push.unwrap();
+        let config =
+            Config::parse(&format!("[push]\ninterval = \"1s\"\n{keys}"), "nodewall.toml").unwrap().push.unwrap();
         Self { directory, state, config, rows: Arc::default() }
     }
 

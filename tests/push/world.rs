@@ -109,7 +109,10 @@ impl World {
             if arrived == counted {
                 return;
             }
-            assert!(begin.elapsed() < PATIENCE, "arrived (left) is not what was counted (right):\n{arrived:#?}\n{counted:#?}");
+            assert!(
+                begin.elapsed() < PATIENCE,
+                "arrived (left) is not what was counted (right):\n{arrived:#?}\n{counted:#?}"
+            );
             thread::sleep(Duration::from_millis(100));
         }
     }

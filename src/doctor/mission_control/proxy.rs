@@ -21,15 +21,16 @@ pub(super) async fn connect(proxy: &Proxy, host: &str, port: u16, connection: Co
     let mut request = Request::connect(&target).header(header::HOST, &target);
     if let (Some(user), Some(file)) = (&proxy.user, &proxy.password_file) {
         let password = Token::read(file).map_err(|error| {
-            fail("proxy-login", format!("there is no password for {user}: {}: {}", error.place, error.problem)).advice(error.help)
+            fail("proxy-login", format!("there is no password for {user}: {}: {}", error.place, error.problem))
+                .advice(error.help)
         })?;
         if let Some(login) = password.basic(user) {
             request = request.header(header::PROXY_AUTHORIZATION, login);
         }
     }
-    let request = request
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| fail("proxy", format!("can not be asked: {error}")).advice("correct [mission_control] host"))?;
+    let request = request.body(Empty::<Bytes>::new()).map_err(|error| {
+        fail("proxy", format!("can not be asked: {error}")).advice("correct [mission_control] host")
+    })?;
     let broke_off = |why: String| {
         fail("proxy", format!("{through} {why}"))
             .because("everything to Mission Control goes through it")

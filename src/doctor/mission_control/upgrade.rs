@@ -32,7 +32,9 @@ pub(super) async fn look(host: &str, port: u16, connection: Connection) -> Resul
         .header(header::SEC_WEBSOCKET_VERSION, "13")
         .header(header::SEC_WEBSOCKET_KEY, KEY)
         .body(Empty::<Bytes>::new())
-        .map_err(|error| fail("upgrade", format!("can not be asked: {error}")).advice("correct [mission_control] host"))?;
+        .map_err(|error| {
+            fail("upgrade", format!("can not be asked: {error}")).advice("correct [mission_control] host")
+        })?;
     let asked = async {
         let (mut sender, driver) = http1::handshake(TokioIo::new(connection)).await?;
         tokio::spawn(async { drop(driver.with_upgrades().await) });
@@ -48,10 +50,14 @@ pub(super) async fn look(host: &str, port: u16, connection: Connection) -> Resul
 fn judge(status: StatusCode, headers: &HeaderMap) -> Result<Finding, Finding> {
     let ok = |found: String| Ok(Finding::ok(Subject::MissionControl, "upgrade", found));
     let is = |name, wanted: &str| {
-        headers.get(name).and_then(|value| value.to_str().ok()).is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
     };
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        let accepted = headers.get(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value.as_bytes() == ACCEPT.as_bytes());
+        let accepted =
+            headers.get(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value.as_bytes() == ACCEPT.as_bytes());
         if accepted && is(header::UPGRADE, "websocket") {
             return ok("a WebSocket upgrade passes (101)".into());
         }

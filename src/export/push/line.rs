@@ -178,10 +178,13 @@ struct InvalidLine {
 pub(super) fn judge(status: StatusCode, body: Option<&[u8]>, sent: usize) -> Taken {
     let said: Option<Said> = body.and_then(|body| serde_json::from_slice(body).ok());
     let words = said.as_ref().and_then(|said| said.error.as_ref()?.message.as_deref()).map(shown);
-    let answered = words.map_or_else(|| format!("it answered {status}"), |words| format!("it answered {status}: {words}"));
+    let answered =
+        words.map_or_else(|| format!("it answered {status}"), |words| format!("it answered {status}: {words}"));
     let counted = said.filter(|said| said.lines_ok + said.lines_invalid == sent);
     match (status, counted) {
-        (status, Some(said)) if status.is_success() || status == StatusCode::BAD_REQUEST => partly(&said, sent, answered),
+        (status, Some(said)) if status.is_success() || status == StatusCode::BAD_REQUEST => {
+            partly(&said, sent, &answered)
+        }
         (status, None) if status.is_success() => Taken::All,
         // Something in between passed it on, and does not know either.
         (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => Taken::Unknown(answered),
@@ -189,7 +192,7 @@ pub(super) fn judge(status: StatusCode, body: Option<&[u8]>, sent: usize) -> Tak
     }
 }
 
-fn partly(said: &Said, sent: usize, answered: String) -> Taken {
+fn partly(said: &Said, sent: usize, answered: &str) -> Taken {
     if said.lines_invalid == 0 {
         return Taken::All;
     }
@@ -202,7 +205,9 @@ fn partly(said: &Said, sent: usize, answered: String) -> Taken {
         .map(|line| (line.line - 1, shown(line.error.as_deref().unwrap_or("no reason"))))
         .collect();
     if said.lines_ok == 0 {
-        return Taken::AllBut((0..sent).map(|n| (n, refused.get(&n).cloned().unwrap_or_else(|| answered.clone()))).collect());
+        return Taken::AllBut(
+            (0..sent).map(|n| (n, refused.get(&n).cloned().unwrap_or_else(|| answered.to_owned()))).collect(),
+        );
     }
     if refused.len() == said.lines_invalid {
         return Taken::AllBut(refused);
@@ -265,7 +270,9 @@ mod tests {
         let ok = StatusCode::ACCEPTED;
         let bad = StatusCode::BAD_REQUEST;
         let said = |ok: usize, invalid: usize, lines: &str| {
-            format!(r#"{{"linesOk":{ok},"linesInvalid":{invalid},"error":{{"code":400,"message":"m","invalidLines":{lines}}}}}"#)
+            format!(
+                r#"{{"linesOk":{ok},"linesInvalid":{invalid},"error":{{"code":400,"message":"m","invalidLines":{lines}}}}}"#
+            )
         };
         let but = |lines: &[usize]| Taken::AllBut(lines.iter().map(|n| (*n, "why".to_owned())).collect());
         let judged = |status, body: &str| judge(status, Some(body.as_bytes()), 3);

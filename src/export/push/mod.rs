@@ -112,7 +112,16 @@ impl<'a> Push<'a> {
         let node = config.is_remote().then(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
         let standing = Standing { url: config.url.clone(), ..state.push_standing().unwrap_or_default() };
         let client = Client::new(config.ca.as_deref());
-        Self { config, state, client, node, ledger: None, standing, boot_id: Clock::now().boot_id, most_lines: usize::MAX }
+        Self {
+            config,
+            state,
+            client,
+            node,
+            ledger: None,
+            standing,
+            boot_id: Clock::now().boot_id,
+            most_lines: usize::MAX,
+        }
     }
 
     fn owes(&self) -> bool {
@@ -129,13 +138,17 @@ impl<'a> Push<'a> {
                     if let Some(taken) = ledger.recover(way.as_deref(), &self.boot_id) {
                         changed = true;
                         if let Taken::Unknown(why) = taken {
-                            tracing::warn!("push to the vendor: {why}; it may or may not have arrived, and is not sent again");
+                            tracing::warn!(
+                                "push to the vendor: {why}; it may or may not have arrived, and is not sent again"
+                            );
                         }
                     }
                     ledger
                 }
                 Err(error @ StateError::Damaged { .. }) => {
-                    tracing::error!("{error}; what was counted until now is not pushed, since some of it may have been");
+                    tracing::error!(
+                        "{error}; what was counted until now is not pushed, since some of it may have been"
+                    );
                     changed = true;
                     Ledger::beginning_at(snapshots)
                 }
@@ -196,10 +209,7 @@ impl<'a> Push<'a> {
         wait.max(retry_after.unwrap_or_default())
     }
 
-    async fn request(
-        &mut self,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<(Taken, Option<Duration>), HttpError> {
+    async fn request(&mut self, shutdown: &mut watch::Receiver<bool>) -> Result<(Taken, Option<Duration>), HttpError> {
         let url = &self.config.url;
         // Read anew each time, so that another token needs no restart.
         let token = self.config.token_file.as_deref().map(Token::read).transpose()?;
@@ -210,10 +220,9 @@ impl<'a> Push<'a> {
         let (state, boot_id) = (self.state, &self.boot_id);
         let before = || async move {
             let number = ledger.begin(sent, boot_id);
-            state
-                .save_push_ledger(ledger)
-                .and_then(|()| state.save_push_way(&record(boot_id, number, None)))
-                .map_err(|error| failed(url, format!("is not sent to: {error}"), "see that the state directory can be written"))
+            state.save_push_ledger(ledger).and_then(|()| state.save_push_way(&record(boot_id, number, None))).map_err(
+                |error| failed(url, format!("is not sent to: {error}"), "see that the state directory can be written"),
+            )
         };
         let outcome = tokio::select! {
             outcome = self.client.post(post, before) => outcome?,
@@ -276,7 +285,9 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_five_minutes_and_are_never_alike_for_all() {
-        for (failures, whole_ms) in [(1, 1_000), (2, 2_000), (4, 8_000), (9, 256_000), (10, 300_000), (u32::MAX, 300_000)] {
+        for (failures, whole_ms) in
+            [(1, 1_000), (2, 2_000), (4, 8_000), (9, 256_000), (10, 300_000), (u32::MAX, 300_000)]
+        {
             let waits: Vec<u128> = (0..1_000).map(|n| backoff(failures, n * 7_919).as_millis()).collect();
             assert!(waits.iter().all(|wait| (whole_ms / 2..=whole_ms).contains(wait)), "{failures}");
             let (least, most) = (waits.iter().min(), waits.iter().max());

@@ -26,6 +26,9 @@ pub(super) const PROGRAMS: &Programs = &[
     ("ping", &["iputils-ping"]),
     // The DNS server that names of peers are looked up at in tests.
     ("unbound", &["unbound"]),
+    // A server with an old TLS, and a proxy, for `doctor --mission-control`.
+    ("openssl", &["openssl"]),
+    ("tinyproxy", &["tinyproxy-bin"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
 ];

@@ -39,12 +39,13 @@ impl Server {
         Self { port, heads }
     }
 
-    /// One that says this to every request over TLS; "" is silence, and `None` an end without a word.
+    /// One that notes the name that it is asked by (SNI), too, and says this to every request over TLS; "" is silence, and `None` an end without a word.
     pub(crate) fn tls(config: Arc<ServerConfig>, answer: Option<&'static str>) -> Self {
         Self::start(move |stream, note| {
             let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
             let Some(head) = head(&mut stream) else { return };
-            note(head);
+            let name = stream.conn.server_name().unwrap_or_default();
+            note(format!("{head}sni: {name}"));
             match answer {
                 Some("") => thread::sleep(FOR_EVER),
                 Some(answer) => {

@@ -37,6 +37,7 @@ fn a_way_that_is_open_is_shown_step_by_step_and_kept() {
     let head = &server.heads()[0];
     assert!(head.starts_with("GET / HTTP/1.1\r\n") && head.contains("upgrade: websocket\r\n"), "{head}");
     assert!(head.contains(&format!("host: localhost:{}\r\n", server.port)), "{head}");
+    assert!(head.ends_with("sni: localhost"), "{head}");
 
     let noted = || -> serde_json::Value {
         serde_json::from_slice(&std::fs::read(site.place.state().join("mission_control.json")).unwrap()).unwrap()

@@ -171,9 +171,15 @@ impl<'a> Push<'a> {
             Ok(said) => said,
             Err(error) => (Taken::None(error.to_string()), None),
         };
-        if let Some(ledger) = &mut self.ledger {
+        let under_way = self.ledger.as_ref().and_then(Ledger::under_way);
+        let taken = match taken {
+            // It ended before the first byte.
+            Taken::Unknown(why) if under_way.is_none() => Taken::None(why),
+            taken => taken,
+        };
+        if let (Some(ledger), Some(number)) = (&mut self.ledger, under_way) {
             // First what a killed process leaves behind at once, then what a power cut does.
-            if let Err(error) = self.state.save_push_way(&record(&self.boot_id, ledger.requests(), Some(&taken))) {
+            if let Err(error) = self.state.save_push_way(&record(&self.boot_id, number, Some(&taken))) {
                 tracing::error!("{error}");
             }
             ledger.settle(&taken);

@@ -171,9 +171,9 @@ impl Ledger {
         self.requests
     }
 
-    /// The number of the last request.
-    pub(super) const fn requests(&self) -> u64 {
-        self.requests
+    /// The number of the request under way.
+    pub(super) fn under_way(&self) -> Option<u64> {
+        self.sending.as_ref().map(|sending| sending.number)
     }
 
     /// What became of them.

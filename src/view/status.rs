@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     config::show,
     datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
+    export::push::Standing,
     net::{self, Network, XdpMode},
     policy::hex,
     state::{Clock, Refused, Repair, StateDir, StateError, TrialKind},
@@ -35,6 +36,8 @@ pub struct Status {
     pub agent: Option<Agent>,
     /// Repairs since the agent started last.
     pub repairs: u64,
+    /// How the push to the vendor is doing; `null`: none is configured.
+    pub push: Option<Standing>,
     /// There are no problems.
     pub healthy: bool,
     /// Names of the interfaces that should be filtered and are not.
@@ -121,6 +124,7 @@ fn nothing_in_force() -> Status {
         refused: None,
         agent: None,
         repairs: 0,
+        push: None,
         healthy: false,
         uncovered_interfaces: Vec::new(),
         problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
@@ -183,6 +187,7 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
         refused: None,
         agent: None,
         repairs: 0,
+        push: None,
         healthy: problems.is_empty(),
         uncovered_interfaces: uncovered.into_iter().map(|u| u.name).collect(),
         problems,
@@ -227,6 +232,8 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
+        report.push = state.push_standing().filter(|_| health.pushes);
+        report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
         Agent {
             pid,
             started_unix_ns: health.started_unix_ns,

@@ -26,6 +26,7 @@ fn a_node_without_a_policy_says_so() {
             "peers",
             "policy_sha256",
             "problems",
+            "push",
             "refused",
             "repairs",
             "trial",

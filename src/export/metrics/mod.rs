@@ -153,6 +153,7 @@ mod tests {
                 reattach_gap_max_ns: 2_500_000,
             }),
             repairs: 4,
+            push: None,
             healthy: true,
             uncovered_interfaces: Vec::new(),
             problems: Vec::new(),

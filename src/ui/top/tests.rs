@@ -64,6 +64,7 @@ fn status() -> Status {
             reattach_gap_max_ns: 0,
         }),
         repairs: 0,
+        push: None,
         uncovered_interfaces: Vec::new(),
         healthy: true,
         problems: Vec::new(),

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::{Config, ConfigErrors, Mode, Push},
     datapath,
-    export::Exporters,
+    export::push::Pusher,
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
 
@@ -55,9 +55,9 @@ pub(super) struct Keeper<R> {
     /// What is alarming about the data path.
     path_alarms: Vec<String>,
     open_told: bool,
-    exporters: Option<Exporters>,
-    /// What they were started with.
-    exported: Option<Push>,
+    pusher: Option<Pusher>,
+    /// What it was started with.
+    pushed: Option<Push>,
 }
 
 impl<R> Keeper<R>
@@ -80,8 +80,8 @@ where
         let log = kernel_log(&site, &mut applied)?;
         let health = Health { pid: std::process::id(), started_unix_ns: Clock::now().unix_ns, ..Health::default() };
         let mut agent = Self {
-            exporters: None,
-            exported: None,
+            pusher: None,
+            pushed: None,
             programs: watchdog::programs(&site)?,
             state_stamp: site.state.stamp(),
             seen: applied.surroundings.clone(),
@@ -100,7 +100,7 @@ where
             site,
         };
         agent.announce();
-        agent.export();
+        agent.push();
         Ok(agent)
     }
 
@@ -116,17 +116,18 @@ where
         self.open_told = false;
     }
 
-    /// Starts the exporters of the configuration, or starts them anew where it wants others.
-    fn export(&mut self) {
+    /// Starts the push of the configuration, or starts it anew where that wants another.
+    fn push(&mut self) {
         let Ok(config) = &self.start.config else { return };
-        if config.push == self.exported {
+        if config.push == self.pushed {
             return;
         }
-        self.exported.clone_from(&config.push);
+        self.pushed.clone_from(&config.push);
         self.health.pushes = config.push.is_some();
-        match Exporters::start(&self.site, config, self.exporters.take()) {
-            Ok(exporters) => self.exporters = exporters,
-            Err(error) => tracing::error!("the counters are not pushed: the exporters could not be started: {error}"),
+        let (state, bpffs) = (self.site.state.clone(), self.site.bpffs.clone());
+        match Pusher::start(state, bpffs, config.push.clone(), self.pusher.take()) {
+            Ok(pusher) => self.pusher = pusher,
+            Err(error) => tracing::error!("the counters are not pushed: the push could not be started: {error}"),
         }
     }
 
@@ -155,7 +156,7 @@ where
                 self.peers.listen_to(&config);
                 self.start.config = Ok(config);
                 self.announce();
-                self.export();
+                self.push();
             }
             Err(error) => tracing::error!("reload: not applied, the last good policy stays in force: {error}"),
         }

@@ -3,6 +3,7 @@
 
 mod line;
 mod queue;
+mod thread;
 mod way;
 
 use std::{
@@ -14,10 +15,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
-pub use self::queue::{Amount, Ledger, Snapshot, Totals};
 use self::{
     line::{Taken, body, judge},
     way::record,
+};
+pub use self::{
+    queue::{Amount, Ledger, Snapshot, Totals},
+    thread::Pusher,
 };
 use crate::{
     config,

@@ -58,7 +58,7 @@ pub(super) struct Keeper<R> {
     path_alarms: Vec<String>,
     open_told: bool,
     pusher: Option<Pusher>,
-    /// What they were started with.
+    /// What it was started with.
     pushed: Option<Push>,
 }
 
@@ -121,7 +121,7 @@ where
         self.open_told = false;
     }
 
-    /// Starts the push of the configuration, or starts it anew where it wants another.
+    /// Starts the push of the configuration, or starts it anew where that wants another.
     fn push(&mut self) {
         let Ok(config) = &self.start.config else { return };
         if config.push == self.pushed {
@@ -129,9 +129,10 @@ where
         }
         self.pushed.clone_from(&config.push);
         self.health.pushes = config.push.is_some();
-        match Pusher::start(&self.site, config, self.pusher.take()) {
+        let (state, bpffs) = (self.site.state.clone(), self.site.bpffs.clone());
+        match Pusher::start(state, bpffs, config.push.clone(), self.pusher.take()) {
             Ok(pusher) => self.pusher = pusher,
-            Err(error) => tracing::error!("the counters are not pushed: {error}"),
+            Err(error) => tracing::error!("the counters are not pushed: the push could not be started: {error}"),
         }
     }
 

@@ -1,6 +1,6 @@
 //! The agent's push over its whole life: restarts, a swap that adds and removes ports, a detach. And what `status` says of it.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use nodewall_testbed::skip_unless_privileged;
 
@@ -12,7 +12,11 @@ use crate::{
 const RATE_PPS: u32 = 4_000;
 
 fn packets(receiver: &Receiver) -> u64 {
-    arrived(receiver).into_iter().filter(|((key, _), _)| key == "nodewall.packets").map(|(_, sum)| sum).sum()
+    let received = |(key, dimensions): &(String, _)| {
+        let dimensions: &BTreeMap<String, String> = dimensions;
+        key == "nodewall.packets" && dimensions["direction"] == "in"
+    };
+    arrived(receiver).into_iter().filter(|(line, _)| received(line)).map(|(_, sum)| sum).sum()
 }
 
 fn eventually(what: &str, is_so: impl Fn() -> bool) {

@@ -2,8 +2,8 @@
 //! answer or its absence means. Must not read the kernel, and must not change anything but its own files in the state directory.
 
 mod line;
-mod pusher;
 mod queue;
+mod thread;
 mod way;
 
 use std::{
@@ -15,11 +15,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, time::Instant};
 
-pub use self::pusher::Pusher;
-pub use self::queue::{Amount, Ledger, Snapshot, Totals};
 use self::{
     line::{Taken, body, judge},
     way::record,
+};
+pub use self::{
+    queue::{Amount, Ledger, Snapshot, Totals},
+    thread::Pusher,
 };
 use crate::{
     config,

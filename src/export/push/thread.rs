@@ -1,14 +1,15 @@
-//! The push on a thread of its own, so that nothing it waits for can hold the agent. Must not know what is sent.
+//! The thread of the push, so that nothing it waits for can hold the agent or who reads the counters. Must not know when it sends.
 
 use std::{
     io,
+    path::PathBuf,
     thread::{self, JoinHandle},
 };
 
 use tokio::sync::watch;
 
 use super::{super::kernel::Kernel, run};
-use crate::{agent::Site, config::Config};
+use crate::{config, state::StateDir};
 
 /// The push of a configuration. Dropping it ends it: an answer that is under way is waited for, shortly.
 #[derive(Debug)]
@@ -19,8 +20,12 @@ pub struct Pusher {
 
 impl Pusher {
     /// Starts it, once that of the configuration before has ended; `None` where the configuration wants none.
-    pub fn start(site: &Site, config: &Config, before: Option<Self>) -> io::Result<Option<Self>> {
-        let push = config.push.clone();
+    pub fn start(
+        state: StateDir,
+        bpffs: PathBuf,
+        push: Option<config::Push>,
+        before: Option<Self>,
+    ) -> io::Result<Option<Self>> {
         if push.is_none() && before.is_none() {
             return Ok(None);
         }
@@ -28,7 +33,7 @@ impl Pusher {
             before.shutdown.send_replace(true);
         }
         let (shutdown, stop) = watch::channel(false);
-        let (state, mut kernel) = (site.state.clone(), Kernel::new(site.bpffs.clone()));
+        let mut kernel = Kernel::new(bpffs);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("push".into()).spawn(move || {
             // Here, not in the agent: it must not wait.

@@ -11,7 +11,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{live::Reader, reply};
+use super::{
+    live::{Reader, give_back},
+    reply,
+};
 
 /// The API's version 1.
 pub(super) fn routes(reader: Arc<Reader>) -> Router {
@@ -34,7 +37,9 @@ async fn counters(State(reader): State<Arc<Reader>>) -> Response<Body> {
 }
 
 async fn peers(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(reader.peers())
+    let response = answer(reader.peers());
+    give_back();
+    response
 }
 
 fn answer<T: Serialize>(read: Result<T, String>) -> Response<Body> {

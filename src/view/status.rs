@@ -10,7 +10,7 @@ use crate::{
     export::push::Standing,
     net::{self, Network, XdpMode},
     policy::hex,
-    state::{Clock, Refused, Repair, StateDir, StateError, TrialKind},
+    state::{Clock, Reached, Refused, Repair, StateDir, StateError, TrialKind},
 };
 
 /// The live system at one time.
@@ -38,6 +38,8 @@ pub struct Status {
     pub repairs: u64,
     /// How the push to the vendor is doing; `null`: none is configured.
     pub push: Option<Standing>,
+    /// What `doctor --mission-control` found last; `null`: it was never asked.
+    pub mission_control: Option<Reached>,
     /// There are no problems.
     pub healthy: bool,
     /// Names of the interfaces that should be filtered and are not.
@@ -125,6 +127,7 @@ fn nothing_in_force() -> Status {
         agent: None,
         repairs: 0,
         push: None,
+        mission_control: None,
         healthy: false,
         uncovered_interfaces: Vec::new(),
         problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
@@ -188,6 +191,7 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
         agent: None,
         repairs: 0,
         push: None,
+        mission_control: None,
         healthy: problems.is_empty(),
         uncovered_interfaces: uncovered.into_iter().map(|u| u.name).collect(),
         problems,
@@ -228,6 +232,7 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     if let Some(refused) = report.refused.as_ref().filter(|refused| refused.unattended) {
         report.problems.push(format!("{} was refused: {}", refused.attempt, refused.error));
     }
+    report.mission_control = state.reached();
     let health = state.health().unwrap_or_default();
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {

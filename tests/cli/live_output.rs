@@ -22,6 +22,7 @@ fn a_node_without_a_policy_says_so() {
             "generation",
             "healthy",
             "interfaces",
+            "mission_control",
             "mode",
             "peers",
             "policy_sha256",

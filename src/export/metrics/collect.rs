@@ -135,9 +135,7 @@ impl Reading {
             list::REPAIRS => whole(status.repairs),
             list::REATTACHED => agent.map(|agent| whole(agent.interfaces_reattached)).unwrap_or_default(),
             list::REATTACH_GAP => agent.map(|agent| one(seconds(agent.reattach_gap_max_ns))).unwrap_or_default(),
-            list::PUSHED => {
-                push.map(|push| one(seconds(push.last_success_unix_ns.unwrap_or(0)))).unwrap_or_default()
-            }
+            list::PUSHED => push.map(|push| one(seconds(push.last_success_unix_ns.unwrap_or(0)))).unwrap_or_default(),
             list::PUSH_FAILURES => push.map(|push| whole(u64::from(push.failures))).unwrap_or_default(),
             list::PUSH_WAITING => push.map(|push| whole(push.waiting_lines)).unwrap_or_default(),
             list::MISSION_CONTROL => {

@@ -12,6 +12,7 @@ use node_ebpf_common::{
     Decision, Frame, decide,
     decide::judge,
     packet::{About, Packet},
+    peer_traffic,
     reason::DROP_BIT,
 };
 
@@ -63,11 +64,16 @@ fn filter<F: Frame, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let (packet, decision) = judge(frame, image);
     maps::count(decision.cell(image), u64::from(decision.bytes));
+    if image.per_peer != 0
+        && let Some(cell) = peer_traffic::inbound(&decision)
+    {
+        maps::count_peer(cell, 1, u64::from(decision.bytes));
+    }
     if LOG {
         log(context, frame, image.zero, packet, decision);
     }
     // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
-    XDP_PASS - (decision.drop_bit() & image.enforce & 1)
+    XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
 }
 
 /// One line for a frame. The loader turns the trailing number into the reason's name.

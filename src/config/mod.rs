@@ -5,6 +5,7 @@
 //! I/O but reading the file named.
 
 mod address;
+mod counters;
 mod error;
 mod file;
 mod interface;
@@ -29,6 +30,7 @@ pub use self::address::{
     MAX_ADDRESSES, MAX_PREFIXES, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, check_peer, parse_allowed,
     parse_blocked, parse_bound, parse_peer, parse_prefix, show,
 };
+pub use self::counters::Counters;
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
@@ -79,6 +81,8 @@ pub struct Config {
     pub peers: Peers,
     /// `[mission_control]`.
     pub mission_control: MissionControl,
+    /// `[counters]`.
+    pub counters: Counters,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -118,6 +122,7 @@ impl Config {
             profile: Profile::default(),
             peers: Peers::default(),
             mission_control: MissionControl::of_profile(ProfileName::DynatraceManaged),
+            counters: Counters::default(),
             rules: Vec::new(),
         }
     }
@@ -146,6 +151,7 @@ impl Config {
             mission_control: mission_control::mission_control(raw.mission_control.0, profile.name, &mut problems),
             profile,
             peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
+            counters: counters::counters(&raw.counters.0),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };

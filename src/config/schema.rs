@@ -35,6 +35,8 @@ pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) mission_control: Table<RawMissionControl>,
     #[serde(default)]
+    pub(crate) counters: Table<RawCounters>,
+    #[serde(default)]
     pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
 }
 
@@ -68,6 +70,12 @@ pub(crate) struct RawMissionControl {
     pub(crate) enabled: Option<bool>,
     pub(crate) addresses: Option<List<String>>,
     pub(crate) port: Option<Spanned<RawPort>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawCounters {
+    pub(crate) per_peer: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

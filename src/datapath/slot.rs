@@ -23,6 +23,8 @@ pub struct ImageFacts {
     pub generation: u64,
     /// Whether drop verdicts drop.
     pub enforce: bool,
+    /// Whether it counts for each peer.
+    pub per_peer: bool,
     /// Hash of the policy's canonical text.
     pub policy_sha256: [u8; 32],
 }
@@ -71,7 +73,12 @@ impl Maps {
         if image.magic != MAGIC {
             return Err(DatapathError::NoPolicy);
         }
-        Ok(ImageFacts { generation: image.generation, enforce: image.enforce != 0, policy_sha256: image.policy_sha256 })
+        Ok(ImageFacts {
+            generation: image.generation,
+            enforce: image.enforce != 0,
+            per_peer: image.per_peer != 0,
+            policy_sha256: image.policy_sha256,
+        })
     }
 
     /// Puts `image` into force: fills the image map that is not in use, then updates the slot.

@@ -263,7 +263,7 @@ pub struct PeersRemoveArgs {
 /// Flags of `counters`.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct CountersArgs {
-    /// Per peer and port instead, both directions; needs per_peer = true in [counters]
+    /// Per peer and port instead, both directions; needs `per_peer = true` in `[counters]`
     #[arg(long)]
     pub per_peer: bool,
 }

@@ -24,25 +24,37 @@ use crate::{
 /// Filters frames that lie in one buffer.
 #[xdp]
 pub fn nodewall(context: XdpContext) -> u32 {
-    filter::<_, false>(&context, &Linear::new(&context))
+    filter::<_, false, false>(&context, &Linear::new(&context))
 }
 
 /// Filters frames of any size.
 #[xdp(frags)]
 pub fn nodewall_frags(context: XdpContext) -> u32 {
-    filter::<_, false>(&context, &Frags::new(&context))
+    filter::<_, false, false>(&context, &Frags::new(&context))
 }
 
-/// As `nodewall`, with a log line for every frame (`--kernel-log`). A program of its own, so that the others carry no trace of it.
+/// As `nodewall`, and counts for each peer. A program of its own, so that the other carries no trace of it.
+#[xdp]
+pub fn nodewall_peers(context: XdpContext) -> u32 {
+    filter::<_, true, false>(&context, &Linear::new(&context))
+}
+
+/// As `nodewall_frags`, and counts for each peer.
+#[xdp(frags)]
+pub fn nodewall_peer_f(context: XdpContext) -> u32 {
+    filter::<_, true, false>(&context, &Frags::new(&context))
+}
+
+/// As `nodewall_peers`, with a log line for every frame (`--kernel-log`). A program of its own, so that the others carry no trace of it.
 #[xdp]
 pub fn nodewall_log(context: XdpContext) -> u32 {
-    filter::<_, true>(&context, &Linear::new(&context))
+    filter::<_, true, true>(&context, &Linear::new(&context))
 }
 
-/// As `nodewall_frags`, with a log line for every frame.
+/// As `nodewall_peer_f`, with a log line for every frame.
 #[xdp(frags)]
 pub fn nodewall_log_f(context: XdpContext) -> u32 {
-    filter::<_, true>(&context, &Frags::new(&context))
+    filter::<_, true, true>(&context, &Frags::new(&context))
 }
 
 /// Answers with the decision, packed by [`Decision::pack`].
@@ -60,11 +72,12 @@ pub fn nodewall_probe_f(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn filter<F: Frame, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
+fn filter<F: Frame, const PEERS: bool, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let (packet, decision) = judge(frame, image);
     maps::count(decision.cell(image), u64::from(decision.bytes));
-    if image.per_peer != 0
+    if PEERS
+        && image.per_peer != 0
         && let Some(cell) = peer_traffic::inbound(&decision)
     {
         maps::count_peer(cell, 1, u64::from(decision.bytes));

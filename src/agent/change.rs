@@ -297,11 +297,10 @@ struct Change<'a> {
 impl Change<'_> {
     fn install(&self, compiled: &Compiled) -> Result<(Loaded, Vec<AppliedInterface>), AgentError> {
         let mut loaded = Loaded::new(Some(self.pins))?;
-        loaded.load(if self.kernel_log { Entry::FilterLogged } else { Entry::Filter })?;
+        loaded.load(Entry::filter(self.kernel_log, self.desired.policy.per_peer))?;
         let named = loaded.maps.write_rows(self.old_rows, compiled.rows.records());
         let named = named.and_then(|()| loaded.maps.write_peers(self.old_peers.records(), compiled.peers.records()));
-        let swapped = named.and_then(|()| loaded.maps.swap(&compiled.image));
-        if let Err(error) = swapped {
+        if let Err(error) = named.and_then(|()| loaded.maps.swap(&compiled.image)) {
             self.restore_names(&mut loaded, compiled);
             return Err(error.into());
         }

@@ -58,15 +58,14 @@ impl PeerTraffic {
     }
 }
 
-fn order(row: &PeerRow) -> (bool, &Option<String>, Option<u16>, &Option<String>, Option<&'static str>, &'static str) {
+fn order(row: &PeerRow) -> impl Ord + '_ {
     (row.class.is_none(), &row.class, row.port, &row.ports, row.protocol, row.direction)
 }
 
 fn row(cell: &PeerCell, records: &[RowRecord]) -> PeerRow {
     let record = cell.row.and_then(|row| records.get(row as usize));
     let (class, port, ports, protocol) = record.map_or((None, None, None, None), place_of);
-    let peer =
-        cell.peer.as_ref().and_then(peer_of).map_or_else(|| OTHER_PEERS.to_owned(), |net| show(&net).to_string());
+    let peer = cell.peer.as_ref().and_then(peer_of).map_or_else(|| OTHER_PEERS.to_owned(), |net| show(&net));
     let direction = match cell.direction {
         Direction::In => "in",
         Direction::Out => "out",

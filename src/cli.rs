@@ -122,7 +122,7 @@ pub enum Command {
     /// What goes on, at a glance: rates per port, what is denied, peers, health
     Top(TopArgs),
     /// Packets and bytes per class, port, protocol, verdict and reason
-    Counters,
+    Counters(CountersArgs),
     /// The address of the running agent's page, with the token that opens it
     Page,
     /// The verdict for a source and a port, under the live policy or --config, and why
@@ -271,6 +271,14 @@ pub struct PeersRemoveArgs {
     /// What the guards are told to let through.
     #[command(flatten)]
     pub allow: AllowArgs,
+}
+
+/// Flags of `counters`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CountersArgs {
+    /// Per peer and port instead, both directions; needs `per_peer = true` in `[counters]`
+    #[arg(long)]
+    pub per_peer: bool,
 }
 
 /// Flags of `explain`.

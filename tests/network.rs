@@ -17,6 +17,7 @@ mod network {
     mod objects;
     mod outbound;
     mod outbound_hooks;
+    mod peer_matrix;
     mod peers;
     mod reload;
     mod replies;

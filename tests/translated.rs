@@ -107,9 +107,11 @@ fn the_filter_for_single_buffers_calls_nothing() {
     if skip("the_filter_for_single_buffers_calls_nothing") {
         return;
     }
-    let loaded = Loaded::new(&Policy::Enforce.compiled(), Entry::Filter, Buffers::Linear);
-    let calls: Vec<Instruction> = loaded.calls().into_iter().map(|at| loaded.instructions[at]).collect();
-    assert!(calls.is_empty(), "calls left in the translated program: {calls:?}");
+    for entry in [Entry::Filter, Entry::FilterPerPeer] {
+        let loaded = Loaded::new(&Policy::Enforce.compiled(), entry, Buffers::Linear);
+        let calls: Vec<Instruction> = loaded.calls().into_iter().map(|at| loaded.instructions[at]).collect();
+        assert!(calls.is_empty(), "{entry:?}: calls left in the translated program: {calls:?}");
+    }
 }
 
 /// Frames of one buffer, whatever is in them: the program for many buffers calls only where a length says that there is more.

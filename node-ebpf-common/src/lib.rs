@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! inbound:  frame -> packet -> decide -> Decision { reason, row, peer, bytes } -> counter cell
-//! outbound: frame -> packet -> account -> Outbound { row, sent, mission_control } -> outbound cell
+//! outbound: frame -> packet -> account -> Outbound { row, sent, mission_control, peer } -> outbound cell
+//! both:     -> cell of the peer matrix, where the policy asks for it
 //! ```
 #![cfg_attr(not(test), no_std)]
 #![allow(
@@ -17,6 +18,7 @@ pub mod frame;
 pub mod maps;
 pub mod outbound;
 pub mod packet;
+pub mod peer_traffic;
 pub mod policy;
 pub mod reason;
 pub mod wire;

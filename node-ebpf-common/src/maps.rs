@@ -26,6 +26,22 @@ pub struct RowRecord {
     pub class: [u8; CLASS_NAME_BYTES],
 }
 
+/// Whose cells of the peer matrix a slot holds. Kept beside them as rows are, so that a peer keeps its slot across swaps, restarts and upgrades.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PeerRecord {
+    /// The address as on the wire; of IPv4 the first four bytes.
+    pub address: [u8; 16],
+    /// Prefix length.
+    pub prefix_len: u8,
+    /// 4 or 6; 0 marks a slot that was never given away.
+    pub family: u8,
+    /// 1 while the policy names the peer, 0 for a slot that waits for it to come back.
+    pub active: u8,
+    /// Keeps the layout free of implicit padding.
+    pub reserved: u8,
+}
+
 /// The policy image as the verifier of Linux 6.1 wants an inner map's value: not a struct.
 pub type ImageWords = [u64; size_of::<PolicyImage>() / 8];
 
@@ -73,10 +89,14 @@ macro_rules! with_maps {
             nw_counters: PerCpuArray<$crate::counter::Counter>, $crate::counter::CELLS, 0;
             /// Every outbound counter, see `outbound`.
             nw_outbound: PerCpuArray<$crate::counter::Counter>, $crate::outbound::CELLS, 0;
+            /// The peer matrix, see `peer_traffic`.
+            nw_peer_traffic: PerCpuArray<$crate::counter::Counter>, $crate::peer_traffic::CELLS, 0;
             /// One slot: the policy image in force, the single value of an inner array.
             nw_policy: ArrayOfMaps<$crate::maps::ImageWords>, 1, 0;
             /// Which port each counter row belongs to. Userspace only.
             nw_rows: Array<$crate::maps::RowRecord>, $crate::counter::ROWS, 0;
+            /// Which peer each slot of the matrix belongs to. Userspace only.
+            nw_peers: Array<$crate::maps::PeerRecord>, $crate::peer_traffic::SLOTS, 0;
             /// One of the two images: the slot of `nw_policy` refers to it, or it is the one to fill next.
             nw_image_0: Array<$crate::maps::ImageWords>, 1, $crate::maps::IMAGE_FLAGS;
             /// The other image.
@@ -106,10 +126,14 @@ pub mod name {
     pub const COUNTERS: &str = "nw_counters";
     /// The outbound counters.
     pub const OUTBOUND: &str = "nw_outbound";
+    /// The peer matrix.
+    pub const PEER_TRAFFIC: &str = "nw_peer_traffic";
     /// The slot of the policy in force.
     pub const POLICY: &str = "nw_policy";
     /// The rows.
     pub const ROWS: &str = "nw_rows";
+    /// The peers.
+    pub const PEERS: &str = "nw_peers";
     /// The two images.
     pub const IMAGES: [&str; 2] = ["nw_image_0", "nw_image_1"];
 }
@@ -126,7 +150,8 @@ mod tests {
             // BPF_OBJ_NAME_LEN is 16 with its terminator.
             assert!(spec.name.len() < 16, "{}", spec.name);
         }
-        for name in [name::COUNTERS, name::OUTBOUND, name::POLICY, name::ROWS, name::IMAGES[0], name::IMAGES[1]] {
+        let named = [name::COUNTERS, name::OUTBOUND, name::PEER_TRAFFIC, name::POLICY, name::ROWS, name::PEERS];
+        for name in named.into_iter().chain(name::IMAGES) {
             assert!(ALL.iter().any(|s| s.name == name), "{name}");
         }
     }

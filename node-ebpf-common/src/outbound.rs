@@ -10,7 +10,7 @@ use crate::{
     counter::{ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROWS},
     frame::Frame,
     packet::{self, About, Packet},
-    policy::{PolicyImage, rebound},
+    policy::{PolicyImage, Source, rebound},
 };
 
 /// Which of its two cells on a row an outbound frame moves.
@@ -50,12 +50,14 @@ pub struct Outbound {
     pub sent: u32,
     /// 1: it goes to Mission Control.
     pub mission_control: u32,
+    /// Number of the peer that it goes to on a row of a named port; 0: none, or nobody asks.
+    pub peer: u32,
 }
 
 impl Outbound {
     #[inline(always)]
     const fn on(row: u32) -> Self {
-        Self { row, sent: Sent::ToPort as u32, mission_control: 0 }
+        Self { row, sent: Sent::ToPort as u32, mission_control: 0, peer: 0 }
     }
 
     /// Its cell on its row.
@@ -68,8 +70,17 @@ impl Outbound {
 /// How `frame`, which this node sends, is accounted under `image`.
 #[inline(always)]
 pub fn account<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Outbound {
+    let (mut outbound, destination) = on_its_row(frame, image);
+    if image.per_peer != 0 && outbound.row >= ROW_FIRST {
+        outbound.peer = image.peer_at(frame, destination);
+    }
+    outbound
+}
+
+#[inline(always)]
+fn on_its_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Outbound, Source) {
     if let Some(packet) = packet::common(frame) {
-        return by_port(frame, image, &packet);
+        return (by_port(frame, image, &packet), packet.destination);
     }
     cold_path();
     let packet = packet::walk(&frame.forgotten(image.zero), image.zero);
@@ -83,7 +94,7 @@ pub fn account<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Outbound {
     let row = rebound::<F, { ROWS as usize - 1 }>(frame, image.zero, outbound.row as usize) as u32;
     let sent = rebound::<F, 1>(frame, image.zero, outbound.sent as usize) as u32;
     let mission_control = rebound::<F, 1>(frame, image.zero, outbound.mission_control as usize) as u32;
-    Outbound { row, sent, mission_control }
+    (Outbound { row, sent, mission_control, peer: 0 }, packet.destination)
 }
 
 #[inline(always)]
@@ -92,7 +103,7 @@ fn by_port<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, packet: &Packet) -
     let from = image.row_of(packet.about as u32, packet.source_port_wire);
     let answers = to < ROW_FIRST && from >= ROW_FIRST;
     let (row, sent) = if answers { (from, Sent::FromPort) } else { (to, Sent::ToPort) };
-    let mut outbound = Outbound { row, sent: sent as u32, mission_control: 0 };
+    let mut outbound = Outbound { row, sent: sent as u32, mission_control: 0, peer: 0 };
     if packet.about as u32 == About::Tcp as u32 && packet.port_wire == image.mission_port_wire {
         cold_path();
         outbound.mission_control = image.is_mission_control(frame, packet.destination);

@@ -116,7 +116,8 @@ pub struct SlotV6 {
     pub value: u64,
 }
 
-/// A slot's value: the groups in the low 32 bits, the peer number (0: none) in the 16 bits above.
+/// A slot's value: the groups in the low 32 bits, the peer's number (0: none) in the 16 bits above. A peer keeps its number up to
+/// [`crate::peer_traffic::OWN_PEERS`] from image to image.
 pub const fn value(groups: u32, peer: u16) -> u64 {
     groups as u64 | (peer as u64) << 32
 }
@@ -130,7 +131,9 @@ pub struct PolicyImage {
     /// [`crate::ABI_VERSION`].
     pub abi_version: u32,
     /// 1: drop. 0: audit, nothing is dropped.
-    pub enforce: u32,
+    pub enforce: u16,
+    /// 1: traffic of peers is counted for each peer, too.
+    pub per_peer: u16,
     /// Always 0, which the verifier can not know (see [`rebound`]).
     pub zero: u64,
     /// Number of this image; each swap raises it.
@@ -313,6 +316,12 @@ impl PolicyImage {
             }
         }
         found as u32 & 1
+    }
+
+    /// Number of the peer that `destination` is; 0: none. What blocks a source does not unmake a peer.
+    #[inline(always)]
+    pub fn peer_at<F: Frame + ?Sized>(&self, frame: &F, destination: Source) -> u32 {
+        (self.source(frame, destination, || true) >> 32) as u32 & 0xffff
     }
 
     /// The first match's [`value`], 0 when the source is not in the table. `consult` says whether a match matters; it is asked only where there is

@@ -213,12 +213,13 @@ fn an_aggregate_without_a_length_of_its_own_is_judged_by_its_ports() {
 fn map_flags_and_sizes_are_the_kernels() {
     assert_eq!((maps::RDONLY_PROG, maps::MMAPABLE, maps::IMAGE_FLAGS), (128, 1024, 1152));
     assert_eq!(size_of::<maps::ImageWords>(), size_of::<PolicyImage>());
-    assert_eq!(size_of::<maps::RowRecord>(), 40);
+    assert_eq!((size_of::<maps::RowRecord>(), size_of::<maps::PeerRecord>()), (40, 20));
     for spec in maps::ALL {
         let value_bytes = match spec.name {
-            maps::name::COUNTERS | maps::name::OUTBOUND => 16,
+            maps::name::COUNTERS | maps::name::OUTBOUND | maps::name::PEER_TRAFFIC => 16,
             maps::name::POLICY => 4,
             maps::name::ROWS => 40,
+            maps::name::PEERS => 20,
             _ => size_of::<PolicyImage>() as u32,
         };
         assert_eq!((spec.key_bytes, spec.value_bytes), (4, value_bytes), "{}", spec.name);

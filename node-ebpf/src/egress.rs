@@ -3,6 +3,7 @@
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
 use node_ebpf_common::{
     outbound::{CELL_MISSION_CONTROL, account},
+    peer_traffic,
     wire::VLAN_TAG_BYTES,
 };
 
@@ -23,6 +24,9 @@ fn count(context: &TcContext) {
     maps::count_outbound(outbound.cell(), packets, bytes);
     if outbound.mission_control != 0 {
         maps::count_outbound(CELL_MISSION_CONTROL, packets, bytes);
+    }
+    if let Some(cell) = peer_traffic::outbound(&outbound) {
+        maps::count_peer(cell, packets, bytes);
     }
 }
 

@@ -12,6 +12,7 @@ use node_ebpf_common::{
     Decision, Frame, decide,
     decide::judge,
     packet::{About, Packet},
+    peer_traffic,
     reason::DROP_BIT,
 };
 
@@ -23,25 +24,37 @@ use crate::{
 /// Filters frames that lie in one buffer.
 #[xdp]
 pub fn nodewall(context: XdpContext) -> u32 {
-    filter::<_, false>(&context, &Linear::new(&context))
+    filter::<_, false, false>(&context, &Linear::new(&context))
 }
 
 /// Filters frames of any size.
 #[xdp(frags)]
 pub fn nodewall_frags(context: XdpContext) -> u32 {
-    filter::<_, false>(&context, &Frags::new(&context))
+    filter::<_, false, false>(&context, &Frags::new(&context))
 }
 
-/// As `nodewall`, with a log line for every frame (`--kernel-log`). A program of its own, so that the others carry no trace of it.
+/// As `nodewall`, and counts for each peer. A program of its own, so that the other carries no trace of it.
+#[xdp]
+pub fn nodewall_peers(context: XdpContext) -> u32 {
+    filter::<_, true, false>(&context, &Linear::new(&context))
+}
+
+/// As `nodewall_frags`, and counts for each peer.
+#[xdp(frags)]
+pub fn nodewall_peer_f(context: XdpContext) -> u32 {
+    filter::<_, true, false>(&context, &Frags::new(&context))
+}
+
+/// As `nodewall_peers`, with a log line for every frame (`--kernel-log`). A program of its own, so that the others carry no trace of it.
 #[xdp]
 pub fn nodewall_log(context: XdpContext) -> u32 {
-    filter::<_, true>(&context, &Linear::new(&context))
+    filter::<_, true, true>(&context, &Linear::new(&context))
 }
 
-/// As `nodewall_frags`, with a log line for every frame.
+/// As `nodewall_peer_f`, with a log line for every frame.
 #[xdp(frags)]
 pub fn nodewall_log_f(context: XdpContext) -> u32 {
-    filter::<_, true>(&context, &Frags::new(&context))
+    filter::<_, true, true>(&context, &Frags::new(&context))
 }
 
 /// Answers with the decision, packed by [`Decision::pack`].
@@ -59,15 +72,21 @@ pub fn nodewall_probe_f(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn filter<F: Frame, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
+fn filter<F: Frame, const PEERS: bool, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let (packet, decision) = judge(frame, image);
     maps::count(decision.cell(image), u64::from(decision.bytes));
+    if PEERS
+        && image.per_peer != 0
+        && let Some(cell) = peer_traffic::inbound(&decision)
+    {
+        maps::count_peer(cell, 1, u64::from(decision.bytes));
+    }
     if LOG {
         log(context, frame, image.zero, packet, decision);
     }
     // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
-    XDP_PASS - (decision.drop_bit() & image.enforce & 1)
+    XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
 }
 
 /// One line for a frame. The loader turns the trailing number into the reason's name.

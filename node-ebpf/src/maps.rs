@@ -44,6 +44,18 @@ pub fn count_outbound(cell: u32, packets: u64, bytes: u64) {
     }
 }
 
+/// Adds to this CPU's part of a cell of the peer matrix. The two directions never share a cell.
+#[inline(always)]
+pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
+    if let Some(counter) = nw_peer_traffic.get_ptr_mut(cell) {
+        // SAFETY: as in `count` for what comes in, as in `count_outbound` for what is sent.
+        unsafe {
+            (*counter).packets += packets;
+            (*counter).bytes += bytes;
+        }
+    }
+}
+
 /// Adds one frame to this CPU's part of a cell.
 #[inline(always)]
 pub fn count(cell: u32, bytes: u64) {

@@ -11,7 +11,7 @@ use crate::{
     config::AttachMode,
     datapath::{self, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target},
     net::{self, Link, Network, Selection, Uncovered, XdpMode},
-    policy::{Compiled, Facts, Lengths, Policy, RowTable, compile, hex},
+    policy::{Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile, hex},
     state::{Clock, Desired, Good, PolicyLock, StateDir},
 };
 
@@ -172,9 +172,9 @@ pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Reque
     let selection = select(&desired, &network, stored)?;
     let live = Maps::live(&site.bpffs)?;
     refuse_occupied(&selection, &network, live.as_ref().map(|(pins, _)| pins), desired.attach_mode)?;
-    let (old_rows, live_generation) = match &live {
-        Some((_, maps)) => (maps.rows()?, live_generation(maps)?),
-        None => (Vec::new(), None),
+    let (old_rows, peers, live_generation) = match &live {
+        Some((_, maps)) => (maps.rows()?, PeerTable::new(maps.peers()?), live_generation(maps)?),
+        None => (Vec::new(), PeerTable::default(), None),
     };
     drop(live);
     // A number is never used again, also not after a boot.
@@ -182,7 +182,7 @@ pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Reque
     let now = Clock::now();
     let blocked = blocked(site, blocking, &now)?;
     let blocks = blocked.len();
-    let facts = Facts { generation, now_ns: now.unix_ns, own_addresses, blocked };
+    let facts = Facts { generation, now_ns: now.unix_ns, own_addresses, blocked, peers };
     let compiled = compile(&desired.policy, RowTable::new(old_rows.clone()), &facts)?;
     judge(&compiled.image, &facts.own_addresses, before.as_ref())?;
 
@@ -207,6 +207,7 @@ pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Reque
             selection: &selection,
             network: &network,
             old_rows: &old_rows,
+            old_peers: &facts.peers,
             first: live_generation.is_none(),
         };
         let installed = change.install(&compiled);
@@ -288,6 +289,7 @@ struct Change<'a> {
     selection: &'a Selection,
     network: &'a Network,
     old_rows: &'a [RowRecord],
+    old_peers: &'a PeerTable,
     /// No policy was in force before.
     first: bool,
 }
@@ -295,17 +297,17 @@ struct Change<'a> {
 impl Change<'_> {
     fn install(&self, compiled: &Compiled) -> Result<(Loaded, Vec<AppliedInterface>), AgentError> {
         let mut loaded = Loaded::new(Some(self.pins))?;
-        loaded.load(if self.kernel_log { Entry::FilterLogged } else { Entry::Filter })?;
-        loaded.maps.write_rows(self.old_rows, compiled.rows.records())?;
-        let swapped = loaded.maps.swap(&compiled.image);
-        if let Err(error) = swapped {
-            self.restore_rows(&mut loaded, compiled);
+        loaded.load(Entry::filter(self.kernel_log, self.desired.policy.per_peer))?;
+        let named = loaded.maps.write_rows(self.old_rows, compiled.rows.records());
+        let named = named.and_then(|()| loaded.maps.write_peers(self.old_peers.records(), compiled.peers.records()));
+        if let Err(error) = named.and_then(|()| loaded.maps.swap(&compiled.image)) {
+            self.restore_names(&mut loaded, compiled);
             return Err(error.into());
         }
         match self.attach(&mut loaded) {
             Ok(interfaces) => Ok((loaded, interfaces)),
             Err(error) => {
-                self.restore_rows(&mut loaded, compiled);
+                self.restore_names(&mut loaded, compiled);
                 if !self.first
                     && let Err(also) = loaded.maps.swap_back()
                 {
@@ -344,8 +346,8 @@ impl Change<'_> {
         }
     }
 
-    /// Gives the rows their old names back. Rows that this change gave away stay given away: their counters may have moved.
-    fn restore_rows(&self, loaded: &mut Loaded, compiled: &Compiled) {
+    /// Gives rows and slots their old names back. What this change gave away stays given away: its counters may have moved.
+    fn restore_names(&self, loaded: &mut Loaded, compiled: &Compiled) {
         let new = compiled.rows.records();
         let restored: Vec<RowRecord> = new
             .iter()
@@ -357,6 +359,9 @@ impl Change<'_> {
             .collect();
         if let Err(error) = loaded.maps.write_rows(new, &restored) {
             tracing::error!("the names of the counter rows could not be restored: {error}");
+        }
+        if let Err(error) = loaded.maps.restore_peers(self.old_peers.records()) {
+            tracing::error!("whose the cells of the peer matrix are could not be restored: {error}");
         }
     }
 }

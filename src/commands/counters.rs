@@ -1,14 +1,21 @@
-//! `nodewall counters`: what was counted, per port, verdict and reason.
+//! `nodewall counters`: what was counted, per port, verdict and reason; or per peer and port.
 
 use super::{FINE, Failure, live};
 use crate::{
-    cli::{Common, Format},
+    cli::{Common, CountersArgs, Format},
     ui,
-    view::counters::{Counters, Row},
+    view::{
+        counters::{Counters, Row},
+        peer_traffic::{PeerRow, PeerTraffic},
+    },
 };
 
-pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+pub(super) fn run(common: &Common, args: CountersArgs) -> Result<u8, Failure> {
     let (_, maps) = live(common)?;
+    if args.per_peer {
+        print_peers(&PeerTraffic::read(&maps)?, common.output)?;
+        return Ok(FINE);
+    }
     let counters = Counters::read(&maps)?;
     match common.output {
         Format::Table => print_table(&counters.rows)?,
@@ -34,4 +41,32 @@ fn print_table(rows: &[Row]) -> anyhow::Result<()> {
     });
     let header = ["class", "port", "protocol", "direction", "outcome", "reason", "packets", "bytes"];
     ui::print_line(&ui::table(&header, &[6, 7], cells))
+}
+
+fn print_peers(traffic: &PeerTraffic, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Table => print_peer_table(traffic),
+        Format::Json => ui::print_json(traffic),
+        Format::Jsonl => ui::print_jsonl(&traffic.rows),
+    }
+}
+
+fn print_peer_table(traffic: &PeerTraffic) -> anyhow::Result<()> {
+    if !traffic.enabled {
+        ui::print_line("Nothing is counted per peer now: set per_peer = true in [counters].")?;
+    }
+    let cells = traffic.rows.iter().map(|row: &PeerRow| {
+        let port = row.port.map(|p| p.to_string()).or_else(|| row.ports.clone());
+        vec![
+            row.peer.clone(),
+            row.class.clone().unwrap_or_else(|| "-".into()),
+            port.unwrap_or_else(|| "-".into()),
+            row.protocol.unwrap_or("-").into(),
+            row.direction.into(),
+            row.packets.to_string(),
+            row.bytes.to_string(),
+        ]
+    });
+    let header = ["peer", "class", "port", "protocol", "direction", "packets", "bytes"];
+    ui::print_line(&ui::table(&header, &[5, 6], cells))
 }

@@ -69,7 +69,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Peers(args) => peers::run(common, args),
         Command::Check => check::run(common),
         Command::Status => status::run(common),
-        Command::Counters => counters::run(common),
+        Command::Counters(args) => counters::run(common, *args),
         Command::Page => page::run(common),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),

@@ -5,6 +5,7 @@
 //! I/O but reading the file named.
 
 mod address;
+mod counters;
 mod error;
 mod export;
 mod file;
@@ -32,6 +33,7 @@ pub use self::address::{
     MAX_ADDRESSES, MAX_PREFIXES, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, check_peer, parse_allowed,
     parse_blocked, parse_bound, parse_peer, parse_prefix, show,
 };
+pub use self::counters::Counters;
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::export::{DEFAULT_LISTEN, Export, ExportTls, parse_listen};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
@@ -91,6 +93,8 @@ pub struct Config {
     pub push: Option<Push>,
     /// `[mission_control]`: how it is reached.
     pub mission_link: MissionLink,
+    /// `[counters]`.
+    pub counters: Counters,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -133,6 +137,7 @@ impl Config {
             export: Export::default(),
             push: None,
             mission_link: MissionLink::default(),
+            counters: Counters::default(),
             rules: Vec::new(),
         }
     }
@@ -173,6 +178,7 @@ impl Config {
             export: export::export(raw.export.0, &mut problems),
             push: raw.push.and_then(|table| push::push(&table.span(), table.into_inner().0, &mut problems)),
             mission_link,
+            counters: counters::counters(&raw.counters.0),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };

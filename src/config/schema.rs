@@ -38,6 +38,8 @@ pub(crate) struct RawFile {
     #[serde(default)]
     pub(crate) export: Table<RawExport>,
     #[serde(default)]
+    pub(crate) counters: Table<RawCounters>,
+    #[serde(default)]
     pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
 }
 
@@ -75,6 +77,12 @@ pub(crate) struct RawMissionControl {
     pub(crate) proxy: Option<Spanned<String>>,
     pub(crate) proxy_password_file: Option<Spanned<String>>,
     pub(crate) ca: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawCounters {
+    pub(crate) per_peer: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

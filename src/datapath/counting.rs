@@ -127,7 +127,7 @@ impl Maps {
     }
 }
 
-fn sum(values: &PerCpuValues<CounterWords>) -> Counter {
+pub(super) fn sum(values: &PerCpuValues<CounterWords>) -> Counter {
     let mut sum = Counter::default();
     for [packets, bytes] in values.iter() {
         sum.packets += packets;

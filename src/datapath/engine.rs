@@ -68,6 +68,11 @@ impl KernelEngine {
         &self.loaded.maps
     }
 
+    /// The same, to write into.
+    pub fn maps_mut(&mut self) -> &mut Maps {
+        &mut self.loaded.maps
+    }
+
     /// The program's facts.
     pub fn facts(&mut self) -> Result<ProgramFacts, DatapathError> {
         self.loaded.info()

@@ -15,7 +15,7 @@ use node_ebpf_common::{
     policy::MAGIC,
 };
 
-use super::{bpffs::PinDir, error::DatapathError, sys};
+use super::{bpffs::PinDir, error::DatapathError, peer_cells::PeerBytes, sys};
 
 /// A counter as plain words (packets, bytes): aya wants its own marker trait on a value type.
 pub(super) type CounterWords = [u64; 2];
@@ -27,10 +27,12 @@ pub(super) type ImageMap = Array<MapData, ImageWords>;
 pub struct Maps {
     pub(super) counters: PerCpuArray<MapData, CounterWords>,
     pub(super) outbound: PerCpuArray<MapData, CounterWords>,
+    pub(super) peer_traffic: PerCpuArray<MapData, CounterWords>,
     pub(super) policy: ArrayOfMaps<MapData, ImageMap>,
     /// The same map: aya's handle of a map of maps gives no descriptor.
     pub(super) policy_fd: OwnedFd,
     pub(super) rows: Array<MapData, RowBytes>,
+    pub(super) peers: Array<MapData, PeerBytes>,
     pub(super) images: [ImageMap; 2],
 }
 
@@ -67,9 +69,11 @@ impl Maps {
         Ok(Self {
             counters: typed(&mut find, name::COUNTERS)?,
             outbound: typed(&mut find, name::OUTBOUND)?,
+            peer_traffic: typed(&mut find, name::PEER_TRAFFIC)?,
             policy: policy.try_into().map_err(DatapathError::map(name::POLICY))?,
             policy_fd,
             rows: typed(&mut find, name::ROWS)?,
+            peers: typed(&mut find, name::PEERS)?,
             images: [typed(&mut find, first)?, typed(&mut find, second)?],
         })
     }
@@ -100,8 +104,10 @@ impl Maps {
         let all = [
             (name::COUNTERS, sys::fd_of(IterableMap::map(&self.counters))),
             (name::OUTBOUND, sys::fd_of(IterableMap::map(&self.outbound))),
+            (name::PEER_TRAFFIC, sys::fd_of(IterableMap::map(&self.peer_traffic))),
             (name::POLICY, self.policy_fd.as_fd()),
             (name::ROWS, sys::fd_of(IterableMap::map(&self.rows))),
+            (name::PEERS, sys::fd_of(IterableMap::map(&self.peers))),
             (name::IMAGES[0], sys::fd_of(IterableMap::map(first))),
             (name::IMAGES[1], sys::fd_of(IterableMap::map(second))),
         ];

@@ -11,6 +11,7 @@ mod features;
 mod kernel_log;
 mod maps;
 mod object;
+mod peer_cells;
 mod slot;
 mod sys;
 mod tc;
@@ -25,6 +26,7 @@ pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on
 pub use kernel_log::forward as forward_kernel_log;
 pub use maps::Maps;
 pub use object::{Buffers, Entry, Loaded, ProgramFacts};
+pub use peer_cells::PeerCell;
 pub use slot::ImageFacts;
 pub use sys::missing_capabilities;
 

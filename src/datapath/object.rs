@@ -27,10 +27,23 @@ pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";
 pub enum Entry {
     /// Decides, counts and acts.
     Filter,
-    /// The same, and logs every frame.
+    /// The same, and counts for each peer where the image asks for it.
+    FilterPerPeer,
+    /// The same, and logs every frame; counts for each peer, too, where the image asks for it.
     FilterLogged,
     /// Decides and answers.
     Probe,
+}
+
+impl Entry {
+    /// The filter that does what is asked and no more. One that counts for each peer costs every frame a little, asked for or not.
+    pub const fn filter(logged: bool, per_peer: bool) -> Self {
+        match (logged, per_peer) {
+            (true, _) => Self::FilterLogged,
+            (false, true) => Self::FilterPerPeer,
+            (false, false) => Self::Filter,
+        }
+    }
 }
 
 /// How frames lie in memory.
@@ -46,6 +59,8 @@ const fn entry_name(entry: Entry, buffers: Buffers) -> &'static str {
     match (entry, buffers) {
         (Entry::Filter, Buffers::Linear) => "nodewall",
         (Entry::Filter, Buffers::Frags) => "nodewall_frags",
+        (Entry::FilterPerPeer, Buffers::Linear) => "nodewall_peers",
+        (Entry::FilterPerPeer, Buffers::Frags) => "nodewall_peer_f",
         (Entry::FilterLogged, Buffers::Linear) => "nodewall_log",
         (Entry::FilterLogged, Buffers::Frags) => "nodewall_log_f",
         (Entry::Probe, Buffers::Linear) => "nodewall_probe",

@@ -23,6 +23,8 @@ pub struct ImageFacts {
     pub generation: u64,
     /// Whether drop verdicts drop.
     pub enforce: bool,
+    /// Whether it counts for each peer.
+    pub per_peer: bool,
     /// Hash of the policy's canonical text.
     pub policy_sha256: [u8; 32],
     /// Its peers, a prefix counted as one.
@@ -79,6 +81,7 @@ impl Maps {
         Ok(ImageFacts {
             generation: image.generation,
             enforce: image.enforce != 0,
+            per_peer: image.per_peer != 0,
             policy_sha256: image.policy_sha256,
             peers: u32::from(image.peers),
         })

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use zerocopy::FromZeros;
 
 use super::{
-    Policy, PortClass,
+    PeerTable, Policy, PortClass,
     rows::{MAX_PORTS_WITH_OWN_ROWS, RowKey, RowTable, RowsExhausted},
     sources::{self, Grant, Lengths, SourceError},
 };
@@ -63,6 +63,8 @@ pub struct Facts {
     /// Sources that an operator blocked: nothing from them passes but what is not IP and neighbour discovery. A block outranks peers and allowed sources
     /// inside it and around it, but does not reach own addresses: what has one as its source lies, and is `spoofed_source` where the source matters.
     pub blocked: Vec<IpNet>,
+    /// The peers' slots so far: a peer that has one keeps it.
+    pub peers: PeerTable,
 }
 
 /// A compiled policy.
@@ -71,6 +73,8 @@ pub struct Compiled {
     pub image: Box<PolicyImage>,
     /// The rows with this policy's names.
     pub rows: RowTable,
+    /// The peers' slots with this policy's peers.
+    pub peers: PeerTable,
     /// Distinct prefix lengths in use.
     pub lengths: Lengths,
 }
@@ -98,6 +102,7 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     image.compiled_at_ns = facts.now_ns;
     image.policy_sha256 = policy_sha256(policy);
     image.peers = policy.peers.len() as u16;
+    image.per_peer = u16::from(policy.per_peer);
     match policy.mode {
         Mode::Enforce => image.enforce = 1,
         Mode::Audit => image.counter_bank = BANK_CELLS,
@@ -136,8 +141,10 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
         consult_always(&mut image);
     }
     sources::fill_mission_control(&mut image, &policy.mission_control);
-    let lengths = sources::fill(&mut image, &groups.sources(policy, &blocked, &facts.own_addresses))?;
-    Ok(Compiled { image, rows, lengths })
+    let mut peers = facts.peers.clone();
+    let numbers = peers.assign(&policy.peers);
+    let lengths = sources::fill(&mut image, &groups.sources(policy, &numbers, &blocked, &facts.own_addresses))?;
+    Ok(Compiled { image, rows, peers, lengths })
 }
 
 /// Lets every row ask for the source: where nothing is asked of it, only the longest prefix length is looked up, and a shorter blocked prefix would not
@@ -234,10 +241,16 @@ impl<'p> Groups<'p> {
         }
     }
 
-    fn sources(&self, policy: &Policy, blocked: &BTreeSet<IpNet>, own_addresses: &[IpAddr]) -> BTreeMap<IpNet, Grant> {
+    fn sources(
+        &self,
+        policy: &Policy,
+        numbers: &[u16],
+        blocked: &BTreeSet<IpNet>,
+        own_addresses: &[IpAddr],
+    ) -> BTreeMap<IpNet, Grant> {
         let mut sources: BTreeMap<IpNet, Grant> = BTreeMap::new();
-        for (peer, net) in (1..).zip(&policy.peers) {
-            *sources.entry(*net).or_default() = Grant { groups: GROUP_PEER, peer };
+        for (peer, net) in numbers.iter().zip(&policy.peers) {
+            *sources.entry(*net).or_default() = Grant { groups: GROUP_PEER, peer: *peer };
         }
         for class in &policy.classes {
             let bit = self.bits.get(class.name.as_str()).copied().unwrap_or(0);

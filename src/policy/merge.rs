@@ -39,6 +39,7 @@ impl Policy {
             classes,
             peers,
             mission_control: config.mission_control.clone(),
+            per_peer: config.counters.per_peer,
             source: PolicySource { config: config.origin.clone(), profile: config.profile.name },
             warnings,
         })

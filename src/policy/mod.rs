@@ -5,6 +5,7 @@
 mod canonical;
 mod compile;
 mod merge;
+mod peer_slots;
 mod probe;
 mod profile;
 mod rows;
@@ -19,6 +20,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 pub use self::compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, compile, hex};
+pub use self::peer_slots::{PeerTable, peer_of};
 pub use self::probe::probe_frame;
 pub use self::profile::{ProfileTable, profile};
 pub use self::rows::{RowTable, class_name};
@@ -45,6 +47,9 @@ pub struct Policy {
     /// Whom outbound traffic is counted apart for. Not part of the canonical text: it decides nothing.
     #[serde(default)]
     pub mission_control: MissionControl,
+    /// Whether the traffic of each port is counted for each peer. Not part of the canonical text either.
+    #[serde(default)]
+    pub per_peer: bool,
     /// What it was made from. Not part of the canonical text.
     pub source: PolicySource,
     /// What is allowed but may not be meant, each a sentence for the operator. Not part of the canonical text.

@@ -2,6 +2,7 @@
 //! change anything.
 
 pub mod counters;
+pub mod peer_traffic;
 pub mod peers;
 pub mod ports;
 pub mod status;

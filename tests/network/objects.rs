@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::node::Node;
 
 /// Every map that userspace knows by name.
-const MAPS: [&str; 6] = ["nw_counters", "nw_outbound", "nw_policy", "nw_rows", "nw_image_0", "nw_image_1"];
+const MAPS: [&str; 8] =
+    ["nw_counters", "nw_outbound", "nw_peer_traffic", "nw_policy", "nw_rows", "nw_peers", "nw_image_0", "nw_image_1"];
 
 /// Whether bpftool is missing; where skipping is forbidden that is an error.
 fn no_bpftool(test_name: &str) -> bool {

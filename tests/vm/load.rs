@@ -61,6 +61,16 @@ fn the_filter_for_many_buffers() {
 }
 
 #[test]
+fn the_filter_that_counts_for_each_peer() {
+    linear("load::the_filter_that_counts_for_each_peer", "nodewall_peers", Entry::FilterPerPeer);
+}
+
+#[test]
+fn the_filter_that_counts_for_each_peer_in_many_buffers() {
+    frags("load::the_filter_that_counts_for_each_peer_in_many_buffers", "nodewall_peer_f", Entry::FilterPerPeer);
+}
+
+#[test]
 fn the_filter_that_logs() {
     linear("load::the_filter_that_logs", "nodewall_log", Entry::FilterLogged);
 }

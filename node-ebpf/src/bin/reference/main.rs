@@ -27,6 +27,7 @@ mod generator;
 mod job;
 #[cfg(target_arch = "bpf")]
 #[path = "../../maps.rs"]
+#[allow(dead_code, reason = "the references count neither what is sent nor for each peer")]
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod mix;

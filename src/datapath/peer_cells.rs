@@ -1,0 +1,139 @@
+//! The peer matrix: reading its cells, and whose they are. Cells go back to zero only when their slot is given to another peer.
+
+use aya::{maps::PerCpuValues, util::nr_cpus};
+use node_ebpf_common::{
+    counter::{Counter, ROW_FIRST},
+    maps::{PeerRecord, RowRecord, name},
+    peer_traffic::{COLUMN_SHARED, COLUMNS, Direction, SLOT_OTHER, SLOTS, cell, column},
+};
+use zerocopy::{FromBytes, transmute};
+
+use super::{counting::sum, error::DatapathError, maps::Maps};
+
+/// A peer record as plain bytes: aya wants its own marker trait on a value type.
+pub(super) type PeerBytes = [u8; size_of::<PeerRecord>()];
+
+/// Attempts to read cells that nobody gives away meanwhile.
+const READ_ATTEMPTS: usize = 8;
+
+/// One cell of the matrix that has moved, summed over all CPUs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerCell {
+    /// Which way.
+    pub direction: Direction,
+    /// The row; `None`: all rows that have no column of their own.
+    pub row: Option<u32>,
+    /// The peer; `None`: all peers that have no slot of their own.
+    pub peer: Option<PeerRecord>,
+    /// The sum.
+    pub counter: Counter,
+}
+
+impl Maps {
+    /// Every cell that is not zero: inbound first, then by row, then by slot. Reads only what was ever given away.
+    pub fn peer_cells(&self, rows: &[RowRecord]) -> Result<Vec<PeerCell>, DatapathError> {
+        for _ in 0..READ_ATTEMPTS {
+            let peers = self.peers()?;
+            let cells = self.cells_of(rows, &peers)?;
+            // A slot that was given away meanwhile would show another peer's traffic.
+            let same_peers = |now: &[PeerRecord]| now.iter().zip(&peers).all(|(a, b)| is_of(a, b));
+            if same_peers(&self.peers()?) {
+                return Ok(cells);
+            }
+        }
+        Err(DatapathError::Missing("peers that stay the same long enough to be read".into()))
+    }
+
+    fn cells_of(&self, rows: &[RowRecord], peers: &[PeerRecord]) -> Result<Vec<PeerCell>, DatapathError> {
+        let is_used = |row: &u32| rows.get(*row as usize).is_some_and(|record| record.protocol != 0);
+        let used: Vec<u32> = (ROW_FIRST..rows.len() as u32).filter(is_used).collect();
+        let own = used.iter().copied().filter(|row| column(*row) != COLUMN_SHARED).map(|row| (column(row), Some(row)));
+        let shared = used.iter().any(|row| column(*row) == COLUMN_SHARED).then_some((COLUMN_SHARED, None));
+        let columns: Vec<(u32, Option<u32>)> = own.chain(shared).collect();
+        let given = (0..).zip(peers).filter(|(_, record)| record.family != 0).map(|(slot, r)| (slot, Some(*r)));
+        let slots: Vec<(u32, Option<PeerRecord>)> = given.chain([(SLOT_OTHER, None)]).collect();
+        let mut cells = Vec::new();
+        for direction in Direction::ALL {
+            for (column, row) in &columns {
+                for (slot, peer) in &slots {
+                    let counter = self.peer_cell(cell(direction, *column, *slot))?;
+                    if counter != Counter::default() {
+                        cells.push(PeerCell { direction, row: *row, peer: *peer, counter });
+                    }
+                }
+            }
+        }
+        Ok(cells)
+    }
+
+    /// One cell of the matrix, summed over all CPUs.
+    pub fn peer_cell(&self, index: u32) -> Result<Counter, DatapathError> {
+        let values = self.peer_traffic.get(&index, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
+        Ok(sum(&values))
+    }
+
+    /// The record of every slot, in the order of their numbers.
+    pub fn peers(&self) -> Result<Vec<PeerRecord>, DatapathError> {
+        (0..SLOTS)
+            .map(|slot| {
+                let bytes: PeerBytes = self.peers.get(&slot, 0).map_err(DatapathError::map(name::PEERS))?;
+                PeerRecord::read_from_bytes(&bytes)
+                    .map_err(|_| DatapathError::Missing("a peer record of the right size".into()))
+            })
+            .collect()
+    }
+
+    /// Writes the records that differ from what is there. A slot that another peer had is emptied first; no image in force may count on it.
+    pub fn write_peers(&mut self, old: &[PeerRecord], new: &[PeerRecord]) -> Result<(), DatapathError> {
+        for (slot, record) in (0..SLOTS).zip(new) {
+            let before = old.get(slot as usize).copied().unwrap_or_default();
+            if before == *record {
+                continue;
+            }
+            if before.family != 0 && !is_of(&before, record) {
+                // Nobody's, before it is empty: whoever reads meanwhile must not take the rest for the old peer's, nor for the new one's.
+                self.write_peer(slot, PeerRecord::default())?;
+                self.empty(slot)?;
+            }
+            self.write_peer(slot, *record)?;
+        }
+        Ok(())
+    }
+
+    /// Marks the slots as they were before [`Self::write_peers`], however far it came. A slot that it gave away stays given away: its cells may have moved.
+    pub fn restore_peers(&mut self, old: &[PeerRecord]) -> Result<(), DatapathError> {
+        let now = self.peers()?;
+        let restored: Vec<PeerRecord> = now
+            .iter()
+            .enumerate()
+            .map(|(slot, now)| match old.get(slot) {
+                Some(old) if is_of(old, now) => *old,
+                _ => PeerRecord { active: 0, ..*now },
+            })
+            .collect();
+        self.write_peers(&now, &restored)
+    }
+
+    fn write_peer(&mut self, slot: u32, record: PeerRecord) -> Result<(), DatapathError> {
+        let bytes: PeerBytes = transmute!(record);
+        self.peers.set(slot, bytes, 0).map_err(DatapathError::map(name::PEERS))
+    }
+
+    fn empty(&mut self, slot: u32) -> Result<(), DatapathError> {
+        let cpus = nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
+        for direction in Direction::ALL {
+            for column in 0..COLUMNS {
+                let zero = PerCpuValues::try_from(vec![[0; 2]; cpus])
+                    .map_err(DatapathError::io("can not make an empty counter"))?;
+                let at = cell(direction, column, slot);
+                self.peer_traffic.set(at, zero, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether both records are one peer's.
+fn is_of(one: &PeerRecord, other: &PeerRecord) -> bool {
+    (one.family, one.prefix_len, one.address) == (other.family, other.prefix_len, other.address)
+}

@@ -130,9 +130,17 @@ pub enum Command {
     /// The verdict for each frame of a capture file
     Replay(ReplayArgs),
     /// What of this host stands in nodewall's way or beside it, and what to do. Changes nothing
-    Doctor,
+    Doctor(DoctorArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
+}
+
+/// Flags of `doctor`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct DoctorArgs {
+    /// Try the way to the vendor's Mission Control instead, step by step; exit 3 when one fails
+    #[arg(long)]
+    pub mission_control: bool,
 }
 
 /// Flags of `run`.

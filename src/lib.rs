@@ -10,6 +10,7 @@ pub mod config;
 pub mod datapath;
 pub mod doctor;
 pub mod export;
+mod https;
 pub mod net;
 pub mod peers;
 pub mod policy;

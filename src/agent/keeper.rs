@@ -19,9 +19,9 @@ use super::{
     watchdog::{self, Programs},
 };
 use crate::{
-    config::{Config, ConfigErrors, Mode},
+    config::{Config, ConfigErrors, Mode, Push},
     datapath,
-    export::{Exporters, Place},
+    export::{Exporters, Place, push::Pusher},
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
 
@@ -57,6 +57,9 @@ pub(super) struct Keeper<R> {
     /// What is alarming about the data path.
     path_alarms: Vec<String>,
     open_told: bool,
+    pusher: Option<Pusher>,
+    /// What it was started with.
+    pushed: Option<Push>,
 }
 
 impl<R> Keeper<R>
@@ -79,6 +82,8 @@ where
         let log = kernel_log(&site, &mut applied)?;
         let health = Health { pid: std::process::id(), started_unix_ns: Clock::now().unix_ns, ..Health::default() };
         let mut agent = Self {
+            pusher: None,
+            pushed: None,
             programs: watchdog::programs(&site)?,
             state_stamp: site.state.stamp(),
             seen: applied.surroundings.clone(),
@@ -99,6 +104,7 @@ where
         };
         agent.announce();
         agent.alarm(agent.applied.uncounted());
+        agent.push();
         Ok(agent)
     }
 
@@ -113,6 +119,21 @@ where
             Err(error) => tracing::error!("the in-kernel log is lost: {error}"),
         }
         self.open_told = false;
+    }
+
+    /// Starts the push of the configuration, or starts it anew where that wants another.
+    fn push(&mut self) {
+        let Ok(config) = &self.start.config else { return };
+        if config.push == self.pushed {
+            return;
+        }
+        self.pushed.clone_from(&config.push);
+        self.health.pushes = config.push.is_some();
+        let (state, bpffs) = (self.site.state.clone(), self.site.bpffs.clone());
+        match Pusher::start(state, bpffs, config.push.clone(), self.pusher.take()) {
+            Ok(pusher) => self.pusher = pusher,
+            Err(error) => tracing::error!("the counters are not pushed: the push could not be started: {error}"),
+        }
     }
 
     fn note_programs(&mut self) {
@@ -141,6 +162,7 @@ where
                 self.exporters.configure(&config.export);
                 self.start.config = Ok(config);
                 self.announce();
+                self.push();
             }
             Err(error) => tracing::error!("reload: not applied, the last good policy stays in force: {error}"),
         }

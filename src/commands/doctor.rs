@@ -9,15 +9,16 @@ use serde::Serialize;
 use super::{
     DEGRADED, FINE, Failure, block_on,
     failure::{PRIVILEGE, message},
+    read_config,
 };
 use crate::{
-    cli::{Common, Format},
+    cli::{Common, DoctorArgs, Format},
     config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
     datapath::{Buffers, DatapathError},
     doctor::{self, Finding, InForce, Interfaces, Live, Status, Subject},
     net::{self, Firewall, Network, Selection},
     policy::{Facts, Policy, RowTable, compile, hex},
-    state::StateDir,
+    state::{Clock, Reached, StateDir},
     ui,
     view::status,
 };
@@ -35,7 +36,30 @@ struct Report {
     findings: Vec<Finding>,
 }
 
-pub(super) fn run(common: &Common) -> Result<u8, Failure> {
+pub(super) fn run(common: &Common, args: DoctorArgs) -> Result<u8, Failure> {
+    if args.mission_control { mission_control(common) } else { host(common) }
+}
+
+/// The way to Mission Control alone. What came of it is kept, for `status` and the exporters.
+fn mission_control(common: &Common) -> Result<u8, Failure> {
+    let config = read_config(common, Trust::Anyone)?;
+    let findings = block_on(doctor::look_at_mission_control(&config.mission_link))?;
+    if let Ok(Some(state)) = StateDir::open(&common.state_dir) {
+        let failed = findings.iter().find(|finding| finding.status == Status::Failed);
+        let reached = Reached {
+            unix_ns: Clock::now().unix_ns,
+            ok: failed.is_none(),
+            step: failed.map(|finding| finding.check.to_owned()),
+            found: failed.map(|finding| finding.found.clone()),
+        };
+        if let Err(error) = state.save_reached(&reached) {
+            tracing::warn!("{}: the result could not be noted: {error}", state.path().display());
+        }
+    }
+    print(common.output, findings)
+}
+
+fn host(common: &Common) -> Result<u8, Failure> {
     let (network, live, filtered) = in_force(common)?;
     let configured = configured(common);
     let mut findings = Vec::new();

@@ -74,7 +74,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
         Command::Top(args) => top::run(common, args),
-        Command::Doctor => doctor::run(common),
+        Command::Doctor(args) => doctor::run(common, *args),
         Command::Detach => detach::run(common),
     }
 }

@@ -53,6 +53,15 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
         let reason = block.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
         ui::print_line(&format!("blocked: {}{until}, by {}{reason}", block.source, block.by))?;
     }
+    if let Some(push) = &report.push {
+        let doing = push.last_error.as_deref().map_or_else(|| "well".to_owned(), |error| format!("failing: {error}"));
+        ui::print_line(&format!("push: to {}: {doing}; {} lines wait", push.url, push.waiting_lines))?;
+        for (what, amount) in [("in doubt", &push.totals.in_doubt), ("refused", &push.totals.refused)] {
+            if amount.packets > 0 || amount.bytes > 0 {
+                ui::print_line(&format!("push: {what}: {} packets, {} bytes", amount.packets, amount.bytes))?;
+            }
+        }
+    }
     if let Some(refused) = report.refused.as_ref().filter(|refused| !refused.unattended) {
         ui::print_line(&format!("refused: {}: {}", refused.attempt, refused.error))?;
     }

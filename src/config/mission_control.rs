@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::address::{check_peer, show};
 use super::error::{Problems, ValueError};
-use super::port::{PortRange, not_a_port};
-use super::schema::{RawMissionControl, RawPort};
+use super::mission_link::MissionLink;
+use super::schema::List;
 use super::word::ProfileName;
 
 /// The vendor's addresses of `mcsvc.dynatrace.com` ("Cluster node ports", section "Mission Control").
@@ -51,19 +51,20 @@ impl MissionControl {
     }
 }
 
+/// `link`: how it is reached. Behind a proxy, what goes to the proxy is what goes to Mission Control.
 pub(super) fn mission_control(
-    raw: RawMissionControl,
+    enabled: Option<bool>,
+    addresses: Option<List<String>>,
+    link: &MissionLink,
     profile: ProfileName,
     problems: &mut Problems<'_>,
 ) -> MissionControl {
     let mut found = MissionControl::of_profile(profile);
-    if let Some(port) = raw.port {
-        match one_port(port.get_ref()) {
-            Ok(port) => found.port = port,
-            Err(error) => problems.value(&port.span(), "mission_control.port", error),
-        }
+    found.port = link.proxy.as_ref().map_or(link.port, |proxy| proxy.port);
+    if let Some(proxy) = link.proxy.as_ref().and_then(|proxy| proxy.host.parse().ok()) {
+        found.addresses = vec![proxy];
     }
-    if let Some(raw) = raw.addresses {
+    if let Some(raw) = addresses {
         found.addresses.clear();
         let span = raw.span();
         for entry in raw.into_inner() {
@@ -85,7 +86,7 @@ pub(super) fn mission_control(
             });
         }
     }
-    if raw.enabled == Some(false) {
+    if enabled == Some(false) {
         found.addresses.clear();
     }
     found
@@ -99,17 +100,4 @@ fn address(text: &str) -> Result<IpAddr, ValueError> {
     check_peer(IpNet::from(address))
         .map_err(|_| ValueError::new(format!("\"{}\" is no host's address", show(&IpNet::from(address)))))?;
     Ok(address)
-}
-
-fn one_port(raw: &RawPort) -> Result<u16, ValueError> {
-    let range = match raw {
-        RawPort::Text(text) => text.parse(),
-        RawPort::Integer(port) => PortRange::from_integer(*port),
-        RawPort::Other(found) => Err(not_a_port(found)),
-    }?;
-    if range.count() == 1 {
-        Ok(range.first())
-    } else {
-        Err(ValueError::new(format!("\"{range}\" is a range; expected one port such as 443")))
-    }
 }

@@ -10,9 +10,11 @@ mod export;
 mod file;
 mod interface;
 mod mission_control;
+mod mission_link;
 mod overrides;
 mod peers;
 mod port;
+mod push;
 mod rule;
 mod schema;
 mod trusted;
@@ -37,12 +39,14 @@ pub use self::interface::InterfacePattern;
 pub use self::mission_control::{
     MAX_MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_PORT, MissionControl,
 };
+pub use self::mission_link::{DEFAULT_MISSION_CONTROL_HOST, MissionLink, Proxy};
 pub use self::overrides::Overrides;
 pub use self::peers::{
     DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY, DynatraceApi, HttpSd, MAX_DNS_NAMES,
     NamedPeer, PeerOrigin, Peers,
 };
 pub use self::port::PortRange;
+pub use self::push::{DEFAULT_PUSH_INTERVAL, DEFAULT_PUSH_URL, Push};
 pub(crate) use self::rule::RuleFile;
 pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, MAX_RULE_NAME_BYTES, RESERVED_RULE_NAMES, Rule};
 pub use self::trusted::Trust;
@@ -83,6 +87,10 @@ pub struct Config {
     pub mission_control: MissionControl,
     /// `[export]`.
     pub export: Export,
+    /// `[push]`; `None`: nothing is pushed.
+    pub push: Option<Push>,
+    /// `[mission_control]`: how it is reached.
+    pub mission_link: MissionLink,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -123,6 +131,8 @@ impl Config {
             peers: Peers::default(),
             mission_control: MissionControl::of_profile(ProfileName::DynatraceManaged),
             export: Export::default(),
+            push: None,
+            mission_link: MissionLink::default(),
             rules: Vec::new(),
         }
     }
@@ -139,6 +149,9 @@ impl Config {
         let lockout_ports = rule::lockout_ports(raw.lockout_ports, &mut problems);
         let closable = if raw.allow_lockout.unwrap_or(false) { None } else { Some(lockout_ports.as_slice()) };
         let profile = profile(raw.profile.0, &mut problems);
+        let mut mission = raw.mission_control.0;
+        let (enabled, addresses) = (mission.enabled, mission.addresses.take());
+        let mission_link = mission_link::mission_link(mission, &mut problems);
         let config = Self {
             origin: ConfigOrigin::Named(PathBuf::from(file)),
             mode: raw.mode.unwrap_or(Mode::Enforce),
@@ -148,10 +161,18 @@ impl Config {
             tunnels: raw.tunnels.unwrap_or(Tunnels::Peers),
             later_fragments: raw.later_fragments.unwrap_or(LaterFragments::All),
             allow_lockout: raw.allow_lockout.unwrap_or(false),
-            mission_control: mission_control::mission_control(raw.mission_control.0, profile.name, &mut problems),
+            mission_control: mission_control::mission_control(
+                enabled,
+                addresses,
+                &mission_link,
+                profile.name,
+                &mut problems,
+            ),
             profile,
             peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
             export: export::export(raw.export.0, &mut problems),
+            push: raw.push.and_then(|table| push::push(&table.span(), table.into_inner().0, &mut problems)),
+            mission_link,
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };

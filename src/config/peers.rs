@@ -27,7 +27,7 @@ pub const MAX_DNS_NAMES: usize = 64;
 
 const SHORTEST_TIME: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
+pub(super) const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// Of a host name and of one of its labels (RFC 1035).
 const MAX_NAME_BYTES: usize = 253;
 const MAX_LABEL_BYTES: usize = 63;
@@ -280,7 +280,7 @@ pub(super) fn absolute(text: &str) -> Result<PathBuf, ValueError> {
 }
 
 /// A path, or a name under which systemd hands a credential over.
-fn token_place(text: &str) -> Result<PathBuf, ValueError> {
+pub(super) fn token_place(text: &str) -> Result<PathBuf, ValueError> {
     let is_name = !text.is_empty() && !text.contains(['/', '\0']) && text != "." && text != "..";
     if is_name {
         return Ok(PathBuf::from(text));
@@ -288,7 +288,7 @@ fn token_place(text: &str) -> Result<PathBuf, ValueError> {
     absolute(text).map_err(|error| error.help("an absolute path, or the name of a systemd credential"))
 }
 
-fn time(text: &str, longest: Duration) -> Result<Duration, ValueError> {
+pub(super) fn time(text: &str, longest: Duration) -> Result<Duration, ValueError> {
     let expected = || {
         format!("expected such as \"30s\", \"5m\" or \"72h\", between 1s and {}", humantime::format_duration(longest))
     };
@@ -299,12 +299,12 @@ fn time(text: &str, longest: Duration) -> Result<Duration, ValueError> {
     }
 }
 
-fn is_plain(text: &str) -> bool {
+pub(super) fn is_plain(text: &str) -> bool {
     text.get(.."http://".len()).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://"))
 }
 
 /// An http:// or https:// address, as it was written.
-fn url(text: &str) -> Result<String, ValueError> {
+pub(super) fn url(text: &str) -> Result<String, ValueError> {
     let refused = |why: &str| ValueError::new(format!("{why}; expected such as \"https://sd.example:8080/nodes\""));
     let (Ok(uri), false) = (text.parse::<Uri>(), text.contains(char::is_control)) else {
         return Err(refused(&format!("{text:?} is no URL")));

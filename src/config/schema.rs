@@ -32,6 +32,7 @@ pub(crate) struct RawFile {
     pub(crate) profile: Table<RawProfile>,
     #[serde(default)]
     pub(crate) peers: Table<RawPeers>,
+    pub(crate) push: Option<Spanned<Table<RawPush>>>,
     #[serde(default)]
     pub(crate) mission_control: Table<RawMissionControl>,
     #[serde(default)]
@@ -69,7 +70,11 @@ pub(crate) struct RawPeers {
 pub(crate) struct RawMissionControl {
     pub(crate) enabled: Option<bool>,
     pub(crate) addresses: Option<List<String>>,
+    pub(crate) host: Option<Spanned<String>>,
     pub(crate) port: Option<Spanned<RawPort>>,
+    pub(crate) proxy: Option<Spanned<String>>,
+    pub(crate) proxy_password_file: Option<Spanned<String>>,
+    pub(crate) ca: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,6 +101,15 @@ pub(crate) struct RawExport {
     pub(crate) hosts: Option<List<String>>,
     pub(crate) tls_cert: Option<Spanned<String>>,
     pub(crate) tls_key: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawPush {
+    pub(crate) url: Option<Spanned<String>>,
+    pub(crate) token_file: Option<Spanned<String>>,
+    pub(crate) ca: Option<Spanned<String>>,
+    pub(crate) interval: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -85,8 +85,13 @@ impl Maps {
             }
             result => result.and_then(|map| map.info()).map_err(DatapathError::map(path.display().to_string()))?,
         };
-        let held = IterableMap::map(&self.counters).info().map_err(DatapathError::map(name::COUNTERS))?;
-        Ok(pinned.id() == held.id())
+        Ok(pinned.id() == self.counters_id()?)
+    }
+
+    /// The kernel's number of the counters: no other map of this boot has or will have it.
+    pub fn counters_id(&self) -> Result<u32, DatapathError> {
+        let info = IterableMap::map(&self.counters).info().map_err(DatapathError::map(name::COUNTERS))?;
+        Ok(info.id())
     }
 
     /// Pins again those maps whose pins are gone, so that their contents carry on. Returns their names.

@@ -6,6 +6,7 @@ mod interfaces;
 mod kernel;
 mod listeners;
 mod live;
+mod mission_control;
 mod places;
 mod ports;
 mod replies;
@@ -17,6 +18,7 @@ pub use interfaces::{Interfaces, findings as interfaces};
 pub use kernel::{Kernel, findings as kernel, look as look_at_kernel};
 pub use listeners::{Listeners, findings as listeners, look as look_at_listeners};
 pub use live::{InForce, Live, findings as live};
+pub use mission_control::look as look_at_mission_control;
 pub use places::{Place, findings as places, look as look_at_places};
 pub use replies::{Replies, findings as replies, look as look_at_replies};
 
@@ -65,6 +67,13 @@ pub const CHECKS: &[&str] = &[
     "policy",
     "configuration",
     "ownership",
+    "resolve",
+    "connect",
+    "proxy",
+    "proxy-login",
+    "tls",
+    "certificate",
+    "upgrade",
 ];
 
 /// What a finding is about; findings are shown in this order.
@@ -85,6 +94,8 @@ pub enum Subject {
     Firewall,
     /// Configuration, state directory.
     Files,
+    /// The way to the vendor's Mission Control.
+    MissionControl,
 }
 
 impl Subject {
@@ -98,6 +109,7 @@ impl Subject {
             Self::Listeners => "listening sockets",
             Self::Firewall => "the host's own packet filter",
             Self::Files => "files",
+            Self::MissionControl => "the way to Mission Control",
         }
     }
 }
@@ -199,6 +211,7 @@ mod tests {
             Subject::Listeners,
             Subject::Firewall,
             Subject::Files,
+            Subject::MissionControl,
         ] {
             let word = serde_json::to_string(&subject).unwrap_or_default();
             assert!(page.contains(&format!("(`{}`)", word.trim_matches('"'))), "{word}");

@@ -11,7 +11,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{live::Reader, reply};
+use super::{
+    live::{Reader, give_back},
+    reply,
+};
 use crate::view::ports::Port;
 
 /// The API's version 1.
@@ -36,7 +39,9 @@ async fn counters(State(reader): State<Arc<Reader>>) -> Response<Body> {
 }
 
 async fn peers(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(reader.peers())
+    let response = answer(reader.peers());
+    give_back();
+    response
 }
 
 /// What `/api/v1/ports` says.

@@ -75,10 +75,20 @@ impl Reader {
         let blocks = self.place.state.blocks().map_err(|error| error.to_string())?.prefixes(&now);
         let numbers = Numbers::of(&self.registry()?, &blocks, &now);
         *kept = Some((version, numbers.clone()));
+        give_back();
         Ok(numbers)
     }
 
     fn registry(&self) -> Result<Registry, String> {
         self.place.state.peers().map_err(|error| error.to_string())
+    }
+}
+
+/// Gives the pages that a large registry was read into back to the system: the allocator would keep them for this thread, which seldom needs them.
+pub(super) fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches free memory of the allocator only, under the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }

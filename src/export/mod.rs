@@ -5,10 +5,12 @@ mod api;
 mod connections;
 mod events;
 mod gate;
+mod kernel;
 mod listener;
 mod live;
 mod metrics;
 mod page;
+pub mod push;
 mod reply;
 mod tls;
 

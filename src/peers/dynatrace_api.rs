@@ -9,12 +9,14 @@ use serde_json::Value;
 
 use super::{
     Answer, Fetch, Source, SourceError, SourceName,
-    http::{Ask, Client, Reply, advice, failed, within_deadline},
+    error::failed,
     http_sd::shortened,
     limit::{Peers, address},
-    token::Token,
 };
-use crate::config;
+use crate::{
+    config,
+    https::{Ask, Client, Reply, Token, advice, within_deadline},
+};
 
 /// Where nodes are told, the best first: the firewall's own list holds a node before it joins, the last one only who is there.
 const PLACES: [&str; 3] = [

@@ -1,5 +1,7 @@
 //! Why a source gave no answer, and why an operator's word on a peer was not taken. Messages never hold a token.
 
+use crate::https::{self, HttpError};
+
 /// Why a source gave no answer; its last answer stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -32,26 +34,27 @@ pub enum SourceError {
         /// What to do.
         help: String,
     },
-    /// A server.
-    #[error("{url}: {problem}; {help}")]
-    Url {
-        /// What was asked.
-        url: String,
+    /// A server, or the token that it wants: then it says where that should be, never what it is.
+    #[error("{place}: {problem}; {help}")]
+    Server {
+        /// What was asked; or the file or the credential's name.
+        place: String,
         /// What it answered, or why it did not.
         problem: String,
         /// What to do.
         help: String,
     },
-    /// The token that a server wants. Says where it should be, never what it is.
-    #[error("{place}: {problem}; {help}")]
-    Token {
-        /// The file or the credential's name.
-        place: String,
-        /// What is wrong with it.
-        problem: String,
-        /// What to do.
-        help: String,
-    },
+}
+
+impl From<HttpError> for SourceError {
+    fn from(HttpError { place, problem, help }: HttpError) -> Self {
+        Self::Server { place, problem, help }
+    }
+}
+
+/// A source's error about `url`.
+pub(super) fn failed(url: &str, problem: impl Into<String>, help: impl Into<String>) -> SourceError {
+    https::failed(url, problem, help).into()
 }
 
 /// Why `peers add` or `peers remove` changed nothing.

@@ -8,10 +8,13 @@ use serde::Deserialize;
 
 use super::{
     Answer, Fetch, Source, SourceError, SourceName,
-    http::{Ask, Client, advice, failed, within_deadline},
+    error::failed,
     limit::{Peers, address},
 };
-use crate::config;
+use crate::{
+    config,
+    https::{Ask, Client, advice, within_deadline},
+};
 
 /// A URL that answers with the cluster's nodes: `[{"targets": ["10.0.0.1:9042", "[fd00::1]:9042"], "labels": {}}]`.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Where peers come from and which of them count: sources are asked, the registry keeps what each one said. Only this folder opens sockets.
+//! Where peers come from and which of them count: sources are asked, the registry keeps what each one said. With `export` and `doctor::mission_control` it alone opens sockets.
 //! It must not put anything into force: the agent does.
 //!
 //! ```text
@@ -11,15 +11,11 @@ mod entry;
 mod error;
 mod file;
 mod firewall;
-mod http;
 mod http_sd;
 mod limit;
-mod named;
 mod registry;
 mod rules;
 mod standing;
-mod tls;
-mod token;
 
 use std::{collections::BTreeSet, fmt, path::Path, pin::Pin, time::Duration};
 

@@ -81,6 +81,9 @@ pub struct Health {
     pub alarms: Vec<String>,
     /// Interfaces that appeared.
     pub gaps: Gaps,
+    /// Counters are pushed to the vendor.
+    #[serde(default)]
+    pub pushes: bool,
 }
 
 impl StateDir {

@@ -7,9 +7,10 @@ use serde::Serialize;
 use crate::{
     config::show,
     datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
+    export::push::Standing,
     net::{self, Network, XdpMode},
     policy::hex,
-    state::{Clock, Refused, Repair, StateDir, StateError, TrialKind},
+    state::{Clock, Reached, Refused, Repair, StateDir, StateError, TrialKind},
 };
 
 /// The live system at one time.
@@ -35,6 +36,10 @@ pub struct Status {
     pub agent: Option<Agent>,
     /// Repairs since the agent started last.
     pub repairs: u64,
+    /// How the push to the vendor is doing; `null`: none is configured.
+    pub push: Option<Standing>,
+    /// What `doctor --mission-control` found last; `null`: it was never asked.
+    pub mission_control: Option<Reached>,
     /// There are no problems.
     pub healthy: bool,
     /// Names of the interfaces that should be filtered and are not.
@@ -126,6 +131,8 @@ fn nothing_in_force() -> Status {
         refused: None,
         agent: None,
         repairs: 0,
+        push: None,
+        mission_control: None,
         healthy: false,
         uncovered_interfaces: Vec::new(),
         problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
@@ -188,6 +195,8 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
         refused: None,
         agent: None,
         repairs: 0,
+        push: None,
+        mission_control: None,
         healthy: problems.is_empty(),
         uncovered_interfaces: uncovered.into_iter().map(|u| u.name).collect(),
         problems,
@@ -228,10 +237,13 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     if let Some(refused) = report.refused.as_ref().filter(|refused| refused.unattended) {
         report.problems.push(format!("{} was refused: {}", refused.attempt, refused.error));
     }
+    report.mission_control = state.reached();
     let health = state.health().unwrap_or_default();
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
+        report.push = state.push_standing().filter(|_| health.pushes);
+        report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
         Agent {
             pid,
             started_unix_ns: health.started_unix_ns,

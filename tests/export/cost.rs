@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// CPU time: the machine may be busy with other tests. A debug build is slower by as much.
-const SCRAPE_AT_MOST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 40 } else { 10 });
+const SCRAPE_AT_MOST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 20 } else { 10 });
 const PEERS: u32 = 16_384;
 
 /// The exporter's thread in /proc.
@@ -72,7 +72,7 @@ fn a_scrape_with_the_most_peers_is_quick_and_shows_numbers_only() {
         std::thread::sleep(Duration::from_millis(60));
         let before = cpu_time(pid);
         let body = get(&node, "/metrics").body;
-        times.push(cpu_time(pid) - before);
+        times.push(cpu_time(pid).checked_sub(before).unwrap());
         assert!(!body.contains("10.9."), "an address is in the metrics");
     }
     times.sort_unstable();

@@ -5,6 +5,7 @@
 mod files;
 mod flags;
 mod limits;
+mod links;
 mod meaning;
 mod mission_control;
 mod refusals_rules;

@@ -10,10 +10,13 @@ use prometheus_client::{
 };
 
 use super::list::{self, Kind, Metric};
-use crate::view::{
-    counters::{Counters, Row},
-    peers::Numbers,
-    status::Status,
+use crate::{
+    state::Reached,
+    view::{
+        counters::{Counters, Row},
+        peers::Numbers,
+        status::Status,
+    },
 };
 
 const NS_PER_SECOND: f64 = 1e9;
@@ -95,8 +98,9 @@ fn seconds(ns: u64) -> Value {
 
 impl Reading {
     /// Everything that is told under this metric; nothing: it is left out.
-    fn samples(&self, metric: &Metric) -> Vec<Sample<'_>> {
+    fn samples<'s>(&'s self, metric: &Metric) -> Vec<Sample<'s>> {
         let (status, agent) = (&self.status, self.status.agent.as_ref());
+        let (push, reached) = (status.push.as_ref(), status.mission_control.as_ref());
         match *metric {
             list::PACKETS => self.rows(|row| row.packets),
             list::BYTES => self.rows(|row| row.bytes),
@@ -131,6 +135,16 @@ impl Reading {
             list::REPAIRS => whole(status.repairs),
             list::REATTACHED => agent.map(|agent| whole(agent.interfaces_reattached)).unwrap_or_default(),
             list::REATTACH_GAP => agent.map(|agent| one(seconds(agent.reattach_gap_max_ns))).unwrap_or_default(),
+            list::PUSHED => {
+                push.map(|push| one(seconds(push.last_success_unix_ns.unwrap_or(0)))).unwrap_or_default()
+            }
+            list::PUSH_FAILURES => push.map(|push| whole(u64::from(push.failures))).unwrap_or_default(),
+            list::PUSH_WAITING => push.map(|push| whole(push.waiting_lines)).unwrap_or_default(),
+            list::MISSION_CONTROL => {
+                let step = |reached: &'s Reached| vec![reached.step.as_deref().unwrap_or_default().into()];
+                reached.iter().map(|reached| (step(reached), Value::Whole(u64::from(reached.ok)))).collect()
+            }
+            list::MISSION_CONTROL_TRIED => reached.map(|reached| one(seconds(reached.unix_ns))).unwrap_or_default(),
             list::BUILD => {
                 vec![(vec![env!("CARGO_PKG_VERSION").into(), ABI_VERSION.to_string().into()], Value::Whole(1))]
             }

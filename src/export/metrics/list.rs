@@ -68,6 +68,11 @@ metrics! {
     REPAIRS = Counter "nodewall_repairs_total" &[], "Times the agent found something of the data path gone or changed, and set it right.";
     REATTACHED = Counter "nodewall_reattachments_total" &[], "Interfaces that appeared while the agent ran, and were attached to.";
     REATTACH_GAP = Gauge "nodewall_reattach_gap_seconds" &[], "The longest time for which such an interface stood open.";
+    PUSHED = Gauge "nodewall_push_last_success_timestamp_seconds" &[], "Unix time at which the vendor's receiver last took something; 0: it never did.";
+    PUSH_FAILURES = Gauge "nodewall_push_failures" &[], "Pushes since then that brought nothing.";
+    PUSH_WAITING = Gauge "nodewall_push_waiting_lines" &[], "Lines that wait to be pushed.";
+    MISSION_CONTROL = Gauge "nodewall_mission_control_ok" &["step"], "1 when nodewall doctor --mission-control last reached it, 0 when a step failed.";
+    MISSION_CONTROL_TRIED = Gauge "nodewall_mission_control_check_timestamp_seconds" &[], "Unix time at which that was tried.";
     BUILD = Info "nodewall_build_info" &["version", "abi"], "This build, and the version of the data path's maps.";
     SCRAPE = Gauge "nodewall_scrape_duration_seconds" &[], "Time that reading the values of this scrape took.";
 }

@@ -113,10 +113,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::view::{
-        counters::{Counters, Row},
-        peers::Numbers,
-        status::{Agent, Interface, Status},
+    use crate::{
+        export::push::Standing,
+        state::Reached,
+        view::{
+            counters::{Counters, Row},
+            peers::Numbers,
+            status::{Agent, Interface, Status},
+        },
     };
 
     fn row(port: Option<u16>, ports: Option<&str>, packets: u64) -> Row {
@@ -153,6 +157,13 @@ mod tests {
                 reattach_gap_max_ns: 2_500_000,
             }),
             repairs: 4,
+            push: Some(Standing { last_success_unix_ns: Some(1), waiting_lines: 3, ..Standing::default() }),
+            mission_control: Some(Reached {
+                unix_ns: 1,
+                ok: false,
+                step: Some("tls".into()),
+                found: Some("cut off".into()),
+            }),
             healthy: true,
             uncovered_interfaces: Vec::new(),
             problems: Vec::new(),

@@ -64,6 +64,8 @@ fn status() -> Status {
             reattach_gap_max_ns: 0,
         }),
         repairs: 0,
+        push: None,
+        mission_control: None,
         uncovered_interfaces: Vec::new(),
         healthy: true,
         problems: Vec::new(),

@@ -33,6 +33,9 @@ pub(super) const PROGRAMS: &Programs = &[
     // A real Prometheus scrapes a running nodewall, and its promtool judges metrics and alerts.
     ("prometheus", &["prometheus"]),
     ("promtool", &["prometheus"]),
+    // A server with an old TLS, and a proxy, for `doctor --mission-control`.
+    ("openssl", &["openssl"]),
+    ("tinyproxy", &["tinyproxy-bin"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
 ];

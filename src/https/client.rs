@@ -1,5 +1,4 @@
-//! One GET over HTTP/1.1, by TLS or plain: whole, bounded in time and size, and from the server that was named, or an error that says why not. Must
-//! not know what the answer means.
+//! One GET: the whole answer of the server that was named, or an error that says why not; and the connection that every request goes through.
 
 use std::{
     io,
@@ -11,7 +10,10 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
-use hyper::{body::Incoming, client::conn::http1};
+use hyper::{
+    body::{Body, Incoming},
+    client::conn::http1::{self, SendRequest},
+};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,12 +23,16 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
-use super::{SourceError, tls, token::Token};
+use super::{
+    error::{HttpError, failed},
+    tls,
+    token::Token,
+};
 
 /// Largest body that is read. 16,384 nodes with every field that the vendor ever named are below 4 MiB.
 const MAX_BODY_BYTES: usize = 4 << 20;
 /// Everything that one answer of a source takes, all its requests together.
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// One address of the server's name; the next one wants its turn within [`DEADLINE`].
 const CONNECT: Duration = Duration::from_secs(3);
 /// More than this is a circle.
@@ -36,40 +42,40 @@ const MAX_ETAG_BYTES: usize = 1024;
 
 /// How to reach servers. Proxies of the environment are not used: the cluster's own names are reached directly.
 #[derive(Clone, Debug)]
-pub(super) struct Client {
+pub(crate) struct Client {
     ca: Option<PathBuf>,
 }
 
 /// What to ask.
 #[derive(Debug)]
-pub(super) struct Ask<'a> {
-    pub(super) url: &'a str,
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a str,
     /// Sent to this URL's server and to no other.
-    pub(super) token: Option<&'a Token>,
+    pub(crate) token: Option<&'a Token>,
     /// The `ETag` of the answer that is known.
-    pub(super) etag: Option<&'a HeaderValue>,
+    pub(crate) etag: Option<&'a HeaderValue>,
 }
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
     /// Its `ETag`, to be asked with.
-    pub(super) etag: Option<HeaderValue>,
+    pub(crate) etag: Option<HeaderValue>,
     /// Empty unless the status is 200.
-    pub(super) body: Bytes,
+    pub(crate) body: Bytes,
 }
 
 /// A server: what may see a token, and where a redirect may lead.
 #[derive(Debug, PartialEq, Eq)]
-struct Origin {
+pub(super) struct Origin {
     tls: bool,
     host: String,
     port: u16,
 }
 
 impl Origin {
-    fn of(uri: &Uri) -> Option<Self> {
+    pub(super) fn of(uri: &Uri) -> Option<Self> {
         let tls = match uri.scheme_str()? {
             "https" => true,
             "http" => false,
@@ -82,23 +88,18 @@ impl Origin {
 }
 
 /// Bounds everything that `fetch` does to reach `url`'s server.
-pub(super) async fn within_deadline<T>(
+pub(crate) async fn within_deadline<T, E: From<HttpError>>(
     url: &str,
-    fetch: impl Future<Output = Result<T, SourceError>>,
-) -> Result<T, SourceError> {
+    fetch: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
     timeout(DEADLINE, fetch).await.unwrap_or_else(|_| {
         let problem = format!("there was no whole answer within {} s", DEADLINE.as_secs());
-        Err(failed(url, problem, "see why the server or the way to it is slow"))
+        Err(failed(url, problem, "see why the server or the way to it is slow").into())
     })
 }
 
-/// A source's error about `url`.
-pub(super) fn failed(url: &str, problem: impl Into<String>, help: impl Into<String>) -> SourceError {
-    SourceError::Url { url: url.to_owned(), problem: problem.into(), help: help.into() }
-}
-
 /// What to do about a status that brings no answer.
-pub(super) fn advice(status: StatusCode) -> &'static str {
+pub(crate) fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
         404 | 405 | 410 => "see that the url is right",
         429 => "ask less often: raise interval",
@@ -109,13 +110,13 @@ pub(super) fn advice(status: StatusCode) -> &'static str {
 
 impl Client {
     /// `ca`: certificates to trust instead of the system's.
-    pub(super) fn new(ca: Option<&Path>) -> Self {
+    pub(crate) fn new(ca: Option<&Path>) -> Self {
         Self { ca: ca.map(Path::to_path_buf) }
     }
 
     /// Asks, and follows redirects within the same server. To be called [`within_deadline`].
-    pub(super) async fn get(&self, ask: Ask<'_>) -> Result<Reply, SourceError> {
-        let refused = || failed(ask.url, "is no http:// or https:// URL", "correct it in [peers]");
+    pub(crate) async fn get(&self, ask: Ask<'_>) -> Result<Reply, HttpError> {
+        let refused = || failed(ask.url, "is no http:// or https:// URL", "correct the URL");
         let mut uri: Uri = ask.url.parse().map_err(|_| refused())?;
         let origin = Origin::of(&uri).ok_or_else(refused)?;
         for _ in 0..=MAX_REDIRECTS {
@@ -145,29 +146,45 @@ impl Client {
         origin: &Origin,
         uri: &Uri,
         tasks: &mut JoinSet<()>,
-    ) -> Result<Response<Incoming>, SourceError> {
+    ) -> Result<Response<Incoming>, HttpError> {
         let request = request(ask, uri)?;
+        let mut sender = self.open(ask.url, origin, tasks).await?;
+        sender.send_request(request).await.map_err(|error| broke_off(ask.url, &error))
+    }
+
+    /// A connection on which a request can be sent. Dropping `tasks` ends it.
+    pub(super) async fn open<B>(
+        &self,
+        url: &str,
+        origin: &Origin,
+        tasks: &mut JoinSet<()>,
+    ) -> Result<SendRequest<B>, HttpError>
+    where
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         if !origin.tls {
-            return exchange(ask.url, connect(ask.url, origin).await?, request, tasks).await;
+            return handshake(url, connect(url, origin).await?, tasks).await;
         }
         let name = ServerName::try_from(origin.host.clone())
-            .map_err(|_| failed(ask.url, "names a host that no certificate can name", "correct it in [peers]"))?;
+            .map_err(|_| failed(url, "names a host that no certificate can name", "correct the URL"))?;
         // Read anew each time: authorities come and go while the agent runs.
         let ca = self.ca.clone();
-        let config = tokio::task::spawn_blocking(move || tls::config(ca.as_deref())).await;
+        let config = tokio::task::spawn_blocking(move || tls::client_config(ca.as_deref())).await;
         let config = config
-            .map_err(|error| failed(ask.url, format!("TLS could not be set up: {error}"), "please report it"))?
-            .map_err(|error| error.at(ask.url))?;
-        let stream = connect(ask.url, origin).await?;
+            .map_err(|error| failed(url, format!("TLS could not be set up: {error}"), "please report it"))?
+            .map_err(|error| error.at(url))?;
+        let stream = connect(url, origin).await?;
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
             .await
-            .map_err(|error| tls::refused(ask.url, &origin.host, self.ca.as_deref(), &error))?;
-        exchange(ask.url, stream, request, tasks).await
+            .map_err(|error| tls::refused(url, &origin.host, self.ca.as_deref(), &error))?;
+        handshake(url, stream, tasks).await
     }
 }
 
-fn request(ask: &Ask<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, SourceError> {
+fn request(ask: &Ask<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let mut request = Request::get(path)
@@ -182,12 +199,10 @@ fn request(ask: &Ask<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, SourceErro
     if let Some(authorization) = ask.token.and_then(Token::authorization) {
         request = request.header(header::AUTHORIZATION, authorization);
     }
-    request
-        .body(Empty::new())
-        .map_err(|error| failed(ask.url, format!("can not be asked: {error}"), "correct it in [peers]"))
+    request.body(Empty::new()).map_err(|error| failed(ask.url, format!("can not be asked: {error}"), "correct the URL"))
 }
 
-async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, SourceError> {
+async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, HttpError> {
     let addresses = lookup_host((origin.host.as_str(), origin.port)).await.map_err(|error| {
         failed(
             url,
@@ -206,23 +221,28 @@ async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, SourceError> {
     Err(failed(url, problem, "see that the server runs and that the way to it is open"))
 }
 
-async fn exchange(
+async fn handshake<B>(
     url: &str,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    request: Request<Empty<Bytes>>,
     tasks: &mut JoinSet<()>,
-) -> Result<Response<Incoming>, SourceError> {
-    let spoke = |error: &hyper::Error| {
-        failed(url, format!("the connection failed before an answer: {}", chain(error)), "see the server's log")
-    };
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| spoke(&error))?;
+) -> Result<SendRequest<B>, HttpError>
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(url, &error))?;
     // Its error is that of the request or of the body, too.
     tasks.spawn(async { drop(connection.await) });
-    sender.send_request(request).await.map_err(|error| spoke(&error))
+    Ok(sender)
+}
+
+pub(super) fn broke_off(url: &str, error: &hyper::Error) -> HttpError {
+    failed(url, format!("the connection failed before an answer: {}", chain(error)), "see the server's log")
 }
 
 /// The whole body of an answer.
-async fn read(url: &str, response: Response<Incoming>) -> Result<Bytes, SourceError> {
+pub(super) async fn read(url: &str, response: Response<Incoming>) -> Result<Bytes, HttpError> {
     let too_large = || {
         failed(url, format!("the answer is larger than {MAX_BODY_BYTES} bytes"), "ask for the cluster's nodes alone")
     };
@@ -246,7 +266,7 @@ async fn read(url: &str, response: Response<Incoming>) -> Result<Bytes, SourceEr
 }
 
 /// Where to go on: the same server only, for it alone was named, and it alone may see a token.
-fn redirected(url: &str, origin: &Origin, response: &Response<Incoming>) -> Result<Uri, SourceError> {
+fn redirected(url: &str, origin: &Origin, response: &Response<Incoming>) -> Result<Uri, HttpError> {
     let help = "name the URL that answers itself";
     let status = response.status();
     let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
@@ -276,7 +296,7 @@ fn redirected(url: &str, origin: &Origin, response: &Response<Incoming>) -> Resu
 }
 
 /// An error with its causes.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -1,4 +1,4 @@
-//! The token that the vendor's API wants: read from a file that only its owner can read, or from a credential that systemd hands over. Must never
+//! A secret, such as the token that the vendor's API wants: read from a file that only its owner can read, or from a credential that systemd hands over. Must never
 //! show it: not in `Debug`, not in an error, not in a log.
 
 use std::{
@@ -10,10 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use super::SourceError;
+use super::error::{HttpError, failed};
 
 /// The vendor's are below 200.
 const MAX_TOKEN_BYTES: usize = 4096;
@@ -23,7 +24,7 @@ const OTHERS: u32 = 0o077;
 const OTHERS_THAN_SYSTEMD_S: u32 = 0o037;
 
 /// A secret. It is overwritten when it is dropped; the copies that the HTTP and TLS libraries make of it are theirs.
-pub(super) struct Token(Zeroizing<Vec<u8>>);
+pub(crate) struct Token(Zeroizing<Vec<u8>>);
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,22 +34,22 @@ impl fmt::Debug for Token {
 
 impl Token {
     /// Reads it anew: `place` is an absolute path, or the name of a credential in `$CREDENTIALS_DIRECTORY`.
-    pub(super) fn read(place: &Path) -> Result<Self, SourceError> {
+    pub(crate) fn read(place: &Path) -> Result<Self, HttpError> {
         Self::read_in(place, std::env::var_os("CREDENTIALS_DIRECTORY").as_deref())
     }
 
-    fn read_in(place: &Path, credentials: Option<&OsStr>) -> Result<Self, SourceError> {
+    fn read_in(place: &Path, credentials: Option<&OsStr>) -> Result<Self, HttpError> {
         if place.is_absolute() {
             return Self::read_file(place, OTHERS);
         }
         let directory = credentials.filter(|directory| Path::new(directory).is_absolute()).ok_or_else(|| {
-            let help = "add LoadCredential= with this name to the service, or give token_file an absolute path";
+            let help = "add LoadCredential= with this name to the service, or give the file's absolute path";
             refused(place, "there are no credentials from systemd ($CREDENTIALS_DIRECTORY is not set)".into(), help)
         })?;
         Self::read_file(&PathBuf::from(directory).join(place), OTHERS_THAN_SYSTEMD_S)
     }
 
-    fn read_file(path: &Path, others: u32) -> Result<Self, SourceError> {
+    fn read_file(path: &Path, others: u32) -> Result<Self, HttpError> {
         let failed = |error: io::Error| {
             let help = if error.kind() == io::ErrorKind::NotFound {
                 "write the token there, owned by root with mode 0600"
@@ -93,8 +94,20 @@ impl Token {
         Err(refused(path, problem.into(), "write the token alone into it, in one line"))
     }
 
+    /// The value of `Proxy-Authorization` with this as `user`'s password (basic), marked as a secret.
+    pub(crate) fn basic(&self, user: &str) -> Option<HeaderValue> {
+        let mut words = Zeroizing::new(Vec::with_capacity(user.len() + 1 + self.0.len()));
+        words.extend_from_slice(user.as_bytes());
+        words.push(b':');
+        words.extend_from_slice(&self.0);
+        let encoded = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(&*words)));
+        let mut value = HeaderValue::from_str(&encoded).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
     /// The value of the header `Authorization`, marked as a secret.
-    pub(super) fn authorization(&self) -> Option<HeaderValue> {
+    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
         let mut words = Zeroizing::new(Vec::with_capacity("Api-Token ".len() + self.0.len()));
         words.extend_from_slice(b"Api-Token ");
         words.extend_from_slice(&self.0);
@@ -105,7 +118,7 @@ impl Token {
 }
 
 /// A secret that others could read is none; one that others could write may be theirs.
-fn judge(path: &Path, metadata: &Metadata, others: u32) -> Result<(), SourceError> {
+fn judge(path: &Path, metadata: &Metadata, others: u32) -> Result<(), HttpError> {
     let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
     if !metadata.is_file() {
         return Err(refused(path, "is not a regular file".into(), "name the file that holds the token"));
@@ -121,8 +134,8 @@ fn judge(path: &Path, metadata: &Metadata, others: u32) -> Result<(), SourceErro
     Ok(())
 }
 
-fn refused(place: &Path, problem: String, help: &str) -> SourceError {
-    SourceError::Token { place: place.display().to_string(), problem, help: help.to_owned() }
+fn refused(place: &Path, problem: String, help: &str) -> HttpError {
+    failed(&place.display().to_string(), problem, help)
 }
 
 #[cfg(test)]

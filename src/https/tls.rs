@@ -4,14 +4,15 @@ use std::{io, path::Path, sync::Arc};
 
 use tokio_rustls::rustls::{
     self, CertificateError, ClientConfig, RootCertStore,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::ring::default_provider,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
 use super::{
-    SourceError,
-    http::failed,
+    error::{HttpError, failed},
     named::{Named, is_authority},
+    witness::{Shown, Witness},
 };
 use crate::config::{Trust, read_trusted};
 
@@ -20,36 +21,61 @@ const MAX_CA_BYTES: u64 = 1 << 20;
 
 /// Why nobody can be believed.
 #[derive(Debug)]
-pub(super) struct Setup {
+pub(crate) struct Setup {
     problem: String,
     help: String,
 }
 
 impl Setup {
+    /// What is wrong, and what to do.
+    pub(crate) fn into_parts(self) -> (String, String) {
+        (self.problem, self.help)
+    }
+
     fn new(problem: impl Into<String>, help: impl Into<String>) -> Self {
         Self { problem: problem.into(), help: help.into() }
     }
 
     /// As the error of asking `url`.
-    pub(super) fn at(self, url: &str) -> SourceError {
+    pub(crate) fn at(self, url: &str) -> HttpError {
         failed(url, self.problem, self.help)
     }
 }
 
 /// A client that believes the certificates in `ca`, or the system's authorities where there is none. Reads files.
-pub(super) fn config(ca: Option<&Path>) -> Result<ClientConfig, Setup> {
-    let unusable =
-        |error: &dyn std::fmt::Display| Setup::new(format!("TLS can not be set up: {error}"), "please report it");
-    let provider = Arc::new(default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
+pub(crate) fn client_config(ca: Option<&Path>) -> Result<ClientConfig, Setup> {
+    client_with(verifier(ca)?)
+}
+
+/// The same, and the place where the server's own certificate is found after the handshake, believed or not.
+pub(crate) fn witnessed_config(ca: Option<&Path>) -> Result<(ClientConfig, Shown), Setup> {
+    let witness = Witness::new(verifier(ca)?);
+    let shown = witness.shown();
+    Ok((client_with(Arc::new(witness))?, shown))
+}
+
+fn client_with(verifier: Arc<dyn ServerCertVerifier>) -> Result<ClientConfig, Setup> {
+    Ok(ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| unusable(&error))?;
+        .map_err(|error| unusable(&error))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth())
+}
+
+fn verifier(ca: Option<&Path>) -> Result<Arc<dyn ServerCertVerifier>, Setup> {
+    let provider = Arc::new(default_provider());
     let Some(path) = ca else {
-        return Ok(builder.with_root_certificates(system_roots()?).with_no_client_auth());
+        return Ok(WebPkiServerVerifier::builder_with_provider(Arc::new(system_roots()?), provider)
+            .build()
+            .map_err(|error| unusable(&error))?);
     };
     let (roots, certificates) = file_roots(path)?;
-    let verifier = Named::new(roots, certificates, provider).map_err(|error| unusable(&error))?;
-    Ok(builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth())
+    Ok(Arc::new(Named::new(roots, certificates, provider).map_err(|error| unusable(&error))?))
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> Setup {
+    Setup::new(format!("TLS can not be set up: {error}"), "please report it")
 }
 
 fn file_roots(path: &Path) -> Result<(RootCertStore, Vec<CertificateDer<'static>>), Setup> {
@@ -87,42 +113,61 @@ fn system_roots() -> Result<RootCertStore, Setup> {
     Ok(roots)
 }
 
+/// Why a handshake failed.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// It was the certificate, not the protocol.
+    pub(crate) certificate: bool,
+    pub(crate) problem: String,
+    pub(crate) help: String,
+}
+
+impl Refusal {
+    fn certificate(problem: String, help: impl Into<String>) -> Self {
+        Self { certificate: true, problem, help: help.into() }
+    }
+}
+
+/// As the error of asking `url`.
+pub(super) fn refused(url: &str, host: &str, ca: Option<&Path>, error: &io::Error) -> HttpError {
+    let Refusal { problem, help, .. } = refusal(host, ca, error);
+    failed(url, problem, help)
+}
+
 /// What a failed handshake with `host` means.
-pub(super) fn refused(url: &str, host: &str, ca: Option<&Path>, error: &io::Error) -> SourceError {
+pub(crate) fn refusal(host: &str, ca: Option<&Path>, error: &io::Error) -> Refusal {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(certificate)) = inner else {
-        return failed(
-            url,
-            format!("there is no TLS with the server: {error}"),
-            "see that https is spoken on this port",
-        );
+        let problem = format!("there is no TLS with the server: {error}");
+        return Refusal { certificate: false, problem, help: "see that https is spoken on this port".into() };
     };
     let believed =
         ca.map_or_else(|| "the system's authorities".to_owned(), |ca| format!("the authorities in {}", ca.display()));
-    let (problem, help) = match certificate {
+    match certificate {
         // The second is what an authority of the same name and another key gets.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => Refusal::certificate(
             format!("its certificate comes from none of {believed}"),
-            "name the authority's certificate with ca (if you know that the server is the right one)".to_owned(),
+            "name the authority's certificate with ca (if you know that the server is the right one)",
         ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => Refusal::certificate(
             format!("its certificate is not for {host:?}: {certificate}"),
-            "ask it by a name in its certificate, or give it one with this name".to_owned(),
+            "ask it by a name in its certificate, or give it one with this name",
         ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Refusal::certificate(
             format!("its certificate has expired: {certificate}"),
-            "renew it; see that this host's clock is right".into(),
+            "renew it; see that this host's clock is right",
         ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            (format!("its certificate is not valid yet: {certificate}"), "see that this host's clock is right".into())
-        }
-        authority if is_authority(authority) => (
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Refusal::certificate(
+            format!("its certificate is not valid yet: {certificate}"),
+            "see that this host's clock is right",
+        ),
+        authority if is_authority(authority) => Refusal::certificate(
             format!("its certificate says that it is an authority's own, and it is not one of {believed}"),
-            "name this very certificate with ca (if you know that the server is the right one)".to_owned(),
+            "name this very certificate with ca (if you know that the server is the right one)",
         ),
-        other => {
-            (format!("its certificate is refused: {other}"), "give the server a certificate that is in order".into())
-        }
-    };
-    failed(url, problem, help)
+        other => Refusal::certificate(
+            format!("its certificate is refused: {other}"),
+            "give the server a certificate that is in order",
+        ),
+    }
 }

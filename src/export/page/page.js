@@ -24,6 +24,19 @@ function standing(words, kind, stale) {
   document.title = [words, last?.node, "nodewall"].filter(Boolean).join(" · ");
 }
 
+const ago = (unix_ns) => duration(last.unix_ms / 1000 - unix_ns / 1e9) + " ago"; // by the node's clock, as its times are
+
+function standingOfPush(push) {
+  if (!push) return [null];
+  if (push.last_error) return ["failing: " + push.last_error, "warn-text"];
+  return [push.last_success_unix_ns === null ? "nothing sent yet" : "fine, last " + ago(push.last_success_unix_ns)];
+}
+
+function standingOfMissionControl(reached) {
+  if (!reached) return [null];
+  return reached.ok ? ["reached " + ago(reached.unix_ns)] : ["not reached " + ago(reached.unix_ns) + ": " + reached.step, "warn-text"];
+}
+
 function showStatus(status) {
   const words = status.mode === null ? "nothing in force" : MODES[status.mode] + (status.healthy ? "" : ", not healthy");
   standing(words, !status.healthy || status.mode === null ? "bad" : status.mode === "enforce" ? "good" : "", false);
@@ -37,10 +50,12 @@ function showStatus(status) {
     ["agent", status.agent ? "pid " + status.agent.pid : "not running"],
     ["repairs", status.repairs || null],
     ["policy", status.policy_sha256 ? status.policy_sha256.slice(0, 12) : null],
+    ["push", ...standingOfPush(status.push)],
+    ["mission control", ...standingOfMissionControl(status.mission_control)],
   ];
-  list("facts", facts.filter((fact) => fact[1] !== null && fact[1] !== undefined), ([name, value]) => {
+  list("facts", facts.filter((fact) => fact[1] !== null && fact[1] !== undefined), ([name, value, className]) => {
     const made = element("div");
-    made.append(element("dt", name), element("dd", value));
+    made.append(element("dt", name), element("dd", value, className));
     return made;
   });
   showProblems(status.problems);

@@ -1,6 +1,6 @@
 //! What stands on the page: text from outside stays text, everything can be read by who sees little or nothing, and much of it is not too much.
 
-use nodewall_testbed::{Signal, skip_unless_privileged};
+use nodewall_testbed::{Process, Signal, skip_unless_privileged};
 use serde_json::{Value, json};
 
 use super::super::browser::{Browser, View};
@@ -54,6 +54,16 @@ fn unnamed(browser: &mut Browser) -> Vec<Value> {
         .collect()
 }
 
+fn assert_readable(browser: &mut Browser, when: &str) {
+    for view in [DESK, View { dark: true, ..DESK }, PHONE, View { dark: true, ..PHONE }] {
+        browser.look(view);
+        let name = format!("{when}, {} px, dark: {}", view.width, view.dark);
+        assert_eq!(browser.value(PALE), json!([]), "{name}");
+        assert_eq!(unnamed(browser), [] as [Value; 0], "{name}");
+        assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth"), Value::Bool(true), "{name}");
+    }
+}
+
 #[test]
 fn text_from_outside_stays_text_and_all_of_it_can_be_read() {
     if skip_unless_privileged("text_from_outside_stays_text_and_all_of_it_can_be_read") {
@@ -75,13 +85,13 @@ fn text_from_outside_stays_text_and_all_of_it_can_be_read() {
     // Denials, too, so that every table has something to read.
     silent(node.outsider(), &[udp(9042)]);
     browser.wait_for("document.querySelectorAll('#denials .bad-text').length > 0");
-    for view in [DESK, View { dark: true, ..DESK }, PHONE, View { dark: true, ..PHONE }] {
-        browser.look(view);
-        let name = format!("{} px, dark: {}", view.width, view.dark);
-        assert_eq!(browser.value(PALE), json!([]), "{name}");
-        assert_eq!(unnamed(&mut browser), [] as [Value; 0], "{name}");
-        assert_eq!(browser.value("document.documentElement.scrollWidth <= innerWidth"), Value::Bool(true), "{name}");
-    }
+    assert_readable(&mut browser, "with a problem");
+    // A trial is no problem only: it says when it ends.
+    let _opened = Process::spawn("panic-open", node.command("panic-open", &["--for", "10m"])).unwrap();
+    browser.wait_for(&format!("{STATE} === 'audit: nothing is dropped, not healthy'"));
+    browser.wait_for("/panic-open.*back to enforce in 9m/.test(document.getElementById('notices').innerText)");
+    assert_readable(&mut browser, "on trial");
+
     // Not said again each second to who listens: the text that stood there stands there still.
     browser.value("window.stood = document.getElementById('problem-list').firstChild; window.from = Number(document.documentElement.dataset.ticks)");
     browser.wait_for("Number(document.documentElement.dataset.ticks) > window.from + 2");

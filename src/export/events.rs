@@ -24,7 +24,10 @@ use tokio::time::Instant;
 use super::{connections::Patience, live::Reader, reply};
 use crate::{
     state::Clock,
-    view::{counters::Counters, status::Status},
+    view::{
+        counters::Counters,
+        status::{Status, node_name},
+    },
 };
 
 /// Streams at a time.
@@ -48,6 +51,8 @@ pub(super) fn routes(reader: Arc<Reader>) -> Router {
 struct Tick {
     /// Unix time, ms: JavaScript's.
     unix_ms: u64,
+    /// The node's name: a browser may show several, all called 127.0.0.1.
+    node: String,
     status: Status,
     /// `null`: no policy is in force.
     counters: Option<Counters>,
@@ -113,7 +118,7 @@ impl Told {
     async fn read(&self) -> Result<Tick, String> {
         let status = self.reader.status().await?;
         let counters = self.reader.counters()?;
-        Ok(Tick { unix_ms: Clock::now().unix_ns / 1_000_000, status, counters })
+        Ok(Tick { unix_ms: Clock::now().unix_ns / 1_000_000, node: node_name(), status, counters })
     }
 }
 

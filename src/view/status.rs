@@ -1,6 +1,6 @@
 //! What is in force, where, and whether it is all that should be: what `status -o json` prints and every exporter shows. It must not print.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use serde::Serialize;
 
@@ -102,6 +102,11 @@ pub struct Interface {
     pub program_id: u32,
     /// How what leaves there is counted: `tcx`, `clsact` or `none`.
     pub egress: &'static str,
+}
+
+/// The node's name, as the kernel has it; empty if it can not be read.
+pub fn node_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim_end().to_owned()
 }
 
 /// What is in force on the interfaces of `network`, without what the state directory tells.

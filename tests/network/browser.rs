@@ -82,13 +82,14 @@ impl Browser {
         assert_eq!(opened["errorText"], Value::Null, "{url}");
     }
 
-    /// The value of a JavaScript expression.
+    /// The value of a JavaScript expression; of a promise, what it comes to.
     pub(super) fn value(&mut self, expression: &str) -> Value {
         self.evaluate(expression).unwrap_or_else(|exception| panic!("{expression}: {exception}"))
     }
 
     fn evaluate(&mut self, expression: &str) -> Result<Value, Value> {
-        let answer = self.ask("Runtime.evaluate", &json!({ "expression": expression, "returnByValue": true }));
+        let question = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let answer = self.ask("Runtime.evaluate", &question);
         match &answer["exceptionDetails"] {
             Value::Null => Ok(answer["result"]["value"].clone()),
             exception => Err(exception.clone()),
@@ -110,6 +111,11 @@ impl Browser {
     pub(super) fn picture(&mut self, file: &Path) {
         let picture = self.ask("Page.captureScreenshot", &json!({ "format": "png" }));
         fs::write(file, decoded(picture["data"].as_str().unwrap())).unwrap();
+    }
+
+    /// The page as a screen reader gets it: nodes with `role` and `name`.
+    pub(super) fn accessibility(&mut self) -> Vec<Value> {
+        self.ask("Accessibility.getFullAXTree", &json!({}))["nodes"].as_array().unwrap().clone()
     }
 
     /// Everything the page was complained of so far.

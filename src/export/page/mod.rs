@@ -10,10 +10,12 @@ use axum::{
 use super::reply;
 
 /// Path, type, content. All of it is here, and nothing is loaded from elsewhere.
-const FILES: [(&str, &str, &str); 3] = [
+const FILES: [(&str, &str, &str); 5] = [
     ("/", "text/html; charset=utf-8", include_str!("index.html")),
     ("/page.css", "text/css; charset=utf-8", include_str!("page.css")),
     ("/page.js", "text/javascript; charset=utf-8", include_str!("page.js")),
+    ("/model.js", "text/javascript; charset=utf-8", include_str!("model.js")),
+    ("/draw.js", "text/javascript; charset=utf-8", include_str!("draw.js")),
 ];
 
 /// The page and what belongs to it.

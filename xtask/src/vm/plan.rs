@@ -17,7 +17,7 @@ pub(super) struct Check {
     usual: bool,
 }
 
-pub(super) const CHECKS: [Check; 12] = [
+pub(super) const CHECKS: [Check; 13] = [
     Check {
         name: "load",
         executable: "vm",
@@ -59,9 +59,17 @@ pub(super) const CHECKS: [Check; 12] = [
         usual: true,
     },
     Check {
+        name: "per-peer",
+        executable: "peer_traffic",
+        filters: &[],
+        environment: &[],
+        deadline: Duration::from_secs(240),
+        usual: true,
+    },
+    Check {
         name: "sent",
         executable: "network",
-        filters: &["network::outbound::", "network::outbound_hooks::"],
+        filters: &["network::outbound::", "network::outbound_hooks::", "network::peer_matrix::each_"],
         environment: &[],
         deadline: Duration::from_secs(360),
         usual: true,

@@ -36,9 +36,11 @@ datagrams to closed ports over the VLAN device (a kernel without that device can
 ";
 
 /// Programs in the order of their entries.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 9] = [
     "nodewall",
     "nodewall_frags",
+    "nodewall_peers",
+    "nodewall_peer_f",
     "nodewall_log",
     "nodewall_log_f",
     "nodewall_probe",
@@ -49,7 +51,7 @@ const PROGRAMS: [&str; 7] = [
 /// A row of the table: a title, and what stands there for a kernel.
 type Row = (&'static str, fn(&Transcript) -> String);
 
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 19] = [
     ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
     ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
     ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
@@ -58,6 +60,8 @@ const ROWS: [Row; 17] = [
     ("what is sent: tcx or clsact, adopted, repaired, gone after detach", |t| {
         tests(t, "sent", &["network::outbound_hooks::"])
     }),
+    ("for each peer: its cells in the kernel, by table and by grammar", |t| tests(t, "per-peer", &[""])),
+    ("for each peer: exact both ways, by real sockets", |t| tests(t, "sent", &["network::peer_matrix::"])),
     ("attached natively, and generically when asked", |t| tests(t, "link", &["network::attach::"])),
     ("the link is pinned: enforcement outlives the agent", |t| {
         tests(t, "link", &["network::lifecycle::sigterm_", "network::lifecycle::a_killed_"])

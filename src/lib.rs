@@ -9,6 +9,7 @@ pub mod commands;
 pub mod config;
 pub mod datapath;
 pub mod doctor;
+pub mod evidence;
 pub mod export;
 mod https;
 pub mod net;

@@ -53,48 +53,80 @@ pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
     judge(frame, image).1
 }
 
+/// What a decision was made of, for those who tell of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Who sent it, if the packet tells the truth.
+    pub source: Source,
+    /// Number of the [`About`].
+    pub about: u32,
+    /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
+    pub port_wire: u32,
+}
+
+impl Asked {
+    /// What `packet` asks, as values of which the verifier knows nothing: else it follows what comes next anew for each way that led here.
+    #[inline(always)]
+    fn forgotten<F: Frame + ?Sized>(packet: &Packet, frame: &F, zero: u64) -> Self {
+        let unknown = |value: u64| frame.opaque(value ^ zero);
+        let source = Source {
+            hi: unknown(packet.source.hi),
+            lo: unknown(packet.source.lo),
+            is_v6: unknown(u64::from(packet.source.is_v6)) as u32,
+        };
+        Self {
+            source,
+            about: unknown(packet.about as u64) as u32,
+            port_wire: unknown(u64::from(packet.port_wire)) as u32,
+        }
+    }
+}
+
 /// The same, with what the decision was made of: for those who tell a person about it.
 ///
 /// What follows the parse is there once for each family's common shape and once for all others: were it shared, every common packet would pay for
 /// what the others keep on the stack.
 #[inline(always)]
-pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Packet, Decision) {
+pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Asked, Decision) {
     let Some(packet) = packet::common(frame) else {
         cold_path();
         return judge_any(&frame.forgotten(image.zero), image);
     };
     let row = image.row_of(packet.about as u32, packet.port_wire);
+    let asked = Asked::forgotten(&packet, frame, image.zero);
     let decision = if packet.source.is_v6 == 0 {
         by_row(frame, image, row, Source::v4(packet.source.lo as u32), packet.bytes)
     } else {
         by_row(frame, image, row, Source::v6(packet.source.hi, packet.source.lo), packet.bytes)
     };
-    (packet, decision)
+    (asked, decision)
 }
 
 /// As [`judge`], without the shortcut.
 #[inline(always)]
-fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Packet, Decision) {
+fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Asked, Decision) {
     let packet = packet::walk(frame, image.zero);
-    let own = Decision { reason: packet.reason.number(), row: ROW_PORTLESS, peer: 0, bytes: packet.bytes };
+    let reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, packet.reason.number() as usize) as u32;
+    let bytes = frame.opaque(u64::from(packet.bytes) ^ image.zero) as u32;
+    let own = Decision { reason, row: ROW_PORTLESS, peer: 0, bytes };
+    let asked = Asked::forgotten(&packet, frame, image.zero);
     let row = match packet.about {
-        About::Settled => return (packet, own),
+        About::Settled => return (asked, own),
         // Judged by their source only where the policy asks for it.
         About::LaterFragment if image.row(ROW_LATER_FRAGMENTS).allow != 0 => ROW_LATER_FRAGMENTS,
-        About::Portless | About::LaterFragment if image.blocked == 0 => return (packet, own),
+        About::Portless | About::LaterFragment if image.blocked == 0 => return (asked, own),
         About::Portless | About::LaterFragment => ROW_PORTLESS,
         About::Tunnel => ROW_IP_TUNNELS,
         About::Tcp | About::Udp => image.row_of(packet.about as u32, packet.port_wire),
     };
     // So that the verifier follows what comes now once, not for each row and reason.
     let row = rebound::<F, { ROWS as usize - 1 }>(frame, image.zero, row as usize) as u32;
-    let reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, own.reason as usize) as u32;
-    let mut decision = by_row(frame, image, row, packet.source, packet.bytes);
+    let mut decision = by_row(frame, image, row, asked.source, bytes);
     // Without a port the source says nothing but whether it is blocked.
     if row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
         decision.reason = reason;
     }
-    (packet, decision)
+    (asked, decision)
 }
 
 #[inline(always)]

@@ -14,6 +14,7 @@
 
 pub mod counter;
 pub mod decide;
+pub mod flow;
 pub mod frame;
 pub mod maps;
 pub mod outbound;

@@ -52,6 +52,9 @@ pub const MMAPABLE: u32 = 1 << 10;
 /// Flags of the map that holds an image.
 pub const IMAGE_FLAGS: u32 = MMAPABLE | RDONLY_PROG;
 
+/// Instead of a number of entries: one for each CPU that may ever come.
+pub const PER_CPU_ENTRIES: u32 = 0;
+
 /// The kinds of map in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -61,6 +64,8 @@ pub enum Kind {
     PerCpuArray,
     /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`
     ArrayOfMaps,
+    /// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
+    PerfEventArray,
 }
 
 /// What a map must look like before userspace trusts it.
@@ -74,7 +79,7 @@ pub struct Spec {
     pub key_bytes: u32,
     /// Value size of one CPU.
     pub value_bytes: u32,
-    /// Entries.
+    /// Entries; [`PER_CPU_ENTRIES`]: one for each CPU.
     pub max_entries: u32,
     /// `BPF_F_*`
     pub flags: u32,
@@ -91,6 +96,10 @@ macro_rules! with_maps {
             nw_outbound: PerCpuArray<$crate::counter::Counter>, $crate::outbound::CELLS, 0;
             /// The peer matrix, see `peer_traffic`.
             nw_peer_traffic: PerCpuArray<$crate::counter::Counter>, $crate::peer_traffic::CELLS, 0;
+            /// The denied flows of each CPU, see `flow`.
+            nw_flows: Array<$crate::flow::CpuFlows>, $crate::maps::PER_CPU_ENTRIES, $crate::maps::MMAPABLE;
+            /// Captured frames on their way to userspace.
+            nw_captures: PerfEventArray<u32>, $crate::maps::PER_CPU_ENTRIES, 0;
             /// One slot: the policy image in force, the single value of an inner array.
             nw_policy: ArrayOfMaps<$crate::maps::ImageWords>, 1, 0;
             /// Which port each counter row belongs to. Userspace only.
@@ -128,6 +137,10 @@ pub mod name {
     pub const OUTBOUND: &str = "nw_outbound";
     /// The peer matrix.
     pub const PEER_TRAFFIC: &str = "nw_peer_traffic";
+    /// The denied flows.
+    pub const FLOWS: &str = "nw_flows";
+    /// The captured frames.
+    pub const CAPTURES: &str = "nw_captures";
     /// The slot of the policy in force.
     pub const POLICY: &str = "nw_policy";
     /// The rows.
@@ -150,7 +163,16 @@ mod tests {
             // BPF_OBJ_NAME_LEN is 16 with its terminator.
             assert!(spec.name.len() < 16, "{}", spec.name);
         }
-        let named = [name::COUNTERS, name::OUTBOUND, name::PEER_TRAFFIC, name::POLICY, name::ROWS, name::PEERS];
+        let named = [
+            name::COUNTERS,
+            name::OUTBOUND,
+            name::PEER_TRAFFIC,
+            name::FLOWS,
+            name::CAPTURES,
+            name::POLICY,
+            name::ROWS,
+            name::PEERS,
+        ];
         for name in named.into_iter().chain(name::IMAGES) {
             assert!(ALL.iter().any(|s| s.name == name), "{name}");
         }

@@ -133,7 +133,9 @@ pub struct PolicyImage {
     /// 1: drop. 0: audit, nothing is dropped.
     pub enforce: u16,
     /// 1: traffic of peers is counted for each peer, too.
-    pub per_peer: u16,
+    pub per_peer: u8,
+    /// 1: who is denied is noted, see [`crate::flow`].
+    pub evidence: u8,
     /// Always 0, which the verifier can not know (see [`rebound`]).
     pub zero: u64,
     /// Number of this image; each swap raises it.

@@ -256,6 +256,26 @@ pub struct Untagged {
     pub ethertype: u16,
 }
 
+/// The beginning of every Ethernet frame, for those who ask who sent it on the link.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct LinkAddresses {
+    /// To whom.
+    pub destination: [u16; 3],
+    /// The sender's first four bytes.
+    pub source_first: u32,
+    /// The sender's last two bytes.
+    pub source_last: u16,
+}
+
+impl LinkAddresses {
+    /// The sender's six wire bytes, read little-endian.
+    #[inline(always)]
+    pub const fn source_le(self) -> u64 {
+        u32::from_le(self.source_first) as u64 | (u16::from_le(self.source_last) as u64) << 32
+    }
+}
+
 /// A link-layer header with one tag.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C, packed)]

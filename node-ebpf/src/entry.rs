@@ -10,13 +10,14 @@ use aya_ebpf::{
 use aya_log_ebpf::info;
 use node_ebpf_common::{
     Decision, Frame, decide,
-    decide::judge,
-    packet::{About, Packet},
+    decide::{Asked, judge},
+    packet::About,
     peer_traffic,
     reason::DROP_BIT,
 };
 
 use crate::{
+    evidence,
     frame::{Frags, Linear},
     maps,
 };
@@ -24,37 +25,49 @@ use crate::{
 /// Filters frames that lie in one buffer.
 #[xdp]
 pub fn nodewall(context: XdpContext) -> u32 {
-    filter::<_, false, false>(&context, &Linear::new(&context))
+    filter::<_, false, false, false>(&context, Linear::new)
 }
 
 /// Filters frames of any size.
 #[xdp(frags)]
 pub fn nodewall_frags(context: XdpContext) -> u32 {
-    filter::<_, false, false>(&context, &Frags::new(&context))
+    filter::<_, false, false, false>(&context, Frags::new)
 }
 
-/// As `nodewall`, and counts for each peer. A program of its own, so that the other carries no trace of it.
+/// As `nodewall`, and notes who is denied. A program of its own, so that the other carries no trace of it.
+#[xdp]
+pub fn nodewall_ev(context: XdpContext) -> u32 {
+    filter::<_, true, false, false>(&context, Linear::new)
+}
+
+/// As `nodewall_frags`, and notes who is denied.
+#[xdp(frags)]
+pub fn nodewall_ev_f(context: XdpContext) -> u32 {
+    filter::<_, true, false, false>(&context, Frags::new)
+}
+
+/// As `nodewall_ev`, and counts for each peer. A program of its own, so that the other carries no trace of it.
 #[xdp]
 pub fn nodewall_peers(context: XdpContext) -> u32 {
-    filter::<_, true, false>(&context, &Linear::new(&context))
+    filter::<_, true, true, false>(&context, Linear::new)
 }
 
-/// As `nodewall_frags`, and counts for each peer.
+/// As `nodewall_ev_f`, and counts for each peer.
 #[xdp(frags)]
 pub fn nodewall_peer_f(context: XdpContext) -> u32 {
-    filter::<_, true, false>(&context, &Frags::new(&context))
+    filter::<_, true, true, false>(&context, Frags::new)
 }
 
 /// As `nodewall_peers`, with a log line for every frame (`--kernel-log`). A program of its own, so that the others carry no trace of it.
 #[xdp]
 pub fn nodewall_log(context: XdpContext) -> u32 {
-    filter::<_, true, true>(&context, &Linear::new(&context))
+    filter::<_, true, true, true>(&context, Linear::new)
 }
 
 /// As `nodewall_peer_f`, with a log line for every frame.
 #[xdp(frags)]
 pub fn nodewall_log_f(context: XdpContext) -> u32 {
-    filter::<_, true, true>(&context, &Frags::new(&context))
+    filter::<_, true, true, true>(&context, Frags::new)
 }
 
 /// Answers with the decision, packed by [`Decision::pack`].
@@ -72,18 +85,30 @@ pub fn nodewall_probe_f(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn filter<F: Frame, const PEERS: bool, const LOG: bool>(context: &XdpContext, frame: &F) -> u32 {
+fn filter<F: Frame, const EVIDENCE: bool, const PEERS: bool, const LOG: bool>(
+    context: &XdpContext,
+    read: impl Fn(&XdpContext) -> F,
+) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
-    let (packet, decision) = judge(frame, image);
+    let frame = &read(context);
+    let (asked, decision) = judge(frame, image);
     maps::count(decision.cell(image), u64::from(decision.bytes));
+    if EVIDENCE && decision.drop_bit() != 0 {
+        if image.evidence != 0 {
+            evidence::record(context, read, frame, image, &asked, &decision);
+        }
+        if !LOG {
+            return XDP_PASS - (u32::from(image.enforce) & 1);
+        }
+    }
+    if LOG {
+        log(context, frame, image.zero, &asked, decision);
+    }
     if PEERS
         && image.per_peer != 0
         && let Some(cell) = peer_traffic::inbound(&decision)
     {
         maps::count_peer(cell, 1, u64::from(decision.bytes));
-    }
-    if LOG {
-        log(context, frame, image.zero, packet, decision);
     }
     // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
     XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
@@ -91,14 +116,14 @@ fn filter<F: Frame, const PEERS: bool, const LOG: bool>(context: &XdpContext, fr
 
 /// One line for a frame. The loader turns the trailing number into the reason's name.
 #[inline(always)]
-fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, packet: Packet, decision: Decision) {
+fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, asked: &Asked, decision: Decision) {
     const TCP: u32 = About::Tcp as u32;
     const UDP: u32 = About::Udp as u32;
     const TUNNEL: u32 = About::Tunnel as u32;
     const FRAGMENT: u32 = About::LaterFragment as u32;
     let (reason, bytes) = (unknown(frame, zero, decision.reason), unknown(frame, zero, decision.bytes));
     let verdict = if reason & DROP_BIT == 0 { "pass" } else { "drop" };
-    let protocol = match unknown(frame, zero, packet.about as u32) {
+    let protocol = match unknown(frame, zero, asked.about) {
         TCP => "tcp",
         UDP => "udp",
         TUNNEL => "tunnel",
@@ -108,9 +133,9 @@ fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, packet: Packet, dec
             return;
         }
     };
-    let port = (unknown(frame, zero, packet.port_wire) as u16).swap_bytes();
-    let (hi, lo) = (frame.opaque(packet.source.hi ^ zero), frame.opaque(packet.source.lo ^ zero));
-    if unknown(frame, zero, packet.source.is_v6) == 0 {
+    let port = (unknown(frame, zero, asked.port_wire) as u16).swap_bytes();
+    let (hi, lo) = (frame.opaque(asked.source.hi ^ zero), frame.opaque(asked.source.lo ^ zero));
+    if unknown(frame, zero, asked.source.is_v6) == 0 {
         let address = (lo as u32).swap_bytes();
         info!(context, "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, bytes, reason);
     } else {

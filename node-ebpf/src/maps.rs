@@ -1,7 +1,7 @@
 //! The kernel's statics, made from the one list of maps, and the two ways the program uses them.
 
 use aya_ebpf::{btf_maps, macros::btf_map};
-use node_ebpf_common::{PolicyImage, maps::IMAGE_FLAGS};
+use node_ebpf_common::{PolicyImage, maps::{IMAGE_FLAGS, PER_CPU_ENTRIES}};
 
 macro_rules! statics {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$value:ty>, $entries:expr, $flags:expr;)+) => {
@@ -14,12 +14,23 @@ macro_rules! statics {
         pub static $name: btf_maps::ArrayOfMaps<btf_maps::Array<$value, 1, { IMAGE_FLAGS as usize }>, { $entries as usize }> =
             btf_maps::ArrayOfMaps::new();
     };
+    (@one $(#[$doc:meta])* $name:ident, PerfEventArray, $value:ty, $entries:expr, $flags:expr) => {
+        $(#[$doc])*
+        #[btf_map]
+        #[allow(non_upper_case_globals)]
+        pub static $name: btf_maps::PerfEventArray<{ $flags as usize }> = btf_maps::PerfEventArray::new();
+    };
     (@one $(#[$doc:meta])* $name:ident, $kind:ident, $value:ty, $entries:expr, $flags:expr) => {
         $(#[$doc])*
         #[btf_map]
         #[allow(non_upper_case_globals)]
-        pub static $name: btf_maps::$kind<$value, { $entries as usize }, { $flags as usize }> = btf_maps::$kind::new();
+        pub static $name: btf_maps::$kind<$value, { at_least_one($entries) }, { $flags as usize }> = btf_maps::$kind::new();
     };
+}
+
+/// A map with an entry for each CPU gets their number from the loader.
+const fn at_least_one(entries: u32) -> usize {
+    if entries == PER_CPU_ENTRIES { 1 } else { entries as usize }
 }
 node_ebpf_common::with_maps!(statics);
 
@@ -30,6 +41,12 @@ pub fn image() -> Option<&'static PolicyImage> {
     // SAFETY: the inner value is `size_of::<PolicyImage>()` bytes, 8-aligned, read-only for programs, and every bit pattern is a
     // valid image (FromBytes); the kernel keeps the inner map alive until all programs that may hold it have ended.
     Some(unsafe { &*core::ptr::from_ref(words).cast::<PolicyImage>() })
+}
+
+/// The captures' map, as the helper that writes into it wants it.
+#[inline(always)]
+pub fn captures() -> *mut core::ffi::c_void {
+    core::ptr::from_ref(&nw_captures).cast_mut().cast()
 }
 
 /// Adds to this CPU's part of an outbound cell.

@@ -297,7 +297,7 @@ struct Change<'a> {
 impl Change<'_> {
     fn install(&self, compiled: &Compiled) -> Result<(Loaded, Vec<AppliedInterface>), AgentError> {
         let mut loaded = Loaded::new(Some(self.pins))?;
-        loaded.load(Entry::filter(self.kernel_log, self.desired.policy.per_peer))?;
+        loaded.load(Entry::filter(self.kernel_log, self.desired.policy.per_peer, self.desired.policy.evidence))?;
         let named = loaded.maps.write_rows(self.old_rows, compiled.rows.records());
         let named = named.and_then(|()| loaded.maps.write_peers(self.old_peers.records(), compiled.peers.records()));
         if let Err(error) = named.and_then(|()| loaded.maps.swap(&compiled.image)) {

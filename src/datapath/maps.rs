@@ -8,10 +8,12 @@ use std::{
 use aya::{
     Ebpf,
     maps::{Array, ArrayOfMaps, IterableMap, Map, MapData, MapError, MapType, PerCpuArray},
+    util::nr_cpus,
 };
 use node_ebpf_common::{
     ABI_VERSION,
-    maps::{self, ImageWords, Kind, RowRecord, Spec, name},
+    flow::CpuFlows,
+    maps::{self, ImageWords, Kind, PER_CPU_ENTRIES, RowRecord, Spec, name},
     policy::MAGIC,
 };
 
@@ -21,6 +23,8 @@ use super::{bpffs::PinDir, error::DatapathError, peer_cells::PeerBytes, sys};
 pub(super) type CounterWords = [u64; 2];
 /// A row record as plain bytes, for the same reason.
 pub(super) type RowBytes = [u8; size_of::<RowRecord>()];
+/// The tables of denied flows, as plain words; they are read through memory.
+pub(super) type FlowMap = Array<MapData, [u64; size_of::<CpuFlows>() / 8]>;
 pub(super) type ImageMap = Array<MapData, ImageWords>;
 
 /// Handles of every map.
@@ -28,6 +32,11 @@ pub struct Maps {
     pub(super) counters: PerCpuArray<MapData, CounterWords>,
     pub(super) outbound: PerCpuArray<MapData, CounterWords>,
     pub(super) peer_traffic: PerCpuArray<MapData, CounterWords>,
+    pub(super) flows: FlowMap,
+    /// Never used, and held: a program that is still to be loaded refers to it by its descriptor.
+    _captures: Map,
+    /// The same map: aya's handle gives no descriptor.
+    pub(super) captures_fd: OwnedFd,
     pub(super) policy: ArrayOfMaps<MapData, ImageMap>,
     /// The same map: aya's handle of a map of maps gives no descriptor.
     pub(super) policy_fd: OwnedFd,
@@ -59,17 +68,27 @@ impl Maps {
         ) -> Result<M, DatapathError> {
             find(name)?.try_into().map_err(DatapathError::map(name))
         }
+        fn fd_of(data: &MapData) -> Result<OwnedFd, DatapathError> {
+            sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))
+        }
         let [first, second] = name::IMAGES;
         let policy = find(name::POLICY)?;
         let Map::ArrayOfMaps(data) = &policy else {
             return Err(DatapathError::Missing(format!("map {}", name::POLICY)));
         };
-        let policy_fd =
-            sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))?;
+        let policy_fd = fd_of(data)?;
+        let captures = find(name::CAPTURES)?;
+        let Map::PerfEventArray(data) = &captures else {
+            return Err(DatapathError::Missing(format!("map {}", name::CAPTURES)));
+        };
+        let captures_fd = fd_of(data)?;
         Ok(Self {
             counters: typed(&mut find, name::COUNTERS)?,
             outbound: typed(&mut find, name::OUTBOUND)?,
             peer_traffic: typed(&mut find, name::PEER_TRAFFIC)?,
+            flows: typed(&mut find, name::FLOWS)?,
+            captures_fd,
+            _captures: captures,
             policy: policy.try_into().map_err(DatapathError::map(name::POLICY))?,
             policy_fd,
             rows: typed(&mut find, name::ROWS)?,
@@ -105,6 +124,8 @@ impl Maps {
             (name::COUNTERS, sys::fd_of(IterableMap::map(&self.counters))),
             (name::OUTBOUND, sys::fd_of(IterableMap::map(&self.outbound))),
             (name::PEER_TRAFFIC, sys::fd_of(IterableMap::map(&self.peer_traffic))),
+            (name::FLOWS, sys::fd_of(IterableMap::map(&self.flows))),
+            (name::CAPTURES, self.captures_fd.as_fd()),
             (name::POLICY, self.policy_fd.as_fd()),
             (name::ROWS, sys::fd_of(IterableMap::map(&self.rows))),
             (name::PEERS, sys::fd_of(IterableMap::map(&self.peers))),
@@ -149,6 +170,18 @@ fn abi_of(map: &MapData, value_bytes: u32) -> Option<u32> {
     (magic == MAGIC).then_some(version as u32)
 }
 
+/// How many entries a map has on this machine.
+pub(super) fn entries(spec: &Spec) -> Result<u32, DatapathError> {
+    match spec.max_entries {
+        PER_CPU_ENTRIES => {
+            let cpus =
+                nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
+            Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
+        }
+        entries => Ok(entries),
+    }
+}
+
 fn check(path: &Path, spec: &Spec) -> Result<(), DatapathError> {
     let map = MapData::from_pin(path).map_err(DatapathError::map(path.display().to_string()))?;
     let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
@@ -162,6 +195,7 @@ fn check(path: &Path, spec: &Spec) -> Result<(), DatapathError> {
         Kind::Array => MapType::Array,
         Kind::PerCpuArray => MapType::PerCpuArray,
         Kind::ArrayOfMaps => MapType::ArrayOfMaps,
+        Kind::PerfEventArray => MapType::PerfEventArray,
     };
     let refuse = |what: &str, found: String, expected: String| {
         Err(DatapathError::ForeignMap { path: path.to_path_buf(), found: format!("{what} {found}"), expected })
@@ -177,7 +211,7 @@ fn check(path: &Path, spec: &Spec) -> Result<(), DatapathError> {
     let sizes = [
         ("a key of", info.key_size(), spec.key_bytes),
         ("a value of", info.value_size(), spec.value_bytes),
-        ("a number of entries of", info.max_entries(), spec.max_entries),
+        ("a number of entries of", info.max_entries(), entries(spec)?),
         ("flags", info.map_flags(), spec.flags),
     ];
     for (what, found, expected) in sizes {

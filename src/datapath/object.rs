@@ -9,7 +9,7 @@ use node_ebpf_common::maps;
 use super::{
     bpffs::PinDir,
     error::{DatapathError, os_error},
-    maps::{Maps, check_pins},
+    maps::{Maps, check_pins, entries},
     sys,
 };
 
@@ -27,21 +27,24 @@ pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";
 pub enum Entry {
     /// Decides, counts and acts.
     Filter,
+    /// The same, and notes who is denied where the image asks for it.
+    FilterEvidence,
     /// The same, and counts for each peer where the image asks for it.
     FilterPerPeer,
-    /// The same, and logs every frame; counts for each peer, too, where the image asks for it.
+    /// The same, and logs every frame.
     FilterLogged,
     /// Decides and answers.
     Probe,
 }
 
 impl Entry {
-    /// The filter that does what is asked and no more. One that counts for each peer costs every frame a little, asked for or not.
-    pub const fn filter(logged: bool, per_peer: bool) -> Self {
-        match (logged, per_peer) {
-            (true, _) => Self::FilterLogged,
-            (false, true) => Self::FilterPerPeer,
-            (false, false) => Self::Filter,
+    /// The filter that does what is asked and little more: what can be done costs every frame something, asked for or not.
+    pub const fn filter(logged: bool, per_peer: bool, evidence: bool) -> Self {
+        match (logged, per_peer, evidence) {
+            (true, _, _) => Self::FilterLogged,
+            (false, true, _) => Self::FilterPerPeer,
+            (false, false, true) => Self::FilterEvidence,
+            (false, false, false) => Self::Filter,
         }
     }
 }
@@ -59,6 +62,8 @@ const fn entry_name(entry: Entry, buffers: Buffers) -> &'static str {
     match (entry, buffers) {
         (Entry::Filter, Buffers::Linear) => "nodewall",
         (Entry::Filter, Buffers::Frags) => "nodewall_frags",
+        (Entry::FilterEvidence, Buffers::Linear) => "nodewall_ev",
+        (Entry::FilterEvidence, Buffers::Frags) => "nodewall_ev_f",
         (Entry::FilterPerPeer, Buffers::Linear) => "nodewall_peers",
         (Entry::FilterPerPeer, Buffers::Frags) => "nodewall_peer_f",
         (Entry::FilterLogged, Buffers::Linear) => "nodewall_log",
@@ -88,6 +93,9 @@ impl Loaded {
         let mut loader = EbpfLoader::new();
         // Statistics only: a full log of a big program costs seconds. On failure the kernel is asked again by the error path.
         loader.verifier_log_level(VerifierLogLevel::STATS);
+        for spec in maps::ALL {
+            loader.map_max_entries(spec.name, entries(spec)?);
+        }
         if let Some(pins) = pins {
             check_pins(pins)?;
             for spec in maps::ALL {
@@ -96,6 +104,7 @@ impl Loaded {
         }
         let mut ebpf = loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))?;
         let maps = Maps::take(&mut ebpf)?;
+        maps.prepare_flows()?;
         Ok(Self { ebpf, maps, program: None })
     }
 

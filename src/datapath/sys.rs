@@ -30,7 +30,7 @@ const CAP_SYS_ADMIN: u32 = 21;
 const CAP_PERFMON: u32 = 38;
 const CAP_BPF: u32 = 39;
 
-fn bpf<T>(command: libc::c_long, attributes: &mut T) -> Result<libc::c_long> {
+pub(super) fn bpf<T>(command: libc::c_long, attributes: &mut T) -> Result<libc::c_long> {
     // SAFETY: every caller passes a repr(C) prefix of union bpf_attr of exactly the size given, with pointers into live memory.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }

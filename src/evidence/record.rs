@@ -27,7 +27,7 @@ impl Outcome {
 }
 
 /// What tells one denied flow from another.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FlowKey {
     /// Who sent it, as the frame said. `None`: a frame without a sound IP header.
     pub source: Option<IpAddr>,

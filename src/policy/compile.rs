@@ -102,7 +102,8 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     image.compiled_at_ns = facts.now_ns;
     image.policy_sha256 = policy_sha256(policy);
     image.peers = policy.peers.len() as u16;
-    image.per_peer = u16::from(policy.per_peer);
+    image.per_peer = u8::from(policy.per_peer);
+    image.evidence = u8::from(policy.evidence);
     match policy.mode {
         Mode::Enforce => image.enforce = 1,
         Mode::Audit => image.counter_bank = BANK_CELLS,

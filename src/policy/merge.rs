@@ -40,6 +40,7 @@ impl Policy {
             peers,
             mission_control: config.mission_control.clone(),
             per_peer: config.counters.per_peer,
+            evidence: true,
             source: PolicySource { config: config.origin.clone(), profile: config.profile.name },
             warnings,
         })

@@ -50,6 +50,9 @@ pub struct Policy {
     /// Whether the traffic of each port is counted for each peer. Not part of the canonical text either.
     #[serde(default)]
     pub per_peer: bool,
+    /// Whether it is noted who is denied. Not part of the canonical text either.
+    #[serde(default)]
+    pub evidence: bool,
     /// What it was made from. Not part of the canonical text.
     pub source: PolicySource,
     /// What is allowed but may not be meant, each a sentence for the operator. Not part of the canonical text.

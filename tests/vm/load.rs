@@ -61,6 +61,16 @@ fn the_filter_for_many_buffers() {
 }
 
 #[test]
+fn the_filter_that_notes_who_is_denied() {
+    linear("load::the_filter_that_notes_who_is_denied", "nodewall_ev", Entry::FilterEvidence);
+}
+
+#[test]
+fn the_filter_that_notes_who_is_denied_in_many_buffers() {
+    frags("load::the_filter_that_notes_who_is_denied_in_many_buffers", "nodewall_ev_f", Entry::FilterEvidence);
+}
+
+#[test]
 fn the_filter_that_counts_for_each_peer() {
     linear("load::the_filter_that_counts_for_each_peer", "nodewall_peers", Entry::FilterPerPeer);
 }

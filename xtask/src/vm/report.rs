@@ -36,9 +36,11 @@ datagrams to closed ports over the VLAN device (a kernel without that device can
 ";
 
 /// Programs in the order of their entries.
-const PROGRAMS: [&str; 9] = [
+const PROGRAMS: [&str; 11] = [
     "nodewall",
     "nodewall_frags",
+    "nodewall_ev",
+    "nodewall_ev_f",
     "nodewall_peers",
     "nodewall_peer_f",
     "nodewall_log",

@@ -1,0 +1,331 @@
+//! What the kernel noted about denied frames: sweeping the tables of flows, granting captures and taking them. It must not name an interface, a class or
+//! a file, and it is done by one process at a time: the agent.
+
+use std::{
+    mem::offset_of,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use aya::{
+    maps::{
+        IterableMap, Map, MapData, PerfEventArray,
+        perf::{PerfEvent, PerfEventArrayBuffer},
+    },
+    util::online_cpus,
+};
+use node_ebpf_common::{
+    flow::{Bank, CpuFlows, FlowEntry},
+    maps::{self, name},
+};
+use zerocopy::{FromBytes, transmute};
+
+use super::{
+    error::DatapathError,
+    maps::{Maps, entries},
+    memory::{Grace, Words},
+    sys,
+};
+
+/// Words of a CPU's table.
+const TABLE_WORDS: usize = size_of::<CpuFlows>() / 8;
+/// Words of a bank.
+const BANK_WORDS: usize = size_of::<Bank>() / 8;
+/// Words of an entry.
+const ENTRY_WORDS: usize = size_of::<FlowEntry>() / 8;
+/// What a capture takes in the buffer besides the frame: record header, size, entry, padding.
+const CAPTURE_OVERHEAD_BYTES: usize = 8 + 4 + size_of::<FlowEntry>() + 8;
+/// Sweeps for which a CPU's buffer holds all that may be captured.
+const BUFFERED_SWEEPS: usize = 2;
+/// The largest buffer of one CPU.
+const MAX_BUFFER_BYTES: usize = 1 << 20;
+
+macro_rules! words {
+    ($($name:ident = $of:ty, $field:ident;)+) => { $(const $name: usize = offset_of!($of, $field) / 8;)+ };
+}
+words! {
+    BANK = CpuFlows, bank;
+    GRANTED = CpuFlows, granted;
+    SNAP_BYTES = CpuFlows, snap_bytes;
+    SPENT = CpuFlows, spent;
+    BANKS = CpuFlows, banks;
+    MULTIPLIERS = Bank, multipliers;
+    PACKETS = Bank, packets;
+    BYTES = Bank, bytes;
+    OFFERED = Bank, offered;
+    WRITTEN = Bank, written;
+    OVER_BUDGET = Bank, over_budget;
+    UNREAD = Bank, unread;
+    BUCKETS = Bank, buckets;
+}
+
+/// How much is captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaptureBudget {
+    /// Of a frame.
+    pub snap_bytes: u32,
+    /// In a second, over all CPUs; what was not used is not saved up beyond a second.
+    pub per_second: u32,
+}
+
+/// A captured frame as the kernel gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// The flow at its first frame, and when that was.
+    pub entry: FlowEntry,
+    /// CPU that judged it.
+    pub cpu: u32,
+    /// The frame's first bytes.
+    pub frame: Vec<u8>,
+}
+
+/// What a sweep found since the one before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Denied flows; one that came by several CPUs is there for each.
+    pub flows: Vec<FlowEntry>,
+    /// Denied frames, all of them; bytes.
+    pub denied_packets: u64,
+    /// Their bytes.
+    pub denied_bytes: u64,
+    /// Of these, in no flow: the table was full.
+    pub not_attributed_packets: u64,
+    /// Their bytes.
+    pub not_attributed_bytes: u64,
+    /// First frames of flows.
+    pub offered: u64,
+    /// Of these, written into the buffer.
+    pub written: u64,
+    /// Of these, beyond the budget.
+    pub over_budget: u64,
+    /// Of these, not taken by a buffer: it was full, or nobody read it.
+    pub unread: u64,
+    /// Captures.
+    pub captures: Vec<Captured>,
+}
+
+/// The agent's hold on the kernel's evidence.
+pub struct Evidence {
+    tables: Tables,
+    captures: PerfEventArray<MapData>,
+    buffers: Vec<(u32, PerfEventArrayBuffer<MapData>)>,
+    grace: Grace,
+    budget: CaptureBudget,
+    /// Captures that may be granted, times a second in ns; below 0 when several CPUs spent the same grant.
+    tokens_ns: i128,
+    spent: u64,
+}
+
+impl Maps {
+    /// Opens the evidence for sweeping. From the first [`Evidence::sweep`] on frames are captured.
+    pub fn evidence(&self, budget: CaptureBudget) -> Result<Evidence, DatapathError> {
+        let tables = self.flow_tables()?;
+        let spent = tables.each().map(|table| load(table, SPENT)).sum();
+        let mut evidence = Evidence {
+            tables,
+            captures: self.captures()?,
+            buffers: Vec::new(),
+            grace: Grace::new().map_err(DatapathError::io("can not make a map of maps to wait by"))?,
+            budget,
+            tokens_ns: 0,
+            spent,
+        };
+        evidence.configure(budget)?;
+        Ok(evidence)
+    }
+
+    fn captures(&self) -> Result<PerfEventArray<MapData>, DatapathError> {
+        let fd = self.captures_fd.try_clone().map_err(DatapathError::io("can not copy a descriptor"))?;
+        MapData::from_fd(fd)
+            .and_then(Map::from_map_data)
+            .and_then(PerfEventArray::try_from)
+            .map_err(DatapathError::map(name::CAPTURES))
+    }
+
+    fn flow_tables(&self) -> Result<Tables, DatapathError> {
+        let spec = maps::ALL.iter().find(|spec| spec.name == name::FLOWS);
+        let cpus = spec.map(entries).transpose()?.unwrap_or(0);
+        let map = sys::fd_of(IterableMap::map(&self.flows));
+        let words = Words::new(map, cpus as usize * TABLE_WORDS).map_err(DatapathError::io("can not map nw_flows"))?;
+        Ok(Tables { words })
+    }
+
+    /// Gives tables that were just made the numbers they hash by. Without them all flows of a CPU would share a bucket.
+    pub fn prepare_flows(&self) -> Result<(), DatapathError> {
+        for table in self.flow_tables()?.each() {
+            for which in 0..2 {
+                if let Some(bank) = bank(table, which)
+                    && load(bank, MULTIPLIERS) == 0
+                {
+                    draw_multipliers(bank)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Tables {
+    words: Words,
+}
+
+impl Tables {
+    fn each(&self) -> impl Iterator<Item = &[AtomicU64]> {
+        self.words.all().chunks_exact(TABLE_WORDS)
+    }
+}
+
+impl Evidence {
+    /// Captures by another budget from now on.
+    pub fn configure(&mut self, budget: CaptureBudget) -> Result<(), DatapathError> {
+        for table in self.tables.each() {
+            store(table, SNAP_BYTES, u64::from(budget.snap_bytes));
+        }
+        self.budget = budget;
+        self.buffers.clear();
+        if budget.per_second == 0 || budget.snap_bytes == 0 {
+            return Ok(());
+        }
+        let record = (budget.snap_bytes as usize + CAPTURE_OVERHEAD_BYTES).next_multiple_of(8);
+        let wanted = (record * budget.per_second as usize * BUFFERED_SWEEPS).min(MAX_BUFFER_BYTES);
+        let pages = wanted.div_ceil(rustix::param::page_size()).next_power_of_two();
+        let cpus = online_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
+        for cpu in cpus {
+            let buffer = self
+                .captures
+                .open(cpu, Some(pages))
+                .map_err(|error| DatapathError::io("can not open a buffer for captures")(std::io::Error::other(error)))?;
+            self.buffers.push((cpu, buffer));
+        }
+        Ok(())
+    }
+
+    /// Whether anything was denied since the last sweep. Costs a load for each CPU.
+    pub fn moved(&self) -> bool {
+        self.tables.each().any(|table| bank(table, load(table, BANK)).is_some_and(|bank| load(bank, PACKETS) != 0))
+    }
+
+    /// Takes what was noted since the last sweep, and grants captures for `elapsed_ns` more.
+    pub fn sweep(&mut self, elapsed_ns: u64) -> Result<Sweep, DatapathError> {
+        let mut sweep = Sweep::default();
+        if self.moved() {
+            for table in self.tables.each() {
+                let next = !load(table, BANK) & 1;
+                // Emptied by the last sweep; the program does not look at it yet.
+                if let Some(bank) = bank(table, next) {
+                    draw_multipliers(bank)?;
+                }
+                store(table, BANK, next);
+            }
+            self.grace.wait().map_err(DatapathError::io("can not wait for the programs that run"))?;
+            for table in self.tables.each() {
+                if let Some(bank) = bank(table, !load(table, BANK)) {
+                    take(bank, &mut sweep);
+                }
+            }
+            sweep.not_attributed_packets =
+                sweep.denied_packets - sweep.flows.iter().map(|flow| flow.packets).sum::<u64>();
+            sweep.not_attributed_bytes = sweep.denied_bytes - sweep.flows.iter().map(|flow| flow.bytes).sum::<u64>();
+        }
+        let snap = self.budget.snap_bytes as usize;
+        for (cpu, buffer) in &mut self.buffers {
+            buffer.for_each(|event| {
+                if let PerfEvent::Sample { head, tail } = event {
+                    sweep.captures.extend(captured(*cpu, head, tail, snap));
+                }
+            });
+        }
+        self.grant(elapsed_ns);
+        Ok(sweep)
+    }
+
+    /// What all CPUs spent is taken from what may be spent; each may spend all of the rest, so that one busy CPU gets all of it.
+    fn grant(&mut self, elapsed_ns: u64) {
+        const SECOND_NS: i128 = 1_000_000_000;
+        let spent: u64 = self.tables.each().map(|table| load(table, SPENT)).sum();
+        let full = i128::from(self.budget.per_second) * SECOND_NS;
+        let used = i128::from(spent.wrapping_sub(self.spent)) * SECOND_NS;
+        let earned = i128::from(self.budget.per_second) * i128::from(elapsed_ns);
+        self.tokens_ns = (self.tokens_ns - used + earned).min(full);
+        self.spent = spent;
+        let available =
+            if self.buffers.is_empty() { 0 } else { u64::try_from(self.tokens_ns / SECOND_NS).unwrap_or(0) };
+        for table in self.tables.each() {
+            store(table, GRANTED, load(table, SPENT) + available);
+        }
+    }
+}
+
+impl Drop for Evidence {
+    /// Nobody will read the buffers.
+    fn drop(&mut self) {
+        for table in self.tables.each() {
+            store(table, GRANTED, 0);
+        }
+    }
+}
+
+fn load(words: &[AtomicU64], at: usize) -> u64 {
+    words.get(at).map_or(0, |word| word.load(Relaxed))
+}
+
+fn store(words: &[AtomicU64], at: usize, value: u64) {
+    if let Some(word) = words.get(at) {
+        word.store(value, Relaxed);
+    }
+}
+
+fn bank(table: &[AtomicU64], which: u64) -> Option<&[AtomicU64]> {
+    let at = BANKS + (which & 1) as usize * BANK_WORDS;
+    table.get(at..at + BANK_WORDS)
+}
+
+fn draw_multipliers(bank: &[AtomicU64]) -> Result<(), DatapathError> {
+    let mut drawn = [0_u8; 16];
+    rustix::rand::getrandom(&mut drawn, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| DatapathError::io("can not draw random numbers")(error.into()))?;
+    let drawn: [u64; 2] = transmute!(drawn);
+    for (n, multiplier) in drawn.into_iter().enumerate() {
+        store(bank, MULTIPLIERS + n, multiplier | 1);
+    }
+    Ok(())
+}
+
+/// Reads and empties a bank that no program writes into.
+fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
+    let taken = |at: usize| {
+        let value = load(bank, at);
+        store(bank, at, 0);
+        value
+    };
+    if load(bank, PACKETS) == 0 {
+        return;
+    }
+    sweep.denied_packets += taken(PACKETS);
+    sweep.denied_bytes += taken(BYTES);
+    sweep.offered += taken(OFFERED);
+    sweep.written += taken(WRITTEN);
+    sweep.over_budget += taken(OVER_BUDGET);
+    sweep.unread += taken(UNREAD);
+    for entry in bank.get(BUCKETS..).unwrap_or_default().chunks_exact(ENTRY_WORDS) {
+        let mut words = [0_u64; ENTRY_WORDS];
+        for (word, cell) in words.iter_mut().zip(entry) {
+            *word = cell.load(Relaxed);
+        }
+        let flow: FlowEntry = transmute!(words);
+        if flow.packets != 0 {
+            entry.iter().for_each(|cell| cell.store(0, Relaxed));
+            sweep.flows.push(flow);
+        }
+    }
+}
+
+fn captured(cpu: u32, head: &[u8], tail: &[u8], snap_bytes: usize) -> Option<Captured> {
+    let mut bytes = Vec::with_capacity(head.len() + tail.len());
+    bytes.extend_from_slice(head);
+    bytes.extend_from_slice(tail);
+    let (entry, rest) = bytes.split_at_checked(size_of::<FlowEntry>())?;
+    let entry = FlowEntry::read_from_bytes(entry).ok()?;
+    // What follows is padding.
+    let length = (entry.first_frame_bytes() as usize).min(snap_bytes).min(rest.len());
+    Some(Captured { entry, cpu, frame: rest.get(..length)?.to_vec() })
+}

@@ -1,0 +1,108 @@
+//! Memory that the kernel's programs write while userspace reads it: every word an atomic. And the wait until no program runs any more that read an
+//! old word. Raw pointers and bpf(2) attributes stay in here and in `sys`; what the words mean is not known here.
+
+use std::{
+    io::{Error, Result},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr::NonNull,
+    sync::atomic::AtomicU64,
+};
+
+use super::sys::bpf;
+
+/// A writable view of an mmapable map.
+#[derive(Debug)]
+pub(super) struct Words {
+    at: NonNull<AtomicU64>,
+    words: usize,
+}
+
+// SAFETY: plain shared memory that lives until this is dropped; it is only ever read and written as atomics.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// Maps the first `words` words of `map`, which must hold that many (the caller checked the map's sizes).
+    pub(super) fn new(map: BorrowedFd<'_>, words: usize) -> Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a fresh shared mapping; the kernel chooses the address.
+        let at =
+            unsafe { libc::mmap(std::ptr::null_mut(), words * 8, protection, libc::MAP_SHARED, map.as_raw_fd(), 0) };
+        if at == libc::MAP_FAILED {
+            return Err(Error::last_os_error());
+        }
+        NonNull::new(at.cast()).map(|at| Self { at, words }).ok_or_else(|| Error::other("mmap returned null"))
+    }
+
+    pub(super) fn all(&self) -> &[AtomicU64] {
+        // SAFETY: mapped for that many words, page-aligned; the kernel writes whole aligned words.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.words) }
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        // SAFETY: the same address and length that mmap gave.
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.words * 8) };
+    }
+}
+
+const BPF_MAP_CREATE: libc::c_long = 0;
+const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
+const MAP_TYPE_ARRAY: u32 = 2;
+const MAP_TYPE_ARRAY_OF_MAPS: u32 = 12;
+
+/// A way to wait for the programs that run at this moment: the kernel does so whenever a map of maps changes (`maybe_wait_bpf_programs`, since
+/// Linux 4.12 for each update). This one is nobody's else.
+#[derive(Debug)]
+pub(super) struct Grace {
+    outer: OwnedFd,
+    inner: OwnedFd,
+}
+
+impl Grace {
+    pub(super) fn new() -> Result<Self> {
+        let inner = create(MAP_TYPE_ARRAY, None)?;
+        let outer = create(MAP_TYPE_ARRAY_OF_MAPS, Some(inner.as_fd()))?;
+        Ok(Self { outer, inner })
+    }
+
+    /// Returns when no program runs any more that ran at the call.
+    pub(super) fn wait(&self) -> Result<()> {
+        #[repr(C)]
+        struct Attributes {
+            fd: u32,
+            padding: u32,
+            key: u64,
+            value: u64,
+            flags: u64,
+        }
+        let (key, value) = (0_u32, self.inner.as_raw_fd());
+        let mut attributes = Attributes {
+            fd: self.outer.as_raw_fd().cast_unsigned(),
+            padding: 0,
+            key: std::ptr::from_ref(&key) as u64,
+            value: std::ptr::from_ref(&value) as u64,
+            flags: 0,
+        };
+        bpf(BPF_MAP_UPDATE_ELEM, &mut attributes).map(drop)
+    }
+}
+
+fn create(kind: u32, inner: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
+    #[repr(C)]
+    struct Attributes {
+        kind: u32,
+        key_bytes: u32,
+        value_bytes: u32,
+        max_entries: u32,
+        flags: u32,
+        inner: i32,
+    }
+    let inner = inner.map_or(0, |fd| fd.as_raw_fd());
+    let mut attributes = Attributes { kind, key_bytes: 4, value_bytes: 4, max_entries: 1, flags: 0, inner };
+    let fd = bpf(BPF_MAP_CREATE, &mut attributes)?;
+    // SAFETY: BPF_MAP_CREATE returned a new descriptor that nobody else owns.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}

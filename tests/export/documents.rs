@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     client::{PORT, api, request, served},
+    exact::{Mix, by_cpu},
     prometheus::promtool,
 };
 
@@ -142,6 +143,8 @@ fn the_api_says_what_the_commands_print() {
         return;
     }
     let node = served();
+    // Rows have a shape once there are some; whatever comes later has the same.
+    by_cpu(&node, &Mix::of(&node).peer_9042, 1);
     let document = read("docs/API.md");
     for (path, command) in [("status", node.json("status")), ("counters", node.json("counters"))] {
         assert!(document.contains(&format!("## GET /api/v1/{path}\n")), "{path}");

@@ -36,6 +36,8 @@ mod cost;
 mod documents;
 #[path = "export/exact.rs"]
 mod exact;
+#[path = "export/per_peer.rs"]
+mod per_peer;
 #[path = "export/prometheus.rs"]
 mod prometheus;
 #[path = "export/slow.rs"]

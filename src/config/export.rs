@@ -28,6 +28,8 @@ pub struct Export {
     pub listen: Option<SocketAddr>,
     /// `hosts`: what a request's `Host` may be besides loopback; in lower case, in the order written, no duplicates.
     pub hosts: Vec<String>,
+    /// `per_peer`; default false. True: `/metrics` has the traffic of each peer, and so its addresses.
+    pub per_peer: bool,
     /// `tls_cert` and `tls_key`. Always there beyond loopback.
     pub tls: Option<ExportTls>,
 }
@@ -43,7 +45,7 @@ pub struct ExportTls {
 
 impl Default for Export {
     fn default() -> Self {
-        Self { listen: Some(DEFAULT_LISTEN), hosts: Vec::new(), tls: None }
+        Self { listen: Some(DEFAULT_LISTEN), hosts: Vec::new(), per_peer: false, tls: None }
     }
 }
 
@@ -113,6 +115,7 @@ pub(super) fn export(raw: RawExport, problems: &mut Problems<'_>) -> Export {
     let export = Export {
         listen: listen.unwrap_or(Some(DEFAULT_LISTEN)),
         hosts: hosts(raw.hosts, problems),
+        per_peer: raw.per_peer.unwrap_or(false),
         tls: cert.zip(key).map(|(cert, key)| ExportTls { cert, key }),
     };
     // What is wrong with the files is told above.
@@ -170,6 +173,7 @@ mod tests {
         assert_eq!(export.listen, Some("[::1]:9118".parse().unwrap()));
         assert_eq!(export.hosts, ["node1.example", "fd00::5"]);
         assert_eq!(parse("listen = \"none\"").unwrap().listen, None);
+        assert!(parse("per_peer = true").unwrap().per_peer && !parse("per_peer = false").unwrap().per_peer);
         let export = parse("listen = \"0.0.0.0:9117\"\ntls_cert = \"/c\"\ntls_key = \"/k\"").unwrap();
         assert_eq!(export.tls, Some(ExportTls { cert: "/c".into(), key: "/k".into() }));
     }
@@ -190,6 +194,7 @@ mod tests {
             ("listen = \"localhost:9117\"", "is no address to listen on"),
             ("hosts = [\"a b\"]", "export.hosts: \"a b\" is no host name"),
             ("tls_cert = \"c\"\ntls_key = \"/k\"", "\"c\" is not an absolute path"),
+            ("per_peer = \"yes\"", "expected true or false"),
             ("port = 1", "unknown key \"port\""),
         ] {
             let error = parse(text).unwrap_err();

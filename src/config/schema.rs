@@ -107,6 +107,7 @@ pub(crate) struct RawDynatraceApi {
 pub(crate) struct RawExport {
     pub(crate) listen: Option<Spanned<String>>,
     pub(crate) hosts: Option<List<String>>,
+    pub(crate) per_peer: Option<bool>,
     pub(crate) tls_cert: Option<Spanned<String>>,
     pub(crate) tls_key: Option<Spanned<String>>,
 }

@@ -22,6 +22,7 @@ pub(super) fn routes(reader: Arc<Reader>) -> Router {
     Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/counters", get(counters))
+        .route("/api/v1/peer-traffic", get(peer_traffic))
         .route("/api/v1/peers", get(peers))
         .route("/api/v1/ports", get(ports))
         .with_state(reader)
@@ -33,6 +34,13 @@ async fn status(State(reader): State<Arc<Reader>>) -> Response<Body> {
 
 async fn counters(State(reader): State<Arc<Reader>>) -> Response<Body> {
     match reader.counters() {
+        Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
+        other => answer(other),
+    }
+}
+
+async fn peer_traffic(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    match reader.peer_traffic() {
         Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
         other => answer(other),
     }

@@ -46,7 +46,7 @@ pub(super) fn router(place: Place, token: Token, listen: SocketAddr, export: &co
         .merge(events::routes(reader.clone()))
         .merge(page::routes())
         .layer(middleware::from_fn_with_state(gate.clone(), with_token));
-    metrics::routes(reader)
+    metrics::routes(reader, export.per_peer)
         .merge(guarded)
         .fallback(async || reply::refused(StatusCode::NOT_FOUND, "there is nothing here; see docs/API.md"))
         .layer(middleware::from_fn_with_state(gate, admit))

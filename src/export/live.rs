@@ -10,6 +10,7 @@ use crate::{
     state::{Clock, Stamp},
     view::{
         counters::Counters,
+        peer_traffic::PeerTraffic,
         peers::{Numbers, Peers},
         ports::{self, Port},
         status::{self, Status},
@@ -41,6 +42,11 @@ impl Reader {
     /// What `counters` shows; `None`: no policy is in force.
     pub(super) fn counters(&self) -> Result<Option<Counters>, String> {
         self.live(Counters::read)
+    }
+
+    /// What `counters --per-peer` shows; `None`: no policy is in force.
+    pub(super) fn peer_traffic(&self) -> Result<Option<PeerTraffic>, String> {
+        self.live(PeerTraffic::read)
     }
 
     /// The ports that the policy names; `None`: no policy is in force.

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::{
     client::{PORT, api, request, served},
+    exact::{Mix, by_cpu},
     prometheus::promtool,
 };
 
@@ -102,7 +103,14 @@ fn the_dashboard_asks_only_for_what_is_exported_and_prometheus_understands_it() 
         dashboard["templating"]["list"].as_array().unwrap().iter().map(|v| v["name"].as_str().unwrap()).collect();
     assert_eq!(variables, ["datasource", "job", "instance"]);
     let mut ids = BTreeSet::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
+    // A row holds its panels.
+    let (rows, mut panels): (Vec<&Value>, Vec<&Value>) =
+        dashboard["panels"].as_array().unwrap().iter().partition(|panel| panel["type"] == "row");
+    for row in rows {
+        assert!(ids.insert(row["id"].as_u64().unwrap()) && row["collapsed"] == true, "{row}");
+        panels.extend(row["panels"].as_array().unwrap());
+    }
+    for panel in panels {
         assert!(ids.insert(panel["id"].as_u64().unwrap()), "{panel}");
         assert_eq!(panel["datasource"]["uid"], "${datasource}", "{panel}");
         assert!(!panel["targets"].as_array().unwrap().is_empty() && panel["gridPos"]["w"].as_u64().unwrap() <= 24);
@@ -135,11 +143,17 @@ fn the_api_says_what_the_commands_print() {
         return;
     }
     let node = served();
+    // Rows have a shape once there are some; whatever comes later has the same.
+    by_cpu(&node, &Mix::of(&node).peer_9042, 1);
     let document = read("docs/API.md");
     for (path, command) in [("status", node.json("status")), ("counters", node.json("counters"))] {
         assert!(document.contains(&format!("## GET /api/v1/{path}\n")), "{path}");
         assert_eq!(keys(&api(&node, &format!("/api/v1/{path}")).json()), keys(&command), "{path}");
     }
+    let traffic = node.nodewall("counters", &["--per-peer", "-o", "json"]);
+    let traffic: Value = serde_json::from_str(&traffic.stdout).unwrap_or_else(|error| panic!("{error}: {traffic:?}"));
+    assert_eq!(api(&node, "/api/v1/peer-traffic").json(), traffic);
+    assert!(document.contains("## GET /api/v1/peer-traffic\n"));
     let listed = node.nodewall("peers", &["list", "-o", "json"]);
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap_or_else(|error| panic!("{error}: {listed:?}"));
     let mut told = api(&node, "/api/v1/peers").json();

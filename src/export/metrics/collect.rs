@@ -14,6 +14,7 @@ use crate::{
     state::Reached,
     view::{
         counters::{Counters, Row},
+        peer_traffic::{PeerRow, PeerTraffic},
         peers::Numbers,
         status::Status,
     },
@@ -26,6 +27,8 @@ const NS_PER_SECOND: f64 = 1e9;
 pub(super) struct Reading {
     pub(super) status: Status,
     pub(super) counters: Option<Counters>,
+    /// Only where the configuration wants it exported: it names peers.
+    pub(super) peer_traffic: Option<PeerTraffic>,
     pub(super) peers: Numbers,
     /// When the reading began.
     pub(super) began: Instant,
@@ -104,6 +107,8 @@ impl Reading {
         match *metric {
             list::PACKETS => self.rows(|row| row.packets),
             list::BYTES => self.rows(|row| row.bytes),
+            list::PEER_PACKETS => self.peer_rows(|row| row.packets),
+            list::PEER_BYTES => self.peer_rows(|row| row.bytes),
             list::ENFORCING => yes_or_no(status.mode == Some("enforce")),
             list::ATTACHED => {
                 let interfaces = status.interfaces.iter();
@@ -156,14 +161,9 @@ impl Reading {
     fn rows(&self, value: impl Fn(&Row) -> u64) -> Vec<Sample<'_>> {
         let mut sums: BTreeMap<Labels<'_>, u64> = BTreeMap::new();
         for row in self.counters.iter().flat_map(|counters| &counters.rows) {
-            let port = match (row.port, &row.ports) {
-                (Some(port), _) => port.to_string().into(),
-                (None, Some(ports)) => Cow::from(ports),
-                (None, None) => "".into(),
-            };
             let labels = vec![
                 row.class.as_deref().unwrap_or_default().into(),
-                port,
+                port(row.port, row.ports.as_deref()),
                 row.protocol.unwrap_or_default().into(),
                 row.direction.into(),
                 row.outcome.into(),
@@ -173,4 +173,25 @@ impl Reading {
         }
         sums.into_iter().map(|(labels, sum)| (labels, Value::Whole(sum))).collect()
     }
+
+    /// One sample a cell that ever moved. Cells that differ in nothing that a label tells are one.
+    fn peer_rows(&self, value: impl Fn(&PeerRow) -> u64) -> Vec<Sample<'_>> {
+        let mut sums: BTreeMap<Labels<'_>, u64> = BTreeMap::new();
+        for row in self.peer_traffic.iter().flat_map(|traffic| &traffic.rows) {
+            let labels = vec![
+                row.peer.as_str().into(),
+                row.class.as_deref().unwrap_or_default().into(),
+                port(row.port, row.ports.as_deref()),
+                row.protocol.unwrap_or_default().into(),
+                row.direction.into(),
+            ];
+            *sums.entry(labels).or_default() += value(row);
+        }
+        sums.into_iter().map(|(labels, sum)| (labels, Value::Whole(sum))).collect()
+    }
+}
+
+/// A port's or a range's label; empty where there is neither.
+fn port(port: Option<u16>, ports: Option<&str>) -> Cow<'_, str> {
+    port.map_or_else(|| ports.unwrap_or_default().into(), |port| port.to_string().into())
 }

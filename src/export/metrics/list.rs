@@ -36,6 +36,7 @@ impl Metric {
     }
 }
 
+const PEER_ROW: &[&str] = &["peer", "class", "port", "protocol", "direction"];
 const ROW: &[&str] = &["class", "port", "protocol", "direction", "outcome", "reason"];
 
 macro_rules! metrics {
@@ -50,6 +51,8 @@ macro_rules! metrics {
 metrics! {
     PACKETS = Counter "nodewall_packets_total" ROW, "Frames that were judged.";
     BYTES = Counter "nodewall_bytes_total" ROW, "Bytes of the frames that were judged: link-layer header and the IP packet's own length.";
+    PEER_PACKETS = Counter "nodewall_peer_packets_total" PEER_ROW, "Frames from and to a peer on ports that the policy names.";
+    PEER_BYTES = Counter "nodewall_peer_bytes_total" PEER_ROW, "Their bytes: link-layer header and the IP packet's own length.";
     ENFORCING = Gauge "nodewall_enforcing" &[], "1 when drop verdicts drop, 0 in audit mode or without a policy.";
     ATTACHED = Info "nodewall_attached_info" &["interface", "mode"], "An interface that is filtered, in the driver (native) or above it (generic).";
     UNCOVERED = Gauge "nodewall_uncovered_interfaces" &[], "Interfaces that carry the node's addresses and are not filtered.";

@@ -1,4 +1,5 @@
-//! `/metrics` and `/healthz`: what a monitoring system asks. Read at the scrape. No label comes from the wire, so neither needs a token.
+//! `/metrics` and `/healthz`: what a monitoring system asks. Read at the scrape. No label comes from the wire, and peers are named only where the
+//! configuration wants it, so neither needs a token.
 
 mod collect;
 mod list;
@@ -31,13 +32,14 @@ const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 const SHARED_FOR: Duration = Duration::from_millis(50);
 
 /// What needs no token.
-pub(super) fn routes(reader: Arc<Reader>) -> Router {
-    let scrapes = Arc::new(Scrapes { reader, last: Mutex::new(None) });
+pub(super) fn routes(reader: Arc<Reader>, per_peer: bool) -> Router {
+    let scrapes = Arc::new(Scrapes { reader, per_peer, last: Mutex::new(None) });
     Router::new().route("/metrics", get(metrics)).route("/healthz", get(healthz)).with_state(scrapes)
 }
 
 struct Scrapes {
     reader: Arc<Reader>,
+    per_peer: bool,
     last: Mutex<Option<(Instant, Scrape)>>,
 }
 
@@ -57,7 +59,7 @@ impl Scrapes {
             return Ok(scrape.clone());
         }
         *last = None;
-        let scrape = scrape(&self.reader).await?;
+        let scrape = scrape(&self.reader, self.per_peer).await?;
         *last = Some((Instant::now(), scrape.clone()));
         Ok(scrape)
     }
@@ -75,11 +77,12 @@ async fn metrics(State(scrapes): State<Arc<Scrapes>>, headers: HeaderMap) -> Res
     }
 }
 
-async fn scrape(reader: &Reader) -> Result<Scrape, String> {
+async fn scrape(reader: &Reader, per_peer: bool) -> Result<Scrape, String> {
     let began = Instant::now();
     let status = reader.status().await?;
     let problems = status.problems.len();
-    let reading = Reading { status, counters: reader.counters()?, peers: reader.numbers()?, began };
+    let peer_traffic = if per_peer { reader.peer_traffic()? } else { None };
+    let reading = Reading { status, counters: reader.counters()?, peer_traffic, peers: reader.numbers()?, began };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(reading));
     let mut body = String::with_capacity(32 << 10);
@@ -118,6 +121,7 @@ mod tests {
         state::Reached,
         view::{
             counters::{Counters, Row},
+            peer_traffic::{PeerRow, PeerTraffic},
             peers::Numbers,
             status::{Agent, Interface, Status},
         },
@@ -177,10 +181,21 @@ mod tests {
                 row(None, Some("10000-20000"), 4),
             ],
         };
+        let peer_row = PeerRow {
+            peer: "fd00::11".into(),
+            class: Some("web".into()),
+            port: Some(8022),
+            ports: None,
+            protocol: Some("tcp"),
+            direction: "out",
+            packets: 5,
+            bytes: 500,
+        };
+        let peer_traffic = Some(PeerTraffic { generation: 7, enabled: true, rows: vec![peer_row] });
         let mut peers = Numbers::default();
         peers.by_source.insert(("static".into(), "active"), 3);
         peers.answered_unix_ns.insert("file /etc/p".into(), None);
-        Reading { status, counters: Some(counters), peers, began: Instant::now() }
+        Reading { status, counters: Some(counters), peer_traffic, peers, began: Instant::now() }
     }
 
     fn text_of(reading: Reading) -> String {
@@ -222,6 +237,7 @@ mod tests {
              92233720368547758",
             "nodewall_packets_total{class=\"web \\\"8022\\\"\",port=\"10000-20000\",protocol=\"tcp\",direction=\"in\",outcome=\"drop\",\
              reason=\"outsider\"} 7",
+            "nodewall_peer_bytes_total{peer=\"fd00::11\",class=\"web\",port=\"8022\",protocol=\"tcp\",direction=\"out\"} 500",
             "nodewall_agent_start_timestamp_seconds 1.5",
             "nodewall_reattach_gap_seconds 0.0025",
             "nodewall_peer_source_last_success_timestamp_seconds{source=\"file /etc/p\"} 0.0",

@@ -18,7 +18,7 @@ const VERSION: i64 = 1;
 /// How long one waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of the write-ahead log until it is written back.
-const CHECKPOINT_PAGES: u32 = 1_000;
+const CHECKPOINT_PAGES: u32 = 256;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;

@@ -45,8 +45,8 @@ mod tests {
     fn an_id_stays_and_does_not_give_the_machine_s_away() {
         let dir = tempfile::tempdir().unwrap();
         let (one, other) = (dir.path().join("one"), dir.path().join("other"));
-        std::fs::write(&one, "0123456789abcdef0123456789abcdef\n").unwrap();
-        std::fs::write(&other, "0123456789abcdef0123456789abcdee\n").unwrap();
+        fs::write(&one, "0123456789abcdef0123456789abcdef\n").unwrap();
+        fs::write(&other, "0123456789abcdef0123456789abcdee\n").unwrap();
         assert_eq!(id_of(&one).len(), 32);
         assert_eq!(id_of(&one), id_of(&one));
         assert_ne!(id_of(&one), id_of(&other));

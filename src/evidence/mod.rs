@@ -2,3 +2,4 @@
 //! the store with a chain over them, and are asked for by commands. It must not decide anything, and must not slow what does.
 
 pub mod record;
+pub mod when;

@@ -1,6 +1,13 @@
 //! What the kernel notes of denied frames, by test runs: every denied case is in the flow that it is of, nothing that passes is; whatever the flood, what
 //! is in flows and what is not add up to what was denied, also while the tables are swept; a single packet is not hidden by a noisy source.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
 
 #[allow(dead_code, reason = "only the frames and policies are of use here")]
 mod cases;

@@ -19,7 +19,7 @@ use serde_json::json;
 use crate::{Section, report::Report, setting::Setting};
 use bars::Figures;
 use frames::{Asks, Shape, Traffic};
-use lineup::{DROP, HASH, LPM, Lineup, NODEWALL, NODEWALL_LINEAR, PASS, XDP_FILTER};
+use lineup::{DROP, HASH, LPM, Lineup, NODEWALL, NODEWALL_EVIDENCE, NODEWALL_LINEAR, PASS, XDP_FILTER};
 use sample::{Figure, measure};
 use sources::Sources;
 
@@ -70,9 +70,9 @@ impl Question {
 
     fn programs(self, is_quick: bool) -> &'static [&'static str] {
         match self {
-            Self::Peers if is_quick => &[PASS, NODEWALL, HASH],
-            Self::Frames => &[PASS, DROP, NODEWALL, NODEWALL_LINEAR, HASH, LPM, XDP_FILTER],
-            Self::Peers => &[PASS, NODEWALL, HASH, LPM, XDP_FILTER],
+            Self::Peers if is_quick => &[PASS, NODEWALL, NODEWALL_EVIDENCE, HASH],
+            Self::Frames => &[PASS, DROP, NODEWALL, NODEWALL_EVIDENCE, NODEWALL_LINEAR, HASH, LPM, XDP_FILTER],
+            Self::Peers => &[PASS, NODEWALL, NODEWALL_EVIDENCE, HASH, LPM, XDP_FILTER],
             // Neither the hash map nor xdp-filter knows prefixes.
             Self::Lengths => &[PASS, NODEWALL, LPM],
         }

@@ -40,9 +40,8 @@ pub fn record<F: Frame>(
     // So that the verifier follows what comes now once, not for each way to a decision.
     let unknown = |value: u64| frame.opaque(value ^ image.zero);
     let key = FlowKey { hi: unknown(key.hi), lo: unknown(key.lo), word: unknown(key.word) };
-    let bytes = unknown(u64::from(decision.bytes));
     let Some(bank) = table.banks.get_mut(which as usize) else { return };
-    let Attributed::First(entry) = bank.attribute(frame, image.zero, &key, bytes) else { return };
+    let Attributed::First(entry) = bank.attribute(frame, image.zero, &key, u64::from(decision.bytes)) else { return };
     cold_path();
     let context = anew(context);
     let frame = read(&context);
@@ -65,13 +64,7 @@ pub fn record<F: Frame>(
     // SAFETY: the entry is within the table; the helper reads it and the frame, and fails where the frame is shorter.
     let result = unsafe {
         (*entry).boot_ns = bpf_ktime_get_boot_ns();
-        bpf_perf_event_output(
-            context.as_ptr(),
-            maps::captures(),
-            flags,
-            entry.cast(),
-            size_of::<FlowEntry>() as u64,
-        )
+        bpf_perf_event_output(context.as_ptr(), maps::captures(), flags, entry.cast(), size_of::<FlowEntry>() as u64)
     };
     if result == 0 {
         table.spent += 1;

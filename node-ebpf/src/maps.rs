@@ -1,7 +1,10 @@
 //! The kernel's statics, made from the one list of maps, and the two ways the program uses them.
 
 use aya_ebpf::{btf_maps, macros::btf_map};
-use node_ebpf_common::{PolicyImage, maps::{IMAGE_FLAGS, PER_CPU_ENTRIES}};
+use node_ebpf_common::{
+    PolicyImage,
+    maps::{IMAGE_FLAGS, PER_CPU_ENTRIES},
+};
 
 macro_rules! statics {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$value:ty>, $entries:expr, $flags:expr;)+) => {

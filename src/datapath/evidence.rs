@@ -49,8 +49,8 @@ words! {
     SPENT = CpuFlows, spent;
     BANKS = CpuFlows, banks;
     MULTIPLIERS = Bank, multipliers;
-    PACKETS = Bank, packets;
-    BYTES = Bank, bytes;
+    OTHER_PACKETS = Bank, other_packets;
+    OTHER_BYTES = Bank, other_bytes;
     OFFERED = Bank, offered;
     WRITTEN = Bank, written;
     OVER_BUDGET = Bank, over_budget;
@@ -190,10 +190,9 @@ impl Evidence {
         let pages = wanted.div_ceil(rustix::param::page_size()).next_power_of_two();
         let cpus = online_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
         for cpu in cpus {
-            let buffer = self
-                .captures
-                .open(cpu, Some(pages))
-                .map_err(|error| DatapathError::io("can not open a buffer for captures")(std::io::Error::other(error)))?;
+            let buffer = self.captures.open(cpu, Some(pages)).map_err(|error| {
+                DatapathError::io("can not open a buffer for captures")(std::io::Error::other(error))
+            })?;
             self.buffers.push((cpu, buffer));
         }
         Ok(())
@@ -201,7 +200,7 @@ impl Evidence {
 
     /// Whether anything was denied since the last sweep. Costs a load for each CPU.
     pub fn moved(&self) -> bool {
-        self.tables.each().any(|table| bank(table, load(table, BANK)).is_some_and(|bank| load(bank, PACKETS) != 0))
+        self.tables.each().any(|table| bank(table, load(table, BANK)).is_some_and(has_moved))
     }
 
     /// Takes what was noted since the last sweep, and grants captures for `elapsed_ns` more.
@@ -222,9 +221,8 @@ impl Evidence {
                     take(bank, &mut sweep);
                 }
             }
-            sweep.not_attributed_packets =
-                sweep.denied_packets - sweep.flows.iter().map(|flow| flow.packets).sum::<u64>();
-            sweep.not_attributed_bytes = sweep.denied_bytes - sweep.flows.iter().map(|flow| flow.bytes).sum::<u64>();
+            sweep.denied_packets += sweep.not_attributed_packets;
+            sweep.denied_bytes += sweep.not_attributed_bytes;
         }
         let snap = self.budget.snap_bytes as usize;
         for (cpu, buffer) in &mut self.buffers {
@@ -290,6 +288,11 @@ fn draw_multipliers(bank: &[AtomicU64]) -> Result<(), DatapathError> {
     Ok(())
 }
 
+/// Whether anything was denied: the first frame of a flow is offered, and one without a place is counted.
+fn has_moved(bank: &[AtomicU64]) -> bool {
+    load(bank, OFFERED) != 0 || load(bank, OTHER_PACKETS) != 0
+}
+
 /// Reads and empties a bank that no program writes into.
 fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
     let taken = |at: usize| {
@@ -297,11 +300,11 @@ fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
         store(bank, at, 0);
         value
     };
-    if load(bank, PACKETS) == 0 {
+    if !has_moved(bank) {
         return;
     }
-    sweep.denied_packets += taken(PACKETS);
-    sweep.denied_bytes += taken(BYTES);
+    sweep.not_attributed_packets += taken(OTHER_PACKETS);
+    sweep.not_attributed_bytes += taken(OTHER_BYTES);
     sweep.offered += taken(OFFERED);
     sweep.written += taken(WRITTEN);
     sweep.over_budget += taken(OVER_BUDGET);
@@ -314,6 +317,8 @@ fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
         let flow: FlowEntry = transmute!(words);
         if flow.packets != 0 {
             entry.iter().for_each(|cell| cell.store(0, Relaxed));
+            sweep.denied_packets += flow.packets;
+            sweep.denied_bytes += flow.bytes;
             sweep.flows.push(flow);
         }
     }

@@ -174,8 +174,7 @@ fn abi_of(map: &MapData, value_bytes: u32) -> Option<u32> {
 pub(super) fn entries(spec: &Spec) -> Result<u32, DatapathError> {
     match spec.max_entries {
         PER_CPU_ENTRIES => {
-            let cpus =
-                nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
+            let cpus = nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
             Ok(u32::try_from(cpus).unwrap_or(u32::MAX))
         }
         entries => Ok(entries),

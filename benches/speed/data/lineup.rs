@@ -38,6 +38,7 @@ pub const PASS: &str = "XDP_PASS";
 pub const DROP: &str = "XDP_DROP";
 pub const NODEWALL: &str = "nodewall";
 pub const NODEWALL_LINEAR: &str = "nodewall, one buffer";
+pub const NODEWALL_EVIDENCE: &str = "nodewall, evidence";
 pub const HASH: &str = "hash map";
 pub const LPM: &str = "LPM trie";
 pub const XDP_FILTER: &str = "xdp-filter";
@@ -69,8 +70,13 @@ impl Lineup {
         add(PASS, Role::Floor, reference.program("reference_pass")?, false);
         add(DROP, Role::Floor, reference.program("reference_drop")?, false);
         let mut engines = Vec::new();
-        for (name, buffers) in [(NODEWALL, Buffers::Frags), (NODEWALL_LINEAR, Buffers::Linear)] {
-            let mut engine = KernelEngine::new(&sources.compiled.image, Entry::Filter, Some(buffers))?;
+        for (name, entry, buffers) in [
+            (NODEWALL, Entry::Filter, Buffers::Frags),
+            // Nobody sweeps: the budget for captures is spent, and the table of flows is as full as the traffic makes it.
+            (NODEWALL_EVIDENCE, Entry::FilterEvidence, Buffers::Frags),
+            (NODEWALL_LINEAR, Entry::Filter, Buffers::Linear),
+        ] {
+            let mut engine = KernelEngine::new(&sources.compiled.image, entry, Some(buffers))?;
             add(name, Role::Nodewall, Program::by_id(engine.facts()?.id)?, buffers == Buffers::Frags);
             engines.push((name, engine));
         }

@@ -1,0 +1,221 @@
+//! Reading, beside whoever writes. It must not change anything.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
+
+use super::{
+    FILE, Filter, StoreError, Stored,
+    rows::{self, Names, outcome_number, time},
+    schema::open_for_reading,
+};
+use crate::evidence::{
+    chain::Verdict,
+    record::{Batch, Capture, Event, Flow, FlowKey, Loss},
+};
+
+/// Batches that [`Reader::after`] gives at once.
+const AT_ONCE: i64 = 64;
+
+/// A command's view of the store.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    db: Connection,
+}
+
+/// How one kind of record lies in its table.
+struct Table<T> {
+    name: &'static str,
+    columns: &'static str,
+    /// Its first and its last time.
+    times: [&'static str; 2],
+    /// It has a source, a port, a reason and an outcome.
+    has_key: bool,
+    record: fn(&Row<'_>, &Names) -> rusqlite::Result<T>,
+    /// The column of a batch that has its first number.
+    first: &'static str,
+}
+
+const FLOWS: Table<Flow> = Table {
+    name: "flows",
+    columns: rows::FLOW,
+    times: ["first_unix_ns", "last_unix_ns"],
+    has_key: true,
+    record: rows::flow,
+    first: "first_flow",
+};
+const CAPTURES: Table<Capture> = Table {
+    name: "captures",
+    columns: rows::CAPTURE,
+    times: ["unix_ns", "unix_ns"],
+    has_key: true,
+    record: rows::capture,
+    first: "first_capture",
+};
+const LOSSES: Table<Loss> = Table {
+    name: "losses",
+    columns: rows::LOSS,
+    times: ["first_unix_ns", "last_unix_ns"],
+    has_key: false,
+    record: rows::loss,
+    first: "first_loss",
+};
+const EVENTS: Table<Event> = Table {
+    name: "events",
+    columns: rows::EVENT,
+    times: ["unix_ns", "unix_ns"],
+    has_key: false,
+    record: rows::event,
+    first: "first_event",
+};
+
+impl Reader {
+    /// Opens the store in `directory`; `None` where there is none.
+    pub fn open(directory: &Path) -> Result<Option<Self>, StoreError> {
+        let path = directory.join(FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let db = open_for_reading(&path)?;
+        Ok(Some(Self { path, db }))
+    }
+
+    /// Denied flows, newest first.
+    pub fn flows(&self, filter: &Filter) -> Result<Vec<Stored<Flow>>, StoreError> {
+        self.select(&FLOWS, filter, |flow| Some(&flow.key))
+    }
+
+    /// Captured frames, newest first.
+    pub fn captures(&self, filter: &Filter) -> Result<Vec<Stored<Capture>>, StoreError> {
+        self.select(&CAPTURES, filter, |capture| Some(&capture.key))
+    }
+
+    /// What is missing, newest first. Of the filter only times, numbers and the limit count.
+    pub fn losses(&self, filter: &Filter) -> Result<Vec<Stored<Loss>>, StoreError> {
+        self.select(&LOSSES, filter, |_| None)
+    }
+
+    /// What was done, newest first. Of the filter only times, numbers and the limit count.
+    pub fn events(&self, filter: &Filter) -> Result<Vec<Stored<Event>>, StoreError> {
+        self.select(&EVENTS, filter, |_| None)
+    }
+
+    /// Number of the last batch; 0: there is none.
+    pub fn last_seq(&self) -> Result<u64, StoreError> {
+        let last = self.db.query_row("SELECT coalesce(max(seq), 0) FROM batches", [], |row| row.get::<_, i64>(0));
+        last.map(i64::cast_unsigned).map_err(StoreError::sql(&self.path))
+    }
+
+    /// Whole batches behind batch `seq`, oldest first, at most 64.
+    pub fn after(&self, seq: u64) -> Result<Vec<(u64, Batch)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(u64, Batch)>> {
+            let names = self.names()?;
+            let mut statement = self.db.prepare_cached(
+                "SELECT seq, unix_ns, boot_offset_ns, first_flow, flows, first_capture, captures, first_loss, losses, \
+                 first_event, events FROM batches WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let mut found = statement.query(params![seq.cast_signed(), AT_ONCE])?;
+            let mut batches = Vec::new();
+            while let Some(row) = found.next()? {
+                let batch = Batch {
+                    unix_ns: row.get::<_, i64>(1)?.cast_unsigned(),
+                    boot_offset_ns: row.get(2)?,
+                    flows: self.of_batch(&FLOWS, row.get(3)?, row.get(4)?, &names)?,
+                    captures: self.of_batch(&CAPTURES, row.get(5)?, row.get(6)?, &names)?,
+                    losses: self.of_batch(&LOSSES, row.get(7)?, row.get(8)?, &names)?,
+                    events: self.of_batch(&EVENTS, row.get(9)?, row.get(10)?, &names)?,
+                };
+                batches.push((row.get::<_, i64>(0)?.cast_unsigned(), batch));
+            }
+            Ok(batches)
+        };
+        read().map_err(StoreError::sql(&self.path))
+    }
+
+    /// Reads everything and finds the first thing that is not as it was written. `anchor` is the hash of a batch that somebody else noted: it must be one
+    /// of the chain, or that of the batch that retention took away last.
+    pub fn verify(&self, anchor: Option<[u8; 32]>) -> Result<Verdict, StoreError> {
+        let names = self.names().map_err(StoreError::sql(&self.path))?;
+        super::verify::verify(&self.db, &names, anchor).map_err(StoreError::sql(&self.path))
+    }
+
+    fn of_batch<T>(&self, table: &Table<T>, first: i64, count: i64, names: &Names) -> rusqlite::Result<Vec<T>> {
+        let sql = format!("SELECT {} FROM {} WHERE id >= ?1 AND id < ?2 ORDER BY id", table.columns, table.name);
+        let mut statement = self.db.prepare_cached(&sql)?;
+        let found = statement.query_map([first, first + count], |row| (table.record)(row, names))?;
+        found.collect()
+    }
+
+    fn names(&self) -> rusqlite::Result<Names> {
+        let mut statement = self.db.prepare_cached("SELECT id, name FROM names")?;
+        let found = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        found.collect::<rusqlite::Result<HashMap<_, _>>>()
+    }
+
+    fn select<T>(
+        &self,
+        table: &Table<T>,
+        filter: &Filter,
+        key: fn(&T) -> Option<&FlowKey>,
+    ) -> Result<Vec<Stored<T>>, StoreError> {
+        let mut conditions = vec!["1".to_owned()];
+        let mut values: Vec<Box<dyn ToSql>> = Vec::new();
+        let [first, last] = table.times;
+        if let Some(since) = filter.since_unix_ns.map(time) {
+            // A batch holds nothing that is younger than itself.
+            let oldest = format!(
+                "id >= coalesce((SELECT {} FROM batches WHERE unix_ns >= ? ORDER BY unix_ns LIMIT 1), 9223372036854775807)",
+                table.first
+            );
+            conditions.push(oldest);
+            conditions.push(format!("{last} >= ?"));
+            values.push(Box::new(since));
+            values.push(Box::new(since));
+        }
+        if let Some(until) = filter.until_unix_ns.map(time) {
+            conditions.push(format!("{first} <= ?"));
+            values.push(Box::new(until));
+        }
+        let mut one_of = |column: &str, numbers: Vec<i64>| {
+            if !numbers.is_empty() {
+                let marks = vec!["?"; numbers.len()].join(", ");
+                conditions.push(format!("{column} IN ({marks})"));
+                values.extend(numbers.into_iter().map(|n| Box::new(n) as Box<dyn ToSql>));
+            }
+        };
+        one_of("id", filter.ids.clone());
+        if table.has_key {
+            one_of("port", filter.ports.iter().map(|port| i64::from(*port)).collect());
+            one_of("reason", filter.reasons.iter().map(|reason| i64::from(reason.number())).collect());
+            one_of("outcome", filter.outcome.iter().map(|outcome| outcome_number(*outcome)).collect());
+        }
+        let sql =
+            format!("SELECT {} FROM {} WHERE {} ORDER BY id DESC", table.columns, table.name, conditions.join(" AND "));
+        let is_wanted = |record: &T| {
+            let Some(key) = key(record) else { return true };
+            let within = |source: IpAddr| filter.sources.iter().any(|net| net.contains(&source));
+            filter.sources.is_empty() || key.source.is_some_and(within)
+        };
+        let read = || -> rusqlite::Result<Vec<Stored<T>>> {
+            let names = self.names()?;
+            let mut statement = self.db.prepare_cached(&sql)?;
+            let mut found = statement.query(params_from_iter(values.iter()))?;
+            let mut records = Vec::new();
+            while filter.limit.is_none_or(|limit| records.len() < limit)
+                && let Some(row) = found.next()?
+            {
+                let record = (table.record)(row, &names)?;
+                if is_wanted(&record) {
+                    records.push(Stored { id: row.get(0)?, seq: row.get::<_, i64>(1)?.cast_unsigned(), record });
+                }
+            }
+            Ok(records)
+        };
+        read().map_err(StoreError::sql(&self.path))
+    }
+}

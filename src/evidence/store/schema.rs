@@ -1,0 +1,118 @@
+//! The tables, and opening a database so that it is known to be ours. It must not know what a record is.
+
+use std::{
+    fs,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::{Limits, StoreError};
+
+/// "nwev": what `file` and SQLite show.
+const APPLICATION_ID: i64 = 0x6e77_6576;
+/// Version of the tables.
+const VERSION: i64 = 1;
+/// How long one waits for the other.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pages of the write-ahead log until it is written back.
+const CHECKPOINT_PAGES: u32 = 1_000;
+
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE batches (
+    seq INTEGER PRIMARY KEY, unix_ns INTEGER NOT NULL, boot_offset_ns INTEGER NOT NULL,
+    first_flow INTEGER NOT NULL, flows INTEGER NOT NULL, first_capture INTEGER NOT NULL, captures INTEGER NOT NULL,
+    first_loss INTEGER NOT NULL, losses INTEGER NOT NULL, first_event INTEGER NOT NULL, events INTEGER NOT NULL,
+    leaves BLOB NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL);
+CREATE INDEX batches_by_time ON batches (unix_ns);
+CREATE TABLE segments (last_seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, seal BLOB NOT NULL);
+CREATE TABLE flows (
+    id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, first_unix_ns INTEGER NOT NULL, last_unix_ns INTEGER NOT NULL,
+    source BLOB, protocol INTEGER NOT NULL, port INTEGER, reason INTEGER NOT NULL, outcome INTEGER NOT NULL,
+    interface INTEGER NOT NULL, class INTEGER, mac BLOB NOT NULL, generation INTEGER NOT NULL,
+    packets INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE INDEX flows_by_port ON flows (port, last_unix_ns);
+CREATE TABLE captures (
+    id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, unix_ns INTEGER NOT NULL, boot_ns INTEGER NOT NULL,
+    source BLOB, protocol INTEGER NOT NULL, port INTEGER, reason INTEGER NOT NULL, outcome INTEGER NOT NULL,
+    interface INTEGER NOT NULL, class INTEGER, mac BLOB NOT NULL, generation INTEGER NOT NULL,
+    cpu INTEGER NOT NULL, original_bytes INTEGER NOT NULL, frame BLOB NOT NULL);
+CREATE TABLE losses (
+    id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, kind INTEGER NOT NULL, first_unix_ns INTEGER NOT NULL,
+    last_unix_ns INTEGER NOT NULL, packets INTEGER NOT NULL, bytes INTEGER NOT NULL);
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, unix_ns INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
+    who TEXT, text TEXT);
+";
+
+/// Opens for writing; makes it where nothing is.
+pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection, StoreError> {
+    let directory = path.parent().unwrap_or(path);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(StoreError::io(directory))?;
+    // SQLite gives its other files the same mode.
+    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(StoreError::io(path))?;
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(StoreError::sql(path))?;
+    let is_new = pragma(&db, path, "page_count")? == 0;
+    if is_new {
+        // Before the first table: pages that become free can be given back.
+        set(&db, path, "auto_vacuum", 2)?;
+        set(&db, path, "application_id", APPLICATION_ID)?;
+    } else {
+        check(&db, path)?;
+    }
+    db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
+    db.pragma_update(None, "journal_mode", "WAL").map_err(StoreError::sql(path))?;
+    set(&db, path, "synchronous", 1)?;
+    set(&db, path, "wal_autocheckpoint", i64::from(CHECKPOINT_PAGES))?;
+    set(&db, path, "cache_size", -2_000)?;
+    if is_new {
+        let make = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
+        db.execute_batch(&make).map_err(StoreError::sql(path))?;
+    }
+    let page_bytes = pragma(&db, path, "page_size")?.max(512);
+    // A last wall behind retention, which keeps well below.
+    let pages = i64::try_from(limits.max_bytes).unwrap_or(i64::MAX) / page_bytes;
+    set(&db, path, "max_page_count", pages.clamp(64, i64::from(u32::MAX) - 1))?;
+    Ok(db)
+}
+
+/// Opens for reading, beside a writer.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        .map_err(StoreError::sql(path))?;
+    db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
+    check(&db, path)?;
+    Ok(db)
+}
+
+fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found = pragma(db, path, "application_id")?;
+    if found != APPLICATION_ID {
+        let problem = "this is a database of something else".to_owned();
+        return Err(StoreError::Damaged { path: path.to_path_buf(), problem });
+    }
+    match pragma(db, path, "user_version")? {
+        VERSION => Ok(()),
+        found if found > VERSION => Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION }),
+        _ => Err(StoreError::Damaged { path: path.to_path_buf(), problem: "its tables were never made".to_owned() }),
+    }
+}
+
+/// Reads every page: what an unclean end may have left.
+pub(super) fn check_pages(db: &Connection, path: &Path) -> Result<(), StoreError> {
+    let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(StoreError::sql(path))?;
+    if said == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_path_buf(), problem: said }) }
+}
+
+pub(super) fn pragma(db: &Connection, path: &Path, name: &str) -> Result<i64, StoreError> {
+    db.pragma_query_value(None, name, |row| row.get(0)).map_err(StoreError::sql(path))
+}
+
+fn set(db: &Connection, path: &Path, name: &str, value: i64) -> Result<(), StoreError> {
+    db.pragma_update(None, name, value).map_err(StoreError::sql(path))
+}

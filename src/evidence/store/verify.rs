@@ -1,0 +1,252 @@
+//! The chain, held against the rows: from the oldest batch to the newest, record by record. It must not believe a hash that it did not compute.
+
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::{
+    insert::SEGMENT_BATCHES,
+    rows::{self, Names},
+    writer::{ANCHOR, anchor_from},
+};
+use crate::evidence::chain::{
+    BEGINNING, Chained, Fault, FaultKind, Hash, LEAF_BYTES, Leaf, Link, Verdict, compare, seal,
+};
+
+/// A batch's row.
+struct Batch {
+    seq: u64,
+    link: Link,
+    firsts: [i64; 4],
+    leaves: Vec<u8>,
+    previous: Hash,
+    hash: Hash,
+}
+
+fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
+    let number = |column: usize| row.get::<_, i64>(column);
+    let seq = number(0)?.cast_unsigned();
+    let counts = [number(4)?, number(6)?, number(8)?, number(10)?].map(i64::cast_unsigned);
+    let previous: Hash = row.get(12)?;
+    let unix_ns = number(1)?.cast_unsigned();
+    Ok(Batch {
+        seq,
+        link: Link { seq, previous, unix_ns, boot_offset_ns: number(2)?, counts },
+        firsts: [number(3)?, number(5)?, number(7)?, number(9)?],
+        leaves: row.get(11)?,
+        previous,
+        hash: row.get(13)?,
+    })
+}
+
+/// Verifies all of it.
+pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> rusqlite::Result<Verdict> {
+    // One state of the database for all that is read.
+    let db = db.unchecked_transaction()?;
+    let kept: Option<Vec<u8>> =
+        db.query_row("SELECT value FROM meta WHERE key = ?1", [ANCHOR], |row| row.get(0)).optional()?;
+    let (mut last_seq, mut head) = kept.as_deref().and_then(anchor_from).unwrap_or((0, BEGINNING));
+    let mut verdict = Verdict { batches: 0, records: 0, head, first_seq: last_seq + 1, last_seq, fault: None };
+    let mut anchored = anchor.is_none_or(|anchor| anchor == head);
+    let mut last_ids: Option<[i64; 4]> = None;
+    let mut statement = db.prepare(
+        "SELECT seq, unix_ns, boot_offset_ns, first_flow, flows, first_capture, captures, first_loss, losses, \
+         first_event, events, leaves, previous, hash FROM batches ORDER BY seq",
+    )?;
+    let mut found = statement.query([])?;
+    while let Some(row) = found.next()? {
+        let Ok(batch) = batch(row) else {
+            let what = "its row can not be read".to_owned();
+            verdict.fault = Some(Fault { kind: FaultKind::Altered, seq: last_seq + 1, record: None, what });
+            return Ok(verdict);
+        };
+        let fault = match linked(&batch, last_seq, head, last_ids) {
+            Some(fault) => Some(fault),
+            None => records(&db, &batch, names)?,
+        };
+        if fault.is_some() {
+            verdict.fault = fault;
+            return Ok(verdict);
+        }
+        (last_seq, head) = (batch.seq, batch.hash);
+        last_ids = Some(ends(&batch));
+        anchored |= anchor == Some(head);
+        verdict.batches += 1;
+        verdict.records += batch.link.counts.iter().sum::<u64>();
+        (verdict.head, verdict.last_seq) = (head, last_seq);
+    }
+    verdict.fault = stray(&db, last_seq, last_ids)?;
+    if verdict.fault.is_none() {
+        verdict.fault = segments(&db, verdict.first_seq, last_seq)?;
+    }
+    if verdict.fault.is_none() && !anchored {
+        let what =
+            "no batch has the hash that was given: it, or what came before it, was removed or altered".to_owned();
+        verdict.fault = Some(Fault { kind: FaultKind::Removed, seq: last_seq, record: None, what });
+    }
+    Ok(verdict)
+}
+
+fn ends(batch: &Batch) -> [i64; 4] {
+    let mut ends = batch.firsts;
+    ends.iter_mut().zip(batch.link.counts).for_each(|(end, count)| *end += count.cast_signed());
+    ends
+}
+
+/// What is wrong with a batch itself.
+fn linked(batch: &Batch, last_seq: u64, head: Hash, last_ids: Option<[i64; 4]>) -> Option<Fault> {
+    let fault = |kind, seq, what: String| Some(Fault { kind, seq, record: None, what });
+    let expected = last_seq + 1;
+    if batch.seq > expected {
+        let what = match batch.seq - expected {
+            1 => "it is gone".to_owned(),
+            gone => format!("it and the {} batches behind it are gone", gone - 1),
+        };
+        return fault(FaultKind::Removed, expected, what);
+    }
+    if batch.seq < expected {
+        return fault(FaultKind::Inserted, batch.seq, "it is older than what retention took away".to_owned());
+    }
+    if batch.previous != head {
+        let what = "it does not hang on the batch before: one of the two is not what was written".to_owned();
+        return fault(FaultKind::Altered, batch.seq, what);
+    }
+    if batch.link.hash(&batch.leaves) != batch.hash {
+        return fault(
+            FaultKind::Altered,
+            batch.seq,
+            "its time, its counts or its list of records was changed".to_owned(),
+        );
+    }
+    let leaves = batch.link.counts.iter().sum::<u64>() as usize * LEAF_BYTES;
+    if last_ids.is_some_and(|last| last != batch.firsts) || batch.leaves.len() != leaves {
+        return fault(FaultKind::Altered, batch.seq, "its records have other numbers than they were given".to_owned());
+    }
+    None
+}
+
+/// What is wrong with its records.
+fn records(db: &Connection, batch: &Batch, names: &Names) -> rusqlite::Result<Option<Fault>> {
+    let mut found = Vec::new();
+    let mut unreadable = None;
+    let [flows, captures, losses, events] = &KINDS;
+    leaves(db, batch, flows, names, rows::flow, &mut found, &mut unreadable)?;
+    leaves(db, batch, captures, names, rows::capture, &mut found, &mut unreadable)?;
+    leaves(db, batch, losses, names, rows::loss, &mut found, &mut unreadable)?;
+    leaves(db, batch, events, names, rows::event, &mut found, &mut unreadable)?;
+    if let Some((record, why)) = unreadable {
+        let what = format!("it can not be read: {why}");
+        return Ok(Some(Fault { kind: FaultKind::Altered, seq: batch.seq, record: Some(record), what }));
+    }
+    let (written, _) = batch.leaves.as_chunks::<LEAF_BYTES>();
+    Ok(compare(batch.seq, written, &found))
+}
+
+/// A kind of record: its table, its columns, its letter, its place in a batch.
+struct KindOf {
+    table: &'static str,
+    columns: &'static str,
+    letter: char,
+    place: usize,
+}
+
+const KINDS: [KindOf; 4] = [
+    KindOf { table: "flows", columns: rows::FLOW, letter: 'f', place: 0 },
+    KindOf { table: "captures", columns: rows::CAPTURE, letter: 'c', place: 1 },
+    KindOf { table: "losses", columns: rows::LOSS, letter: 'l', place: 2 },
+    KindOf { table: "events", columns: rows::EVENT, letter: 'e', place: 3 },
+];
+
+/// Adds the leaves of one kind's rows. Its numbers and its batch must agree, or it counts as what was not written.
+fn leaves<T: Chained>(
+    db: &Connection,
+    batch: &Batch,
+    kind: &KindOf,
+    names: &Names,
+    record: fn(&Row<'_>, &Names) -> rusqlite::Result<T>,
+    found: &mut Vec<(String, Leaf)>,
+    unreadable: &mut Option<(String, rusqlite::Error)>,
+) -> rusqlite::Result<()> {
+    let first = batch.firsts.get(kind.place).copied().unwrap_or(0);
+    let end = ends(batch).get(kind.place).copied().unwrap_or(0);
+    let sql = format!("SELECT {} FROM {} WHERE id >= ?1 AND id < ?2 ORDER BY id", kind.columns, kind.table);
+    let mut statement = db.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![first, end])?;
+    while let Some(row) = rows.next()? {
+        let id: i64 = row.get(0)?;
+        let name = format!("{}{id}", kind.letter);
+        match record(row, names) {
+            // A row that says it is of another batch is not the row that was written.
+            Ok(record) => {
+                let seq: i64 = row.get(1)?;
+                let is_here = seq.cast_unsigned() == batch.seq;
+                found.push((name, if is_here { record.leaf(id) } else { Leaf::default() }));
+            }
+            Err(error) => {
+                unreadable.get_or_insert((name, error));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A record beyond the numbers that batches gave.
+fn stray(db: &Connection, last_seq: u64, ends: Option<[i64; 4]>) -> rusqlite::Result<Option<Fault>> {
+    let first: Option<[i64; 4]> = db
+        .query_row(
+            "SELECT first_flow, first_capture, first_loss, first_event FROM batches ORDER BY seq LIMIT 1",
+            [],
+            |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]),
+        )
+        .optional()?;
+    for kind in &KINDS {
+        let from = first.and_then(|first| first.get(kind.place).copied()).unwrap_or(i64::MAX);
+        let end = ends.and_then(|ends| ends.get(kind.place).copied()).unwrap_or(i64::MAX);
+        let sql = format!("SELECT id FROM {} WHERE id < ?1 OR id >= ?2 ORDER BY id LIMIT 1", kind.table);
+        let stray: Option<i64> = db.query_row(&sql, [from, end], |row| row.get(0)).optional()?;
+        if let Some(id) = stray {
+            let record = Some(format!("{}{id}", kind.letter));
+            let what = "no batch ever held it".to_owned();
+            return Ok(Some(Fault { kind: FaultKind::Inserted, seq: last_seq, record, what }));
+        }
+    }
+    Ok(None)
+}
+
+/// The seals over whole segments.
+fn segments(db: &Connection, first_seq: u64, last_seq: u64) -> rusqlite::Result<Option<Fault>> {
+    let mut statement = db.prepare("SELECT last_seq, first_seq, seal FROM segments ORDER BY last_seq")?;
+    let sealed = statement
+        .query_map([], |row| {
+            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, Hash>(2)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    let fault = |seq, kind, what: &str| Ok(Some(Fault { kind, seq, record: None, what: what.to_owned() }));
+    let mut expected = first_seq.next_multiple_of(SEGMENT_BATCHES);
+    let mut before = None;
+    for (last, first, found) in sealed {
+        if last < first_seq {
+            // Of what retention took away: what the next one hangs on.
+            before = Some(found);
+            continue;
+        }
+        if last != expected || first + SEGMENT_BATCHES != last + 1 {
+            return fault(
+                expected,
+                FaultKind::Removed,
+                "the seal of its segment is gone, or another stands in its place",
+            );
+        }
+        let head: Hash =
+            db.query_row("SELECT hash FROM batches WHERE seq = ?1", [last.cast_signed()], |row| row.get(0))?;
+        let hangs_on = before.unwrap_or(BEGINNING);
+        // The seal before the first may be gone with what it was over.
+        let is_first_known = before.is_some() || first <= 1;
+        if is_first_known && seal(&hangs_on, first, last, &head) != found {
+            return fault(last, FaultKind::Altered, "the seal of its segment is not over what is there");
+        }
+        (before, expected) = (Some(found), last + SEGMENT_BATCHES);
+    }
+    if expected <= last_seq {
+        return fault(expected, FaultKind::Removed, "the seal of its segment is gone");
+    }
+    Ok(None)
+}

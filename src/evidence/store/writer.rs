@@ -1,0 +1,304 @@
+//! Writing: batches, retention, the recorder's notes. One process writes.
+
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use super::{
+    FILE, Limits, StoreError, Totals,
+    insert::insert,
+    retention::take_away,
+    rows::{loss_number, time},
+    schema::{check_pages, open_for_writing, pragma},
+};
+use crate::evidence::{
+    chain::{BEGINNING, Hash},
+    record::Batch,
+};
+
+/// Names that are remembered; more are looked up again.
+const MAX_NAMES: usize = 1_024;
+/// Of the limit on the size, what retention leaves: room for what comes until it runs again.
+const KEPT_PERCENT: u64 = 90;
+
+/// The recorder's hold on the store.
+#[derive(Debug)]
+pub struct Writer {
+    path: PathBuf,
+    limits: Limits,
+    db: Connection,
+    next: Next,
+    head: Hash,
+    totals: Totals,
+    names: HashMap<String, i64>,
+}
+
+/// The numbers that the next batch and its records get.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Next {
+    pub(super) seq: u64,
+    /// Flows, captures, losses, events.
+    pub(super) ids: [i64; 4],
+}
+
+/// A store that was opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// It.
+    pub writer: Writer,
+    /// Where a damaged one went, and what was wrong with it.
+    pub set_aside: Option<(PathBuf, String)>,
+}
+
+/// A batch that is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Its number.
+    pub seq: u64,
+    /// Its hash.
+    pub head: Hash,
+}
+
+impl Writer {
+    /// Opens the store in `directory` (made where it is not there, 0700). One that is damaged is set aside under another name, and a new one begun; one of
+    /// a newer version is left alone.
+    pub fn open(directory: &Path, limits: Limits) -> Result<Opened, StoreError> {
+        let path = directory.join(FILE);
+        let problem = match Self::try_open(&path, limits) {
+            Ok(writer) => return Ok(Opened { writer, set_aside: None }),
+            Err(StoreError::Damaged { problem, .. }) => problem,
+            Err(error) => return Err(error),
+        };
+        let aside = set_aside(&path)?;
+        let writer = Self::try_open(&path, limits)?;
+        Ok(Opened { writer, set_aside: Some((aside, problem)) })
+    }
+
+    fn try_open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
+        let db = open_for_writing(path, limits)?;
+        let mut writer = Self {
+            path: path.to_path_buf(),
+            limits,
+            db,
+            next: Next { seq: 1, ids: [1; 4] },
+            head: BEGINNING,
+            totals: Totals::default(),
+            names: HashMap::new(),
+        };
+        if writer.meta(OPEN)?.is_some() {
+            check_pages(&writer.db, path)?;
+        }
+        writer.set_meta(OPEN, b"1")?;
+        writer.resume()?;
+        Ok(writer)
+    }
+
+    /// Where the store was left. Numbers are never given again, also when what had them was taken away.
+    fn resume(&mut self) -> Result<(), StoreError> {
+        let sql = StoreError::sql(&self.path);
+        let last = "SELECT seq, hash, first_flow + flows, first_capture + captures, first_loss + losses, \
+                    first_event + events FROM batches ORDER BY seq DESC LIMIT 1";
+        let last = self
+            .db
+            .query_row(last, [], |row| {
+                let ids = [row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
+                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, Hash>(1)?, ids))
+            })
+            .optional()
+            .map_err(sql)?;
+        if let Some((seq, head, ids)) = last {
+            (self.next, self.head) = (Next { seq: seq + 1, ids }, head);
+        } else if let Some(numbers) = self.meta(NEXT)? {
+            let mut numbers = numbers.chunks_exact(8).map(|n| n.try_into().map_or(1, i64::from_le_bytes));
+            let mut next = || numbers.next().unwrap_or(1);
+            self.next = Next { seq: next().cast_unsigned(), ids: [next(), next(), next(), next()] };
+            self.head = self.anchor()?.map_or(BEGINNING, |(_, hash)| hash);
+        }
+        if let Some(totals) = self.meta(TOTALS)? {
+            self.totals = totals_from(&totals);
+        }
+        Ok(())
+    }
+
+    /// Puts a batch into the store: whole, or not at all. An empty one changes nothing.
+    pub fn append(&mut self, batch: &Batch) -> Result<Appended, StoreError> {
+        if batch.is_empty() {
+            return Ok(Appended { seq: self.next.seq - 1, head: self.head });
+        }
+        let error = StoreError::sql(&self.path);
+        let mut names = std::mem::take(&mut self.names);
+        if names.len() > MAX_NAMES {
+            names.clear();
+        }
+        let mut totals = self.totals;
+        count(batch, &mut totals);
+        let made = self.db.transaction().and_then(|transaction| {
+            let made = insert(&transaction, batch, self.next, self.head, &mut names)?;
+            put(&transaction, TOTALS, &totals_to(&totals))?;
+            transaction.commit()?;
+            Ok(made)
+        });
+        // Names of a transaction that failed are not there.
+        let (next, head) = made.map_err(error)?;
+        let seq = self.next.seq;
+        (self.names, self.totals, self.next, self.head) = (names, totals, next, head);
+        Ok(Appended { seq, head })
+    }
+
+    /// Takes away the oldest batches that are too old, or that the size has no room for. Returns how many.
+    pub fn retain(&mut self, now_unix_ns: u64) -> Result<u64, StoreError> {
+        let oldest = time(now_unix_ns.saturating_sub(self.limits.max_age_ns));
+        let mut taken = 0;
+        loop {
+            let too_large = self.bytes()? > self.limits.max_bytes / 100 * KEPT_PERCENT;
+            // By size whatever there is, but the last batch: the chain hangs on it.
+            let until = if too_large { i64::MAX } else { oldest };
+            let error = StoreError::sql(&self.path);
+            let step = self.db.transaction().and_then(|transaction| {
+                let step = take_away(&transaction, until, self.next)?;
+                transaction.commit()?;
+                Ok(step)
+            });
+            let step = step.map_err(error)?;
+            taken += step;
+            if step > 0 {
+                // Free pages go back to the file system, and the log with them.
+                let given_back = self.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);");
+                given_back.map_err(StoreError::sql(&self.path))?;
+            }
+            if step == 0 {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Size of the database in use and its log.
+    pub fn bytes(&self) -> Result<u64, StoreError> {
+        let pages = pragma(&self.db, &self.path, "page_count")? - pragma(&self.db, &self.path, "freelist_count")?;
+        let page_bytes = pragma(&self.db, &self.path, "page_size")?;
+        let log = fs::metadata(sibling(&self.path, "-wal")).map_or(0, |data| data.len());
+        Ok((pages * page_bytes).cast_unsigned() + log)
+    }
+
+    /// What went in since the store began.
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Hash of the last batch.
+    pub fn head(&self) -> Hash {
+        self.head
+    }
+
+    /// Number of the last batch; 0: there was none.
+    pub fn last_seq(&self) -> u64 {
+        self.next.seq - 1
+    }
+
+    /// Other limits from now on.
+    pub fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// A note of the recorder's.
+    pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .prepare_cached("SELECT value FROM meta WHERE key = ?1")
+            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
+            .map_err(StoreError::sql(&self.path))
+    }
+
+    /// Writes one.
+    pub fn set_meta(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        put(&self.db, key, value).map_err(StoreError::sql(&self.path))
+    }
+
+    fn anchor(&self) -> Result<Option<(u64, Hash)>, StoreError> {
+        Ok(self.meta(ANCHOR)?.as_deref().and_then(anchor_from))
+    }
+}
+
+impl Drop for Writer {
+    /// An end in order: the next start need not read every page.
+    fn drop(&mut self) {
+        let closed = self.db.execute("DELETE FROM meta WHERE key = ?1", [OPEN]);
+        let written_back = self.db.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);");
+        if let Err(error) = closed.map(drop).and(written_back) {
+            tracing::debug!("{}: not closed in order: {error}", self.path.display());
+        }
+    }
+}
+
+/// Keys of `meta`.
+const OPEN: &str = "open";
+const TOTALS: &str = "totals";
+pub(super) const NEXT: &str = "next";
+pub(super) const ANCHOR: &str = "anchor";
+
+/// The batch that retention took away last: its number and its hash.
+pub(super) fn anchor_from(bytes: &[u8]) -> Option<(u64, Hash)> {
+    let (seq, hash) = bytes.split_at_checked(8)?;
+    Some((u64::from_le_bytes(seq.try_into().ok()?), hash.try_into().ok()?))
+}
+
+pub(super) fn put(db: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2")?
+        .execute(params![key, value])
+        .map(drop)
+}
+
+fn count(batch: &Batch, totals: &mut Totals) {
+    totals.flow_packets += batch.flows.iter().map(|flow| flow.packets).sum::<u64>();
+    totals.flow_bytes += batch.flows.iter().map(|flow| flow.bytes).sum::<u64>();
+    totals.captures += batch.captures.len() as u64;
+    for loss in &batch.losses {
+        if let Some([packets, bytes]) = totals.losses.get_mut(loss_number(loss.kind) as usize) {
+            *packets += loss.packets;
+            *bytes += loss.bytes;
+        }
+    }
+}
+
+fn totals_to(totals: &Totals) -> Vec<u8> {
+    let own = [totals.flow_packets, totals.flow_bytes, totals.captures];
+    own.iter().chain(totals.losses.as_flattened()).flat_map(|n| n.to_le_bytes()).collect()
+}
+
+fn totals_from(bytes: &[u8]) -> Totals {
+    let mut numbers = bytes.chunks_exact(8).map(|n| n.try_into().map_or(0, u64::from_le_bytes));
+    let mut next = || numbers.next().unwrap_or(0);
+    let mut totals =
+        Totals { flow_packets: next(), flow_bytes: next(), captures: next(), losses: Totals::default().losses };
+    totals.losses.as_flattened_mut().iter_mut().for_each(|n| *n = next());
+    totals
+}
+
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// Renames what is there, so that nothing is lost and nothing is in the way.
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let mut aside = sibling(path, &format!(".damaged-{now}"));
+    for n in 1.. {
+        if !aside.exists() {
+            break;
+        }
+        aside = sibling(path, &format!(".damaged-{now}-{n}"));
+    }
+    for suffix in ["-wal", "-shm", ""] {
+        let from = sibling(path, suffix);
+        match fs::rename(&from, sibling(&aside, suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io(from)(error)),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}

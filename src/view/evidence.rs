@@ -155,8 +155,8 @@ pub(super) fn to_the_second(shown: &str) -> String {
 
 impl Row for FlowRow {
     const TABLE: &'static [&'static str] =
-        &["id", "last seen", "source", "port", "class", "reason", "outcome", "in", "packets", "bytes"];
-    const NUMBERS: &'static [usize] = &[8, 9];
+        &["id", "last seen", "source", "port", "class", "reason", "outcome", "in", "packets"];
+    const NUMBERS: &'static [usize] = &[8];
     const CSV: &'static [&'static str] = &[
         "id",
         "batch",
@@ -178,7 +178,7 @@ impl Row for FlowRow {
     fn table(&self) -> Vec<String> {
         let mut cells = vec![self.id.clone(), to_the_second(&self.last)];
         cells.extend(self.key.table());
-        cells.extend([self.packets.to_string(), self.bytes.to_string()]);
+        cells.push(self.packets.to_string());
         cells
     }
 
@@ -234,8 +234,8 @@ impl CaptureRow {
 
 impl Row for CaptureRow {
     const TABLE: &'static [&'static str] =
-        &["id", "time", "source", "port", "class", "reason", "outcome", "in", "bytes", "kept"];
-    const NUMBERS: &'static [usize] = &[8, 9];
+        &["id", "time", "source", "port", "class", "reason", "outcome", "in", "bytes"];
+    const NUMBERS: &'static [usize] = &[8];
     const CSV: &'static [&'static str] = &[
         "id",
         "batch",
@@ -257,7 +257,7 @@ impl Row for CaptureRow {
     fn table(&self) -> Vec<String> {
         let mut cells = vec![self.id.clone(), to_the_second(&self.time)];
         cells.extend(self.key.table());
-        cells.extend([self.original_bytes.to_string(), self.captured_bytes.to_string()]);
+        cells.push(self.original_bytes.to_string());
         cells
     }
 

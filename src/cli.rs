@@ -1,5 +1,7 @@
 //! The command line: what can be typed, and what it means. It must not do the work.
 
+mod outputs;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,6 +12,8 @@ use crate::{
     agent::Allow,
     config::{InterfacePattern, Overrides, Protocol, ValueError, parse_blocked, parse_listen, parse_peer},
 };
+
+pub use outputs::{CaptureArgs, ExportArgs, ExportFormat};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -131,6 +135,10 @@ pub enum Command {
     Replay(ReplayArgs),
     /// What of this host stands in nodewall's way or beside it, and what to do. Changes nothing
     Doctor(DoctorArgs),
+    /// What was denied: who, when, how often, with what bytes
+    Events(EventsArgs),
+    /// Denied frames as they are captured, as pcapng, until it is ended
+    Capture(CaptureArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
 }
@@ -271,6 +279,21 @@ pub struct PeersRemoveArgs {
     /// What the guards are told to let through.
     #[command(flatten)]
     pub allow: AllowArgs,
+}
+
+/// What `events` is to do.
+#[derive(Clone, Debug, Args)]
+pub struct EventsArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: EventsCommand,
+}
+
+/// The commands of `events`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum EventsCommand {
+    /// Evidence for other tools: frames as pcapng, or records as JSON lines
+    Export(ExportArgs),
 }
 
 /// Flags of `counters`.

@@ -2,10 +2,13 @@
 
 mod apply;
 mod block;
+mod capture;
 mod check;
 mod counters;
 mod detach;
 mod doctor;
+mod events;
+mod evidence_out;
 mod explain;
 mod failure;
 mod hold;
@@ -30,7 +33,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
     agent::Site,
-    cli::{Cli, Color, Command, Common},
+    cli::{Cli, Color, Command, Common, EventsCommand},
     config::{self, Config, ConfigErrors, Trust},
     datapath::{DatapathError, Maps, PinDir, missing_capabilities},
     policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
@@ -75,6 +78,10 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Replay(args) => replay::run(common, args),
         Command::Top(args) => top::run(common, args),
         Command::Doctor(args) => doctor::run(common, *args),
+        Command::Events(args) => match &args.command {
+            EventsCommand::Export(args) => events::export::run(common, args),
+        },
+        Command::Capture(args) => capture::run(common, args),
         Command::Detach => detach::run(common),
     }
 }

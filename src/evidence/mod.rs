@@ -2,7 +2,10 @@
 //! the store with a chain over them, and are asked for by commands. It must not decide anything, and must not slow what does.
 
 pub mod chain;
+pub mod layers;
 pub mod node;
 pub mod pcapng;
 pub mod record;
+pub mod select;
 pub mod store;
+pub mod when;

@@ -1,0 +1,3 @@
+//! `nodewall events`: one file per question.
+
+pub(super) mod export;

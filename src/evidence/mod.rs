@@ -2,6 +2,7 @@
 //! the store with a chain over them, and are asked for by commands. It must not decide anything, and must not slow what does.
 
 pub mod chain;
+pub mod ecs;
 pub mod layers;
 pub mod node;
 pub mod pcapng;

@@ -1,18 +1,7 @@
 //! Which records of a whole batch a filter wants: what the store does in SQL, for those who read it batch by batch. The limit and the numbers of a filter
 //! are not looked at.
 
-use super::{
-    record::{Batch, FlowKey},
-    store::Filter,
-};
-
-/// Takes what is not wanted out of the batch.
-pub fn keep(batch: &mut Batch, filter: &Filter) {
-    batch.flows.retain(|flow| in_time(filter, flow.first_unix_ns, flow.last_unix_ns) && is_of(filter, &flow.key));
-    batch.captures.retain(|capture| wants(filter, &capture.key, capture.unix_ns));
-    batch.losses.retain(|loss| in_time(filter, loss.first_unix_ns, loss.last_unix_ns));
-    batch.events.retain(|event| in_time(filter, event.unix_ns, event.unix_ns));
-}
+use super::{record::FlowKey, store::Filter};
 
 /// Whether a capture of this flow at this time is wanted.
 pub fn wants(filter: &Filter, key: &FlowKey, unix_ns: u64) -> bool {

@@ -11,9 +11,10 @@ use super::super::{
 use crate::{
     cli::{Common, ExportArgs, ExportFormat},
     evidence::{
+        ecs::Lines,
         node::Node,
         pcapng::Captures,
-        record::EventKind,
+        record::{Batch, EventKind},
         select,
         store::{Filter, Numbered, Reader, StoreError},
     },
@@ -29,7 +30,7 @@ pub(in super::super) fn run(common: &Common, args: &ExportArgs) -> Result<u8, Fa
     let target = Target::open(&args.write, args.format == ExportFormat::Pcapng)?;
     match args.format {
         ExportFormat::Pcapng => pcapng(&state, &reader, &filter, target)?,
-        ExportFormat::Ecs => return Err(Failure::other(anyhow::anyhow!("not yet"))),
+        ExportFormat::Ecs => ecs(&reader, &filter, target)?,
     }
     Ok(FINE)
 }
@@ -88,4 +89,31 @@ fn pcapng(state: &StateDir, reader: &Reader, filter: &Filter, target: Target) ->
         written(file.merged(wanted.map(|(id, capture)| (Some(id), capture)), losses))
     })?;
     written(file.finish().and_then(|mut out| out.flush()))
+}
+
+fn ecs(reader: &Reader, filter: &Filter, target: Target) -> Result<(), Failure> {
+    let is_stdout = target.is_stdout();
+    let mut out = BufWriter::with_capacity(BUFFER_BYTES, target);
+    let lines = Lines::new(Node::here());
+    batches(reader, filter, |Numbered { seq, batch, .. }| {
+        let result = wanted(&lines, seq, &batch, filter).try_for_each(|line| writeln!(out, "{}", line));
+        Target::written(is_stdout, result)
+    })?;
+    Target::written(is_stdout, out.flush())
+}
+
+/// Lines of what the filter wants, with the ids that they have among all.
+fn wanted<'a>(lines: &'a Lines, seq: u64, batch: &'a Batch, filter: &'a Filter) -> impl Iterator<Item = String> + 'a {
+    let in_time = |first, last| select::in_time(filter, first, last);
+    let flows = (0..)
+        .zip(&batch.flows)
+        .filter(move |(_, flow)| in_time(flow.first_unix_ns, flow.last_unix_ns) && select::is_of(filter, &flow.key));
+    let captures =
+        (0..).zip(&batch.captures).filter(|(_, capture)| select::wants(filter, &capture.key, capture.unix_ns));
+    let losses = (0..).zip(&batch.losses).filter(move |(_, loss)| in_time(loss.first_unix_ns, loss.last_unix_ns));
+    let events = (0..).zip(&batch.events).filter(move |(_, event)| in_time(event.unix_ns, event.unix_ns));
+    let flows = flows.map(move |(n, flow)| lines.flow(seq, n, flow));
+    let captures = captures.map(move |(n, capture)| lines.capture(seq, n, capture));
+    let losses = losses.map(move |(n, loss)| lines.loss(seq, n, loss));
+    flows.chain(captures).chain(losses).chain(events.map(move |(n, event)| lines.event(seq, n, event)))
 }

@@ -5,6 +5,7 @@ pub mod chain;
 pub mod ecs;
 pub mod layers;
 pub mod node;
+pub mod outlet;
 pub mod pcapng;
 pub mod record;
 pub mod select;

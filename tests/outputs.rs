@@ -14,3 +14,5 @@ mod commands;
 mod made;
 #[path = "outputs/pcapng.rs"]
 mod pcapng;
+#[path = "outputs/syslog.rs"]
+mod syslog;

@@ -139,7 +139,7 @@ fn a_capture_says_when_and_is_as_long_as_asked() {
         evidence.sweep(SECOND_NS).unwrap();
         let boot_ns = || {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-            now.tv_sec as u64 * SECOND_NS + now.tv_nsec as u64
+            now.tv_sec.cast_unsigned() * SECOND_NS + now.tv_nsec.cast_unsigned()
         };
         let before = boot_ns();
         engine.run(&frame).unwrap();

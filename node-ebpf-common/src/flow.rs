@@ -196,6 +196,7 @@ impl Bank {
     /// Notes a denied frame. `frame` and `zero` (the image's) only hide from the verifier which place of a bucket it is, so that it follows one.
     #[inline(always)]
     pub fn attribute<F: Frame + ?Sized>(&mut self, frame: &F, zero: u64, key: &FlowKey, bytes: u64) -> Attributed<'_> {
+        #[allow(clippy::indexing_slicing, reason = "masked, also for the verifier's eyes")]
         let bucket = &mut self.buckets[key.bucket(self.multipliers) & (BUCKETS - 1)];
         let is_there =
             |entry: &FlowEntry| entry.key.lo == key.lo && entry.key.word == key.word && entry.key.hi == key.hi;
@@ -204,6 +205,7 @@ impl Bank {
             self.other_bytes += bytes;
             return Attributed::Counted;
         };
+        #[allow(clippy::indexing_slicing, reason = "masked")]
         let entry = &mut bucket[rebound::<F, { BUCKET_ENTRIES - 1 }>(frame, zero, place)];
         entry.packets += 1;
         entry.bytes += bytes;

@@ -21,11 +21,12 @@ use super::{
 use crate::{
     config::{Config, ConfigErrors, Mode, Push},
     datapath,
-    evidence::recorder::{Recorder, Settings},
+    evidence::recorder::Recorder,
     export::{Exporters, Place, push::Pusher},
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
 
+mod beside;
 mod repair;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;
@@ -123,38 +124,6 @@ where
             Err(error) => tracing::error!("the in-kernel log is lost: {error}"),
         }
         self.open_told = false;
-    }
-
-    /// Starts the push of the configuration, or starts it anew where that wants another.
-    fn push(&mut self) {
-        let Ok(config) = &self.start.config else { return };
-        if config.push == self.pushed {
-            return;
-        }
-        self.pushed.clone_from(&config.push);
-        self.health.pushes = config.push.is_some();
-        let (state, bpffs) = (self.site.state.clone(), self.site.bpffs.clone());
-        match Pusher::start(state, bpffs, config.push.clone(), self.pusher.take()) {
-            Ok(pusher) => self.pusher = pusher,
-            Err(error) => tracing::error!("the counters are not pushed: the push could not be started: {error}"),
-        }
-    }
-
-    /// Records evidence as the configuration wants it.
-    fn record(&mut self) {
-        let Ok(config) = &self.start.config else { return };
-        let settings = Settings::wanted(&config.evidence);
-        self.health.records = settings.is_some();
-        match (&self.recorder, settings) {
-            (Some(recorder), Some(settings)) => recorder.configure(settings),
-            (None, Some(settings)) => {
-                match Recorder::start(self.site.state.clone(), self.site.bpffs.clone(), settings) {
-                    Ok(recorder) => self.recorder = Some(recorder),
-                    Err(error) => tracing::error!("evidence is not recorded: its thread could not be started: {error}"),
-                }
-            }
-            (_, None) => self.recorder = None,
-        }
     }
 
     fn note_programs(&mut self) {

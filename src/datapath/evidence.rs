@@ -318,7 +318,9 @@ fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
         }
         let flow: FlowEntry = transmute!(words);
         if flow.packets != 0 {
-            entry.iter().for_each(|cell| cell.store(0, Relaxed));
+            for cell in entry {
+                cell.store(0, Relaxed);
+            }
             sweep.denied_packets += flow.packets;
             sweep.denied_bytes += flow.bytes;
             sweep.flows.push(flow);

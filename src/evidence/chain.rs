@@ -1,5 +1,5 @@
 //! The chain over the store: a leaf for each record, a hash for each batch that takes in the one before, a seal over each segment. Hashes are BLAKE3 over
-//! an encoding of its own (version 1: length-prefixed, little-endian), so that what is proven does not hang on how SQLite lays out a page. It must
+//! an encoding of its own (version 1: length-prefixed, little-endian), so that what is proven does not hang on how the database lays out a page. It must
 //! not read a database.
 
 use std::{fmt, net::IpAddr};

@@ -72,7 +72,8 @@ fn full_disk(place: &Path) {
 
 #[test]
 fn what_is_damaged_is_set_aside_and_a_new_one_begun() {
-    let damages: [(&str, fn(&Path)); 4] = [
+    type Damage = fn(&Path);
+    let damages: [(&str, Damage); 4] = [
         ("text", |db| fs::write(db, "not a database at all, but long enough to be looked at as one").unwrap()),
         ("a header of zeros", |db| {
             let mut bytes = fs::read(db).unwrap();

@@ -53,7 +53,7 @@ pub fn capture(n: u64) -> Capture {
         boot_ns: 1_000 + n,
         cpu: (n % 4) as u32,
         original_bytes: 1_500,
-        frame: (0..64).map(|b| (b as u64 + n) as u8).collect(),
+        frame: (0..64_u64).map(|b| (b + n) as u8).collect(),
     }
 }
 

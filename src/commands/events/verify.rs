@@ -5,7 +5,10 @@ use serde::Serialize;
 use super::{DEGRADED, FINE, Failure, store};
 use crate::{
     cli::{Common, Format, VerifyArgs},
-    evidence::{chain::Verdict, store::{Reader, StoreError}},
+    evidence::{
+        chain::Verdict,
+        store::{Reader, StoreError},
+    },
     policy::hex,
     ui,
 };

@@ -23,7 +23,7 @@ use crate::{config, datapath::CaptureBudget, state::StateDir};
 
 /// How often the kernel's tables are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
-/// Deep enough for SQLite.
+/// Deep enough for `SQLite`.
 const STACK_BYTES: usize = 1 << 20;
 
 /// What is recorded, and how much of it is kept.

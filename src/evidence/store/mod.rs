@@ -1,4 +1,4 @@
-//! The store: one SQLite database in the state directory, written by the agent alone, read by commands beside it. Batches go in whole; the oldest leave
+//! The store: one `SQLite` database in the state directory, written by the agent alone, read by commands beside it. Batches go in whole; the oldest leave
 //! when they are too old or too many. It must not know where records come from or who reads them.
 //!
 //! ```text

@@ -16,7 +16,7 @@ const PROTOCOLS: [&str; 6] = ["tcp", "udp", "tunnel", "fragment", "other", "none
 const OUTCOMES: [Outcome; 2] = [Outcome::Drop, Outcome::WouldDrop];
 
 pub(super) fn protocol_number(name: &str) -> i64 {
-    PROTOCOLS.iter().position(|known| *known == name).unwrap_or(PROTOCOLS.len() - 1) as i64
+    (0..).zip(PROTOCOLS).find(|(_, known)| *known == name).map_or(5, |(number, _)| number)
 }
 
 pub(super) fn outcome_number(outcome: Outcome) -> i64 {
@@ -24,10 +24,10 @@ pub(super) fn outcome_number(outcome: Outcome) -> i64 {
 }
 
 pub(super) fn loss_number(kind: LossKind) -> i64 {
-    LossKind::ALL.iter().position(|known| *known == kind).unwrap_or(0) as i64
+    (0..).zip(LossKind::ALL).find(|(_, known)| *known == kind).map_or(0, |(number, _)| number)
 }
 
-/// Unix time as SQLite counts: until the year 2262.
+/// Unix time as `SQLite` counts: until the year 2262.
 pub(super) fn time(unix_ns: u64) -> i64 {
     i64::try_from(unix_ns).unwrap_or(i64::MAX)
 }

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::{Limits, StoreError};
 
-/// "nwev": what `file` and SQLite show.
+/// "nwev": what `file` and `SQLite` show.
 const APPLICATION_ID: i64 = 0x6e77_6576;
 /// Version of the tables.
 const VERSION: i64 = 1;

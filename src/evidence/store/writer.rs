@@ -12,12 +12,12 @@ use super::{
     FILE, Limits, StoreError, Totals,
     insert::insert,
     retention::take_away,
-    rows::{loss_number, time},
+    rows::time,
     schema::{check_pages, open_for_writing, pragma},
 };
 use crate::evidence::{
     chain::{BEGINNING, Hash},
-    record::Batch,
+    record::{Batch, LossKind},
 };
 
 /// Names that are remembered; more are looked up again.
@@ -256,7 +256,8 @@ fn count(batch: &Batch, totals: &mut Totals) {
     totals.flow_bytes += batch.flows.iter().map(|flow| flow.bytes).sum::<u64>();
     totals.captures += batch.captures.len() as u64;
     for loss in &batch.losses {
-        if let Some([packets, bytes]) = totals.losses.get_mut(loss_number(loss.kind) as usize) {
+        let of_kind = LossKind::ALL.into_iter().zip(&mut totals.losses).filter(|(kind, _)| *kind == loss.kind);
+        for (_, [packets, bytes]) in of_kind {
             *packets += loss.packets;
             *bytes += loss.bytes;
         }

@@ -75,10 +75,7 @@ fn a_filter_shows_only_what_it_names() {
     }
     writer.append(&more(4711)).unwrap();
     let line = process.wait_for_line(SOON, |line| line.contains("4711/tcp")).unwrap();
-    assert!(
-        line.starts_with('f') && line.contains("  198.51.100.3  4711/tcp  x  closed  drop  eth0  2"),
-        "{line}"
-    );
+    assert!(line.starts_with('f') && line.contains("  198.51.100.3  4711/tcp  x  closed  drop  eth0  2"), "{line}");
     assert!(process.output().lines().all(|line| line.contains("198.51.100.3")), "{}", process.output());
     assert_eq!(process.terminate().unwrap().code(), Some(0));
 }

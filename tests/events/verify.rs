@@ -48,7 +48,7 @@ fn a_head_that_is_not_in_the_chain_is_a_fault() {
     assert!(!world.run(&["verify", "--head", &"ab".repeat(32)]).exits(3).out.contains("in the chain\n"));
 }
 
-/// A database that SQLite can not read is a fault as well, not a crash.
+/// A database that can not be read is a fault as well, not a crash.
 #[test]
 fn a_damaged_database_is_a_fault() {
     let world = World::new();

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means. It must not do the work.
 
 mod events;
+mod outputs;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
@@ -14,6 +15,7 @@ use crate::{
 };
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
+pub use outputs::{CaptureArgs, ExportArgs, ExportFormat};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -183,6 +185,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// What of this host stands in nodewall's way or beside it, and what to do. Changes nothing
     Doctor(DoctorArgs),
+    /// Denied frames as they are captured, as pcapng, until it is ended
+    Capture(CaptureArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
 }

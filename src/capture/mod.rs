@@ -1,10 +1,11 @@
-//! Capture files -> frames: classic pcap and pcapng in, one `bytes::Bytes` per frame out; and the small writer for the way
+//! Capture files -> frames: classic pcap and pcapng in, one `bytes::Bytes` per frame out; and the small writers for the way
 //! back. Opens no interface, and knows nothing of what a frame's bytes mean.
 //!
 //! A capture may come from anywhere, so every length in it may lie. Framing (how many bytes belong to the next record) is
 //! done here against limits; what is inside a record that is wholly in memory is parsed by `pcap-parser`.
 
 mod error;
+mod ng_writer;
 mod pcap;
 mod pcapng;
 mod source;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 pub use error::{CaptureError, Problem};
+pub use ng_writer::{NgFrame, NgStatistics, PcapNgWriter, SectionInfo, XdpVerdict};
 pub use writer::{PcapWriter, write_pcap};
 
 use source::{Fault, Source};

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
 
+use super::ExportArgs;
 use crate::evidence::{
     record::Outcome,
     when::{When, Zone},
@@ -26,6 +27,8 @@ pub enum EventsCommand {
     Tail(TailArgs),
     /// One record whole; of a captured frame its headers and bytes
     Show(ShowArgs),
+    /// Evidence for other tools: frames as pcapng, or records as JSON lines
+    Export(ExportArgs),
     /// Whether anything was altered, removed or inserted since it was written; exit 3 when it was
     Verify(VerifyArgs),
 }

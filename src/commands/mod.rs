@@ -2,11 +2,13 @@
 
 mod apply;
 mod block;
+mod capture;
 mod check;
 mod counters;
 mod detach;
 mod doctor;
 mod events;
+mod evidence_out;
 mod explain;
 mod failure;
 mod hold;
@@ -77,6 +79,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Replay(args) => replay::run(common, args),
         Command::Top(args) => top::run(common, args),
         Command::Doctor(args) => doctor::run(common, *args),
+        Command::Capture(args) => capture::run(common, args),
         Command::Detach => detach::run(common),
     }
 }

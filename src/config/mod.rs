@@ -7,6 +7,7 @@
 mod address;
 mod counters;
 mod error;
+mod evidence;
 mod export;
 mod file;
 mod interface;
@@ -35,6 +36,10 @@ pub use self::address::{
 };
 pub use self::counters::Counters;
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
+pub use self::evidence::{
+    DEFAULT_CAPTURE_BYTES, DEFAULT_CAPTURES_PER_SECOND, DEFAULT_EVIDENCE_AGE, DEFAULT_EVIDENCE_BYTES,
+    DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_KEEP, Evidence, EvidenceOutput, MAX_OUTPUTS, Syslog,
+};
 pub use self::export::{DEFAULT_LISTEN, Export, ExportTls, parse_listen};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
@@ -54,7 +59,10 @@ pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, MAX_RULE_NAME_BYTES, RESERV
 pub use self::trusted::Trust;
 pub(crate) use self::trusted::read_trusted;
 pub use self::version::ClusterVersion;
-pub use self::word::{Access, AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Protocol, Tunnels};
+pub use self::word::{
+    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
+    Tunnels,
+};
 
 pub(crate) use self::address::SourceCount;
 use self::error::{Problems, Source};
@@ -95,6 +103,8 @@ pub struct Config {
     pub mission_link: MissionLink,
     /// `[counters]`.
     pub counters: Counters,
+    /// `[evidence]`.
+    pub evidence: Evidence,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -138,6 +148,7 @@ impl Config {
             push: None,
             mission_link: MissionLink::default(),
             counters: Counters::default(),
+            evidence: Evidence::default(),
             rules: Vec::new(),
         }
     }
@@ -179,6 +190,7 @@ impl Config {
             push: raw.push.and_then(|table| push::push(&table.span(), table.into_inner().0, &mut problems)),
             mission_link,
             counters: counters::counters(&raw.counters.0),
+            evidence: evidence::evidence(raw.evidence.0, &mut problems),
             rules: rule::rules(raw.rule, closable, &mut sources, &mut problems),
             lockout_ports,
         };

@@ -11,7 +11,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{ConfigError, ConfigErrors, Source};
 use super::word::{
-    Access, AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Protocol, Tunnels, nearest, one_of,
+    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
+    Tunnels, nearest, one_of,
 };
 
 /// A list whose elements and whole have spans.
@@ -39,6 +40,8 @@ pub(crate) struct RawFile {
     pub(crate) export: Table<RawExport>,
     #[serde(default)]
     pub(crate) counters: Table<RawCounters>,
+    #[serde(default)]
+    pub(crate) evidence: Table<RawEvidence>,
     #[serde(default)]
     pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
 }
@@ -83,6 +86,31 @@ pub(crate) struct RawMissionControl {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawCounters {
     pub(crate) per_peer: Option<bool>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawEvidence {
+    pub(crate) enabled: Option<bool>,
+    pub(crate) capture_bytes: Option<Spanned<i64>>,
+    pub(crate) captures_per_second: Option<Spanned<i64>>,
+    pub(crate) max_size: Option<Spanned<String>>,
+    pub(crate) max_age: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) output: Vec<Spanned<Table<RawOutput>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RawOutput {
+    pub(crate) kind: Option<OutputKind>,
+    pub(crate) path: Option<Spanned<String>>,
+    pub(crate) max_size: Option<Spanned<String>>,
+    pub(crate) keep: Option<Spanned<i64>>,
+    pub(crate) address: Option<Spanned<String>>,
+    pub(crate) transport: Option<Spanned<SyslogTransport>>,
+    pub(crate) ca: Option<Spanned<String>>,
+    pub(crate) chain_head: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

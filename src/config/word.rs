@@ -99,6 +99,30 @@ words! {
 }
 
 words! {
+    /// What takes evidence besides the store.
+    OutputKind is "a kind of output":
+    /// Files.
+    File = "file",
+    /// Standard output.
+    Stdout = "stdout",
+    /// The system's journal.
+    Journald = "journald",
+    /// A syslog server.
+    Syslog = "syslog",
+}
+
+words! {
+    /// How a syslog server is reached.
+    SyslogTransport is "a transport":
+    /// One datagram a line (RFC 5426): what is lost on the way is not known.
+    Udp = "udp",
+    /// Lines with their length before them (RFC 6587).
+    Tcp = "tcp",
+    /// The same in TLS (RFC 5425).
+    Tls = "tls",
+}
+
+words! {
     /// Where on the interface the program runs. Never chosen silently: generic only when asked for.
     AttachMode is "an attach mode":
     /// In the driver.

@@ -21,7 +21,7 @@ pub fn plain(text: &str) -> Cow<'_, str> {
 
 /// JSON as a terminal can bear it. JSON itself escapes the control characters of ASCII but for DEL; the others (also those that turn the direction of writing) can
 /// only stand in its strings, where `\u` means the same to every reader.
-pub(super) fn json(text: String) -> String {
+pub fn json(text: String) -> String {
     if text.chars().all(|c| c.is_ascii_control() && c != '\u{7f}' || is_harmless(c)) {
         return text;
     }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-pub use escape::plain;
+pub use escape::{json as safe_json, plain};
 pub use event::OneLine;
 
 /// Prints one JSON document, indented; safe for a terminal.

@@ -1,5 +1,6 @@
 //! `nodewall events`: questions to the evidence. It must not change the store.
 
+pub(super) mod export;
 mod list;
 mod show;
 mod tail;
@@ -27,6 +28,7 @@ pub(super) fn run(common: &Common, output: Output, args: &EventsArgs) -> Result<
         EventsCommand::List(args) => list::run(common, output, args),
         EventsCommand::Tail(args) => tail::run(common, args),
         EventsCommand::Show(args) => show::run(common, args),
+        EventsCommand::Export(args) => export::run(common, args),
         EventsCommand::Verify(args) => verify::run(common, *args),
     }
 }
@@ -50,7 +52,7 @@ fn store(common: &Common) -> Result<(PathBuf, Reader), Failure> {
 }
 
 impl Match {
-    fn filter(&self) -> Filter {
+    pub(super) fn filter(&self) -> Filter {
         Filter {
             ports: self.ports.clone(),
             sources: self.sources.clone(),

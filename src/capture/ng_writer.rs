@@ -1,0 +1,347 @@
+//! Frames -> pcapng, little-endian, link type Ethernet, with what classic pcap has no room for: which interface, which verdict, what was lost in
+//! between, and words. Knows the format and nothing of what is written in it.
+
+use std::io::{self, Write};
+
+use super::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
+
+const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+const INTERFACE_DESCRIPTION: u32 = 1;
+const INTERFACE_STATISTICS: u32 = 5;
+const ENHANCED_PACKET: u32 = 6;
+const BYTE_ORDER: u32 = 0x1a2b_3c4d;
+
+/// Options of any block.
+const COMMENT: u16 = 1;
+/// Longest value of an option that is written: below what 16 bits hold, and a multiple of 4.
+const MAX_OPTION_BYTES: usize = 65_532;
+
+/// The verdict of an XDP program on a frame (`epb_verdict`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpVerdict {
+    /// `XDP_DROP`.
+    Drop,
+    /// `XDP_PASS`.
+    Pass,
+}
+
+/// What a section says of itself. Empty texts are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SectionInfo {
+    /// The machine.
+    pub hardware: String,
+    /// The operating system.
+    pub os: String,
+    /// The program that wrote it.
+    pub application: String,
+    /// Comments, each an option of its own.
+    pub comments: Vec<String>,
+}
+
+/// A frame to be written.
+#[derive(Clone, Debug)]
+pub struct NgFrame<'a> {
+    /// Number of the interface, as [`PcapNgWriter::interface`] gave it.
+    pub interface: u32,
+    /// Nanoseconds since 1970.
+    pub timestamp_ns: u64,
+    /// The frame's length on the wire, bytes.
+    pub original_len: u32,
+    /// The captured bytes, from the Ethernet header on.
+    pub data: &'a [u8],
+    /// What became of it. `None`: not said.
+    pub verdict: Option<XdpVerdict>,
+    /// How many frames are missing between the one before it on this interface and this one; 0 is not written.
+    pub lost_before: u64,
+    /// A number that finds it again elsewhere.
+    pub packet_id: Option<u64>,
+    /// Words. Empty: none.
+    pub comment: &'a str,
+}
+
+/// What there is to say of an interface at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NgStatistics {
+    /// The first frame's time, ns since 1970.
+    pub first_ns: Option<u64>,
+    /// The last one's.
+    pub last_ns: u64,
+    /// Frames that are in the file.
+    pub written: u64,
+    /// Frames that should be and are not.
+    pub lost: u64,
+}
+
+/// Writes one section. Many small writes: give it a buffered writer.
+#[derive(Debug)]
+pub struct PcapNgWriter<W> {
+    writer: W,
+    interfaces: Vec<String>,
+}
+
+impl<W: Write> PcapNgWriter<W> {
+    /// Writes the section's header.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn new(writer: W, info: &SectionInfo) -> io::Result<Self> {
+        let mut this = Self { writer, interfaces: Vec::new() };
+        let mut body = Body::default();
+        body.u32(BYTE_ORDER);
+        // Version 1.0, length not told: the section ends with the file.
+        body.u32(1);
+        body.u64(u64::MAX);
+        for comment in &info.comments {
+            body.text(COMMENT, comment);
+        }
+        for (code, text) in [(2, &info.hardware), (3, &info.os), (4, &info.application)] {
+            body.text(code, text);
+        }
+        this.block(SECTION_HEADER, body)?;
+        Ok(this)
+    }
+
+    /// The number of the interface with this name; described in the file when it is new.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn interface(&mut self, name: &str) -> io::Result<u32> {
+        if let Some(known) = self.interfaces.iter().position(|known| known == name) {
+            return Ok(known as u32);
+        }
+        let mut body = Body::default();
+        body.u32(LINKTYPE_ETHERNET);
+        body.u32(MAX_FRAME_BYTES);
+        body.text(2, name);
+        // Times are in units of 10^-9 s.
+        body.option(9, &[9]);
+        self.block(INTERFACE_DESCRIPTION, body)?;
+        self.interfaces.push(name.to_owned());
+        Ok(self.interfaces.len() as u32 - 1)
+    }
+
+    /// Writes one frame.
+    ///
+    /// # Errors
+    /// When the writer fails; or, with nothing written, when the frame is longer than [`MAX_FRAME_BYTES`] or of an interface that is not described.
+    pub fn frame(&mut self, frame: &NgFrame<'_>) -> io::Result<()> {
+        let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidInput, what);
+        let captured =
+            u32::try_from(frame.data.len()).ok().filter(|&length| length <= MAX_FRAME_BYTES).ok_or_else(|| {
+                invalid(format!("a frame of {} bytes; a capture holds at most {MAX_FRAME_BYTES}", frame.data.len()))
+            })?;
+        if frame.interface as usize >= self.interfaces.len() {
+            return Err(invalid(format!("a frame of interface {}, which is not described", frame.interface)));
+        }
+        let mut body = Body::default();
+        body.u32(frame.interface);
+        body.time(frame.timestamp_ns);
+        body.u32(captured);
+        body.u32(frame.original_len.max(captured));
+        body.bytes(frame.data);
+        body.text(COMMENT, frame.comment);
+        // Flags: inbound.
+        body.option(2, &1_u32.to_le_bytes());
+        if frame.lost_before > 0 {
+            body.option(4, &frame.lost_before.to_le_bytes());
+        }
+        if let Some(id) = frame.packet_id {
+            body.option(5, &id.to_le_bytes());
+        }
+        if let Some(verdict) = frame.verdict {
+            // Kind 2: the return value of an XDP program, as linux/bpf.h numbers it.
+            let action: u64 = match verdict {
+                XdpVerdict::Drop => 1,
+                XdpVerdict::Pass => 2,
+            };
+            let mut value = vec![2];
+            value.extend(action.to_le_bytes());
+            body.option(7, &value);
+        }
+        self.block(ENHANCED_PACKET, body)
+    }
+
+    /// Says at the end how much of an interface is in the file.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn statistics(&mut self, interface: u32, statistics: &NgStatistics, comment: &str) -> io::Result<()> {
+        let mut body = Body::default();
+        body.u32(interface);
+        body.time(statistics.last_ns);
+        body.text(COMMENT, comment);
+        if let Some(first_ns) = statistics.first_ns {
+            body.time_option(2, first_ns);
+            body.time_option(3, statistics.last_ns);
+        }
+        // Dropped by the operating system, as nodewall's own buffers are part of it to a reader; delivered to the user.
+        body.option(7, &statistics.lost.to_le_bytes());
+        body.option(8, &statistics.written.to_le_bytes());
+        self.block(INTERFACE_STATISTICS, body)
+    }
+
+    /// Where it is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.writer
+    }
+
+    /// Sends out what is held back.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
+    /// Flushes, and hands the writer back.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.writer.flush()?;
+        Ok(self.writer)
+    }
+
+    /// In one write, so that a reader of a pipe sees it whole.
+    fn block(&mut self, kind: u32, mut body: Body) -> io::Result<()> {
+        if body.has_options {
+            body.bytes(&[0; 4]);
+        }
+        let length = (body.bytes.len() as u32 + 12).to_le_bytes();
+        let mut block = Vec::with_capacity(body.bytes.len() + 12);
+        block.extend(kind.to_le_bytes());
+        block.extend(length);
+        block.extend(body.bytes);
+        block.extend(length);
+        self.writer.write_all(&block)
+    }
+}
+
+/// What stands between a block's two lengths.
+#[derive(Default)]
+struct Body {
+    bytes: Vec<u8>,
+    has_options: bool,
+}
+
+impl Body {
+    fn u32(&mut self, value: u32) {
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    fn u64(&mut self, value: u64) {
+        self.bytes.extend(value.to_le_bytes());
+    }
+
+    /// The upper half comes first, whatever the byte order.
+    fn time(&mut self, time_ns: u64) {
+        self.u32((time_ns >> 32) as u32);
+        self.u32(time_ns as u32);
+    }
+
+    /// Padded to 4 bytes.
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    }
+
+    fn option(&mut self, code: u16, value: &[u8]) {
+        self.has_options = true;
+        self.bytes.extend(code.to_le_bytes());
+        // Callers keep to MAX_OPTION_BYTES.
+        self.bytes.extend((value.len() as u16).to_le_bytes());
+        self.bytes(value);
+    }
+
+    fn time_option(&mut self, code: u16, time_ns: u64) {
+        let mut value = ((time_ns >> 32) as u32).to_le_bytes().to_vec();
+        value.extend((time_ns as u32).to_le_bytes());
+        self.option(code, &value);
+    }
+
+    /// Text that shows on a terminal as what it is: control characters are written out, so that no reader's screen obeys them. Nothing if empty.
+    fn text(&mut self, code: u16, text: &str) {
+        if text.is_empty() {
+            return;
+        }
+        let text = visible(text);
+        let end = (0..=text.len().min(MAX_OPTION_BYTES)).rev().find(|&end| text.is_char_boundary(end));
+        self.option(code, text.get(..end.unwrap_or(0)).unwrap_or_default().as_bytes());
+    }
+}
+
+/// Control characters and those that turn the direction of text, as `\u{1b}`.
+fn visible(text: &str) -> String {
+    let hidden = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::Frames;
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut ng = PcapNgWriter::new(Vec::new(), &SectionInfo::default()).unwrap();
+        let numbers = ["eth0", "eth1", "eth0"].map(|name| ng.interface(name).unwrap());
+        assert_eq!(numbers, [0, 1, 0]);
+        for (n, length) in (0_u32..70).enumerate() {
+            let data = vec![n as u8; length as usize];
+            let frame = NgFrame {
+                interface: length % 2,
+                timestamp_ns: u64::MAX - u64::from(length),
+                original_len: 1500,
+                data: &data,
+                verdict: Some(XdpVerdict::Drop),
+                lost_before: u64::from(length),
+                packet_id: Some(7),
+                comment: "x",
+            };
+            ng.frame(&frame).unwrap();
+        }
+        ng.statistics(1, &NgStatistics::default(), "").unwrap();
+        let file = ng.finish().unwrap();
+        let frames: Vec<_> = Frames::from_reader(file.as_slice()).unwrap().map(Result::unwrap).collect();
+        assert_eq!(frames.len(), 70);
+        for (frame, length) in frames.iter().zip(0_u32..) {
+            assert_eq!((frame.data.len(), frame.interface), (length as usize, length % 2));
+            assert_eq!((frame.timestamp_ns, frame.original_len), (u64::MAX - u64::from(length), 1500));
+        }
+    }
+
+    #[test]
+    fn what_the_format_can_not_hold_is_refused_or_cut() {
+        let info = SectionInfo { comments: vec!["ä".repeat(70_000)], ..SectionInfo::default() };
+        let mut ng = PcapNgWriter::new(Vec::new(), &info).unwrap();
+        let long = vec![0; MAX_FRAME_BYTES as usize + 1];
+        let frame = |interface, data| NgFrame {
+            interface,
+            timestamp_ns: 0,
+            original_len: 0,
+            data,
+            verdict: None,
+            lost_before: 0,
+            packet_id: None,
+            comment: "",
+        };
+        assert!(ng.frame(&frame(0, &[])).is_err(), "no such interface");
+        ng.interface("eth0").unwrap();
+        assert!(ng.frame(&frame(0, &long)).is_err());
+        ng.frame(&frame(0, &[1])).unwrap();
+        let file = ng.finish().unwrap();
+        assert_eq!(Frames::from_reader(file.as_slice()).unwrap().map(Result::unwrap).count(), 1);
+    }
+
+    #[test]
+    fn a_screen_can_not_be_made_to_obey() {
+        assert_eq!(visible("a\u{1b}[2Jb\0\n\u{202e}ä"), "a\\u{1b}[2Jb\\u{0}\\u{a}\\u{202e}ä");
+    }
+}

@@ -65,3 +65,17 @@ fn a_damaged_database_is_a_fault() {
         assert!(ran.err.contains("evidence.db"), "{}", ran.err);
     }
 }
+
+/// What docs/EVIDENCE.md says that the chain alone can not prove, and what a head that was noted elsewhere is for.
+#[test]
+fn an_end_that_was_cut_off_shows_only_by_a_head() {
+    let world = World::new();
+    let head = hex(&world.writer().head());
+    edit(
+        &world,
+        "DELETE FROM batches WHERE seq = 3; DELETE FROM flows WHERE seq = 3; DELETE FROM events WHERE seq = 3",
+    );
+    world.run(&["verify"]).exits(0);
+    let report = world.run(&["verify", "--head", &head, "-o", "json"]).exits(3).json();
+    assert_eq!(report["fault"]["kind"], "removed", "{report}");
+}

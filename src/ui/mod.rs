@@ -58,6 +58,17 @@ impl Lines {
     }
 }
 
+/// For what writes by itself; a reader that went away ends the program quietly, too.
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        quietly(self.out.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        quietly(self.out.flush())
+    }
+}
+
 impl Default for Lines {
     fn default() -> Self {
         Self::new()
@@ -65,9 +76,13 @@ impl Default for Lines {
 }
 
 fn written(result: io::Result<()>) -> anyhow::Result<()> {
+    quietly(result).context("can not write to standard output")
+}
+
+fn quietly<T>(result: io::Result<T>) -> io::Result<T> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => result.context("can not write to standard output"),
+        result => result,
     }
 }
 

@@ -78,7 +78,7 @@ pub struct KeyRow {
 }
 
 impl KeyRow {
-    fn of(key: &FlowKey, class: Option<&String>, mac: &[u8; 6], generation: u64) -> Self {
+    fn of(key: &FlowKey, class: Option<&String>, mac: [u8; 6], generation: u64) -> Self {
         Self {
             source: key.source,
             source_verified: false,
@@ -88,7 +88,7 @@ impl KeyRow {
             reason: key.reason.name(),
             outcome: key.outcome.name(),
             interface: key.interface.clone(),
-            mac: layers::mac(mac),
+            mac: layers::mac(&mac),
             generation,
         }
     }
@@ -140,7 +140,7 @@ impl FlowRow {
             last: zone.show(flow.last_unix_ns),
             first_unix_ns: flow.first_unix_ns,
             last_unix_ns: flow.last_unix_ns,
-            key: KeyRow::of(&flow.key, flow.class.as_ref(), &flow.mac, flow.generation),
+            key: KeyRow::of(&flow.key, flow.class.as_ref(), flow.mac, flow.generation),
             packets: flow.packets,
             bytes: flow.bytes,
         }
@@ -224,7 +224,7 @@ impl CaptureRow {
             time: zone.show(capture.unix_ns),
             unix_ns: capture.unix_ns,
             boot_ns: capture.boot_ns,
-            key: KeyRow::of(&capture.key, capture.class.as_ref(), &capture.mac, capture.generation),
+            key: KeyRow::of(&capture.key, capture.class.as_ref(), capture.mac, capture.generation),
             cpu: capture.cpu,
             original_bytes: capture.original_bytes,
             captured_bytes: capture.frame.len(),
@@ -240,6 +240,7 @@ impl Row for CaptureRow {
         "id",
         "batch",
         "time",
+        "boot_ns",
         "source_unverified",
         "protocol",
         "port",
@@ -262,7 +263,7 @@ impl Row for CaptureRow {
     }
 
     fn csv(&self) -> Vec<String> {
-        let mut cells = vec![self.id.clone(), self.batch.to_string(), self.time.clone()];
+        let mut cells = vec![self.id.clone(), self.batch.to_string(), self.time.clone(), self.boot_ns.to_string()];
         cells.extend(self.key.csv());
         cells.extend([self.cpu.to_string(), self.original_bytes.to_string(), self.captured_bytes.to_string()]);
         cells

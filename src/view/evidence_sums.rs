@@ -2,8 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, HashMap, HashSet},
-    hash::Hash,
+    collections::{BTreeSet, HashSet},
     net::IpAddr,
 };
 
@@ -42,26 +41,10 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn add(&mut self, flow: &Flow) {
-        match flow.key.outcome {
-            Outcome::Drop => self.dropped_packets += flow.packets,
-            Outcome::WouldDrop => self.would_drop_packets += flow.packets,
-        }
-        self.first_unix_ns =
-            if self.flows == 0 { flow.first_unix_ns } else { self.first_unix_ns.min(flow.first_unix_ns) };
-        self.last_unix_ns = self.last_unix_ns.max(flow.last_unix_ns);
-        self.bytes += flow.bytes;
-        self.flows += 1;
-    }
-
-    fn in_zone(mut self, zone: &Zone) -> Self {
-        (self.first, self.last) = (zone.show(self.first_unix_ns), zone.show(self.last_unix_ns));
-        self
-    }
-
-    /// The largest first, then the latest.
-    fn order(&self) -> impl Ord + use<> {
-        Reverse((self.dropped_packets + self.would_drop_packets, self.last_unix_ns))
+    fn of(totals: Totals, zone: &Zone) -> Self {
+        let Totals { dropped_packets, would_drop_packets, bytes, flows, first_unix_ns, last_unix_ns } = totals;
+        let (first, last) = (zone.show(first_unix_ns), zone.show(last_unix_ns));
+        Self { dropped_packets, would_drop_packets, bytes, flows, first, last, first_unix_ns, last_unix_ns }
     }
 
     fn amounts(&self) -> [String; 3] {
@@ -128,82 +111,121 @@ pub struct HourSum {
     pub sums: Sums,
 }
 
-/// What came together under one key.
-#[derive(Default)]
-struct Group<'a> {
-    sums: Sums,
-    sources: HashSet<Option<IpAddr>>,
-    ports: BTreeSet<(Option<u16>, &'static str)>,
-    classes: BTreeSet<&'a str>,
-    interfaces: BTreeSet<&'a str>,
-    macs: BTreeSet<[u8; 6]>,
+/// The numbers of [`Sums`].
+#[derive(Clone, Copy)]
+struct Totals {
+    dropped_packets: u64,
+    would_drop_packets: u64,
+    bytes: u64,
+    flows: u64,
+    first_unix_ns: u64,
+    last_unix_ns: u64,
 }
 
-fn grouped<'a, K: Eq + Hash>(flows: &'a [Stored<Flow>], key: impl Fn(&Flow) -> K) -> HashMap<K, Group<'a>> {
-    let mut groups: HashMap<K, Group<'a>> = HashMap::new();
-    for Stored { record: flow, .. } in flows {
-        let group = groups.entry(key(flow)).or_default();
-        group.sums.add(flow);
-        group.sources.insert(flow.key.source);
-        group.ports.insert((flow.key.port, flow.key.protocol));
-        group.classes.extend(flow.class.as_deref());
-        group.interfaces.insert(&flow.key.interface);
-        group.macs.insert(flow.mac);
+impl Totals {
+    fn of(flows: &[&Flow]) -> Self {
+        let packets = |outcome| flows.iter().filter(|f| f.key.outcome == outcome).map(|f| f.packets).sum();
+        Self {
+            dropped_packets: packets(Outcome::Drop),
+            would_drop_packets: packets(Outcome::WouldDrop),
+            bytes: flows.iter().map(|flow| flow.bytes).sum(),
+            flows: flows.len() as u64,
+            first_unix_ns: flows.iter().map(|flow| flow.first_unix_ns).min().unwrap_or(0),
+            last_unix_ns: flows.iter().map(|flow| flow.last_unix_ns).max().unwrap_or(0),
+        }
     }
-    groups
+
+    /// The largest first, then the latest.
+    fn order(&self) -> (Reverse<u64>, Reverse<u64>) {
+        (Reverse(self.dropped_packets + self.would_drop_packets), Reverse(self.last_unix_ns))
+    }
 }
 
-fn owned(names: &BTreeSet<&str>) -> Vec<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
-}
-
-/// By source, the largest first.
-pub fn by_source(flows: &[Stored<Flow>], zone: &Zone) -> Vec<SourceSum> {
-    let mut sums: Vec<SourceSum> = grouped(flows, |flow| flow.key.source)
-        .into_iter()
-        .map(|(source, group)| SourceSum {
-            source,
-            source_verified: false,
-            ports: group.ports.iter().map(|(port, protocol)| port_text(*port, protocol)).collect(),
-            interfaces: owned(&group.interfaces),
-            macs: group.macs.iter().map(layers::mac).collect(),
-            sums: group.sums.in_zone(zone),
+/// Groups flows and gives the first `limit` groups. A flood has a million senders: only of groups that are shown more than numbers is made.
+fn grouped<K: Ord, O: Ord, R>(
+    flows: &[Stored<Flow>],
+    limit: usize,
+    key: impl Fn(&Flow) -> K,
+    order: impl Fn(&K, &Totals) -> O,
+    row: impl Fn(K, Totals, &[&Flow]) -> R,
+) -> Vec<R> {
+    let mut flows: Vec<&Flow> = flows.iter().map(|stored| &stored.record).collect();
+    flows.sort_by_cached_key(|flow| key(flow));
+    let mut groups: Vec<(O, Totals, &[&Flow])> = flows
+        .chunk_by(|a, b| key(a) == key(b))
+        .filter_map(|group| {
+            let totals = Totals::of(group);
+            Some((order(&key(group.first()?), &totals), totals, group))
         })
         .collect();
-    sums.sort_by_key(|sum| (sum.sums.order(), sum.source));
-    sums
+    groups.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+    groups.truncate(limit);
+    groups.into_iter().filter_map(|(_, totals, group)| Some(row(key(group.first()?), totals, group))).collect()
 }
 
-/// By port and protocol, the largest first.
-pub fn by_port(flows: &[Stored<Flow>], zone: &Zone) -> Vec<PortSum> {
-    let mut sums: Vec<PortSum> = grouped(flows, |flow| (flow.key.port, flow.key.protocol))
-        .into_iter()
-        .map(|((port, protocol), group)| PortSum {
-            port,
-            protocol,
-            classes: owned(&group.classes),
-            sources: group.sources.len(),
-            sums: group.sums.in_zone(zone),
-        })
-        .collect();
-    sums.sort_by_key(|sum| (sum.sums.order(), sum.port, sum.protocol));
-    sums
+fn distinct<'a, T: Ord>(flows: &[&'a Flow], of: impl Fn(&'a Flow) -> Option<T>) -> BTreeSet<T> {
+    flows.iter().filter_map(|flow| of(flow)).collect()
 }
 
-/// By hour, the newest first.
-pub fn by_hour(flows: &[Stored<Flow>], zone: &Zone) -> Vec<HourSum> {
-    let mut sums: Vec<HourSum> = grouped(flows, |flow| zone.hour_start(flow.first_unix_ns))
-        .into_iter()
-        .map(|(hour_unix_ns, group)| HourSum {
+fn sources(flows: &[&Flow]) -> usize {
+    flows.iter().map(|flow| flow.key.source).collect::<HashSet<_>>().len()
+}
+
+fn owned(names: BTreeSet<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// By source, the largest first; at most `limit`.
+pub fn by_source(flows: &[Stored<Flow>], zone: &Zone, limit: usize) -> Vec<SourceSum> {
+    let order = |source: &Option<IpAddr>, totals: &Totals| (totals.order(), *source);
+    grouped(
+        flows,
+        limit,
+        |flow| flow.key.source,
+        order,
+        |source, totals, flows| {
+            let ports = distinct(flows, |flow| Some((flow.key.port, flow.key.protocol)));
+            SourceSum {
+                source,
+                source_verified: false,
+                ports: ports.into_iter().map(|(port, protocol)| port_text(port, protocol)).collect(),
+                interfaces: owned(distinct(flows, |flow| Some(flow.key.interface.as_str()))),
+                macs: distinct(flows, |flow| Some(flow.mac)).iter().map(layers::mac).collect(),
+                sums: Sums::of(totals, zone),
+            }
+        },
+    )
+}
+
+/// By port and protocol, the largest first; at most `limit`.
+pub fn by_port(flows: &[Stored<Flow>], zone: &Zone, limit: usize) -> Vec<PortSum> {
+    let key = |flow: &Flow| (flow.key.port, flow.key.protocol);
+    let order = |port: &(Option<u16>, &'static str), totals: &Totals| (totals.order(), *port);
+    grouped(flows, limit, key, order, |(port, protocol), totals, flows| PortSum {
+        port,
+        protocol,
+        classes: owned(distinct(flows, |flow| flow.class.as_deref())),
+        sources: sources(flows),
+        sums: Sums::of(totals, zone),
+    })
+}
+
+/// By hour, the newest first; at most `limit`.
+pub fn by_hour(flows: &[Stored<Flow>], zone: &Zone, limit: usize) -> Vec<HourSum> {
+    let key = |flow: &Flow| zone.hour_start(flow.first_unix_ns);
+    grouped(
+        flows,
+        limit,
+        key,
+        |hour, _| Reverse(*hour),
+        |hour_unix_ns, totals, flows| HourSum {
             hour: zone.show_seconds(hour_unix_ns),
             hour_unix_ns,
-            sources: group.sources.len(),
-            ports: group.ports.len(),
-            sums: group.sums.in_zone(zone),
-        })
-        .collect();
-    sums.sort_by_key(|sum| Reverse(sum.hour_unix_ns));
-    sums
+            sources: sources(flows),
+            ports: distinct(flows, |flow| Some((flow.key.port, flow.key.protocol))).len(),
+            sums: Sums::of(totals, zone),
+        },
+    )
 }
 
 /// How much of a kind is missing.

@@ -19,7 +19,7 @@ fn a_captured_frame_shows_its_headers_and_its_bytes() {
     for told in [
         "c1",
         "203.0.113.9",
-        "vlan\n",
+        "\nvlan\n  id                    7\n",
         "0000  02 00 00 00 00 01 02 00  00 00 00 09 81 00 00 07  ................",
         &format!("{} more bytes were not kept", frame.len() - 40),
         "unverified",
@@ -38,7 +38,7 @@ fn every_kind_of_record_is_shown_whole() {
     let event = world.run(&["show", "e1", "-o", "json"]).exits(0).json();
     assert_eq!((&event["who"]["user"], &event["text"]), (&json!("root"), &json!(POLICY_TEXT)));
     let text = world.run(&["show", "e1", "--tz", "Asia/Kolkata"]).exits(0).out;
-    assert!(text.contains("2026-11-22T15:30:00") && text.contains("    ports = [9042]\n"), "{text}");
+    assert!(text.contains("2026-11-22T15:30:00") && text.contains("\n  ports = [9042]\n"), "{text}");
     assert!(world.run(&["show", "f2"]).exits(0).out.contains("unverified"));
 }
 

@@ -48,15 +48,34 @@ fn a_head_that_is_not_in_the_chain_is_a_fault() {
     assert!(!world.run(&["verify", "--head", &"ab".repeat(32)]).exits(3).out.contains("in the chain\n"));
 }
 
-/// A database that `SQLite` can not read is a fault as well, not a crash.
+/// A database that can not be read is a fault as well, not a crash: whether that shows when it is opened, or later.
 #[test]
 fn a_damaged_database_is_a_fault() {
+    for from in [0, 100, 3 * 4096] {
+        let world = World::new();
+        let file = world.state().join("evidence/evidence.db");
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[from..].fill(0xa5);
+        std::fs::write(&file, bytes).unwrap();
+        let ran = world.run(&["verify", "-o", "json"]).exits(3);
+        assert_eq!(ran.json()["fault"]["kind"], "unreadable", "from byte {from}: {}", ran.out);
+        assert!(world.run(&["verify"]).exits(3).out.contains("not sound: it can not be read"), "from byte {from}");
+        // No list of half of it.
+        let ran = world.run(&["list"]).exits(1);
+        assert!(ran.err.contains("evidence.db"), "{}", ran.err);
+    }
+}
+
+/// What docs/EVIDENCE.md says that the chain alone can not prove, and what a head that was noted elsewhere is for.
+#[test]
+fn an_end_that_was_cut_off_shows_only_by_a_head() {
     let world = World::new();
-    let file = world.state().join("evidence/evidence.db");
-    let mut bytes = std::fs::read(&file).unwrap();
-    // All but the header: the schema can not be read.
-    bytes[100..].fill(0xa5);
-    std::fs::write(&file, bytes).unwrap();
-    let ran = world.run(&["verify", "-o", "json"]).exits(3);
-    assert_eq!(ran.json()["fault"]["kind"], "unreadable", "{}", ran.out);
+    let head = hex(&world.writer().head());
+    edit(
+        &world,
+        "DELETE FROM batches WHERE seq = 3; DELETE FROM flows WHERE seq = 3; DELETE FROM events WHERE seq = 3",
+    );
+    world.run(&["verify"]).exits(0);
+    let report = world.run(&["verify", "--head", &head, "-o", "json"]).exits(3).json();
+    assert_eq!(report["fault"]["kind"], "removed", "{report}");
 }

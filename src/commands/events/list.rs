@@ -1,7 +1,5 @@
 //! `nodewall events list`: denied flows, captured frames, losses and events, or sums of flows; in every format.
 
-use std::io;
-
 use anyhow::Context as _;
 use serde::Serialize;
 
@@ -68,32 +66,31 @@ pub(super) fn run(common: &Common, output: Output, args: &ListArgs) -> Result<u8
 
 impl Question<'_> {
     fn answer(&self) -> Result<(), Failure> {
-        let zone = &self.args.tz;
+        let (zone, reader) = (&self.args.tz, &self.reader);
+        // One more than is shown: so it is known whether there is more.
+        let limit = self.limit().map(|limit| limit + 1);
         if let Some(group_by) = self.args.group_by {
-            let flows = self.reader.flows(&self.filter)?;
+            let (flows, limit) = (reader.flows(&self.filter)?, limit.unwrap_or(usize::MAX));
             return match group_by {
-                GroupBy::Source => self.print("sources", by_source(&flows, zone)),
-                GroupBy::Port => self.print("ports", by_port(&flows, zone)),
-                GroupBy::Hour => self.print("hours", by_hour(&flows, zone)),
+                GroupBy::Source => self.print("sources", by_source(&flows, zone, limit).into_iter()),
+                GroupBy::Port => self.print("ports", by_port(&flows, zone, limit).into_iter()),
+                GroupBy::Hour => self.print("hours", by_hour(&flows, zone, limit).into_iter()),
             };
         }
-        // One more than is shown: so it is known whether there is more.
-        let filter = Filter { limit: self.limit().map(|limit| limit + 1), ..self.filter.clone() };
+        let filter = Filter { limit, ..self.filter.clone() };
         match self.args.kind {
-            Kind::Flows => self.print("flows", rows(&self.reader.flows(&filter)?, |flow| FlowRow::of(flow, zone))),
+            Kind::Flows => self.print("flows", reader.flows(&filter)?.iter().map(|flow| FlowRow::of(flow, zone))),
             Kind::Captures => {
-                self.print("captures", rows(&self.reader.captures(&filter)?, |capture| CaptureRow::of(capture, zone)))
+                self.print("captures", reader.captures(&filter)?.iter().map(|capture| CaptureRow::of(capture, zone)))
             }
-            Kind::Losses => self.print("losses", rows(&self.reader.losses(&filter)?, |loss| LossRow::of(loss, zone))),
-            Kind::Events => {
-                self.print("events", rows(&self.reader.events(&filter)?, |event| EventRow::of(event, zone)))
-            }
+            Kind::Losses => self.print("losses", reader.losses(&filter)?.iter().map(|loss| LossRow::of(loss, zone))),
+            Kind::Events => self.print("events", reader.events(&filter)?.iter().map(|event| EventRow::of(event, zone))),
         }
     }
 
     fn limit(&self) -> Option<usize> {
         let asked = self.args.limit.map(|limit| limit as usize);
-        asked.or_else(|| (self.output == Output::Table && self.args.group_by.is_none()).then_some(TABLE_LIMIT))
+        asked.or_else(|| (self.output == Output::Table).then_some(TABLE_LIMIT))
     }
 
     fn losses(&self) -> Result<Vec<LossSum>, Failure> {
@@ -101,24 +98,24 @@ impl Question<'_> {
         Ok(by_loss(&self.reader.losses(&Filter { since_unix_ns, until_unix_ns, ..Filter::default() })?))
     }
 
-    fn print<R: Row>(&self, kind: &'static str, mut rows: Vec<R>) -> Result<(), Failure> {
+    fn print<R: Row>(&self, kind: &'static str, rows: impl ExactSizeIterator<Item = R>) -> Result<(), Failure> {
         let limit = self.limit().unwrap_or(usize::MAX);
         let truncated = rows.len() > limit;
-        rows.truncate(limit);
-        let zone = &self.args.tz;
+        let mut rows = rows.take(limit);
         match self.output {
-            Output::Table => self.print_table(&rows)?,
+            Output::Table => self.print_table(&rows.collect::<Vec<_>>())?,
             Output::Json => {
                 let [since, until] =
-                    [self.filter.since_unix_ns, self.filter.until_unix_ns].map(|at| at.map(|at| zone.show(at)));
-                ui::print_json(&Document { kind, since, until, truncated, records: &rows, losses: self.losses()? })?;
+                    [self.filter.since_unix_ns, self.filter.until_unix_ns].map(|at| at.map(|at| self.args.tz.show(at)));
+                let records = &rows.collect::<Vec<_>>();
+                ui::print_json(&Document { kind, since, until, truncated, records, losses: self.losses()? })?;
             }
             Output::Jsonl => {
                 let mut out = ui::Lines::new();
-                rows.iter().try_for_each(|row| out.print(&ui::json_line(row)?))?;
+                rows.try_for_each(|row| out.print(&ui::json_line(&row)?))?;
                 out.finish()?;
             }
-            Output::Csv => print_csv(&rows)?,
+            Output::Csv => print_csv(rows)?,
         }
         if truncated {
             tracing::warn!("there are more {kind} than these {limit}: ask for less at once, or raise --limit");
@@ -142,22 +139,14 @@ impl Question<'_> {
     }
 }
 
-fn rows<T, R>(stored: &[T], row: impl Fn(&T) -> R) -> Vec<R> {
-    stored.iter().map(row).collect()
-}
-
-fn print_csv<R: Row>(rows: &[R]) -> anyhow::Result<()> {
-    let mut out = csv::Writer::from_writer(Vec::new());
-    let failed = "can not write CSV";
+fn print_csv<R: Row>(rows: impl Iterator<Item = R>) -> anyhow::Result<()> {
+    let mut out = csv::Writer::from_writer(ui::Lines::new());
+    let failed = "can not write to standard output";
     out.write_record(R::CSV).context(failed)?;
     for row in rows {
         out.write_record(row.csv().iter().map(|cell| csv_cell(cell))).context(failed)?;
     }
-    let text = out.into_inner().map_err(|error| io::Error::other(error.to_string())).context(failed)?;
-    let mut out = ui::Lines::new();
-    // No cell holds a line's end: they are escaped.
-    String::from_utf8(text).context(failed)?.lines().try_for_each(|line| out.print(line))?;
-    out.finish()
+    out.flush().context(failed)
 }
 
 /// Safe for a terminal, and for a spreadsheet: what it would take for a formula gets a quote before.

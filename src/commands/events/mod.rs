@@ -40,15 +40,16 @@ fn directory(common: &Common) -> Result<Option<PathBuf>, Failure> {
 
 /// The store; having none is an error that says what to do.
 fn store(common: &Common) -> Result<(PathBuf, Reader), Failure> {
-    let none = || {
-        Failure::other(anyhow!(
-            "no evidence in {}: `nodewall run` records it unless [evidence] is off; another place is named with --state-dir",
-            common.state_dir.display()
-        ))
-    };
-    let directory = directory(common)?.ok_or_else(none)?;
-    let reader = Reader::open(&directory)?.ok_or_else(none)?;
+    let directory = directory(common)?.ok_or_else(|| none(common))?;
+    let reader = Reader::open(&directory)?.ok_or_else(|| none(common))?;
     Ok((directory, reader))
+}
+
+fn none(common: &Common) -> Failure {
+    Failure::other(anyhow!(
+        "no evidence in {}: `nodewall run` records it unless [evidence] is off; another place is named with --state-dir",
+        common.state_dir.display()
+    ))
 }
 
 impl Match {

@@ -2,7 +2,6 @@
 
 use anyhow::anyhow;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{FINE, Failure, UNVERIFIED, store};
 use crate::{
@@ -13,12 +12,12 @@ use crate::{
         store::Filter,
     },
     ui,
-    view::evidence::{CaptureRow, EventRow, FlowRow, LossRow},
+    view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
 
 /// A captured frame with all that is known of it.
 #[derive(Serialize)]
-struct Frame {
+struct Whole {
     #[serde(flatten)]
     row: CaptureRow,
     /// Its headers, the outermost first.
@@ -32,18 +31,14 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<u8, Failure> {
     let filter = Filter { ids: vec![args.id.number], ..Filter::default() };
     let zone = &args.tz;
     let shown = match args.id.kind {
-        Kind::Flows => reader.flows(&filter)?.first().map(|flow| show(common, &FlowRow::of(flow, zone), None)),
-        Kind::Losses => reader.losses(&filter)?.first().map(|loss| show(common, &LossRow::of(loss, zone), None)),
-        Kind::Events => reader.events(&filter)?.first().map(|event| show(common, &EventRow::of(event, zone), None)),
+        Kind::Flows => reader.flows(&filter)?.first().map(|flow| show(common, &FlowRow::of(flow, zone))),
+        Kind::Losses => reader.losses(&filter)?.first().map(|loss| show(common, &LossRow::of(loss, zone))),
+        Kind::Events => reader.events(&filter)?.first().map(|event| show(common, &EventRow::of(event, zone))),
         Kind::Captures => reader.captures(&filter)?.first().map(|stored| {
             let capture = &stored.record;
             let layers = layers(&capture.frame, capture.original_bytes);
-            let frame = Frame {
-                row: CaptureRow::of(stored, zone),
-                layers,
-                frame: capture.frame.iter().map(|byte| format!("{byte:02x}")).collect(),
-            };
-            show(common, &frame, Some((&frame, capture)))
+            let frame = capture.frame.iter().map(|byte| format!("{byte:02x}")).collect();
+            show_capture(common, &Whole { row: CaptureRow::of(stored, zone), layers, frame }, capture)
         }),
     };
     let none = || {
@@ -55,23 +50,35 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<u8, Failure> {
     Ok(FINE)
 }
 
-fn show(common: &Common, record: &impl Serialize, frame: Option<(&Frame, &Capture)>) -> anyhow::Result<()> {
+/// Whether it was printed, as what programs read.
+fn is_printed(common: &Common, record: &impl Serialize) -> anyhow::Result<bool> {
     match common.output {
-        Format::Json => return ui::print_json(record),
-        Format::Jsonl => return ui::print_jsonl([record]),
-        Format::Table => {}
+        Format::Table => return Ok(false),
+        Format::Json => ui::print_json(record)?,
+        Format::Jsonl => ui::print_jsonl([record])?,
     }
-    let Some((Frame { row, layers, .. }, capture)) = frame else {
-        let fields = serde_json::to_value(record)?;
-        print_fields(fields.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value)))?;
-        return if fields.get("source_verified").is_some() { ui::print_line(UNVERIFIED) } else { Ok(()) };
-    };
-    let fields = serde_json::to_value(row)?;
-    print_fields(fields.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), value)))?;
-    for layer in layers {
-        ui::print_line("")?;
-        ui::print_line(layer.layer)?;
-        print_fields(layer.fields.iter().map(|(name, value)| (*name, value)))?;
+    Ok(true)
+}
+
+fn show<R: Row>(common: &Common, row: &R) -> anyhow::Result<()> {
+    if is_printed(common, row)? {
+        return Ok(());
+    }
+    print_row(row)?;
+    if R::CSV.contains(&"source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
+}
+
+fn show_capture(common: &Common, whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
+    if is_printed(common, whole)? {
+        return Ok(());
+    }
+    print_row(&whole.row)?;
+    for layer in &whole.layers {
+        ui::print_line(&format!("\n{}", layer.layer))?;
+        for (name, value) in &layer.fields {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            print_field(&format!("  {name}"), &text)?;
+        }
     }
     ui::print_line("")?;
     hex_dump(&capture.frame).iter().try_for_each(|line| ui::print_line(line))?;
@@ -79,24 +86,23 @@ fn show(common: &Common, record: &impl Serialize, frame: Option<(&Frame, &Captur
     if missing > 0 {
         ui::print_line(&format!("{missing} more bytes were not kept"))?;
     }
-    ui::print_line("")?;
-    ui::print_line(UNVERIFIED)
+    ui::print_line(&format!("\n{UNVERIFIED}"))
 }
 
-/// A name and its value a line; text of several lines (a policy's) as several, below its name.
-fn print_fields<'a>(fields: impl Iterator<Item = (&'a str, &'a Value)>) -> anyhow::Result<()> {
-    for (name, value) in fields {
-        let text = match value {
-            Value::Null => "-".to_owned(),
-            Value::String(text) if name == "text" => {
-                ui::print_line(&format!("  {name}"))?;
-                text.lines().try_for_each(|line| ui::print_line(&format!("    {}", ui::plain(line))))?;
-                continue;
-            }
-            Value::String(text) => ui::plain(text).into_owned(),
-            value => ui::plain(&value.to_string()).into_owned(),
-        };
-        ui::print_line(&format!("  {name:<22} {text}"))?;
+/// Everything of a record, a line each; text of several lines (a policy's) as several, below its name.
+fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
+    for (name, text) in R::CSV.iter().zip(row.csv()) {
+        if *name == "text" && !text.is_empty() {
+            ui::print_line(name)?;
+            text.lines().try_for_each(|line| ui::print_line(&format!("  {}", ui::plain(line))))?;
+        } else {
+            print_field(name, &text)?;
+        }
     }
     Ok(())
+}
+
+fn print_field(name: &str, text: &str) -> anyhow::Result<()> {
+    let text = if text.is_empty() { "-".into() } else { ui::plain(text) };
+    ui::print_line(&format!("{name:<24}{text}"))
 }

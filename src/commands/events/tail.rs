@@ -176,7 +176,7 @@ impl<'a> Follower<'a> {
         let zone = &self.args.tz;
         match kind {
             Kind::Flows => {
-                self.lines(kind, place, &self.reader.flows(&filter)?, |flow| FlowRow::of(flow, zone), lines)?
+                self.lines(kind, place, &self.reader.flows(&filter)?, |flow| FlowRow::of(flow, zone), lines)?;
             }
             Kind::Captures => {
                 self.lines(kind, place, &self.reader.captures(&filter)?, |frame| CaptureRow::of(frame, zone), lines)?;

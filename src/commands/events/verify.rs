@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, store};
+use super::{DEGRADED, FINE, Failure, directory, none};
 use crate::{
     cli::{Common, Format, VerifyArgs},
     evidence::{
@@ -12,6 +12,9 @@ use crate::{
     policy::hex,
     ui,
 };
+
+/// The kind of fault that only a database has.
+const UNREADABLE: &str = "unreadable";
 
 #[derive(Serialize)]
 struct Report {
@@ -46,15 +49,12 @@ pub(super) fn run(common: &Common, args: VerifyArgs) -> Result<u8, Failure> {
         last_batch: None,
         head: None,
         anchor: anchor.clone(),
-        fault: Some(FaultReport { kind: "unreadable", batch: None, record: None, text: problem }),
+        fault: Some(FaultReport { kind: UNREADABLE, batch: None, record: None, text: problem }),
     };
-    let verdict = match super::directory(common)?.map(|directory| Reader::open(&directory)) {
-        Some(Err(error)) => Err(error),
-        // What is missing is told by the same words as everywhere.
-        _ => store(common)?.1.verify(args.head),
-    };
+    let directory = directory(common)?.ok_or_else(|| none(common))?;
+    let verdict = Reader::open(&directory).and_then(|reader| reader.map(|reader| reader.verify(args.head)).transpose());
     let report = match verdict {
-        Ok(verdict) => Report::of(verdict, anchor),
+        Ok(verdict) => Report::of(verdict.ok_or_else(|| none(common))?, anchor),
         Err(error @ StoreError::Damaged { .. }) => unreadable(error.to_string()),
         Err(error) => return Err(error.into()),
     };
@@ -89,6 +89,9 @@ impl Report {
 }
 
 fn print(report: &Report) -> anyhow::Result<()> {
+    if let Some(FaultReport { kind: UNREADABLE, text, .. }) = &report.fault {
+        return ui::print_line(&format!("not sound: it can not be read\nfault    {}", ui::plain(text)));
+    }
     let span = report.first_batch.zip(report.last_batch);
     let batches = span.map_or_else(String::new, |(first, last)| format!(" ({first} to {last})"));
     let what = if report.fault.is_some() { "sound up to a fault" } else { "sound" };

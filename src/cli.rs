@@ -13,7 +13,7 @@ use crate::{
     config::{InterfacePattern, Overrides, Protocol, ValueError, parse_blocked, parse_listen, parse_peer},
 };
 
-pub use outputs::{CaptureArgs, ExportArgs, ExportFormat};
+pub use outputs::{CaptureArgs, ExportArgs, ExportFormat, ReportArgs};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -139,6 +139,8 @@ pub enum Command {
     Events(EventsArgs),
     /// Denied frames as they are captured, as pcapng, until it is ended
     Capture(CaptureArgs),
+    /// What was denied in a span of time, as one page for people who were not there
+    Report(ReportArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
 }

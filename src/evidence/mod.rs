@@ -8,6 +8,7 @@ pub mod node;
 pub mod outlet;
 pub mod pcapng;
 pub mod record;
+pub mod report;
 pub mod select;
 pub mod store;
 pub mod when;

@@ -21,6 +21,7 @@ use super::{
 use crate::{
     config::{Config, ConfigErrors, Mode, Push},
     datapath,
+    evidence::recorder::{Recorder, Settings},
     export::{Exporters, Place, push::Pusher},
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
@@ -57,6 +58,7 @@ pub(super) struct Keeper<R> {
     /// What is alarming about the data path.
     path_alarms: Vec<String>,
     open_told: bool,
+    recorder: Option<Recorder>,
     pusher: Option<Pusher>,
     /// What it was started with.
     pushed: Option<Push>,
@@ -82,6 +84,7 @@ where
         let log = kernel_log(&site, &mut applied)?;
         let health = Health { pid: std::process::id(), started_unix_ns: Clock::now().unix_ns, ..Health::default() };
         let mut agent = Self {
+            recorder: None,
             pusher: None,
             pushed: None,
             programs: watchdog::programs(&site)?,
@@ -105,6 +108,7 @@ where
         agent.announce();
         agent.alarm(agent.applied.uncounted());
         agent.push();
+        agent.record();
         Ok(agent)
     }
 
@@ -136,6 +140,22 @@ where
         }
     }
 
+    /// Records evidence as the configuration wants it.
+    fn record(&mut self) {
+        let Ok(config) = &self.start.config else { return };
+        let settings = Settings::wanted(&config.evidence);
+        match (&self.recorder, settings) {
+            (Some(recorder), Some(settings)) => recorder.configure(settings),
+            (None, Some(settings)) => {
+                match Recorder::start(self.site.state.clone(), self.site.bpffs.clone(), settings) {
+                    Ok(recorder) => self.recorder = Some(recorder),
+                    Err(error) => tracing::error!("evidence is not recorded: its thread could not be started: {error}"),
+                }
+            }
+            (_, None) => self.recorder = None,
+        }
+    }
+
     fn note_programs(&mut self) {
         self.state_stamp = self.site.state.stamp();
         match watchdog::programs(&self.site) {
@@ -163,6 +183,7 @@ where
                 self.start.config = Ok(config);
                 self.announce();
                 self.push();
+                self.record();
             }
             Err(error) => tracing::error!("reload: not applied, the last good policy stays in force: {error}"),
         }
@@ -352,8 +373,14 @@ where
     }
 
     pub(super) fn save_health(&mut self) {
-        self.health.alarms =
-            self.path_alarms.iter().chain(self.peers.alarms()).cloned().chain(self.exporters.alarm()).collect();
+        self.health.alarms = self
+            .path_alarms
+            .iter()
+            .chain(self.peers.alarms())
+            .cloned()
+            .chain(self.exporters.alarm())
+            .chain(self.recorder.as_ref().and_then(Recorder::alarm))
+            .collect();
         if self.health == self.saved {
             return;
         }

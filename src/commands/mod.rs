@@ -34,7 +34,7 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
     agent::Site,
-    cli::{Cli, Color, Command, Common, EventsCommand},
+    cli::{Cli, Color, Command, Common},
     config::{self, Config, ConfigErrors, Trust},
     datapath::{DatapathError, Maps, PinDir, missing_capabilities},
     policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
@@ -51,7 +51,7 @@ pub(crate) const DEGRADED: u8 = 3;
 
 /// Runs a command and turns its outcome into an exit code; errors go to standard error.
 pub fn main(cli: &Cli) -> ExitCode {
-    start_tracing(&cli.common);
+    start_tracing(cli);
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),
@@ -59,7 +59,7 @@ pub fn main(cli: &Cli) -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
-    let common = &cli.common;
+    let common = &cli.common.plain();
     match &cli.command {
         Command::Run(args) => run::run(common, args),
         Command::Apply(args) => apply::run(common, *args),
@@ -74,21 +74,20 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Check => check::run(common),
         Command::Status => status::run(common),
         Command::Counters(args) => counters::run(common, *args),
+        Command::Events(args) => events::run(common, cli.common.output, args),
         Command::Page => page::run(common),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
         Command::Top(args) => top::run(common, args),
         Command::Doctor(args) => doctor::run(common, *args),
-        Command::Events(args) => match &args.command {
-            EventsCommand::Export(args) => events::export::run(common, args),
-        },
         Command::Capture(args) => capture::run(common, args),
         Command::Report(args) => report::run(common, args),
         Command::Detach => detach::run(common),
     }
 }
 
-fn start_tracing(common: &Common) {
+fn start_tracing(cli: &Cli) {
+    let common = &cli.common;
     let level = match common.verbose {
         0 => "info",
         1 => "debug",

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, StateDir, StateError, Who};
 
-const JOURNAL: &str = "journal.jsonl";
+pub(super) const JOURNAL: &str = "journal.jsonl";
 
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

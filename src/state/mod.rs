@@ -6,6 +6,7 @@ mod agent;
 mod blocks;
 mod deadline;
 mod error;
+mod evidence;
 mod export;
 mod good;
 mod journal;

@@ -42,11 +42,7 @@ fn filter(args: &ExportArgs) -> Result<Filter, Failure> {
     Ok(Filter {
         since_unix_ns: since.context("--since")?,
         until_unix_ns: until.context("--until")?,
-        ports: args.ports.clone(),
-        sources: args.sources.clone(),
-        reasons: args.reasons.clone(),
-        outcome: args.outcome,
-        ..Filter::default()
+        ..args.only.filter()
     })
 }
 

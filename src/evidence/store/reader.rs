@@ -92,8 +92,7 @@ impl Reader {
         if !path.exists() {
             return Ok(None);
         }
-        let db = open_for_reading(&path)?;
-        Ok(Some(Self { path, db }))
+        Ok(open_for_reading(&path)?.map(|db| Self { path, db }))
     }
 
     /// Denied flows, newest first.

@@ -1,0 +1,376 @@
+//! The recorder's turn: what the kernel noted and what happened becomes a batch, the batch goes into the store. Keeps count, so that what is recorded and
+//! what is known to be missing always add up to what the counters say was denied.
+
+use std::{path::PathBuf, sync::PoisonError, time::Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Alarm, Settings,
+    flows::{Flows, Losses},
+    happenings::Happenings,
+    live::Live,
+};
+use crate::{
+    evidence::{
+        Standing,
+        record::{Batch, Event, EventKind, LossKind},
+        store::{StoreError, Writer},
+    },
+    state::{Clock, StateDir},
+};
+
+/// Notes in the store.
+const KNOWN: &str = "recorder.known";
+const BASE: &str = "recorder.base";
+/// How often the store is looked at for what is too old or too much.
+const RETAIN_EVERY_NS: u64 = 60_000_000_000;
+/// How often a store that could not be opened is tried again.
+const REOPEN_EVERY_NS: u64 = 10_000_000_000;
+/// Events that wait for the store.
+const MAX_WAITING_EVENTS: usize = 1_000;
+
+/// Where the counters of a data path stood to the store's totals when it was first met.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Base {
+    live: String,
+    packets: u64,
+    bytes: u64,
+}
+
+/// The recorder between two turns.
+pub(super) struct Book {
+    state: StateDir,
+    bpffs: PathBuf,
+    settings: Settings,
+    alarm: Alarm,
+    store: Option<Writer>,
+    opened_ns: u64,
+    retained_ns: u64,
+    live: Option<Live>,
+    base: Base,
+    flows: Flows,
+    losses: Losses,
+    waiting: Vec<Event>,
+    happenings: Option<Happenings>,
+    swept_unix_ns: u64,
+    swept: Instant,
+    /// Something was swept since recorded and counted were compared.
+    moved: bool,
+    standing: Standing,
+    told: Standing,
+}
+
+impl Book {
+    pub(super) fn new(state: StateDir, bpffs: PathBuf, settings: Settings, alarm: Alarm) -> Self {
+        Self {
+            state,
+            bpffs,
+            settings,
+            alarm,
+            store: None,
+            opened_ns: 0,
+            retained_ns: 0,
+            live: None,
+            base: Base::default(),
+            flows: Flows::default(),
+            losses: Losses::default(),
+            waiting: Vec::new(),
+            happenings: None,
+            swept_unix_ns: Clock::now().unix_ns,
+            swept: Instant::now(),
+            moved: true,
+            standing: Standing::default(),
+            told: Standing::default(),
+        }
+    }
+
+    pub(super) fn begin(&mut self) {
+        let detail = format!("nodewall {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
+        self.note(EventKind::AgentStarted, detail);
+        self.turn();
+    }
+
+    pub(super) fn configure(&mut self, settings: Settings) {
+        self.settings = settings;
+        if let Some(store) = &mut self.store {
+            store.limit(settings.limits);
+        }
+        if let Some(live) = &mut self.live
+            && let Err(error) = live.evidence.configure(settings.budget)
+        {
+            tracing::warn!("captures go on as before: {error}");
+        }
+        self.retained_ns = 0;
+    }
+
+    /// The end: all that was gathered.
+    pub(super) fn end(&mut self) {
+        self.note(EventKind::AgentStopped, format!("pid {}", std::process::id()));
+        self.write(true);
+    }
+
+    /// Once a second.
+    pub(super) fn turn(&mut self) {
+        self.write(false);
+    }
+
+    fn note(&mut self, kind: EventKind, detail: String) {
+        let unix_ns = Clock::now().unix_ns;
+        self.waiting.push(Event { unix_ns, kind, detail, who: None, text: None });
+    }
+
+    fn write(&mut self, all: bool) {
+        let clock = Clock::now();
+        let boot_offset_ns = clock.unix_ns.cast_signed().wrapping_sub(clock.boot_ns.cast_signed());
+        // First: captures are granted from here on.
+        self.find();
+        self.open_store(clock.unix_ns);
+        let mut batch = Batch { unix_ns: clock.unix_ns, boot_offset_ns, ..Batch::default() };
+        self.sweep(&mut batch);
+        self.compare(clock.unix_ns);
+        batch.flows = self.flows.due(clock.unix_ns, all);
+        if let Some(happenings) = &mut self.happenings {
+            self.waiting.extend(happenings.new_events());
+        }
+        let beyond = self.waiting.len().saturating_sub(MAX_WAITING_EVENTS);
+        self.waiting.drain(..beyond);
+        if self.store.is_some() {
+            batch.events = std::mem::take(&mut self.waiting);
+            batch.losses = self.losses.take();
+        }
+        self.append(batch);
+        self.retain(clock.unix_ns);
+        self.tell();
+    }
+
+    /// Opens the store, or tries again.
+    fn open_store(&mut self, now_ns: u64) {
+        if self.store.is_some() || now_ns.saturating_sub(self.opened_ns) < REOPEN_EVERY_NS {
+            return;
+        }
+        self.opened_ns = now_ns;
+        match Writer::open(&self.state.evidence(), self.settings.limits) {
+            Ok(opened) => {
+                if let Some((aside, problem)) = opened.set_aside {
+                    let what = format!(
+                        "the store of evidence was damaged ({problem}): it is now {}, and a new one begun",
+                        aside.display()
+                    );
+                    tracing::error!("{what}");
+                    self.note(EventKind::Operator("store_set_aside".to_owned()), what);
+                }
+                let known = read_note(&opened.writer, KNOWN).unwrap_or_default();
+                self.happenings = Some(Happenings::new(self.state.clone(), known));
+                self.base = read_note(&opened.writer, BASE).unwrap_or_default();
+                // A data path that this store has not met. What was swept of it already waits to be written.
+                if let Some(live) = self.live.as_ref().filter(|live| live.id != self.base.live) {
+                    let [packets, bytes] = opened.writer.totals().denied();
+                    self.base = Base { live: live.id.clone(), packets, bytes };
+                }
+                self.store = Some(opened.writer);
+                self.note_base();
+                self.set_problem(None);
+                self.moved = true;
+            }
+            Err(error) => self.problem(&error),
+        }
+    }
+
+    fn problem(&mut self, error: &StoreError) {
+        let problem = format!("evidence is not recorded: {error}");
+        if self.standing.problem.as_ref() != Some(&problem) {
+            tracing::error!("{problem}");
+            self.set_problem(Some(problem));
+        }
+    }
+
+    fn set_problem(&mut self, problem: Option<String>) {
+        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&problem);
+        self.standing.problem = problem;
+    }
+
+    /// Finds the data path, or notices that it is another.
+    fn find(&mut self) {
+        if let Some(live) = &self.live {
+            match live.is_pinned() {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => return tracing::debug!("evidence: {error}"),
+            }
+            // Its last word; then the one that is there now.
+            let mut batch = Batch::default();
+            self.sweep(&mut batch);
+            self.losses.add(
+                LossKind::CaptureStore,
+                batch.captures.len() as u64,
+                0,
+                self.swept_unix_ns,
+                self.swept_unix_ns,
+            );
+            self.live = None;
+        }
+        match Live::find(&self.bpffs, self.settings.budget) {
+            Ok(Some(live)) => {
+                if let Some(store) = self.store.as_ref().filter(|_| live.id != self.base.live) {
+                    // None of what was recorded so far is of this one.
+                    let ([packets, bytes], [waiting, waiting_bytes]) = (store.totals().denied(), self.flows.waiting());
+                    let [lost, lost_bytes] = self.losses.denied();
+                    self.base = Base {
+                        live: live.id.clone(),
+                        packets: packets + waiting + lost,
+                        bytes: bytes + waiting_bytes + lost_bytes,
+                    };
+                    self.note_base();
+                }
+                (self.live, self.moved) = (Some(live), true);
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!("evidence: {error}"),
+        }
+    }
+
+    fn note_base(&mut self) {
+        if let Some(store) = &mut self.store
+            && let Err(error) = write_note(store, BASE, &self.base)
+        {
+            tracing::warn!("evidence: {error}");
+        }
+    }
+
+    fn sweep(&mut self, batch: &mut Batch) {
+        let Some(live) = &mut self.live else { return };
+        let elapsed_ns = u64::try_from(self.swept.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.swept = Instant::now();
+        let now = Clock::now();
+        let since_ns = std::mem::replace(&mut self.swept_unix_ns, now.unix_ns).min(now.unix_ns);
+        let sweep = match live.evidence.sweep(elapsed_ns) {
+            Ok(sweep) => sweep,
+            Err(error) => return tracing::error!("evidence: {error}"),
+        };
+        if sweep.denied_packets == 0 && sweep.captures.is_empty() {
+            return;
+        }
+        self.moved = true;
+        if let Err(error) = live.refresh_names() {
+            tracing::debug!("evidence: names may be old: {error}");
+        }
+        let until_ns = now.unix_ns;
+        self.flows.take(&sweep.flows, &mut live.names, since_ns, until_ns, &mut self.losses);
+        let (packets, bytes) = (sweep.not_attributed_packets, sweep.not_attributed_bytes);
+        self.losses.add(LossKind::NotAttributed, packets, bytes, since_ns, until_ns);
+        self.losses.add(LossKind::CaptureBudget, sweep.over_budget, 0, since_ns, until_ns);
+        self.losses.add(LossKind::CaptureBuffer, sweep.unread, 0, since_ns, until_ns);
+        let offset_ns = now.unix_ns.cast_signed().wrapping_sub(now.boot_ns.cast_signed());
+        let captures = sweep.captures.into_iter().filter_map(|captured| live.names.capture(captured, offset_ns));
+        batch.captures.extend(captures);
+    }
+
+    /// At a pause: what the counters have and the book has not was denied while nobody recorded, or was lost with a killed agent.
+    fn compare(&mut self, now_ns: u64) {
+        let (Some(live), Some(store)) = (&self.live, &self.store) else { return };
+        if !self.moved || live.evidence.moved() {
+            return;
+        }
+        let counted = match live.denied() {
+            Ok(counted) => counted,
+            Err(error) => return tracing::debug!("evidence: {error}"),
+        };
+        // Something came meanwhile: at the next pause.
+        if live.evidence.moved() {
+            return;
+        }
+        self.moved = false;
+        let sum = |at: usize, base: u64| {
+            let parts = [store.totals().denied(), self.flows.waiting(), self.losses.denied()];
+            parts.iter().filter_map(|part| part.get(at)).sum::<u64>().saturating_sub(base)
+        };
+        let [packets, bytes] = counted;
+        let (missing, missing_bytes) =
+            (packets.saturating_sub(sum(0, self.base.packets)), bytes.saturating_sub(sum(1, self.base.bytes)));
+        let since_ns = self.standing.last_unix_ns.min(now_ns);
+        self.losses.add(LossKind::Unrecorded, missing, missing_bytes, since_ns, now_ns);
+    }
+
+    fn append(&mut self, batch: Batch) {
+        let Some(store) = &mut self.store else {
+            return self.not_kept(batch);
+        };
+        if batch.is_empty() {
+            return;
+        }
+        let known = self.happenings.as_ref().map(|happenings| happenings.known.clone());
+        match store.append(&batch) {
+            Ok(_) => {
+                if !batch.events.is_empty()
+                    && let Some(known) = known
+                    && let Err(error) = write_note(store, KNOWN, &known)
+                {
+                    tracing::warn!("evidence: {error}");
+                }
+                self.set_problem(None);
+                self.standing.last_unix_ns = batch.unix_ns;
+            }
+            Err(error) => {
+                self.problem(&error);
+                if matches!(error, StoreError::Damaged { .. }) {
+                    // Opened anew, it is set aside.
+                    (self.store, self.opened_ns) = (None, 0);
+                }
+                self.not_kept(batch);
+            }
+        }
+    }
+
+    /// The batch has no place: counted until there is one.
+    fn not_kept(&mut self, batch: Batch) {
+        for flow in &batch.flows {
+            self.losses.add(LossKind::NotKept, flow.packets, flow.bytes, flow.first_unix_ns, flow.last_unix_ns);
+        }
+        let captures = batch.captures.len() as u64;
+        self.losses.add(LossKind::CaptureStore, captures, 0, batch.unix_ns, batch.unix_ns);
+        for loss in batch.losses {
+            self.losses.add(loss.kind, loss.packets, loss.bytes, loss.first_unix_ns, loss.last_unix_ns);
+        }
+        self.waiting.splice(..0, batch.events);
+    }
+
+    fn retain(&mut self, now_ns: u64) {
+        let Some(store) = &mut self.store else { return };
+        // When it was full, at once.
+        let is_full = self.standing.problem.is_some();
+        if now_ns.saturating_sub(self.retained_ns) < RETAIN_EVERY_NS && !is_full {
+            return;
+        }
+        self.retained_ns = now_ns;
+        if let Err(error) = store.retain(now_ns) {
+            tracing::warn!("evidence: {error}");
+        }
+    }
+
+    /// Tells `status` and the exporters.
+    fn tell(&mut self) {
+        if let Some(store) = &self.store {
+            let totals = store.totals();
+            self.standing.flow_packets = totals.flow_packets;
+            self.standing.captures = totals.captures;
+            self.standing.losses = LossKind::ALL.map(|kind| (kind.name().to_owned(), totals.loss(kind)[0])).into();
+            self.standing.last_seq = store.last_seq();
+        }
+        if self.standing != self.told {
+            if let Err(error) = self.state.save_evidence_standing(&self.standing) {
+                tracing::debug!("evidence: how it stands could not be noted: {error}");
+            }
+            self.told = self.standing.clone();
+        }
+    }
+}
+
+fn read_note<T: for<'a> Deserialize<'a>>(store: &Writer, key: &str) -> Option<T> {
+    let value = store.meta(key).ok().flatten()?;
+    serde_json::from_slice(&value).ok()
+}
+
+fn write_note<T: Serialize>(store: &mut Writer, key: &str, value: &T) -> Result<(), StoreError> {
+    store.set_meta(key, &serde_json::to_vec(value).unwrap_or_default())
+}

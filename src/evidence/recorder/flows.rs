@@ -1,0 +1,265 @@
+//! What sweeps bring, gathered into records: a flow is written when it is first seen, then once a minute while it goes on, then when it has gone quiet.
+//! Bounded, and what has no room is counted. It must not read a clock or the kernel.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use node_ebpf_common::{
+    Reason, flow,
+    flow::FlowEntry,
+    maps::RowRecord,
+    packet::About,
+    policy::{TABLE_TCP, TABLE_UDP},
+    wire::protocol,
+};
+
+use crate::{
+    datapath::Captured,
+    evidence::record::{Capture, Flow, FlowKey, Loss, LossKind, Outcome},
+    policy::class_name,
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// How often a flow that goes on is written.
+const WRITE_EVERY_NS: u64 = 60 * SECOND_NS;
+/// After how long a flow is over.
+const OVER_AFTER_NS: u64 = 10 * SECOND_NS;
+/// Flows that are gathered at a time.
+const MAX_FLOWS: usize = 4_096;
+/// New flows in a second, in the long run: a flood of made-up sources must not wash the store out.
+const NEW_PER_SECOND: u64 = 100;
+
+/// What turns the kernel's numbers into names.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    classes: HashMap<(u8, u16), String>,
+    ranges: Vec<(u8, u16, u16, String)>,
+    interfaces: HashMap<u32, String>,
+}
+
+impl Names {
+    /// Those of the rows in use; interfaces are asked for when they are met.
+    pub(super) fn new(rows: &[RowRecord]) -> Self {
+        let mut names = Self::default();
+        for row in rows.iter().filter(|row| row.active != 0) {
+            let class = class_name(row);
+            if row.first_port == row.last_port {
+                names.classes.insert((row.protocol, row.first_port), class);
+            } else {
+                names.ranges.push((row.protocol, row.first_port, row.last_port, class));
+            }
+        }
+        names
+    }
+
+    fn class(&self, protocol: u8, port: u16) -> Option<String> {
+        self.classes.get(&(protocol, port)).cloned().or_else(|| {
+            let range =
+                self.ranges.iter().find(|(p, first, last, _)| *p == protocol && (*first..=*last).contains(&port));
+            range.map(|(.., class)| class.clone())
+        })
+    }
+
+    fn interface(&mut self, index: u32) -> String {
+        if let Some(name) = self.interfaces.get(&index) {
+            return name.clone();
+        }
+        match interface_name(index) {
+            Some(name) => {
+                self.interfaces.insert(index, name.clone());
+                name
+            }
+            // Not remembered: it may come.
+            None => index.to_string(),
+        }
+    }
+
+    /// Interfaces may have got other names.
+    pub(super) fn forget_interfaces(&mut self) {
+        self.interfaces.clear();
+    }
+
+    fn key(&mut self, key: &flow::FlowKey) -> Option<(FlowKey, Option<String>)> {
+        const TUNNEL: u32 = About::Tunnel as u32;
+        const FRAGMENT: u32 = About::LaterFragment as u32;
+        const SETTLED: u32 = About::Settled as u32;
+        let (protocol, number) = match key.about() {
+            TABLE_TCP => ("tcp", Some(protocol::TCP)),
+            TABLE_UDP => ("udp", Some(protocol::UDP)),
+            TUNNEL => ("tunnel", None),
+            FRAGMENT => ("fragment", None),
+            SETTLED => ("none", None),
+            _ => ("other", None),
+        };
+        let port = number.map(|_| key.port());
+        let class = number.and_then(|number| self.class(number, key.port()));
+        let source = (key.about() != SETTLED).then(|| source(key));
+        let outcome = if key.dropped() { Outcome::Drop } else { Outcome::WouldDrop };
+        let reason = Reason::from_number(key.reason())?;
+        Some((FlowKey { source, protocol, port, reason, outcome, interface: self.interface(key.interface()) }, class))
+    }
+
+    /// A capture; `boot_offset_ns` is the wall clock's lead over the boot clock.
+    pub(super) fn capture(&mut self, captured: Captured, boot_offset_ns: i64) -> Option<Capture> {
+        let (key, class) = self.key(&captured.entry.key)?;
+        Some(Capture {
+            key,
+            class,
+            mac: captured.entry.mac(),
+            generation: captured.entry.generation,
+            unix_ns: captured.entry.boot_ns.saturating_add_signed(boot_offset_ns),
+            boot_ns: captured.entry.boot_ns,
+            cpu: captured.cpu,
+            original_bytes: captured.entry.first_frame_bytes(),
+            frame: captured.frame,
+        })
+    }
+}
+
+fn source(key: &flow::FlowKey) -> IpAddr {
+    let bytes = key.source_be();
+    if key.is_v6() {
+        return Ipv6Addr::from(bytes).into();
+    }
+    let [a, b, c, d, ..] = bytes;
+    Ipv4Addr::new(a, b, c, d).into()
+}
+
+fn interface_name(index: u32) -> Option<String> {
+    use rustix::net::{AddressFamily, SocketType, netdevice::index_to_name, socket};
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None).ok()?;
+    index_to_name(&socket, index).ok()
+}
+
+/// A flow that goes on. Its record's span is what is not written yet.
+#[derive(Debug)]
+struct Open {
+    record: Flow,
+    written_ns: u64,
+    seen_ns: u64,
+}
+
+/// The flows that go on.
+#[derive(Debug, Default)]
+pub(super) struct Flows {
+    open: HashMap<(u64, u64, u64), Open>,
+    /// New flows that may still be written, in parts of a second.
+    tokens_ns: u64,
+    refilled_ns: u64,
+}
+
+impl Flows {
+    /// Takes a sweep's entries, which lie between `since_ns` and `now_ns` (Unix). What has no room is added to `losses`.
+    pub(super) fn take(
+        &mut self,
+        entries: &[FlowEntry],
+        names: &mut Names,
+        since_ns: u64,
+        now_ns: u64,
+        losses: &mut Losses,
+    ) {
+        self.refill(now_ns);
+        for entry in entries {
+            let id = (entry.key.hi, entry.key.lo, entry.key.word);
+            if let Some(open) = self.open.get_mut(&id) {
+                if open.record.packets == 0 {
+                    open.record.first_unix_ns = since_ns;
+                    open.record.generation = entry.generation;
+                    open.record.mac = entry.mac();
+                }
+                open.record.packets += entry.packets;
+                open.record.bytes += entry.bytes;
+                open.record.last_unix_ns = now_ns;
+                open.seen_ns = now_ns;
+                continue;
+            }
+            let key =
+                if self.open.len() < MAX_FLOWS && self.tokens_ns >= SECOND_NS { names.key(&entry.key) } else { None };
+            let Some((key, class)) = key else {
+                losses.add(LossKind::NotKept, entry.packets, entry.bytes, since_ns, now_ns);
+                continue;
+            };
+            self.tokens_ns -= SECOND_NS;
+            let record = Flow {
+                key,
+                class,
+                mac: entry.mac(),
+                generation: entry.generation,
+                first_unix_ns: since_ns,
+                last_unix_ns: now_ns,
+                packets: entry.packets,
+                bytes: entry.bytes,
+            };
+            self.open.insert(id, Open { record, written_ns: 0, seen_ns: now_ns });
+        }
+    }
+
+    fn refill(&mut self, now_ns: u64) {
+        let full = MAX_FLOWS as u64 * SECOND_NS;
+        let earned = now_ns.saturating_sub(self.refilled_ns).saturating_mul(NEW_PER_SECOND);
+        self.tokens_ns = self.tokens_ns.saturating_add(earned).min(full);
+        self.refilled_ns = now_ns;
+    }
+
+    /// What is to be written now; all of it at the end.
+    pub(super) fn due(&mut self, now_ns: u64, all: bool) -> Vec<Flow> {
+        let mut due = Vec::new();
+        self.open.retain(|_, open| {
+            let is_over = now_ns.saturating_sub(open.seen_ns) >= OVER_AFTER_NS;
+            let is_due = all || is_over || now_ns.saturating_sub(open.written_ns) >= WRITE_EVERY_NS;
+            if is_due && open.record.packets > 0 {
+                due.push(open.record.clone());
+                (open.record.packets, open.record.bytes) = (0, 0);
+                open.written_ns = now_ns;
+            }
+            !is_over
+        });
+        if self.open.is_empty() {
+            // After a flood: its memory back.
+            self.open.shrink_to_fit();
+        }
+        due
+    }
+
+    /// Packets and bytes that wait to be written.
+    pub(super) fn waiting(&self) -> [u64; 2] {
+        self.open
+            .values()
+            .fold([0; 2], |[packets, bytes], open| [packets + open.record.packets, bytes + open.record.bytes])
+    }
+}
+
+/// What is missing, until it is written.
+#[derive(Debug, Default)]
+pub(super) struct Losses(Vec<Loss>);
+
+impl Losses {
+    /// Adds to a kind.
+    pub(super) fn add(&mut self, kind: LossKind, packets: u64, bytes: u64, first_unix_ns: u64, last_unix_ns: u64) {
+        if packets == 0 {
+            return;
+        }
+        if let Some(loss) = self.0.iter_mut().find(|loss| loss.kind == kind) {
+            loss.packets += packets;
+            loss.bytes += bytes;
+            loss.first_unix_ns = loss.first_unix_ns.min(first_unix_ns);
+            loss.last_unix_ns = loss.last_unix_ns.max(last_unix_ns);
+        } else {
+            self.0.push(Loss { kind, first_unix_ns, last_unix_ns, packets, bytes });
+        }
+    }
+
+    /// What is to be written.
+    pub(super) fn take(&mut self) -> Vec<Loss> {
+        std::mem::take(&mut self.0)
+    }
+
+    /// Packets and bytes of denied frames in it.
+    pub(super) fn denied(&self) -> [u64; 2] {
+        let kinds = [LossKind::NotAttributed, LossKind::NotKept, LossKind::Unrecorded];
+        let denied = self.0.iter().filter(|loss| kinds.contains(&loss.kind));
+        denied.fold([0; 2], |[packets, bytes], loss| [packets + loss.packets, bytes + loss.bytes])
+    }
+}

@@ -1,0 +1,56 @@
+//! The live data path as the recorder sees it: found, swept, and left when it is gone. It must not change it but for the sweep.
+
+use std::path::{Path, PathBuf};
+
+use node_ebpf_common::Verdict;
+
+use super::flows::Names;
+use crate::{
+    datapath::{CaptureBudget, DatapathError, Evidence, Maps, PinDir},
+    state::Clock,
+};
+
+/// A data path that is swept.
+pub(super) struct Live {
+    pins: PinDir,
+    maps: Maps,
+    pub(super) evidence: Evidence,
+    /// Names it: boot and map.
+    pub(super) id: String,
+    /// Of the rows that `names` are of.
+    generation: u64,
+    pub(super) names: Names,
+}
+
+impl Live {
+    /// The one that is pinned; `None`: there is none.
+    pub(super) fn find(bpffs: &Path, budget: CaptureBudget) -> Result<Option<Self>, DatapathError> {
+        let Some((pins, maps)) = Maps::live(&PathBuf::from(bpffs))? else { return Ok(None) };
+        let id = format!("{} {}", Clock::now().boot_id, maps.counters_id()?);
+        let evidence = maps.evidence(budget)?;
+        Ok(Some(Self { pins, maps, evidence, id, generation: 0, names: Names::default() }))
+    }
+
+    /// Whether it is still what is pinned. Pins that were taken away may be put back.
+    pub(super) fn is_pinned(&self) -> Result<bool, DatapathError> {
+        self.maps.are_pinned(&self.pins)
+    }
+
+    /// Reads the names again if the policy changed.
+    pub(super) fn refresh_names(&mut self) -> Result<(), DatapathError> {
+        let generation = self.maps.in_force_facts()?.generation;
+        if generation != self.generation {
+            self.names = Names::new(&self.maps.rows()?);
+            self.generation = generation;
+        }
+        self.names.forget_interfaces();
+        Ok(())
+    }
+
+    /// Packets and bytes that the counters say were denied, in both modes.
+    pub(super) fn denied(&self) -> Result<[u64; 2], DatapathError> {
+        let cells = self.maps.cells(&self.maps.rows()?)?;
+        let denied = cells.iter().filter(|cell| cell.reason.verdict() == Verdict::Drop);
+        Ok(denied.fold([0; 2], |[packets, bytes], cell| [packets + cell.counter.packets, bytes + cell.counter.bytes]))
+    }
+}

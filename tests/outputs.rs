@@ -22,3 +22,5 @@ mod syslog;
 #[allow(dead_code, reason = "the page rung's; a report needs less of it")]
 #[path = "network/browser.rs"]
 mod browser;
+#[path = "outputs/duckdb.rs"]
+mod duckdb;

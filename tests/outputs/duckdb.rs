@@ -75,7 +75,15 @@ fn the_document_s_question_is_answered_over_three_nodes() {
         fs::write(dir.path().join(format!("{n}.jsonl")), lines.join("\n") + "\n").unwrap();
     }
     let script = "import duckdb, json, sys\nprint(json.dumps(duckdb.sql(sys.argv[1]).fetchall(), default=str))";
-    let output = Command::new(python).arg("-c").arg(script).arg(question()).current_dir(dir.path()).output().unwrap();
+    // Far from UTC: a time that lost its zone on the way would show.
+    let output = Command::new(python)
+        .env("TZ", "Asia/Tokyo")
+        .arg("-c")
+        .arg(script)
+        .arg(question())
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
     let short: Vec<(&str, u64, u64)> = rows

@@ -35,7 +35,9 @@ pub(super) fn run(common: &Common, args: &ReportArgs) -> Result<u8, Failure> {
         let found = reader.after(seq).map_err(other)?;
         let Some((end, _)) = found.last() else { break };
         seq = *end;
-        found.iter().for_each(|(_, batch)| figures.add(batch));
+        for (_, batch) in &found {
+            figures.add(batch);
+        }
     }
     let facts = Facts { node: &Node::here(), made_unix_ns: now, zone: &args.tz, verdict: &verdict };
     let html = page(&figures, &facts);

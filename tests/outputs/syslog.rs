@@ -103,10 +103,10 @@ impl Server {
             .spawn()
             .unwrap();
         self.child = Some(child);
-        if self.transport != SyslogTransport::Udp {
-            until("rsyslogd listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
-        } else {
+        if self.transport == SyslogTransport::Udp {
             until("rsyslogd listens", || UdpSocket::bind(("127.0.0.1", self.port)).is_err());
+        } else {
+            until("rsyslogd listens", || std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok());
         }
     }
 
@@ -244,7 +244,7 @@ fn one_that_takes_nothing_holds_nobody_up_and_costs_bounded_memory() {
     // Making a thousand lines takes a while in a debug build; waiting for ten seconds for a write would show.
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
     let standing = outlets.standing().remove(0);
-    assert!(standing.lost > 0, "{} bytes hold it all: {standing:?}", QUEUE_BYTES);
+    assert!(standing.lost > 0, "{QUEUE_BYTES} bytes hold it all: {standing:?}");
     assert_eq!(standing.sent + standing.lost + standing.waiting, handed);
     let begun = Instant::now();
     let ended = outlets.finish(Duration::from_millis(200)).remove(0);

@@ -144,6 +144,7 @@ where
     fn record(&mut self) {
         let Ok(config) = &self.start.config else { return };
         let settings = Settings::wanted(&config.evidence);
+        self.health.records = settings.is_some();
         match (&self.recorder, settings) {
             (Some(recorder), Some(settings)) => recorder.configure(settings),
             (None, Some(settings)) => {

@@ -62,6 +62,17 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
             }
         }
     }
+    if let Some(evidence) = &report.evidence {
+        let lost: u64 = evidence.losses.iter().map(|(_, packets)| packets).sum();
+        ui::print_line(&format!(
+            "evidence: {} denied frames in flows, {} captures, {lost} not in detail (`nodewall events list`)",
+            evidence.flow_packets, evidence.captures
+        ))?;
+        for output in evidence.outputs.iter().filter(|output| output.lost > 0 || output.error.is_some()) {
+            let error = output.error.as_deref().unwrap_or("working again");
+            ui::print_line(&format!("evidence: {}: {error}; {} lines lost", output.name, output.lost))?;
+        }
+    }
     if let Some(refused) = report.refused.as_ref().filter(|refused| !refused.unattended) {
         ui::print_line(&format!("refused: {}: {}", refused.attempt, refused.error))?;
     }

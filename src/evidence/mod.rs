@@ -31,4 +31,6 @@ pub struct Standing {
     pub last_seq: u64,
     /// Unix time at which something was recorded last, ns.
     pub last_unix_ns: u64,
+    /// Where records go besides, and how that goes.
+    pub outputs: Vec<outlet::Standing>,
 }

@@ -84,6 +84,9 @@ pub struct Health {
     /// Counters are pushed to the vendor.
     #[serde(default)]
     pub pushes: bool,
+    /// Evidence is recorded.
+    #[serde(default)]
+    pub records: bool,
 }
 
 impl StateDir {

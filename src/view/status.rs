@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     config::show,
     datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
+    evidence,
     export::push::Standing,
     net::{self, Network, XdpMode},
     policy::hex,
@@ -38,6 +39,8 @@ pub struct Status {
     pub repairs: u64,
     /// How the push to the vendor is doing; `null`: none is configured.
     pub push: Option<Standing>,
+    /// How the recording of evidence is doing; `null`: it never was, or is off.
+    pub evidence: Option<evidence::Standing>,
     /// What `doctor --mission-control` found last; `null`: it was never asked.
     pub mission_control: Option<Reached>,
     /// There are no problems.
@@ -132,6 +135,7 @@ fn nothing_in_force() -> Status {
         agent: None,
         repairs: 0,
         push: None,
+        evidence: None,
         mission_control: None,
         healthy: false,
         uncovered_interfaces: Vec::new(),
@@ -196,6 +200,7 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
         agent: None,
         repairs: 0,
         push: None,
+        evidence: None,
         mission_control: None,
         healthy: problems.is_empty(),
         uncovered_interfaces: uncovered.into_iter().map(|u| u.name).collect(),
@@ -243,6 +248,7 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
         report.push = state.push_standing().filter(|_| health.pushes);
+        report.evidence = state.evidence_standing().filter(|_| health.records);
         report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
         Agent {
             pid,

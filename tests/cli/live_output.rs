@@ -19,6 +19,7 @@ fn a_node_without_a_policy_says_so() {
         [
             "agent",
             "blocks",
+            "evidence",
             "generation",
             "healthy",
             "interfaces",

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{DEGRADED, FINE, Failure, store};
 use crate::{
     cli::{Common, Format, VerifyArgs},
-    evidence::{chain::Verdict, store::StoreError},
+    evidence::{chain::Verdict, store::{Reader, StoreError}},
     policy::hex,
     ui,
 };
@@ -45,8 +45,12 @@ pub(super) fn run(common: &Common, args: VerifyArgs) -> Result<u8, Failure> {
         anchor: anchor.clone(),
         fault: Some(FaultReport { kind: "unreadable", batch: None, record: None, text: problem }),
     };
-    let (_, reader) = store(common)?;
-    let report = match reader.verify(args.head) {
+    let verdict = match super::directory(common)?.map(|directory| Reader::open(&directory)) {
+        Some(Err(error)) => Err(error),
+        // What is missing is told by the same words as everywhere.
+        _ => store(common)?.1.verify(args.head),
+    };
+    let report = match verdict {
         Ok(verdict) => Report::of(verdict, anchor),
         Err(error @ StoreError::Damaged { .. }) => unreadable(error.to_string()),
         Err(error) => return Err(error.into()),

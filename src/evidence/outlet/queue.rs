@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Message;
 
@@ -16,7 +16,7 @@ pub const QUEUE_BYTES: usize = 16 << 20;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How an output is doing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// Which.
     pub name: String,

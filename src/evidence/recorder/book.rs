@@ -1,7 +1,11 @@
 //! The recorder's turn: what the kernel noted and what happened becomes a batch, the batch goes into the store. Keeps count, so that what is recorded and
 //! what is known to be missing always add up to what the counters say was denied.
 
-use std::{path::PathBuf, sync::PoisonError, time::Instant};
+use std::{
+    path::PathBuf,
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +18,8 @@ use super::{
 use crate::{
     evidence::{
         Standing,
+        node::Node,
+        outlet::Outlets,
         record::{Batch, Event, EventKind, LossKind},
         store::{StoreError, Writer},
     },
@@ -27,6 +33,10 @@ const BASE: &str = "recorder.base";
 const RETAIN_EVERY_NS: u64 = 60_000_000_000;
 /// How often a store that could not be opened is tried again.
 const REOPEN_EVERY_NS: u64 = 10_000_000_000;
+/// How often the chain's head goes to those outputs that want it.
+const HEAD_EVERY_NS: u64 = 60_000_000_000;
+/// How long outputs may take to send what they have, at the end.
+const OUTLETS_END_WITHIN: Duration = Duration::from_secs(2);
 /// Events that wait for the store.
 const MAX_WAITING_EVENTS: usize = 1_000;
 
@@ -57,6 +67,8 @@ pub(super) struct Book {
     swept: Instant,
     /// Something was swept since recorded and counted were compared.
     moved: bool,
+    outlets: Option<Outlets>,
+    headed_ns: u64,
     standing: Standing,
     told: Standing,
 }
@@ -80,6 +92,8 @@ impl Book {
             swept_unix_ns: Clock::now().unix_ns,
             swept: Instant::now(),
             moved: true,
+            outlets: None,
+            headed_ns: 0,
             standing: Standing::default(),
             told: Standing::default(),
         }
@@ -88,16 +102,23 @@ impl Book {
     pub(super) fn begin(&mut self) {
         let detail = format!("nodewall {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
         self.note(EventKind::AgentStarted, detail);
+        self.start_outlets();
         self.turn();
     }
 
     pub(super) fn configure(&mut self, settings: Settings) {
-        self.settings = settings;
+        let before = std::mem::replace(&mut self.settings, settings);
+        if self.settings == before {
+            return;
+        }
+        if self.settings.outputs != before.outputs {
+            self.start_outlets();
+        }
         if let Some(store) = &mut self.store {
-            store.limit(settings.limits);
+            store.limit(self.settings.limits);
         }
         if let Some(live) = &mut self.live
-            && let Err(error) = live.evidence.configure(settings.budget)
+            && let Err(error) = live.evidence.configure(self.settings.budget)
         {
             tracing::warn!("captures go on as before: {error}");
         }
@@ -108,6 +129,28 @@ impl Book {
     pub(super) fn end(&mut self) {
         self.note(EventKind::AgentStopped, format!("pid {}", std::process::id()));
         self.write(true);
+        self.send_head(Clock::now().unix_ns);
+        if let Some(outlets) = self.outlets.take() {
+            outlets.finish(OUTLETS_END_WITHIN);
+        }
+    }
+
+    /// Starts the outputs; those before send what they have.
+    fn start_outlets(&mut self) {
+        if let Some(before) = self.outlets.take() {
+            before.finish(OUTLETS_END_WITHIN);
+        }
+        match Outlets::start(&self.settings.outputs, &Node::here()) {
+            Ok(outlets) => self.outlets = Some(outlets),
+            Err(error) => tracing::error!("evidence goes to the store only: {error}"),
+        }
+    }
+
+    fn send_head(&mut self, now_ns: u64) {
+        if let (Some(outlets), Some(store)) = (&self.outlets, &self.store) {
+            self.headed_ns = now_ns;
+            outlets.chain_head(now_ns, store.last_seq(), &store.head());
+        }
     }
 
     /// Once a second.
@@ -140,6 +183,9 @@ impl Book {
             batch.losses = self.losses.take();
         }
         self.append(batch);
+        if clock.unix_ns.saturating_sub(self.headed_ns) >= HEAD_EVERY_NS {
+            self.send_head(clock.unix_ns);
+        }
         self.retain(clock.unix_ns);
         self.tell();
     }
@@ -301,7 +347,10 @@ impl Book {
         }
         let known = self.happenings.as_ref().map(|happenings| happenings.known.clone());
         match store.append(&batch) {
-            Ok(_) => {
+            Ok(appended) => {
+                if let Some(outlets) = &self.outlets {
+                    outlets.send(appended.seq, &batch);
+                }
                 if !batch.events.is_empty()
                     && let Some(known) = known
                     && let Err(error) = write_note(store, KNOWN, &known)
@@ -356,6 +405,9 @@ impl Book {
             self.standing.captures = totals.captures;
             self.standing.losses = LossKind::ALL.map(|kind| (kind.name().to_owned(), totals.loss(kind)[0])).into();
             self.standing.last_seq = store.last_seq();
+        }
+        if let Some(outlets) = &self.outlets {
+            self.standing.outputs = outlets.standing();
         }
         if self.standing != self.told {
             if let Err(error) = self.state.save_evidence_standing(&self.standing) {

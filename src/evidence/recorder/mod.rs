@@ -27,12 +27,14 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 const STACK_BYTES: usize = 1 << 20;
 
 /// What is recorded, and how much of it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Of the store.
     pub limits: Limits,
     /// Of captures.
     pub budget: CaptureBudget,
+    /// Where records go besides.
+    pub outputs: Vec<config::EvidenceOutput>,
 }
 
 /// Why nothing is recorded.
@@ -45,6 +47,7 @@ impl Settings {
         evidence.enabled.then_some(Self {
             limits: Limits { max_bytes: evidence.max_bytes, max_age_ns },
             budget: CaptureBudget { snap_bytes: evidence.capture_bytes, per_second: evidence.captures_per_second },
+            outputs: evidence.outputs.clone(),
         })
     }
 }

@@ -11,6 +11,7 @@ use prometheus_client::{
 
 use super::list::{self, Kind, Metric};
 use crate::{
+    evidence::Standing,
     state::Reached,
     view::{
         counters::{Counters, Row},
@@ -143,6 +144,17 @@ impl Reading {
             list::PUSHED => push.map(|push| one(seconds(push.last_success_unix_ns.unwrap_or(0)))).unwrap_or_default(),
             list::PUSH_FAILURES => push.map(|push| whole(u64::from(push.failures))).unwrap_or_default(),
             list::PUSH_WAITING => push.map(|push| whole(push.waiting_lines)).unwrap_or_default(),
+            list::EVIDENCE => {
+                let of = |evidence: &'s Standing| {
+                    let kept = [("recorded", evidence.flow_packets), ("captured", evidence.captures)];
+                    let lost = evidence.losses.iter().map(|(kind, packets)| (kind.as_str(), *packets));
+                    kept.into_iter().chain(lost).map(|(outcome, n)| (vec![outcome.into()], Value::Whole(n)))
+                };
+                status.evidence.iter().flat_map(of).collect()
+            }
+            list::EVIDENCE_RECORDED => {
+                status.evidence.as_ref().map(|evidence| one(seconds(evidence.last_unix_ns))).unwrap_or_default()
+            }
             list::MISSION_CONTROL => {
                 let step = |reached: &'s Reached| vec![reached.step.as_deref().unwrap_or_default().into()];
                 reached.iter().map(|reached| (step(reached), Value::Whole(u64::from(reached.ok)))).collect()

@@ -65,6 +65,7 @@ fn status() -> Status {
         }),
         repairs: 0,
         push: None,
+        evidence: None,
         mission_control: None,
         uncovered_interfaces: Vec::new(),
         healthy: true,

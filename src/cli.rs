@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
-pub use outputs::{CaptureArgs, ExportArgs, ExportFormat};
+pub use outputs::{CaptureArgs, ExportArgs, ExportFormat, ReportArgs};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -187,6 +187,8 @@ pub enum Command {
     Doctor(DoctorArgs),
     /// Denied frames as they are captured, as pcapng, until it is ended
     Capture(CaptureArgs),
+    /// What was denied in a span of time, as one page for people who were not there
+    Report(ReportArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
 }

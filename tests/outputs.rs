@@ -14,5 +14,13 @@ mod commands;
 mod made;
 #[path = "outputs/pcapng.rs"]
 mod pcapng;
+#[path = "outputs/report.rs"]
+mod report;
 #[path = "outputs/syslog.rs"]
 mod syslog;
+
+#[allow(dead_code, reason = "the page rung's; a report needs less of it")]
+#[path = "network/browser.rs"]
+mod browser;
+#[path = "outputs/duckdb.rs"]
+mod duckdb;

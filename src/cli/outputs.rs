@@ -38,6 +38,23 @@ pub struct ExportArgs {
     pub tz: Zone,
 }
 
+/// Flags of `report`.
+#[derive(Clone, Debug, Args)]
+pub struct ReportArgs {
+    /// From when: RFC 3339, a time ago such as 24h, a date, today, or yesterday
+    #[arg(long, value_name = "TIME")]
+    pub since: When,
+    /// Until when [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// The page, or - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// The zone in which days begin and times are shown: UTC, local, or a name such as Europe/Vienna
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub tz: Zone,
+}
+
 /// What evidence is exported as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {

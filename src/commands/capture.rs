@@ -21,7 +21,11 @@ use super::{
 };
 use crate::{
     cli::{CaptureArgs, Common},
-    evidence::{node::Node, pcapng::Captures},
+    evidence::{
+        node::Node,
+        pcapng::Captures,
+        store::{Reader, StoreError},
+    },
     state::StateDir,
 };
 
@@ -57,7 +61,7 @@ async fn until_told(state: StateDir, target: Target) -> Result<u8, Failure> {
     thread::spawn(move || done.send(follow(&state, target, &told)));
     let outcome = tokio::select! {
         outcome = &mut ended => outcome,
-        _ = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), _ = hangup.recv() => () } } => {
+        () = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), _ = hangup.recv() => () } } => {
             stop.store(true, Ordering::Relaxed);
             match tokio::time::timeout(PATIENCE, ended).await {
                 Ok(outcome) => outcome,
@@ -74,9 +78,9 @@ async fn until_told(state: StateDir, target: Target) -> Result<u8, Failure> {
 fn follow(state: &StateDir, target: Target, stop: &AtomicBool) -> Result<(), Failure> {
     let is_stdout = target.is_stdout();
     let written = |result| Target::written(is_stdout, result);
-    let other = |error: crate::evidence::store::StoreError| Failure::other(error.into());
+    let other = |error: StoreError| Failure::other(error.into());
     let mut reader = evidence_out::reader(state)?;
-    let mut seq = reader.as_ref().map_or(Ok(0), |reader| reader.last_seq()).map_err(other)?;
+    let mut seq = reader.as_ref().map_or(Ok(0), Reader::last_seq).map_err(other)?;
     let policy = state.good()?.map(|good| good.policy_sha256);
     let mut file = match Captures::new(target, &Node::here(), policy.as_deref(), Vec::new()) {
         Ok(file) => file,

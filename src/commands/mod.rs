@@ -18,6 +18,7 @@ mod page;
 mod peers;
 mod plan;
 mod replay;
+mod report;
 mod run;
 mod status;
 mod top;
@@ -80,6 +81,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Top(args) => top::run(common, args),
         Command::Doctor(args) => doctor::run(common, *args),
         Command::Capture(args) => capture::run(common, args),
+        Command::Report(args) => report::run(common, args),
         Command::Detach => detach::run(common),
     }
 }

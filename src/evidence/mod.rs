@@ -9,6 +9,7 @@ pub mod outlet;
 pub mod pcapng;
 pub mod record;
 pub mod recorder;
+pub mod report;
 pub mod select;
 pub mod store;
 pub mod when;

@@ -1,5 +1,5 @@
 //! How nodewall speaks HTTP/1.1 to servers: by TLS or plain, bounded in time and size, with whom to believe and with which secret. Used by `peers`,
-//! `export` and `doctor` only. Must not know what is asked or told.
+//! `export`, `doctor` and the syslog output of `evidence` (whom to believe) only. Must not know what is asked or told.
 
 mod client;
 mod error;

@@ -24,7 +24,9 @@ fn file(captures: &[Capture], losses: &[Loss]) -> Vec<u8> {
 /// Fields of each frame.
 fn fields(file: &[u8], names: &[&str]) -> Vec<Vec<String>> {
     let mut args = vec!["-n", "-r", "-", "-T", "fields", "-E", "separator=/t"];
-    names.iter().for_each(|name| args.extend(["-e", name]));
+    for name in names {
+        args.extend(["-e", name]);
+    }
     let text = said("tshark", &args, file);
     text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
@@ -151,7 +153,7 @@ fn hostile_names_and_frames_do_no_harm() {
     let output =
         fed("tshark", &["-n", "-r", "-", "-T", "fields", "-e", "frame.interface_name", "-e", "frame.comment"], &bytes);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.stdout.iter().filter(|&&byte| byte == b'\n').count(), captures.len());
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), captures.len());
     assert!(!output.stdout.iter().any(|byte| matches!(byte, 0x1b | 0 | 7)), "a screen would obey");
     assert!(String::from_utf8(output.stdout).unwrap().contains("e\\u{1b}[31m"));
     let read: Vec<_> = Frames::from_reader(bytes.as_slice()).unwrap().map(Result::unwrap).collect();

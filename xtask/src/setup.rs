@@ -4,6 +4,7 @@
 mod linker;
 mod packages;
 mod private_apt;
+mod python;
 mod rust_src;
 mod sources;
 mod tool;
@@ -25,6 +26,7 @@ pub(crate) fn run() -> Result<()> {
     let _lock = lock()?;
     packages::ensure(packages::PROGRAMS)?;
     rust_src::ensure()?;
+    python::ensure()?;
     linker::ensure()
 }
 

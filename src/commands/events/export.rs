@@ -92,7 +92,7 @@ fn ecs(reader: &Reader, filter: &Filter, target: Target) -> Result<(), Failure> 
     let mut out = BufWriter::with_capacity(BUFFER_BYTES, target);
     let lines = Lines::new(Node::here());
     batches(reader, filter, |Numbered { seq, batch, .. }| {
-        let result = wanted(&lines, seq, &batch, filter).try_for_each(|line| writeln!(out, "{}", line));
+        let result = wanted(&lines, seq, &batch, filter).try_for_each(|line| writeln!(out, "{line}"));
         Target::written(is_stdout, result)
     })?;
     Target::written(is_stdout, out.flush())

@@ -1,4 +1,4 @@
-//! Lines into the system's journal, by its native protocol (systemd's JOURNAL_NATIVE_PROTOCOL): one datagram an entry.
+//! Lines into the system's journal, by its native protocol (systemd's `JOURNAL_NATIVE_PROTOCOL`): one datagram an entry.
 
 use std::{
     io,

@@ -45,6 +45,16 @@ pub(super) struct Queue {
     changed: Condvar,
 }
 
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// What waits is still sent.
+    Closed,
+    /// Nothing is.
+    GivenUp,
+}
+
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<Message>,
@@ -54,8 +64,8 @@ struct State {
     error: Option<String>,
     /// It was full at the last try: told once.
     is_full: bool,
-    closed: bool,
-    given_up: bool,
+    phase: Phase,
+    /// The thread is done.
     ended: bool,
 }
 
@@ -67,7 +77,7 @@ impl Queue {
     /// Takes a message if there is room, else counts it.
     pub(super) fn put(&self, message: Message) {
         let mut state = self.lock();
-        if state.closed || state.bytes + message.bytes() > QUEUE_BYTES {
+        if state.phase != Phase::Open || state.bytes + message.bytes() > QUEUE_BYTES {
             state.lost += 1;
             if !std::mem::replace(&mut state.is_full, true) {
                 tracing::warn!(
@@ -86,12 +96,12 @@ impl Queue {
     /// The oldest message; it stays until [`Self::sent`] or [`Self::refused`].
     pub(super) fn next(&self) -> Next {
         let state = self.lock();
-        let waits = |state: &mut State| state.messages.is_empty() && !state.closed;
+        let waits = |state: &mut State| state.messages.is_empty() && state.phase == Phase::Open;
         let (state, _) = self.changed.wait_timeout_while(state, IDLE, waits).unwrap_or_else(PoisonError::into_inner);
         match state.messages.front() {
-            _ if state.given_up => Next::Closed,
+            _ if state.phase == Phase::GivenUp => Next::Closed,
             Some(message) => Next::Message(message.clone()),
-            None if state.closed => Next::Closed,
+            None if state.phase == Phase::Closed => Next::Closed,
             None => Next::Nothing,
         }
     }
@@ -129,27 +139,27 @@ impl Queue {
         let end = Instant::now() + time;
         let mut state = self.lock();
         loop {
-            if state.given_up || state.closed && state.messages.is_empty() {
+            if state.phase == Phase::GivenUp || state.phase == Phase::Closed && state.messages.is_empty() {
                 return false;
             }
             // At the end tries are not far apart.
-            let longest = if state.closed { Duration::from_millis(100) } else { Duration::MAX };
+            let longest = if state.phase == Phase::Closed { Duration::from_millis(100) } else { Duration::MAX };
             let left = end.saturating_duration_since(Instant::now()).min(longest);
             if left.is_zero() {
                 return true;
             }
-            let was_closed = state.closed;
+            let was_closed = state.phase == Phase::Closed;
             let (next, timeout) = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
             state = next;
             if was_closed && timeout.timed_out() {
-                return !state.given_up;
+                return state.phase != Phase::GivenUp;
             }
         }
     }
 
     /// Nothing more is taken.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        self.lock().phase = Phase::Closed;
         self.changed.notify_all();
     }
 
@@ -167,7 +177,7 @@ impl Queue {
     /// What waits is lost.
     pub(super) fn give_up(&self) {
         let mut state = self.lock();
-        state.given_up = true;
+        state.phase = Phase::GivenUp;
         state.lost += state.messages.len() as u64;
         state.messages.clear();
         state.bytes = 0;

@@ -1,0 +1,48 @@
+//! `nodewall report`: what happened in a span of time, as one page.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+
+use super::{
+    FINE, Failure,
+    evidence_out::{self, Target},
+};
+use crate::{
+    cli::{Common, ReportArgs},
+    evidence::{
+        node::Node,
+        report::{Facts, Figures, page},
+        store::StoreError,
+    },
+};
+
+pub(super) fn run(common: &Common, args: &ReportArgs) -> Result<u8, Failure> {
+    let other = |error: StoreError| Failure::other(error.into());
+    let now = evidence_out::now_unix_ns();
+    let since = args.since.start(now, &args.tz).context("--since")?;
+    let until =
+        args.until.as_ref().map(|until| until.end(now, &args.tz)).transpose().context("--until")?.unwrap_or(now);
+    if until < since {
+        return Err(Failure::other(anyhow::anyhow!("--until is before --since; there is no such time")));
+    }
+    let (_, reader) = evidence_out::open(common)?;
+    let verdict = reader.verify(None).map_err(other)?;
+    let mut figures = Figures::new(since, until);
+    let mut seq = reader.seq_before(since).map_err(other)?;
+    let last = reader.last_seq().map_err(other)?;
+    while seq < last {
+        let found = reader.after(seq).map_err(other)?;
+        let Some((end, _)) = found.last() else { break };
+        seq = *end;
+        for (_, batch) in &found {
+            figures.add(batch);
+        }
+    }
+    let facts = Facts { node: &Node::here(), made_unix_ns: now, zone: &args.tz, verdict: &verdict };
+    let html = page(&figures, &facts);
+    let mut target = Target::open(&args.out, false)?;
+    let is_stdout = target.is_stdout();
+    Target::written(is_stdout, target.write_all(html.as_bytes()))?;
+    Ok(FINE)
+}

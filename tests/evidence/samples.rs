@@ -17,14 +17,14 @@ pub fn key(n: u64) -> FlowKey {
     let source = match n % 3 {
         0 => Some([198, 51, 100, byte].into()),
         1 => Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(byte)].into()),
-        _ => (n % 5 != 0).then(|| [203, 0, 113, byte].into()),
+        _ => (!n.is_multiple_of(5)).then(|| [203, 0, 113, byte].into()),
     };
     FlowKey {
         source,
         protocol: ["tcp", "udp", "tunnel", "fragment", "other", "none"][(n % 6) as usize],
         port: (n % 6 < 2).then_some([9042_u16, 7000, 443, 65_535][(n % 4) as usize]),
         reason: reasons[(n % 5) as usize],
-        outcome: if n % 7 == 0 { Outcome::WouldDrop } else { Outcome::Drop },
+        outcome: if n.is_multiple_of(7) { Outcome::WouldDrop } else { Outcome::Drop },
         interface: format!("eth{}", n % 2),
     }
 }
@@ -73,7 +73,7 @@ pub fn event(n: u64) -> Event {
     ];
     let kind = kinds[(n % 5) as usize].clone();
     let text = (kind == EventKind::Policy).then(|| format!("policy {n}"));
-    let who = (n % 2 == 0).then(|| format!("{{\"uid\":{n}}}"));
+    let who = n.is_multiple_of(2).then(|| format!("{{\"uid\":{n}}}"));
     Event { unix_ns: BEGAN_NS + n * MINUTE_NS, kind, detail: format!("what happened as number {n}"), who, text }
 }
 

@@ -1,4 +1,4 @@
-//! A Python of our own below `target/python`, with the one package that tests ask: DuckDB, which reads exported evidence.
+//! A Python of our own below `target/python`, with the one package that tests ask: `DuckDB`, which reads exported evidence.
 
 use anyhow::Result;
 

@@ -17,7 +17,7 @@ pub(super) struct Check {
     usual: bool,
 }
 
-pub(super) const CHECKS: [Check; 13] = [
+pub(super) const CHECKS: [Check; 14] = [
     Check {
         name: "load",
         executable: "vm",
@@ -61,6 +61,14 @@ pub(super) const CHECKS: [Check; 13] = [
     Check {
         name: "per-peer",
         executable: "peer_traffic",
+        filters: &[],
+        environment: &[],
+        deadline: Duration::from_secs(240),
+        usual: true,
+    },
+    Check {
+        name: "denied",
+        executable: "denied",
         filters: &[],
         environment: &[],
         deadline: Duration::from_secs(240),

@@ -53,7 +53,7 @@ const PROGRAMS: [&str; 11] = [
 /// A row of the table: a title, and what stands there for a kernel.
 type Row = (&'static str, fn(&Transcript) -> String);
 
-const ROWS: [Row; 19] = [
+const ROWS: [Row; 20] = [
     ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
     ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
     ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
@@ -64,6 +64,7 @@ const ROWS: [Row; 19] = [
     }),
     ("for each peer: its cells in the kernel, by table and by grammar", |t| tests(t, "per-peer", &[""])),
     ("for each peer: exact both ways, by real sockets", |t| tests(t, "sent", &["network::peer_matrix::"])),
+    ("who is denied: flows, captures, budget; adds up under floods and sweeps", |t| tests(t, "denied", &[""])),
     ("attached natively, and generically when asked", |t| tests(t, "link", &["network::attach::"])),
     ("the link is pinned: enforcement outlives the agent", |t| {
         tests(t, "link", &["network::lifecycle::sigterm_", "network::lifecycle::a_killed_"])

@@ -155,7 +155,8 @@ fn chromium_shows_it_whole_light_dark_narrow_and_without_a_complaint() {
     let light = browser.value(back);
     assert_eq!(light, "rgb(246, 247, 248)", "the style is applied under the page's own policy");
     assert_ne!(browser.value("getComputedStyle(document.querySelector('rect.drop')).fill"), "rgb(0, 0, 0)");
-    // The machine's own name is not for the documents.
+    // The machine's own name and id are not for the documents.
+    browser.value("document.querySelector('p.quiet').textContent = 'node 0123456789abcdef0123456789abcdef'");
     browser.value("document.querySelector('h1').textContent = 'Denied traffic at node1'");
     if env::var_os("NODEWALL_REFRESH_DOCS").is_some_and(|value| value == "1") {
         browser.picture(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/img/report.png"));

@@ -42,6 +42,8 @@ enum Rung {
     Cli,
     /// Questions to the evidence: the executable over a store that the test wrote
     Events,
+    /// Evidence as it leaves the node, read by tshark, rsyslog, DuckDB and Chromium
+    Outputs,
 }
 
 impl Rung {
@@ -52,6 +54,7 @@ impl Rung {
             Self::Network => "network",
             Self::Cli => "cli",
             Self::Events => "events",
+            Self::Outputs => "outputs",
         }
     }
 }

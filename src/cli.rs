@@ -1,8 +1,11 @@
 //! The command line: what can be typed, and what it means. It must not do the work.
 
+mod events;
+mod outputs;
+
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use ipnet::IpNet;
 
@@ -10,6 +13,9 @@ use crate::{
     agent::Allow,
     config::{InterfacePattern, Overrides, Protocol, ValueError, parse_blocked, parse_listen, parse_peer},
 };
+
+pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
+pub use outputs::{CaptureArgs, ExportArgs, ExportFormat};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -25,15 +31,29 @@ const COMMON: &str = "Common options";
 pub struct Cli {
     /// Flags that every command knows.
     #[command(flatten)]
-    pub common: Common,
+    pub common: Common<Output>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// Flags that every command knows.
+impl Cli {
+    /// What is typed, or the end of the program: with help, the version, or what is wrong.
+    pub fn read() -> Self {
+        let cli = Self::parse();
+        let prints_csv =
+            matches!(&cli.command, Command::Events(args) if matches!(args.command, EventsCommand::List(_)));
+        if cli.common.output == Output::Csv && !prints_csv {
+            let text = "invalid value 'csv' for '--output <FORMAT>'\n  [possible values: table, json, jsonl]";
+            Self::command().error(ErrorKind::InvalidValue, text).exit()
+        }
+        cli
+    }
+}
+
+/// Flags that every command knows. `F` is [`Output`] as typed, [`Format`] as most commands know it.
 #[derive(Clone, Debug, Args)]
-pub struct Common {
+pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// Configuration [default: /etc/nodewall/nodewall.toml if it exists, else the embedded default]
     #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     pub config: Option<PathBuf>,
@@ -53,14 +73,23 @@ pub struct Common {
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/nodewall", global = true, help_heading = COMMON)]
     pub bpffs: PathBuf,
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t = Format::Table, global = true, help_heading = COMMON)]
-    pub output: Format,
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table", global = true, help_heading = COMMON)]
+    pub output: F,
     /// More messages: -v debug, -vv trace
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = COMMON)]
     pub verbose: u8,
     /// Colour in messages
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto, global = true, help_heading = COMMON)]
     pub color: Color,
+}
+
+impl Common<Output> {
+    /// The same with a format that every command knows; CSV, which few know and the others refuse, is a table there.
+    pub fn plain(&self) -> Common {
+        let Self { config, interfaces, peers, mode, state_dir, bpffs, output, verbose, color } = self.clone();
+        let output = output.format();
+        Common { config, interfaces, peers, mode, state_dir, bpffs, output, verbose, color }
+    }
 }
 
 impl Common {
@@ -79,6 +108,29 @@ pub enum Format {
     Json,
     /// One JSON object a line
     Jsonl,
+}
+
+/// What can be typed for a format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Jsonl,
+    /// Comma-separated values with a heading; `events list` alone
+    Csv,
+}
+
+impl Output {
+    const fn format(self) -> Format {
+        match self {
+            Self::Table | Self::Csv => Format::Table,
+            Self::Json => Format::Json,
+            Self::Jsonl => Format::Jsonl,
+        }
+    }
 }
 
 /// When to use colour.
@@ -123,6 +175,8 @@ pub enum Command {
     Top(TopArgs),
     /// Packets and bytes per class, port, protocol, verdict and reason
     Counters(CountersArgs),
+    /// The evidence: what was denied, when, from where; follow it, show a frame, verify that nobody edited it
+    Events(EventsArgs),
     /// The address of the running agent's page, with the token that opens it
     Page,
     /// The verdict for a source and a port, under the live policy or --config, and why
@@ -131,6 +185,8 @@ pub enum Command {
     Replay(ReplayArgs),
     /// What of this host stands in nodewall's way or beside it, and what to do. Changes nothing
     Doctor(DoctorArgs),
+    /// Denied frames as they are captured, as pcapng, until it is ended
+    Capture(CaptureArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
 }

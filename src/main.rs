@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use nodewall::{cli::Cli, commands};
 
 fn main() -> ExitCode {
-    commands::main(&Cli::parse())
+    commands::main(&Cli::read())
 }

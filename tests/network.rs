@@ -9,6 +9,7 @@ mod network {
     mod counters;
     mod discovery;
     mod doctor;
+    mod evidence;
     mod forged;
     mod frames;
     mod interfaces;

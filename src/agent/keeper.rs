@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::{Config, ConfigErrors, Mode, Push},
     datapath,
-    evidence::recorder::Recorder,
+    evidence::recorder::{Recorder, Settings},
     export::{Exporters, Place, push::Pusher},
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
@@ -143,7 +143,7 @@ where
     /// Records evidence as the configuration wants it.
     fn record(&mut self) {
         let Ok(config) = &self.start.config else { return };
-        let settings = config.evidence.recorder();
+        let settings = Settings::wanted(&config.evidence);
         match (&self.recorder, settings) {
             (Some(recorder), Some(settings)) => recorder.configure(settings),
             (None, Some(settings)) => {
@@ -373,8 +373,14 @@ where
     }
 
     pub(super) fn save_health(&mut self) {
-        self.health.alarms =
-            self.path_alarms.iter().chain(self.peers.alarms()).cloned().chain(self.exporters.alarm()).chain(self.recorder.as_ref().and_then(Recorder::alarm)).collect();
+        self.health.alarms = self
+            .path_alarms
+            .iter()
+            .chain(self.peers.alarms())
+            .cloned()
+            .chain(self.exporters.alarm())
+            .chain(self.recorder.as_ref().and_then(Recorder::alarm))
+            .collect();
         if self.health == self.saved {
             return;
         }

@@ -180,6 +180,11 @@ impl<W: Write> PcapNgWriter<W> {
         self.block(INTERFACE_STATISTICS, body)
     }
 
+    /// Where it is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.writer
+    }
+
     /// Sends out what is held back.
     ///
     /// # Errors

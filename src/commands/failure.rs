@@ -6,6 +6,7 @@ use crate::{
     agent::AgentError,
     config::ConfigErrors,
     datapath::DatapathError,
+    evidence::store::StoreError,
     net::NetError,
     peers::OperatorError,
     policy::{CompileError, PolicyError},
@@ -36,6 +37,11 @@ impl Failure {
     /// The message, in one line.
     pub(crate) fn text(&self) -> String {
         message(&self.error)
+    }
+
+    /// A flag's value is wrong, as only the command itself could see.
+    pub(crate) fn usage_text(text: String) -> Self {
+        Self { code: USAGE, error: anyhow::anyhow!(text) }
     }
 
     pub(crate) fn report(self) -> ExitCode {
@@ -97,7 +103,7 @@ macro_rules! failed {
         })+
     };
 }
-failed!(anyhow::Error, ConfigErrors, PolicyError, CompileError, NetError, OperatorError);
+failed!(anyhow::Error, ConfigErrors, PolicyError, CompileError, NetError, OperatorError, StoreError);
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,13 @@
 
 mod apply;
 mod block;
+mod capture;
 mod check;
 mod counters;
 mod detach;
 mod doctor;
+mod events;
+mod evidence_out;
 mod explain;
 mod failure;
 mod hold;
@@ -47,7 +50,7 @@ pub(crate) const DEGRADED: u8 = 3;
 
 /// Runs a command and turns its outcome into an exit code; errors go to standard error.
 pub fn main(cli: &Cli) -> ExitCode {
-    start_tracing(&cli.common);
+    start_tracing(cli);
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(),
@@ -55,7 +58,7 @@ pub fn main(cli: &Cli) -> ExitCode {
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
-    let common = &cli.common;
+    let common = &cli.common.plain();
     match &cli.command {
         Command::Run(args) => run::run(common, args),
         Command::Apply(args) => apply::run(common, *args),
@@ -70,16 +73,19 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Check => check::run(common),
         Command::Status => status::run(common),
         Command::Counters(args) => counters::run(common, *args),
+        Command::Events(args) => events::run(common, cli.common.output, args),
         Command::Page => page::run(common),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
         Command::Top(args) => top::run(common, args),
         Command::Doctor(args) => doctor::run(common, *args),
+        Command::Capture(args) => capture::run(common, args),
         Command::Detach => detach::run(common),
     }
 }
 
-fn start_tracing(common: &Common) {
+fn start_tracing(cli: &Cli) {
+    let common = &cli.common;
     let level = match common.verbose {
         0 => "info",
         1 => "debug",

@@ -26,6 +26,7 @@ use super::{
     sys,
 };
 
+const SECOND_NS: i128 = 1_000_000_000;
 /// Words of a CPU's table.
 const TABLE_WORDS: usize = size_of::<CpuFlows>() / 8;
 /// Words of a bank.
@@ -126,10 +127,12 @@ impl Maps {
             buffers: Vec::new(),
             grace: Grace::new().map_err(DatapathError::io("can not make a map of maps to wait by"))?,
             budget,
-            tokens_ns: 0,
+            // The first second's worth is there from the beginning.
+            tokens_ns: i128::from(budget.per_second) * SECOND_NS,
             spent,
         };
         evidence.configure(budget)?;
+        evidence.grant(0);
         Ok(evidence)
     }
 
@@ -238,7 +241,6 @@ impl Evidence {
 
     /// What all CPUs spent is taken from what may be spent; each may spend all of the rest, so that one busy CPU gets all of it.
     fn grant(&mut self, elapsed_ns: u64) {
-        const SECOND_NS: i128 = 1_000_000_000;
         let spent: u64 = self.tables.each().map(|table| load(table, SPENT)).sum();
         let full = i128::from(self.budget.per_second) * SECOND_NS;
         let used = i128::from(spent.wrapping_sub(self.spent)) * SECOND_NS;

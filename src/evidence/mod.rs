@@ -2,11 +2,16 @@
 //! the store with a chain over them, and are asked for by commands. It must not decide anything, and must not slow what does.
 
 pub mod chain;
+pub mod ecs;
+pub mod layers;
 pub mod node;
+pub mod outlet;
 pub mod pcapng;
 pub mod record;
 pub mod recorder;
+pub mod select;
 pub mod store;
+pub mod when;
 
 use serde::{Deserialize, Serialize};
 

@@ -107,6 +107,11 @@ impl<W: Write> Captures<W> {
         Ok(())
     }
 
+    /// Where it is written to.
+    pub fn get_ref(&self) -> &W {
+        self.writer.get_ref()
+    }
+
     /// Sends out what is held back.
     ///
     /// # Errors

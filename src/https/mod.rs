@@ -13,7 +13,7 @@ pub(crate) use self::{
     client::{Ask, Client, Reply, advice, within_deadline},
     error::{HttpError, failed},
     post::{Outcome, Post},
-    tls::{refusal, witnessed_config},
+    tls::{client_config, refusal, witnessed_config},
     token::Token,
     witness::Shown,
 };

@@ -40,7 +40,7 @@ impl Policy {
             peers,
             mission_control: config.mission_control.clone(),
             per_peer: config.counters.per_peer,
-            evidence: true,
+            evidence: config.evidence.enabled,
             source: PolicySource { config: config.origin.clone(), profile: config.profile.name },
             warnings,
         })

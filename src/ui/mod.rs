@@ -1,5 +1,6 @@
 //! How values look: tables, JSON, the screen of `top`. It must not compute them.
 
+mod escape;
 mod event;
 pub mod top;
 
@@ -9,12 +10,12 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
+pub use escape::{json as safe_json, plain};
 pub use event::OneLine;
 
-/// Prints one JSON document, indented.
+/// Prints one JSON document, indented; safe for a terminal.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
-    print_line(&text)
+    print_line(&escape::json(serde_json::to_string_pretty(value)?))
 }
 
 /// Prints each value as JSON on a line of its own.
@@ -22,9 +23,9 @@ pub fn print_jsonl<T: Serialize>(values: impl IntoIterator<Item = T>) -> anyhow:
     values.into_iter().try_for_each(|value| print_line(&json_line(&value)?))
 }
 
-/// A value as JSON in one line.
+/// A value as JSON in one line; safe for a terminal.
 pub fn json_line(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(serde_json::to_string(value)?)
+    Ok(escape::json(serde_json::to_string(value)?))
 }
 
 /// Prints a line; a reader that went away (`| head`) ends the program quietly, as other tools do.

@@ -2,6 +2,8 @@
 //! change anything.
 
 pub mod counters;
+pub mod evidence;
+pub mod evidence_sums;
 pub mod peer_traffic;
 pub mod peers;
 pub mod ports;

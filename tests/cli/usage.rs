@@ -10,7 +10,7 @@ use crate::{
     frames,
 };
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "apply",
     "plan",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 17] = [
     "status",
     "doctor",
     "counters",
+    "events",
     "explain",
     "replay",
     "detach",
@@ -34,7 +35,7 @@ fn needed(command: &str) -> &'static [&'static str] {
     match command {
         "explain" => &["--source", "192.0.2.1", "--port", "443"],
         "replay" => &["nothing.pcap"],
-        "peers" => &["list"],
+        "events" | "peers" => &["list"],
         "panic-open" => &["--for", "10m"],
         "block" | "unblock" => &["198.51.100.7"],
         _ => &[],

@@ -1,10 +1,6 @@
 //! A disk that is full, a file that is damaged or somebody else's: what was recorded is not lost, and recording goes on.
 
-use std::{
-    fs,
-    path::Path,
-    process::Command,
-};
+use std::{fs, path::Path, process::Command};
 
 use nodewall::evidence::{
     record::Batch,
@@ -85,7 +81,10 @@ fn what_is_damaged_is_set_aside_and_a_new_one_begun() {
         }),
         ("a database of something else", |db| {
             fs::remove_file(db).unwrap();
-            rusqlite::Connection::open(db).unwrap().execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)").unwrap();
+            rusqlite::Connection::open(db)
+                .unwrap()
+                .execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1)")
+                .unwrap();
         }),
         ("half of it", |db| {
             let bytes = fs::read(db).unwrap();

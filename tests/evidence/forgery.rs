@@ -35,7 +35,9 @@ fn every_column_of_every_record_is_covered() {
     assert_eq!(verify(place.path(), Some(head)).fault, None);
     let db = Connection::open(place.path().join("evidence.db")).unwrap();
     let mut edits = 0;
-    for (table, letter) in [("flows", Some('f')), ("captures", Some('c')), ("losses", Some('l')), ("events", Some('e')), ("batches", None)] {
+    for (table, letter) in
+        [("flows", Some('f')), ("captures", Some('c')), ("losses", Some('l')), ("events", Some('e')), ("batches", None)]
+    {
         let columns: Vec<(String, String)> = db
             .prepare(&format!("SELECT name, type FROM pragma_table_info('{table}') WHERE name NOT IN ('id')"))
             .unwrap()
@@ -52,7 +54,9 @@ fn every_column_of_every_record_is_covered() {
                     "INTEGER" if column == "outcome" => "1 - outcome".to_owned(),
                     "INTEGER" if column == "seq" && id == "seq" => "seq + 100000".to_owned(),
                     "INTEGER" => format!("coalesce({column}, 0) + 1"),
-                    "BLOB" => format!("CASE WHEN {column} IS NULL THEN x'0a000001' ELSE zeroblob(length({column})) END"),
+                    "BLOB" => {
+                        format!("CASE WHEN {column} IS NULL THEN x'0a000001' ELSE zeroblob(length({column})) END")
+                    }
                     _ => format!("coalesce({column}, '') || 'x'"),
                 };
                 let sql = format!("UPDATE {table} SET {column} = {value} WHERE {id} = {row}");
@@ -82,8 +86,16 @@ fn what_was_done_is_told() {
         ("UPDATE segments SET seal = zeroblob(32)", "altered", Some(256)),
         ("UPDATE names SET name = 'eth7' WHERE name = 'eth0'", "altered", None),
         ("UPDATE names SET name = 'public' WHERE name = 'cassandra'", "altered", None),
-        ("INSERT INTO losses SELECT id + 100000, seq, kind, first_unix_ns, last_unix_ns, packets, bytes FROM losses LIMIT 1", "inserted", None),
-        ("INSERT INTO flows SELECT -1, seq, first_unix_ns, last_unix_ns, source, protocol, port, reason, outcome, interface, class, mac, generation, packets, bytes FROM flows LIMIT 1", "inserted", None),
+        (
+            "INSERT INTO losses SELECT id + 100000, seq, kind, first_unix_ns, last_unix_ns, packets, bytes FROM losses LIMIT 1",
+            "inserted",
+            None,
+        ),
+        (
+            "INSERT INTO flows SELECT -1, seq, first_unix_ns, last_unix_ns, source, protocol, port, reason, outcome, interface, class, mac, generation, packets, bytes FROM flows LIMIT 1",
+            "inserted",
+            None,
+        ),
         ("UPDATE batches SET previous = zeroblob(32) WHERE seq = 9", "altered", Some(9)),
         ("UPDATE batches SET unix_ns = unix_ns - 1 WHERE seq = 9", "altered", Some(9)),
         ("UPDATE batches SET hash = zeroblob(32) WHERE seq = 9", "altered", Some(9)),

@@ -1,10 +1,10 @@
 //! What goes in comes out, by every filter; what must leave leaves, oldest first; the totals remember.
 
+use node_ebpf_common::Reason;
 use nodewall::evidence::{
     record::{Batch, LossKind, Outcome},
     store::{Filter, Limits, Reader, Totals, Writer},
 };
-use node_ebpf_common::Reason;
 use tempfile::tempdir;
 
 use crate::samples::{BEGAN_NS, MINUTE_NS, ROOMY, batch, filled, flow};
@@ -29,7 +29,8 @@ fn what_goes_in_comes_out_and_survives_the_writer() {
     assert_eq!(seen, (0..31).map(batch).collect::<Vec<_>>());
     let verdict = reader.verify(Some(writer.head())).unwrap();
     assert_eq!((verdict.fault, verdict.batches, verdict.records, verdict.head), (None, 31, 31 * 8, writer.head()));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&place.path().join("evidence.db").metadata().unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&place.path().join("evidence.db").metadata().unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -110,7 +111,8 @@ fn the_size_is_kept_and_pages_are_given_back() {
         let flows = (0..1_000).map(|k| flow(n * 1_000 + k)).collect();
         writer.append(&Batch { unix_ns: BEGAN_NS + n * MINUTE_NS, flows, ..Batch::default() }).unwrap();
         taken += writer.retain(BEGAN_NS + n * MINUTE_NS).unwrap();
-        let on_disk: u64 = std::fs::read_dir(place.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        let on_disk: u64 =
+            std::fs::read_dir(place.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
         assert!(on_disk < 5 << 20, "{on_disk} bytes after batch {n}");
     }
     assert!(taken > 50, "{taken}");

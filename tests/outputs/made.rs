@@ -1,14 +1,24 @@
 //! Records to be written, and tools to read them with.
 
 use std::{
+    fs::File,
     io::Write as _,
     net::IpAddr,
+    path::PathBuf,
     process::{Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use etherparse::PacketBuilder;
 use node_ebpf_common::Reason;
-use nodewall::evidence::record::{Capture, FlowKey, Loss, LossKind, Outcome};
+use nodewall::{
+    evidence::{
+        record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome},
+        store::{Limits, Writer},
+    },
+    state::StateDir,
+};
+use tempfile::TempDir;
 
 /// 2026-03-01T00:00:00.123456789Z.
 pub const START_NS: u64 = 1_772_323_200_123_456_789;
@@ -83,4 +93,67 @@ pub fn said(program: &str, args: &[&str], input: &[u8]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{program} {args:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+pub const NODEWALL: &str = env!("CARGO_BIN_EXE_nodewall");
+
+/// A state directory with a store that this process writes, as the agent would.
+pub struct Place {
+    dir: TempDir,
+    pub writer: Writer,
+    /// Held as an agent holds it.
+    agent: Option<File>,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        StateDir::create(&dir.path().join("state")).unwrap();
+        let limits = Limits { max_bytes: 1 << 30, max_age_ns: u64::MAX };
+        let opened = Writer::open(&dir.path().join("state/evidence"), limits).unwrap();
+        Self { dir, writer: opened.writer, agent: None }
+    }
+
+    pub fn with_agent(mut self) -> Self {
+        self.agent = Some(StateDir::open(&self.state()).unwrap().unwrap().lock_agent().unwrap());
+        self
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.dir.path().join("state")
+    }
+
+    /// A file beside the state directory.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn nodewall(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(NODEWALL);
+        command.arg("--state-dir").arg(self.state()).args(args).stdin(Stdio::null());
+        command
+    }
+
+    /// What a command said; it must have ended well.
+    pub fn said(&self, args: &[&str]) -> Vec<u8> {
+        let output = self.nodewall(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
+    }
+}
+
+/// Put together right after the youngest of its records.
+pub fn batch(captures: Vec<Capture>, losses: Vec<Loss>) -> Batch {
+    let times = captures.iter().map(|capture| capture.unix_ns).chain(losses.iter().map(|loss| loss.last_unix_ns));
+    let unix_ns = times.max().unwrap_or(START_NS) + 1;
+    Batch { unix_ns, boot_offset_ns: 1, captures, losses, ..Batch::default() }
+}
+
+/// Asks until it is so; no test waits longer than half a minute.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_so() {
+        assert!(Instant::now() < end, "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

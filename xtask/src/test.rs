@@ -40,6 +40,8 @@ enum Rung {
     Network,
     /// The executable: its output and exit codes
     Cli,
+    /// Questions to the evidence: the executable over a store that the test wrote
+    Events,
 }
 
 impl Rung {
@@ -49,6 +51,7 @@ impl Rung {
             Self::Kernel => "kernel",
             Self::Network => "network",
             Self::Cli => "cli",
+            Self::Events => "events",
         }
     }
 }

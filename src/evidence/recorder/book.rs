@@ -123,8 +123,9 @@ impl Book {
     fn write(&mut self, all: bool) {
         let clock = Clock::now();
         let boot_offset_ns = clock.unix_ns.cast_signed().wrapping_sub(clock.boot_ns.cast_signed());
-        self.open_store(clock.unix_ns);
+        // First: captures are granted from here on.
         self.find();
+        self.open_store(clock.unix_ns);
         let mut batch = Batch { unix_ns: clock.unix_ns, boot_offset_ns, ..Batch::default() };
         self.sweep(&mut batch);
         self.compare(clock.unix_ns);
@@ -152,16 +153,20 @@ impl Book {
         match Writer::open(&self.state.evidence(), self.settings.limits) {
             Ok(opened) => {
                 if let Some((aside, problem)) = opened.set_aside {
-                    let what = format!("the store of evidence was damaged ({problem}): it is now {}, and a new one begun", aside.display());
+                    let what = format!(
+                        "the store of evidence was damaged ({problem}): it is now {}, and a new one begun",
+                        aside.display()
+                    );
                     tracing::error!("{what}");
                     self.note(EventKind::Operator("store_set_aside".to_owned()), what);
                 }
                 let known = read_note(&opened.writer, KNOWN).unwrap_or_default();
                 self.happenings = Some(Happenings::new(self.state.clone(), known));
                 self.base = read_note(&opened.writer, BASE).unwrap_or_default();
-                // A new store beside a data path that is swept already: none of it is in there.
+                // A data path that this store has not met. What was swept of it already waits to be written.
                 if let Some(live) = self.live.as_ref().filter(|live| live.id != self.base.live) {
-                    self.base = Base { live: live.id.clone(), ..Base::default() };
+                    let [packets, bytes] = opened.writer.totals().denied();
+                    self.base = Base { live: live.id.clone(), packets, bytes };
                 }
                 self.store = Some(opened.writer);
                 self.note_base();
@@ -196,13 +201,18 @@ impl Book {
             // Its last word; then the one that is there now.
             let mut batch = Batch::default();
             self.sweep(&mut batch);
-            self.losses.add(LossKind::CaptureStore, batch.captures.len() as u64, 0, self.swept_unix_ns, self.swept_unix_ns);
+            self.losses.add(
+                LossKind::CaptureStore,
+                batch.captures.len() as u64,
+                0,
+                self.swept_unix_ns,
+                self.swept_unix_ns,
+            );
             self.live = None;
         }
-        let Some(store) = &mut self.store else { return };
         match Live::find(&self.bpffs, self.settings.budget) {
             Ok(Some(live)) => {
-                if live.id != self.base.live {
+                if let Some(store) = self.store.as_ref().filter(|_| live.id != self.base.live) {
                     // None of what was recorded so far is of this one.
                     let ([packets, bytes], [waiting, waiting_bytes]) = (store.totals().denied(), self.flows.waiting());
                     let [lost, lost_bytes] = self.losses.denied();

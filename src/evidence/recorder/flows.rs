@@ -56,7 +56,8 @@ impl Names {
 
     fn class(&self, protocol: u8, port: u16) -> Option<String> {
         self.classes.get(&(protocol, port)).cloned().or_else(|| {
-            let range = self.ranges.iter().find(|(p, first, last, _)| *p == protocol && (*first..=*last).contains(&port));
+            let range =
+                self.ranges.iter().find(|(p, first, last, _)| *p == protocol && (*first..=*last).contains(&port));
             range.map(|(.., class)| class.clone())
         })
     }
@@ -151,7 +152,14 @@ pub(super) struct Flows {
 
 impl Flows {
     /// Takes a sweep's entries, which lie between `since_ns` and `now_ns` (Unix). What has no room is added to `losses`.
-    pub(super) fn take(&mut self, entries: &[FlowEntry], names: &mut Names, since_ns: u64, now_ns: u64, losses: &mut Losses) {
+    pub(super) fn take(
+        &mut self,
+        entries: &[FlowEntry],
+        names: &mut Names,
+        since_ns: u64,
+        now_ns: u64,
+        losses: &mut Losses,
+    ) {
         self.refill(now_ns);
         for entry in entries {
             let id = (entry.key.hi, entry.key.lo, entry.key.word);
@@ -167,7 +175,8 @@ impl Flows {
                 open.seen_ns = now_ns;
                 continue;
             }
-            let key = if self.open.len() < MAX_FLOWS && self.tokens_ns >= SECOND_NS { names.key(&entry.key) } else { None };
+            let key =
+                if self.open.len() < MAX_FLOWS && self.tokens_ns >= SECOND_NS { names.key(&entry.key) } else { None };
             let Some((key, class)) = key else {
                 losses.add(LossKind::NotKept, entry.packets, entry.bytes, since_ns, now_ns);
                 continue;
@@ -216,7 +225,9 @@ impl Flows {
 
     /// Packets and bytes that wait to be written.
     pub(super) fn waiting(&self) -> [u64; 2] {
-        self.open.values().fold([0; 2], |[packets, bytes], open| [packets + open.record.packets, bytes + open.record.bytes])
+        self.open
+            .values()
+            .fold([0; 2], |[packets, bytes], open| [packets + open.record.packets, bytes + open.record.bytes])
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 
 use self::book::Book;
 use super::store::Limits;
-use crate::{datapath::CaptureBudget, state::StateDir};
+use crate::{config, datapath::CaptureBudget, state::StateDir};
 
 /// How often the kernel's tables are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -37,6 +37,17 @@ pub struct Settings {
 
 /// Why nothing is recorded.
 type Alarm = Arc<Mutex<Option<String>>>;
+
+impl Settings {
+    /// Those of a configuration; `None`: nothing is recorded.
+    pub fn wanted(evidence: &config::Evidence) -> Option<Self> {
+        let max_age_ns = u64::try_from(evidence.max_age.as_nanos()).unwrap_or(u64::MAX);
+        evidence.enabled.then_some(Self {
+            limits: Limits { max_bytes: evidence.max_bytes, max_age_ns },
+            budget: CaptureBudget { snap_bytes: evidence.capture_bytes, per_second: evidence.captures_per_second },
+        })
+    }
+}
 
 enum Word {
     Configure(Settings),

@@ -21,7 +21,7 @@ use ipnet::IpNet;
 use node_ebpf_common::Reason;
 
 pub use error::StoreError;
-pub use reader::Reader;
+pub use reader::{Numbered, Reader};
 pub use writer::{Appended, Opened, Writer};
 
 use super::record::{LossKind, Outcome};

@@ -28,6 +28,17 @@ pub struct Reader {
     db: Connection,
 }
 
+/// A batch, and where its records are in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// Its own number.
+    pub seq: u64,
+    /// Of its first capture; those after it follow one by one.
+    pub first_capture: i64,
+    /// What is in it.
+    pub batch: Batch,
+}
+
 /// How one kind of record lies in its table.
 struct Table<T> {
     name: &'static str,
@@ -81,8 +92,7 @@ impl Reader {
         if !path.exists() {
             return Ok(None);
         }
-        let db = open_for_reading(&path)?;
-        Ok(Some(Self { path, db }))
+        Ok(open_for_reading(&path)?.map(|db| Self { path, db }))
     }
 
     /// Denied flows, newest first.
@@ -111,9 +121,21 @@ impl Reader {
         last.map(i64::cast_unsigned).map_err(StoreError::sql(&self.path))
     }
 
+    /// The batch before the first that was put together at this time or later: all records that reach to it are in batches behind that one.
+    pub fn seq_before(&self, unix_ns: u64) -> Result<u64, StoreError> {
+        let sql = "SELECT coalesce((SELECT min(seq) - 1 FROM batches WHERE unix_ns >= ?1), (SELECT max(seq) FROM batches), 0)";
+        let found = self.db.query_row(sql, [time(unix_ns)], |row| row.get::<_, i64>(0));
+        found.map(|seq| seq.max(0).cast_unsigned()).map_err(StoreError::sql(&self.path))
+    }
+
     /// Whole batches behind batch `seq`, oldest first, at most 64.
     pub fn after(&self, seq: u64) -> Result<Vec<(u64, Batch)>, StoreError> {
-        let read = || -> rusqlite::Result<Vec<(u64, Batch)>> {
+        Ok(self.numbered_after(seq)?.into_iter().map(|found| (found.seq, found.batch)).collect())
+    }
+
+    /// The same with their records' numbers.
+    pub fn numbered_after(&self, seq: u64) -> Result<Vec<Numbered>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<Numbered>> {
             let names = self.names()?;
             let mut statement = self.db.prepare_cached(
                 "SELECT seq, unix_ns, boot_offset_ns, first_flow, flows, first_capture, captures, first_loss, losses, \
@@ -130,7 +152,8 @@ impl Reader {
                     losses: self.of_batch(&LOSSES, row.get(7)?, row.get(8)?, &names)?,
                     events: self.of_batch(&EVENTS, row.get(9)?, row.get(10)?, &names)?,
                 };
-                batches.push((row.get::<_, i64>(0)?.cast_unsigned(), batch));
+                let (seq, first_capture) = (row.get::<_, i64>(0)?.cast_unsigned(), row.get(5)?);
+                batches.push(Numbered { seq, first_capture, batch });
             }
             Ok(batches)
         };

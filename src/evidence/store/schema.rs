@@ -61,7 +61,11 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     if is_new {
         // Before the first table: pages that become free can be given back.
         set(&db, path, "auto_vacuum", 2)?;
-        set(&db, path, "application_id", APPLICATION_ID)?;
+        // All of it at once: whoever reads finds nothing, or a store.
+        let make = format!(
+            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+        );
+        db.execute_batch(&make).map_err(StoreError::sql(path))?;
     } else {
         check(&db, path)?;
     }
@@ -70,10 +74,6 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     set(&db, path, "synchronous", 1)?;
     set(&db, path, "wal_autocheckpoint", i64::from(CHECKPOINT_PAGES))?;
     set(&db, path, "cache_size", -2_000)?;
-    if is_new {
-        let make = format!("BEGIN; {TABLES} PRAGMA user_version = {VERSION}; COMMIT;");
-        db.execute_batch(&make).map_err(StoreError::sql(path))?;
-    }
     let page_bytes = pragma(&db, path, "page_size")?.max(512);
     // A last wall behind retention, which keeps well below.
     let pages = i64::try_from(limits.max_bytes).unwrap_or(i64::MAX) / page_bytes;
@@ -81,13 +81,16 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     Ok(db)
 }
 
-/// Opens for reading, beside a writer.
-pub(super) fn open_for_reading(path: &Path) -> Result<Connection, StoreError> {
+/// Opens for reading, beside a writer; `None`: it is not made yet.
+pub(super) fn open_for_reading(path: &Path) -> Result<Option<Connection>, StoreError> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(StoreError::sql(path))?;
     db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
+    if pragma(&db, path, "page_count")? == 0 {
+        return Ok(None);
+    }
     check(&db, path)?;
-    Ok(db)
+    Ok(Some(db))
 }
 
 fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {

@@ -36,6 +36,11 @@ pub(super) const PROGRAMS: &Programs = &[
     // A server with an old TLS, and a proxy, for `doctor --mission-control`.
     ("openssl", &["openssl"]),
     ("tinyproxy", &["tinyproxy-bin"]),
+    // Reads what `capture` and `events export` write.
+    ("tshark", &["tshark"]),
+    ("capinfos", &["wireshark-common"]),
+    // The syslog server that evidence is sent to, with TLS.
+    ("rsyslogd", &["rsyslog", "rsyslog-openssl"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
 ];

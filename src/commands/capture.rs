@@ -1,0 +1,105 @@
+//! `nodewall capture`: denied frames as they are captured, as pcapng, until somebody ends it. Follows the store; captures nothing itself.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, anyhow};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::oneshot,
+};
+
+use super::{
+    FINE, Failure, block_on,
+    evidence_out::{self, Target},
+};
+use crate::{
+    cli::{CaptureArgs, Common},
+    evidence::{node::Node, pcapng::Captures},
+    state::StateDir,
+};
+
+/// How often the store is looked at: the agent writes about once a second.
+const EVERY: Duration = Duration::from_millis(200);
+/// How long a reader that takes nothing may hold up the end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+pub(super) fn run(common: &Common, args: &CaptureArgs) -> Result<u8, Failure> {
+    let no_agent = || {
+        Failure::other(anyhow!(
+            "no agent runs with {}, and only an agent captures; start it with `nodewall run`, or read what was \
+             captured with `nodewall events export --format pcapng`",
+            common.state_dir.display()
+        ))
+    };
+    let state = StateDir::open(&common.state_dir)?.ok_or_else(no_agent)?;
+    state.agent().ok_or_else(no_agent)?;
+    let target = Target::open(&args.write, true)?;
+    block_on(until_told(state, target))?
+}
+
+/// The store is followed on a thread of its own: a reader that takes nothing would hold up the signals.
+async fn until_told(state: StateDir, target: Target) -> Result<u8, Failure> {
+    let signals = || -> std::io::Result<_> {
+        Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
+    };
+    let mut signals = signals().context("can not wait for signals")?;
+    let [terminate, interrupt, hangup] = &mut signals;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (done, mut ended) = oneshot::channel();
+    let told = Arc::clone(&stop);
+    thread::spawn(move || done.send(follow(&state, target, &told)));
+    let outcome = tokio::select! {
+        outcome = &mut ended => outcome,
+        _ = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), _ = hangup.recv() => () } } => {
+            stop.store(true, Ordering::Relaxed);
+            match tokio::time::timeout(PATIENCE, ended).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Ok(FINE),
+            }
+        }
+    };
+    outcome.unwrap_or_else(|_| {
+        Err(Failure::other(anyhow!("the thread that follows the store broke off; please report it")))
+    })?;
+    Ok(FINE)
+}
+
+fn follow(state: &StateDir, target: Target, stop: &AtomicBool) -> Result<(), Failure> {
+    let is_stdout = target.is_stdout();
+    let written = |result| Target::written(is_stdout, result);
+    let other = |error: crate::evidence::store::StoreError| Failure::other(error.into());
+    let mut reader = evidence_out::reader(state)?;
+    let mut seq = reader.as_ref().map_or(Ok(0), |reader| reader.last_seq()).map_err(other)?;
+    let policy = state.good()?.map(|good| good.policy_sha256);
+    let mut file = match Captures::new(target, &Node::here(), policy.as_deref(), Vec::new()) {
+        Ok(file) => file,
+        Err(error) => return written(Err(error)),
+    };
+    written(file.flush())?;
+    while !stop.load(Ordering::Relaxed) {
+        if reader.is_none() {
+            reader = evidence_out::reader(state)?;
+        }
+        let found = reader.as_ref().map_or(Ok(Vec::new()), |reader| reader.numbered_after(seq)).map_err(other)?;
+        if found.is_empty() {
+            if file.get_ref().is_closed() {
+                return Ok(());
+            }
+            thread::sleep(EVERY);
+        }
+        for found in found {
+            seq = found.seq;
+            let captures = (found.first_capture..).zip(&found.batch.captures);
+            written(file.merged(captures.map(|(id, capture)| (Some(id), capture)), &found.batch.losses))?;
+            written(file.flush())?;
+        }
+    }
+    written(file.finish().map(drop))
+}

@@ -1,0 +1,70 @@
+//! `nodewall events`: questions to the evidence. It must not change the store.
+
+pub(super) mod export;
+mod list;
+mod show;
+mod tail;
+mod verify;
+
+use std::path::PathBuf;
+
+use anyhow::anyhow;
+
+use super::{DEGRADED, FINE, Failure, block_on};
+use crate::{
+    cli::{Common, EventsArgs, EventsCommand, Match, Output},
+    evidence::store::{Filter, Reader},
+    state::StateDir,
+    view::evidence::Row,
+};
+
+/// Below every list for people.
+const UNVERIFIED: &str = "Sources are unverified: a denied frame does not prove who sent it.";
+/// Where the store lies in the state directory.
+const DIRECTORY: &str = "evidence";
+
+pub(super) fn run(common: &Common, output: Output, args: &EventsArgs) -> Result<u8, Failure> {
+    match &args.command {
+        EventsCommand::List(args) => list::run(common, output, args),
+        EventsCommand::Tail(args) => tail::run(common, args),
+        EventsCommand::Show(args) => show::run(common, args),
+        EventsCommand::Export(args) => export::run(common, args),
+        EventsCommand::Verify(args) => verify::run(common, *args),
+    }
+}
+
+/// Where the store is, if there is a state directory.
+fn directory(common: &Common) -> Result<Option<PathBuf>, Failure> {
+    Ok(StateDir::open(&common.state_dir)?.map(|state| state.path().join(DIRECTORY)))
+}
+
+/// The store; having none is an error that says what to do.
+fn store(common: &Common) -> Result<(PathBuf, Reader), Failure> {
+    let none = || {
+        Failure::other(anyhow!(
+            "no evidence in {}: `nodewall run` records it unless [evidence] is off; another place is named with --state-dir",
+            common.state_dir.display()
+        ))
+    };
+    let directory = directory(common)?.ok_or_else(none)?;
+    let reader = Reader::open(&directory)?.ok_or_else(none)?;
+    Ok((directory, reader))
+}
+
+impl Match {
+    pub(super) fn filter(&self) -> Filter {
+        Filter {
+            ports: self.ports.clone(),
+            sources: self.sources.clone(),
+            reasons: self.reasons.clone(),
+            outcome: self.outcome,
+            ..Filter::default()
+        }
+    }
+}
+
+/// A table with everything in it safe for a terminal.
+fn table<R: Row>(rows: &[R]) -> String {
+    let cells = rows.iter().map(|row| row.table().iter().map(|cell| crate::ui::plain(cell).into_owned()).collect());
+    crate::ui::table(R::TABLE, R::NUMBERS, cells)
+}

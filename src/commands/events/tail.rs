@@ -1,0 +1,242 @@
+//! `nodewall events tail`: what is recorded from now on, until it is interrupted or nobody reads it any more.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{FINE, Failure, block_on, store};
+use crate::{
+    cli::{Common, Format, Kind, RecordId, TailArgs},
+    evidence::store::{FILE, Filter, Reader, Stored},
+    ui,
+    view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
+};
+
+/// How often the store is asked.
+const EVERY: Duration = Duration::from_millis(500);
+/// Records that are asked for at once: bounds memory, however long this process was stopped.
+const AT_ONCE: i64 = 512;
+
+pub(super) fn run(common: &Common, args: &TailArgs) -> Result<u8, Failure> {
+    let (directory, reader) = store(common)?;
+    let mut follower = Follower::begin(directory, reader, args, common.output)?;
+    block_on(async {
+        let mut ends = [end(SignalKind::interrupt())?, end(SignalKind::terminate())?, end(SignalKind::hangup())?];
+        let [interrupt, terminate, hangup] = &mut ends;
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                _ = interrupt.recv() => return Ok(()),
+                _ = terminate.recv() => return Ok(()),
+                _ = hangup.recv() => return Ok(()),
+                _ = ticks.tick() => {
+                    if nobody_reads() {
+                        return Ok(());
+                    }
+                    follower.step()?;
+                }
+            }
+        }
+    })
+    .and_then(|ended: Result<(), Failure>| ended)?;
+    Ok(FINE)
+}
+
+fn end(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("can not wait for signals")
+}
+
+/// A pipe whose reader is gone says so, also to one who has nothing to write.
+fn nobody_reads() -> bool {
+    let out = io::stdout();
+    let mut fds = [PollFd::new(&out, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
+}
+
+/// How far the store was followed.
+struct Follower<'a> {
+    directory: PathBuf,
+    reader: Reader,
+    /// A store that was set aside leaves its name to another file.
+    file: Option<u64>,
+    /// The last record shown of each kind, in the order of [`KINDS`].
+    shown: [i64; 4],
+    args: &'a TailArgs,
+    format: Format,
+}
+
+/// Within a batch what was done comes first: it may explain the rest.
+const KINDS: [Kind; 4] = [Kind::Events, Kind::Flows, Kind::Captures, Kind::Losses];
+
+/// One line: its batch, then its place within.
+type Line = ((u64, usize, i64), String);
+
+impl<'a> Follower<'a> {
+    fn begin(directory: PathBuf, reader: Reader, args: &'a TailArgs, format: Format) -> Result<Self, Failure> {
+        let mut follower = Self { file: file_number(&directory), directory, reader, shown: [0; 4], args, format };
+        let last_seq = follower.reader.last_seq()?;
+        follower.shown = follower.last_ids(last_seq)?;
+        Ok(follower)
+    }
+
+    /// The last number of each kind up to a batch.
+    fn last_ids(&self, last_seq: u64) -> Result<[i64; 4], Failure> {
+        let mut ids = [0; 4];
+        for (kind, id) in KINDS.iter().zip(&mut ids) {
+            // A batch may have come since: then what is shown next begins with it.
+            let newest = Filter { limit: Some(1), ..Filter::default() };
+            let (number, seq) = self.newest(*kind, &newest)?;
+            *id = if seq <= last_seq { number } else { self.last_before(*kind, number, last_seq)? };
+        }
+        Ok(ids)
+    }
+
+    fn last_before(&self, kind: Kind, mut number: i64, last_seq: u64) -> Result<i64, Failure> {
+        while number > 0 {
+            number -= 1;
+            let (found, seq) = self.newest(kind, &Filter { ids: vec![number], ..Filter::default() })?;
+            if found == 0 || seq <= last_seq {
+                return Ok(number);
+            }
+        }
+        Ok(0)
+    }
+
+    /// Number and batch of the first record that a filter finds; zeroes: none.
+    fn newest(&self, kind: Kind, filter: &Filter) -> Result<(i64, u64), Failure> {
+        fn of<T>(found: &[Stored<T>]) -> (i64, u64) {
+            found.first().map_or((0, 0), |stored| (stored.id, stored.seq))
+        }
+        Ok(match kind {
+            Kind::Flows => of(&self.reader.flows(filter)?),
+            Kind::Captures => of(&self.reader.captures(filter)?),
+            Kind::Losses => of(&self.reader.losses(filter)?),
+            Kind::Events => of(&self.reader.events(filter)?),
+        })
+    }
+
+    /// Shows what is new.
+    fn step(&mut self) -> Result<(), Failure> {
+        self.reopen_if_replaced()?;
+        let last_seq = self.reader.last_seq()?;
+        let last = self.last_ids(last_seq)?;
+        loop {
+            let mut lines: Vec<Line> = Vec::new();
+            let mut is_done = true;
+            for (place, kind) in KINDS.into_iter().enumerate() {
+                let (Some(shown), Some(last)) = (self.shown.get_mut(place), last.get(place)) else { continue };
+                let from = *shown + 1;
+                let to = (*last).min(*shown + AT_ONCE);
+                if from > to {
+                    continue;
+                }
+                *shown = to;
+                is_done &= to == *last;
+                self.read(kind, place, from, to, &mut lines)?;
+            }
+            lines.sort_by_key(|(order, _)| *order);
+            let mut out = ui::Lines::new();
+            lines.iter().try_for_each(|(_, line)| out.print(line))?;
+            out.finish()?;
+            if is_done {
+                return Ok(());
+            }
+        }
+    }
+
+    fn reopen_if_replaced(&mut self) -> Result<(), Failure> {
+        let file = file_number(&self.directory);
+        if file == self.file || file.is_none() {
+            return Ok(());
+        }
+        if let Some(reader) = Reader::open(&self.directory)? {
+            tracing::warn!("the store was set aside and a new one begun; `nodewall status` may say why");
+            (self.reader, self.file, self.shown) = (reader, file, [0; 4]);
+        }
+        Ok(())
+    }
+
+    fn read(&self, kind: Kind, place: usize, from: i64, to: i64, lines: &mut Vec<Line>) -> Result<(), Failure> {
+        let matching = &self.args.matching;
+        if matches!(kind, Kind::Losses | Kind::Events) && !matching.is_all() {
+            return Ok(());
+        }
+        let filter = Filter { ids: (from..=to).collect(), ..matching.filter() };
+        let zone = &self.args.tz;
+        match kind {
+            Kind::Flows => {
+                self.lines(kind, place, &self.reader.flows(&filter)?, |flow| FlowRow::of(flow, zone), lines)?
+            }
+            Kind::Captures => {
+                self.lines(kind, place, &self.reader.captures(&filter)?, |frame| CaptureRow::of(frame, zone), lines)?;
+            }
+            Kind::Losses => {
+                self.lines(kind, place, &self.reader.losses(&filter)?, |loss| LossRow::of(loss, zone), lines)?;
+            }
+            Kind::Events => {
+                self.lines(kind, place, &self.reader.events(&filter)?, |event| EventRow::of(event, zone), lines)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn lines<T, R: Row>(
+        &self,
+        kind: Kind,
+        place: usize,
+        found: &[Stored<T>],
+        row: impl Fn(&Stored<T>) -> R,
+        lines: &mut Vec<Line>,
+    ) -> anyhow::Result<()> {
+        for stored in found {
+            let row = row(stored);
+            let line = match self.format {
+                Format::Table => plain_line(RecordId { kind, number: stored.id }, &row),
+                Format::Json | Format::Jsonl => {
+                    ui::json_line(&Tailed { kind: word(kind), row }).context("can not show a record")?
+                }
+            };
+            lines.push(((stored.seq, place, stored.id), line));
+        }
+        Ok(())
+    }
+}
+
+/// A record that says of which kind it is.
+#[derive(Serialize)]
+struct Tailed<R> {
+    kind: &'static str,
+    #[serde(flatten)]
+    row: R,
+}
+
+const fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Flows => "flow",
+        Kind::Captures => "capture",
+        Kind::Losses => "loss",
+        Kind::Events => "event",
+    }
+}
+
+/// The cells of a table's row, one after the other: a table's width is not known before its end.
+fn plain_line(id: RecordId, row: &impl Row) -> String {
+    let cells = row.table();
+    let rest = cells.iter().skip(1).map(|cell| ui::plain(cell).into_owned()).collect::<Vec<_>>().join("  ");
+    format!("{:<7} {rest}", id.to_string())
+}
+
+fn file_number(directory: &Path) -> Option<u64> {
+    fs::metadata(directory.join(FILE)).ok().map(|data| data.ino())
+}

@@ -1,0 +1,104 @@
+//! `nodewall events verify`: reads the whole store and says whether it is as it was written.
+
+use serde::Serialize;
+
+use super::{DEGRADED, FINE, Failure, store};
+use crate::{
+    cli::{Common, Format, VerifyArgs},
+    evidence::{chain::Verdict, store::StoreError},
+    policy::hex,
+    ui,
+};
+
+#[derive(Serialize)]
+struct Report {
+    sound: bool,
+    batches: u64,
+    records: u64,
+    first_batch: Option<u64>,
+    last_batch: Option<u64>,
+    /// Hash of the last sound batch.
+    head: Option<String>,
+    /// The head that was given, and found in the chain if it is sound.
+    anchor: Option<String>,
+    fault: Option<FaultReport>,
+}
+
+#[derive(Serialize)]
+struct FaultReport {
+    /// `altered`, `removed`, `inserted`; `unreadable`: the database is damaged.
+    kind: &'static str,
+    batch: Option<u64>,
+    record: Option<String>,
+    text: String,
+}
+
+pub(super) fn run(common: &Common, args: VerifyArgs) -> Result<u8, Failure> {
+    let anchor = args.head.map(|head| hex(&head));
+    let unreadable = |problem: String| Report {
+        sound: false,
+        batches: 0,
+        records: 0,
+        first_batch: None,
+        last_batch: None,
+        head: None,
+        anchor: anchor.clone(),
+        fault: Some(FaultReport { kind: "unreadable", batch: None, record: None, text: problem }),
+    };
+    let (_, reader) = store(common)?;
+    let report = match reader.verify(args.head) {
+        Ok(verdict) => Report::of(verdict, anchor),
+        Err(error @ StoreError::Damaged { .. }) => unreadable(error.to_string()),
+        Err(error) => return Err(error.into()),
+    };
+    match common.output {
+        Format::Table => print(&report)?,
+        Format::Json => ui::print_json(&report)?,
+        Format::Jsonl => ui::print_jsonl([&report])?,
+    }
+    Ok(if report.sound { FINE } else { DEGRADED })
+}
+
+impl Report {
+    fn of(verdict: Verdict, anchor: Option<String>) -> Self {
+        let Verdict { batches, records, head, first_seq, last_seq, fault } = verdict;
+        let some = |seq: u64| (batches > 0).then_some(seq);
+        Self {
+            sound: fault.is_none(),
+            batches,
+            records,
+            first_batch: some(first_seq),
+            last_batch: some(last_seq),
+            head: Some(hex(&head)),
+            anchor,
+            fault: fault.map(|fault| FaultReport {
+                kind: fault.kind(),
+                batch: Some(fault.seq),
+                record: fault.record.clone(),
+                text: fault.to_string(),
+            }),
+        }
+    }
+}
+
+fn print(report: &Report) -> anyhow::Result<()> {
+    let span = report.first_batch.zip(report.last_batch);
+    let batches = span.map_or_else(String::new, |(first, last)| format!(" ({first} to {last})"));
+    let what = if report.fault.is_some() { "sound up to a fault" } else { "sound" };
+    ui::print_line(&format!("{what}: {} batches{batches}, {} records", report.batches, report.records))?;
+    if let Some(head) = &report.head {
+        ui::print_line(&format!("head     {head}"))?;
+    }
+    if let (Some(anchor), true) = (&report.anchor, report.sound) {
+        ui::print_line(&format!("anchor   {anchor}: in the chain"))?;
+    }
+    if let Some(fault) = &report.fault {
+        ui::print_line(&format!("fault    {}", ui::plain(&fault.text)))?;
+    }
+    if report.sound && report.anchor.is_none() {
+        ui::print_line(
+            "The chain alone can not show that all of it was written anew; --head compares with a head noted elsewhere.",
+        )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! Lines that wait for an output: bounded, so that one that is away costs a known amount of memory. It must not send anything.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde::Serialize;
+
+use super::Message;
+
+/// Most that waits for one output: about 16,000 records.
+pub const QUEUE_BYTES: usize = 16 << 20;
+/// How often an output is asked for its own troubles while there is nothing to send.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How an output is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Which.
+    pub name: String,
+    /// Lines handed over since the start.
+    pub sent: u64,
+    /// Lines that could not be: no room was left for them, the output can not take them, or the end came first.
+    pub lost: u64,
+    /// Lines that wait.
+    pub waiting: u64,
+    /// Why it takes nothing at present.
+    pub error: Option<String>,
+}
+
+pub(super) enum Next {
+    Message(Message),
+    /// For a while.
+    Nothing,
+    /// Nothing will come any more.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    name: String,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<Message>,
+    bytes: usize,
+    sent: u64,
+    lost: u64,
+    error: Option<String>,
+    /// It was full at the last try: told once.
+    is_full: bool,
+    closed: bool,
+    given_up: bool,
+    ended: bool,
+}
+
+impl Queue {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Takes a message if there is room, else counts it.
+    pub(super) fn put(&self, message: Message) {
+        let mut state = self.lock();
+        if state.closed || state.bytes + message.bytes() > QUEUE_BYTES {
+            state.lost += 1;
+            if !std::mem::replace(&mut state.is_full, true) {
+                tracing::warn!(
+                    "evidence output {}: no more room for what waits; lines are lost from here on",
+                    self.name
+                );
+            }
+            return;
+        }
+        state.is_full = false;
+        state.bytes += message.bytes();
+        state.messages.push_back(message);
+        self.changed.notify_all();
+    }
+
+    /// The oldest message; it stays until [`Self::sent`] or [`Self::refused`].
+    pub(super) fn next(&self) -> Next {
+        let state = self.lock();
+        let waits = |state: &mut State| state.messages.is_empty() && !state.closed;
+        let (state, _) = self.changed.wait_timeout_while(state, IDLE, waits).unwrap_or_else(PoisonError::into_inner);
+        match state.messages.front() {
+            _ if state.given_up => Next::Closed,
+            Some(message) => Next::Message(message.clone()),
+            None if state.closed => Next::Closed,
+            None => Next::Nothing,
+        }
+    }
+
+    pub(super) fn sent(&self) {
+        let mut state = self.lock();
+        pop(&mut state);
+        state.sent += 1;
+    }
+
+    /// The oldest message never will be taken.
+    pub(super) fn refused(&self, error: &str) {
+        let mut state = self.lock();
+        pop(&mut state);
+        state.lost += 1;
+        tracing::warn!("evidence output {}: a line is lost: {error}", self.name);
+    }
+
+    pub(super) fn works(&self) {
+        if self.lock().error.take().is_some() {
+            tracing::info!("evidence output {}: works again", self.name);
+        }
+    }
+
+    pub(super) fn fails(&self, error: &str) {
+        let mut state = self.lock();
+        if state.error.as_deref() != Some(error) {
+            tracing::warn!("evidence output {}: {error}; lines wait for it", self.name);
+            state.error = Some(error.to_owned());
+        }
+    }
+
+    /// Waits before another try; false: it is of no use any more.
+    pub(super) fn wait(&self, time: Duration) -> bool {
+        let end = Instant::now() + time;
+        let mut state = self.lock();
+        loop {
+            if state.given_up || state.closed && state.messages.is_empty() {
+                return false;
+            }
+            // At the end tries are not far apart.
+            let longest = if state.closed { Duration::from_millis(100) } else { Duration::MAX };
+            let left = end.saturating_duration_since(Instant::now()).min(longest);
+            if left.is_zero() {
+                return true;
+            }
+            let was_closed = state.closed;
+            let (next, timeout) = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            state = next;
+            if was_closed && timeout.timed_out() {
+                return !state.given_up;
+            }
+        }
+    }
+
+    /// Nothing more is taken.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    /// The thread is done.
+    pub(super) fn ended(&self) {
+        self.lock().ended = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn wait_for_end(&self, end: Instant) {
+        let (state, left) = (self.lock(), end.saturating_duration_since(Instant::now()));
+        drop(self.changed.wait_timeout_while(state, left, |state| !state.ended));
+    }
+
+    /// What waits is lost.
+    pub(super) fn give_up(&self) {
+        let mut state = self.lock();
+        state.given_up = true;
+        state.lost += state.messages.len() as u64;
+        state.messages.clear();
+        state.bytes = 0;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let state = self.lock();
+        Standing {
+            name: self.name.clone(),
+            sent: state.sent,
+            lost: state.lost,
+            waiting: state.messages.len() as u64,
+            error: state.error.clone(),
+        }
+    }
+
+    /// Nothing in here leaves the state half changed.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pop(state: &mut State) {
+    if let Some(message) = state.messages.pop_front() {
+        state.bytes = state.bytes.saturating_sub(message.bytes());
+    }
+}

@@ -1,0 +1,286 @@
+//! Lines to a syslog server: RFC 5424 over UDP (RFC 5426), TCP with the length before each message (RFC 6587), or TLS (RFC 5425).
+//!
+//! Syslog has no answers, so what a connection that breaks had taken with it is not known: the last messages are sent again by the next one. A receiver
+//! may see a record twice (by its `event.id` it can tell), and loses one only if it took more than [`RESENT_BYTES`] and then lost it.
+
+use std::{
+    collections::VecDeque,
+    io::{self, Read, Write},
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rustix::net::sockopt::set_tcp_user_timeout;
+use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
+
+use super::{Message, Outlet, SendError};
+use crate::{
+    config::{Syslog, SyslogTransport},
+    evidence::{node::Node, when::Zone},
+    https::{client_config, refusal},
+};
+
+/// For a connection, a handshake, or one write.
+const DEADLINE: Duration = Duration::from_secs(10);
+/// A connection whose other end confirms nothing for so long is broken.
+const UNCONFIRMED_MS: u32 = 10_000;
+/// What was sent before that is confirmed.
+const RESENT: Duration = Duration::from_secs(15);
+/// Most that is kept for it.
+pub(super) const RESENT_BYTES: usize = 8 << 20;
+/// Facility daemon; severity notice, and warning where something is missing.
+const NOTICE: u32 = 3 * 8 + 5;
+const WARNING: u32 = 3 * 8 + 4;
+/// Of a structured element of our own. nodewall has no enterprise number; this one is set aside for examples (RFC 5612).
+const ENTERPRISE: u32 = 32_473;
+
+pub(super) struct Sender {
+    to: Syslog,
+    node: Node,
+    way: Option<Way>,
+    /// Sent by a connection, and perhaps never read.
+    recent: VecDeque<(Instant, Vec<u8>)>,
+    recent_bytes: usize,
+    /// How many of them the present connection still has to send again.
+    again: usize,
+}
+
+enum Way {
+    Udp(UdpSocket),
+    Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Sender {
+    pub(super) fn new(to: Syslog, node: Node) -> Self {
+        Self { to, node, way: None, recent: VecDeque::new(), recent_bytes: 0, again: 0 }
+    }
+
+    fn connect(&mut self) -> io::Result<()> {
+        let (host, port) = (self.to.host.as_str(), self.to.port);
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("no connection with {host}:{port}: {error}"));
+        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(named)?.collect();
+        let mut failed = io::Error::other("the name has no address");
+        for address in addresses {
+            match way(&self.to, address) {
+                Ok(way) => {
+                    self.way = Some(way);
+                    self.again = self.recent.len();
+                    return Ok(());
+                }
+                Err(error) => failed = error,
+            }
+        }
+        Err(named(failed))
+    }
+
+    /// Writes what the connection before may have lost, then what is new.
+    fn write(&mut self, message: Option<&[u8]>) -> io::Result<()> {
+        if self.way.as_mut().is_some_and(Way::is_closed) {
+            self.way = None;
+        }
+        if self.way.is_none() {
+            self.connect()?;
+        }
+        let Some(way) = &mut self.way else { return Ok(()) };
+        while self.again > 0 {
+            if let Some((_, old)) = self.recent.get(self.recent.len().saturating_sub(self.again)) {
+                way.write(old)?;
+            }
+            self.again -= 1;
+        }
+        message.map_or(Ok(()), |message| way.write(message))
+    }
+
+    fn remember(&mut self, message: Vec<u8>) {
+        let now = Instant::now();
+        self.recent_bytes += message.len();
+        self.recent.push_back((now, message));
+        self.forget(now);
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((sent, message)) = self.recent.front()
+            && (now.duration_since(*sent) > RESENT || self.recent_bytes > RESENT_BYTES)
+        {
+            self.recent_bytes -= message.len();
+            self.recent.pop_front();
+        }
+        self.again = self.again.min(self.recent.len());
+    }
+}
+
+impl Outlet for Sender {
+    fn send(&mut self, message: &Message) -> Result<(), SendError> {
+        let text = text(&self.node, message);
+        if self.to.transport == SyslogTransport::Udp {
+            return match self.write(Some(&text)) {
+                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                    let problem = format!("a message of {} bytes is more than a datagram holds", text.len());
+                    Err(SendError::Never(io::Error::new(error.kind(), problem)))
+                }
+                Err(error) => {
+                    self.way = None;
+                    Err(error.into())
+                }
+                Ok(()) => Ok(()),
+            };
+        }
+        let mut framed = format!("{} ", text.len()).into_bytes();
+        framed.extend(text);
+        if let Err(error) = self.write(Some(&framed)) {
+            self.way = None;
+            return Err(error.into());
+        }
+        self.remember(framed);
+        Ok(())
+    }
+
+    fn idle(&mut self) -> io::Result<()> {
+        self.forget(Instant::now());
+        // A connection that broke with the last messages in it is noticed here; without any there is nothing to send again.
+        if self.to.transport == SyslogTransport::Udp || self.recent.is_empty() {
+            return Ok(());
+        }
+        let outcome = self.write(None);
+        if outcome.is_err() {
+            self.way = None;
+        }
+        outcome
+    }
+
+    fn wants_chain_head(&self) -> bool {
+        self.to.chain_head
+    }
+}
+
+fn way(to: &Syslog, address: SocketAddr) -> io::Result<Way> {
+    if to.transport == SyslogTransport::Udp {
+        let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let socket = UdpSocket::bind(any)?;
+        socket.connect(address)?;
+        return Ok(Way::Udp(socket));
+    }
+    let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    set_tcp_user_timeout(&stream, UNCONFIRMED_MS)?;
+    if to.transport == SyslogTransport::Tcp {
+        return Ok(Way::Tcp(stream));
+    }
+    let ca = to.ca.as_deref();
+    let config = client_config(ca).map_err(|setup| {
+        let (problem, help) = setup.into_parts();
+        io::Error::other(format!("{problem}; {help}"))
+    })?;
+    let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;
+    let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
+    let mut tls = StreamOwned::new(connection, stream);
+    while tls.conn.is_handshaking() {
+        tls.conn.complete_io(&mut tls.sock).map_err(|error| {
+            let refusal = refusal(&to.host, ca, &error);
+            io::Error::other(format!("{}; {}", refusal.problem, refusal.help))
+        })?;
+    }
+    Ok(Way::Tls(Box::new(tls)))
+}
+
+impl Way {
+    fn write(&mut self, message: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Udp(socket) => socket.send(message).map(drop),
+            Self::Tcp(stream) => stream.write_all(message),
+            Self::Tls(tls) => tls.write_all(message).and_then(|()| tls.flush()),
+        }
+    }
+
+    /// Whether the other end has closed it, as far as that is known by now. It says nothing else that matters.
+    fn is_closed(&mut self) -> bool {
+        match self {
+            // Nobody is there: the answer to the datagram before.
+            Self::Udp(socket) => matches!(socket.take_error(), Ok(Some(_)) | Err(_)),
+            Self::Tcp(stream) => is_at_end(stream, |stream| stream.read(&mut [0; 256])),
+            Self::Tls(tls) => {
+                let StreamOwned { conn, sock } = &mut **tls;
+                is_at_end(sock, |sock| conn.read_tls(sock))
+                    || conn.process_new_packets().map_or(true, |state| state.peer_has_closed())
+            }
+        }
+    }
+}
+
+fn is_at_end(stream: &mut TcpStream, mut read: impl FnMut(&mut TcpStream) -> io::Result<usize>) -> bool {
+    if stream.set_nonblocking(true).is_err() {
+        return true;
+    }
+    let closed = loop {
+        match read(stream) {
+            Ok(0) => break true,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => break true,
+        }
+    };
+    closed || stream.set_nonblocking(false).is_err()
+}
+
+fn text(node: &Node, message: &Message) -> Vec<u8> {
+    let process = std::process::id();
+    let host = host_name(&node.name);
+    match message {
+        Message::Record { unix_ns, is_loss, line } => {
+            let priority = if *is_loss { WARNING } else { NOTICE };
+            format!("<{priority}>1 {} {host} nodewall {process} evidence - {line}", time(*unix_ns))
+        }
+        Message::ChainHead { unix_ns, seq, head } => {
+            let id = &node.id;
+            let data = format!("[chain@{ENTERPRISE} head=\"{head}\" seq=\"{seq}\" node=\"{id}\"]");
+            let words = format!("nodewall chain head={head} seq={seq} node={id}");
+            format!("<{NOTICE}>1 {} {host} nodewall {process} chain {data} {words}", time(*unix_ns))
+        }
+    }
+    .into_bytes()
+}
+
+/// With the six digits of a second that the protocol takes.
+fn time(unix_ns: u64) -> String {
+    let whole = Zone::UTC.show(unix_ns);
+    whole
+        .strip_suffix('Z')
+        .and_then(|text| text.get(..text.len().saturating_sub(3)))
+        .map_or_else(|| "-".to_owned(), |text| format!("{text}Z"))
+}
+
+/// Printable ASCII without spaces, at most 255 of it; `-`: not known.
+fn host_name(name: &str) -> String {
+    let name: String = name.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(255).collect();
+    if name.is_empty() { "-".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_as_the_protocol_has_them() {
+        let node = Node { name: "node 1\u{e4}".into(), id: "ab".into() };
+        let as_text = |message| String::from_utf8_lossy(&text(&node, &message)).into_owned();
+        let process = std::process::id();
+        let unix_ns = 1_772_323_200_123_456_789;
+        let record = Message::Record { unix_ns, is_loss: true, line: "{}".into() };
+        let expected = format!("<28>1 2026-03-01T00:00:00.123456Z node_1_ nodewall {process} evidence - {{}}");
+        assert_eq!(as_text(record), expected);
+        let head = Message::ChainHead { unix_ns, seq: 7, head: "00ff".into() };
+        let expected = format!(
+            "<29>1 2026-03-01T00:00:00.123456Z node_1_ nodewall {process} chain [chain@32473 head=\"00ff\" seq=\"7\" \
+             node=\"ab\"] nodewall chain head=00ff seq=7 node=ab"
+        );
+        assert_eq!(as_text(head), expected);
+        assert_eq!(host_name(""), "-");
+        assert_eq!(host_name(&"x".repeat(300)).len(), 255);
+    }
+}

@@ -1,0 +1,324 @@
+//! Flows summed by source, port or hour. What was dropped and what only would have been are never added up. It must not read the store or print.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap, HashSet},
+    hash::Hash,
+    net::IpAddr,
+};
+
+use serde::Serialize;
+
+use super::evidence::{Row, dash, port_text, to_the_second};
+use crate::evidence::{
+    layers,
+    record::{Flow, Loss, LossKind, Outcome},
+    store::Stored,
+    when::Zone,
+};
+
+/// Of many ports a cell of a table names these, and how many more there are.
+const PORTS_IN_A_CELL: usize = 3;
+
+/// What is summed.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Sums {
+    /// Frames that were dropped.
+    pub dropped_packets: u64,
+    /// Frames that would have been, had the policy been enforced.
+    pub would_drop_packets: u64,
+    /// Bytes of both.
+    pub bytes: u64,
+    /// Flows.
+    pub flows: u64,
+    /// Time of the first frame in the zone asked for.
+    pub first: String,
+    /// Time of the last frame.
+    pub last: String,
+    /// The same in Unix ns.
+    pub first_unix_ns: u64,
+    /// The same in Unix ns.
+    pub last_unix_ns: u64,
+}
+
+impl Sums {
+    fn add(&mut self, flow: &Flow) {
+        match flow.key.outcome {
+            Outcome::Drop => self.dropped_packets += flow.packets,
+            Outcome::WouldDrop => self.would_drop_packets += flow.packets,
+        }
+        self.first_unix_ns =
+            if self.flows == 0 { flow.first_unix_ns } else { self.first_unix_ns.min(flow.first_unix_ns) };
+        self.last_unix_ns = self.last_unix_ns.max(flow.last_unix_ns);
+        self.bytes += flow.bytes;
+        self.flows += 1;
+    }
+
+    fn in_zone(mut self, zone: &Zone) -> Self {
+        (self.first, self.last) = (zone.show(self.first_unix_ns), zone.show(self.last_unix_ns));
+        self
+    }
+
+    /// The largest first, then the latest.
+    fn order(&self) -> impl Ord + use<> {
+        Reverse((self.dropped_packets + self.would_drop_packets, self.last_unix_ns))
+    }
+
+    fn amounts(&self) -> [String; 3] {
+        [self.dropped_packets.to_string(), self.would_drop_packets.to_string(), self.bytes.to_string()]
+    }
+
+    fn times(&self) -> [String; 2] {
+        [to_the_second(&self.first), to_the_second(&self.last)]
+    }
+
+    fn csv(&self) -> [String; 6] {
+        let [dropped, would_drop, bytes] = self.amounts();
+        [dropped, would_drop, bytes, self.flows.to_string(), self.first.clone(), self.last.clone()]
+    }
+}
+
+/// All that came from one source.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceSum {
+    /// What the frames said; `null`: they had no sound IP header.
+    pub source: Option<IpAddr>,
+    /// Always `false`: a denied frame proves no sender.
+    pub source_verified: bool,
+    /// Destination ports, or protocols where there is none.
+    pub ports: Vec<String>,
+    /// Interfaces that it came in by.
+    pub interfaces: Vec<String>,
+    /// Link-layer senders.
+    pub macs: Vec<String>,
+    /// How much.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// All that was to go to one port.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortSum {
+    /// Destination port.
+    pub port: Option<u16>,
+    /// As in the record.
+    pub protocol: &'static str,
+    /// Its classes: more than one where the policy changed.
+    pub classes: Vec<String>,
+    /// How many sources said to have sent it.
+    pub sources: usize,
+    /// How much.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// All that came within an hour.
+#[derive(Clone, Debug, Serialize)]
+pub struct HourSum {
+    /// When the hour began, in the zone asked for. A flow is in the hour of its first frame.
+    pub hour: String,
+    /// The same in Unix ns.
+    pub hour_unix_ns: u64,
+    /// How many sources said to have sent it.
+    pub sources: usize,
+    /// To how many ports.
+    pub ports: usize,
+    /// How much.
+    #[serde(flatten)]
+    pub sums: Sums,
+}
+
+/// What came together under one key.
+#[derive(Default)]
+struct Group<'a> {
+    sums: Sums,
+    sources: HashSet<Option<IpAddr>>,
+    ports: BTreeSet<(Option<u16>, &'static str)>,
+    classes: BTreeSet<&'a str>,
+    interfaces: BTreeSet<&'a str>,
+    macs: BTreeSet<[u8; 6]>,
+}
+
+fn grouped<'a, K: Eq + Hash>(flows: &'a [Stored<Flow>], key: impl Fn(&Flow) -> K) -> HashMap<K, Group<'a>> {
+    let mut groups: HashMap<K, Group<'a>> = HashMap::new();
+    for Stored { record: flow, .. } in flows {
+        let group = groups.entry(key(flow)).or_default();
+        group.sums.add(flow);
+        group.sources.insert(flow.key.source);
+        group.ports.insert((flow.key.port, flow.key.protocol));
+        group.classes.extend(flow.class.as_deref());
+        group.interfaces.insert(&flow.key.interface);
+        group.macs.insert(flow.mac);
+    }
+    groups
+}
+
+fn owned(names: &BTreeSet<&str>) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// By source, the largest first.
+pub fn by_source(flows: &[Stored<Flow>], zone: &Zone) -> Vec<SourceSum> {
+    let mut sums: Vec<SourceSum> = grouped(flows, |flow| flow.key.source)
+        .into_iter()
+        .map(|(source, group)| SourceSum {
+            source,
+            source_verified: false,
+            ports: group.ports.iter().map(|(port, protocol)| port_text(*port, protocol)).collect(),
+            interfaces: owned(&group.interfaces),
+            macs: group.macs.iter().map(layers::mac).collect(),
+            sums: group.sums.in_zone(zone),
+        })
+        .collect();
+    sums.sort_by_key(|sum| (sum.sums.order(), sum.source));
+    sums
+}
+
+/// By port and protocol, the largest first.
+pub fn by_port(flows: &[Stored<Flow>], zone: &Zone) -> Vec<PortSum> {
+    let mut sums: Vec<PortSum> = grouped(flows, |flow| (flow.key.port, flow.key.protocol))
+        .into_iter()
+        .map(|((port, protocol), group)| PortSum {
+            port,
+            protocol,
+            classes: owned(&group.classes),
+            sources: group.sources.len(),
+            sums: group.sums.in_zone(zone),
+        })
+        .collect();
+    sums.sort_by_key(|sum| (sum.sums.order(), sum.port, sum.protocol));
+    sums
+}
+
+/// By hour, the newest first.
+pub fn by_hour(flows: &[Stored<Flow>], zone: &Zone) -> Vec<HourSum> {
+    let mut sums: Vec<HourSum> = grouped(flows, |flow| zone.hour_start(flow.first_unix_ns))
+        .into_iter()
+        .map(|(hour_unix_ns, group)| HourSum {
+            hour: zone.show_seconds(hour_unix_ns),
+            hour_unix_ns,
+            sources: group.sources.len(),
+            ports: group.ports.len(),
+            sums: group.sums.in_zone(zone),
+        })
+        .collect();
+    sums.sort_by_key(|sum| Reverse(sum.hour_unix_ns));
+    sums
+}
+
+/// How much of a kind is missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LossSum {
+    /// The loss's stable name.
+    pub loss: &'static str,
+    /// Frames.
+    pub packets: u64,
+    /// Bytes; 0 for captures.
+    pub bytes: u64,
+}
+
+/// By kind; kinds of which nothing is missing are left out.
+pub fn by_loss(losses: &[Stored<Loss>]) -> Vec<LossSum> {
+    let of = |kind: LossKind| {
+        let mut sum = LossSum { loss: kind.name(), packets: 0, bytes: 0 };
+        for loss in losses.iter().map(|stored| &stored.record).filter(|loss| loss.kind == kind) {
+            sum.packets += loss.packets;
+            sum.bytes += loss.bytes;
+        }
+        sum
+    };
+    LossKind::ALL.into_iter().map(of).filter(|sum| sum.packets > 0 || sum.bytes > 0).collect()
+}
+
+fn some_of(ports: &[String]) -> String {
+    let named = ports.iter().take(PORTS_IN_A_CELL).cloned().collect::<Vec<_>>().join(" ");
+    match ports.len().saturating_sub(PORTS_IN_A_CELL) {
+        0 => named,
+        more => format!("{named} +{more}"),
+    }
+}
+
+impl Row for SourceSum {
+    const TABLE: &'static [&'static str] =
+        &["source", "ports", "dropped", "would drop", "bytes", "first seen", "last seen"];
+    const NUMBERS: &'static [usize] = &[2, 3, 4];
+    const CSV: &'static [&'static str] = &[
+        "source_unverified",
+        "ports",
+        "interfaces",
+        "macs",
+        "dropped_packets",
+        "would_drop_packets",
+        "bytes",
+        "flows",
+        "first",
+        "last",
+    ];
+
+    fn table(&self) -> Vec<String> {
+        let source = self.source.map_or_else(dash, |source| source.to_string());
+        let mut cells = vec![source, some_of(&self.ports)];
+        cells.extend(self.sums.amounts());
+        cells.extend(self.sums.times());
+        cells
+    }
+
+    fn csv(&self) -> Vec<String> {
+        let source = self.source.map(|source| source.to_string()).unwrap_or_default();
+        let mut cells = vec![source, self.ports.join(" "), self.interfaces.join(" "), self.macs.join(" ")];
+        cells.extend(self.sums.csv());
+        cells
+    }
+}
+
+impl Row for PortSum {
+    const TABLE: &'static [&'static str] =
+        &["port", "class", "sources", "dropped", "would drop", "bytes", "first seen", "last seen"];
+    const NUMBERS: &'static [usize] = &[2, 3, 4, 5];
+    const CSV: &'static [&'static str] = &[
+        "port",
+        "protocol",
+        "classes",
+        "sources",
+        "dropped_packets",
+        "would_drop_packets",
+        "bytes",
+        "flows",
+        "first",
+        "last",
+    ];
+
+    fn table(&self) -> Vec<String> {
+        let classes = if self.classes.is_empty() { dash() } else { self.classes.join(" ") };
+        let mut cells = vec![port_text(self.port, self.protocol), classes, self.sources.to_string()];
+        cells.extend(self.sums.amounts());
+        cells.extend(self.sums.times());
+        cells
+    }
+
+    fn csv(&self) -> Vec<String> {
+        let port = self.port.map(|port| port.to_string()).unwrap_or_default();
+        let mut cells = vec![port, self.protocol.into(), self.classes.join(" "), self.sources.to_string()];
+        cells.extend(self.sums.csv());
+        cells
+    }
+}
+
+impl Row for HourSum {
+    const TABLE: &'static [&'static str] = &["hour", "sources", "ports", "dropped", "would drop", "bytes"];
+    const NUMBERS: &'static [usize] = &[1, 2, 3, 4, 5];
+    const CSV: &'static [&'static str] =
+        &["hour", "sources", "ports", "dropped_packets", "would_drop_packets", "bytes", "flows", "first", "last"];
+
+    fn table(&self) -> Vec<String> {
+        let mut cells = vec![self.hour.clone(), self.sources.to_string(), self.ports.to_string()];
+        cells.extend(self.sums.amounts());
+        cells
+    }
+
+    fn csv(&self) -> Vec<String> {
+        let mut cells = vec![self.hour.clone(), self.sources.to_string(), self.ports.to_string()];
+        cells.extend(self.sums.csv());
+        cells
+    }
+}

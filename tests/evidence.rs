@@ -8,6 +8,8 @@
     unreachable_pub
 )]
 
+#[path = "evidence/beside.rs"]
+mod beside;
 #[path = "evidence/damage.rs"]
 mod damage;
 #[path = "evidence/forgery.rs"]

@@ -190,9 +190,10 @@ impl Reader {
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let [first, last] = table.times;
         if let Some(since) = filter.since_unix_ns.map(time) {
-            // A batch holds nothing that is younger than itself.
+            // A batch holds nothing that is younger than itself; a clock may have been set back, so it is the first such batch, not the one next in time.
             let oldest = format!(
-                "id >= coalesce((SELECT {} FROM batches WHERE unix_ns >= ? ORDER BY unix_ns LIMIT 1), 9223372036854775807)",
+                "id >= coalesce((SELECT {} FROM batches WHERE seq = (SELECT min(seq) FROM batches WHERE unix_ns >= ?)), \
+                 9223372036854775807)",
                 table.first
             );
             conditions.push(oldest);

@@ -136,6 +136,8 @@ impl Reader {
     /// The same with their records' numbers.
     pub fn numbered_after(&self, seq: u64) -> Result<Vec<Numbered>, StoreError> {
         let read = || -> rusqlite::Result<Vec<Numbered>> {
+            // One state of the database for all that is read.
+            let _view = self.db.unchecked_transaction()?;
             let names = self.names()?;
             let mut statement = self.db.prepare_cached(
                 "SELECT seq, unix_ns, boot_offset_ns, first_flow, flows, first_capture, captures, first_loss, losses, \
@@ -163,8 +165,12 @@ impl Reader {
     /// Reads everything and finds the first thing that is not as it was written. `anchor` is the hash of a batch that somebody else noted: it must be one
     /// of the chain, or that of the batch that retention took away last.
     pub fn verify(&self, anchor: Option<[u8; 32]>) -> Result<Verdict, StoreError> {
-        let names = self.names().map_err(StoreError::sql(&self.path))?;
-        super::verify::verify(&self.db, &names, anchor).map_err(StoreError::sql(&self.path))
+        let verify = || {
+            // One state of the database for all that is read.
+            let view = self.db.unchecked_transaction()?;
+            super::verify::verify(&view, &self.names()?, anchor)
+        };
+        verify().map_err(StoreError::sql(&self.path))
     }
 
     fn of_batch<T>(&self, table: &Table<T>, first: i64, count: i64, names: &Names) -> rusqlite::Result<Vec<T>> {
@@ -226,6 +232,8 @@ impl Reader {
             filter.sources.is_empty() || key.source.is_some_and(within)
         };
         let read = || -> rusqlite::Result<Vec<Stored<T>>> {
+            // One state of the database for all that is read.
+            let _view = self.db.unchecked_transaction()?;
             let names = self.names()?;
             let mut statement = self.db.prepare_cached(&sql)?;
             let mut found = statement.query(params_from_iter(values.iter()))?;

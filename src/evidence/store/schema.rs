@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of the write-ahead log until it is written back.
 const CHECKPOINT_PAGES: u32 = 256;
 
+/// Size that the write-ahead log keeps.
+const LOG_BYTES: i64 = 1 << 20;
+
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
@@ -73,6 +76,8 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     db.pragma_update(None, "journal_mode", "WAL").map_err(StoreError::sql(path))?;
     set(&db, path, "synchronous", 1)?;
     set(&db, path, "wal_autocheckpoint", i64::from(CHECKPOINT_PAGES))?;
+    // What it grew beyond this while a reader held it is given back when it begins anew.
+    set(&db, path, "journal_size_limit", LOG_BYTES)?;
     set(&db, path, "cache_size", -2_000)?;
     let page_bytes = pragma(&db, path, "page_size")?.max(512);
     // A last wall behind retention, which keeps well below.

@@ -39,8 +39,6 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
 
 /// Verifies all of it.
 pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> rusqlite::Result<Verdict> {
-    // One state of the database for all that is read.
-    let db = db.unchecked_transaction()?;
     let kept: Option<Vec<u8>> =
         db.query_row("SELECT value FROM meta WHERE key = ?1", [ANCHOR], |row| row.get(0)).optional()?;
     let (mut last_seq, mut head) = kept.as_deref().and_then(anchor_from).unwrap_or((0, BEGINNING));
@@ -60,7 +58,7 @@ pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> ru
         };
         let fault = match linked(&batch, last_seq, head, last_ids) {
             Some(fault) => Some(fault),
-            None => records(&db, &batch, names)?,
+            None => records(db, &batch, names)?,
         };
         if fault.is_some() {
             verdict.fault = fault;
@@ -73,9 +71,9 @@ pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> ru
         verdict.records += batch.link.counts.iter().sum::<u64>();
         (verdict.head, verdict.last_seq) = (head, last_seq);
     }
-    verdict.fault = stray(&db, last_seq, last_ids)?;
+    verdict.fault = stray(db, last_seq, last_ids)?;
     if verdict.fault.is_none() {
-        verdict.fault = segments(&db, verdict.first_seq, last_seq)?;
+        verdict.fault = segments(db, verdict.first_seq, last_seq)?;
     }
     if verdict.fault.is_none() && !anchored {
         let what =

@@ -154,7 +154,8 @@ impl Writer {
         let oldest = time(now_unix_ns.saturating_sub(self.limits.max_age_ns));
         let mut taken = 0;
         loop {
-            let too_large = self.bytes()? > self.limits.max_bytes / 100 * KEPT_PERCENT;
+            // Without the log: a reader can keep it from shrinking, and that must not cost evidence.
+            let too_large = self.bytes_in_use()? > self.limits.max_bytes / 100 * KEPT_PERCENT;
             // By size whatever there is, but the last batch: the chain hangs on it.
             let until = if too_large { i64::MAX } else { oldest };
             let error = StoreError::sql(&self.path);
@@ -166,8 +167,8 @@ impl Writer {
             let step = step.map_err(error)?;
             taken += step;
             if step > 0 {
-                // Free pages go back to the file system, and the log with them.
-                let given_back = self.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE);");
+                // Free pages go back to the file system. Nobody is waited for.
+                let given_back = self.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);");
                 given_back.map_err(StoreError::sql(&self.path))?;
             }
             if step == 0 {
@@ -176,12 +177,10 @@ impl Writer {
         }
     }
 
-    /// Size of the database in use and its log.
-    pub fn bytes(&self) -> Result<u64, StoreError> {
+    fn bytes_in_use(&self) -> Result<u64, StoreError> {
         let pages = pragma(&self.db, &self.path, "page_count")? - pragma(&self.db, &self.path, "freelist_count")?;
         let page_bytes = pragma(&self.db, &self.path, "page_size")?;
-        let log = fs::metadata(sibling(&self.path, "-wal")).map_or(0, |data| data.len());
-        Ok((pages * page_bytes).cast_unsigned() + log)
+        Ok((pages * page_bytes).cast_unsigned())
     }
 
     /// What went in since the store began.

@@ -42,7 +42,7 @@ enum Rung {
     Cli,
     /// Questions to the evidence: the executable over a store that the test wrote
     Events,
-    /// Evidence as it leaves the node, read by tshark, rsyslog, DuckDB and Chromium
+    /// Evidence as it leaves the node, read by tshark, rsyslog, a database and Chromium
     Outputs,
 }
 

@@ -217,12 +217,11 @@ fn map_flags_and_sizes_are_the_kernels() {
     for spec in maps::ALL {
         let value_bytes = match spec.name {
             maps::name::COUNTERS | maps::name::OUTBOUND | maps::name::PEER_TRAFFIC => 16,
-            maps::name::POLICY => 4,
+            maps::name::POLICY | maps::name::CAPTURES => 4,
             maps::name::ROWS => 40,
             maps::name::PEERS => 20,
             // Two banks of 1,024 flows with a line of their own each, and two lines before.
             maps::name::FLOWS => 2 * (1_024 + 1) * 64 + 2 * 64,
-            maps::name::CAPTURES => 4,
             _ => size_of::<PolicyImage>() as u32,
         };
         assert_eq!((spec.key_bytes, spec.value_bytes), (4, value_bytes), "{}", spec.name);

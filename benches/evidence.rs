@@ -2,6 +2,7 @@
 //! answer is counted against what was put in. It must use what the agent and the commands use, and nothing beside.
 //!
 //! `cargo bench --bench evidence [-- --records N] [--check]`; without cargo's `--bench` (a test run) a few records.
+#![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
 use std::{
     path::Path,

@@ -200,3 +200,37 @@ fn switched_off_nothing_is_recorded_and_on_again_it_is_told() {
     silent(node.outsider(), &probes(node.host(), &CLOSED));
     assert!(adds_up(&node).0 > 0);
 }
+
+/// Half a million frames from a hundred thousand addresses that nobody has: what the agent holds stays small, and so does what it writes.
+#[test]
+fn a_flood_of_made_up_sources_takes_no_memory_to_speak_of() {
+    if skip_unless_privileged("a_flood_of_made_up_sources_takes_no_memory_to_speak_of") {
+        return;
+    }
+    let node = Node::enforcing();
+    let resident_kib = |node: &Node| -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", node.agent().id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    eventually("the store to be made", || reader(&node));
+    silent(node.outsider(), &probes(node.host(), &CLOSED[..1]));
+    adds_up(&node);
+    let before_kib = resident_kib(&node);
+    let frames: Vec<Vec<u8>> = (0..100_000_u32)
+        .map(|n| datagram(&node, [198, 18 + (n >> 16) as u8, (n >> 8) as u8, n as u8], 9_042))
+        .collect();
+    let flood = node.outsider().netns().flood("eth0", frames, 100_000, Duration::from_secs(8)).unwrap();
+    let mut most_kib = before_kib;
+    for _ in 0..12 {
+        std::thread::sleep(Duration::from_millis(500));
+        most_kib = most_kib.max(resident_kib(&node));
+    }
+    let sent = flood.stop().unwrap().total_packets();
+    let (in_flows, losses) = adds_up(&node);
+    println!("{sent} frames: {before_kib} KiB, at most {most_kib} KiB; {in_flows} in flows, losses {losses:?}");
+    assert!(most_kib <= before_kib + 5 * 1_024, "{before_kib} KiB before, {most_kib} KiB under the flood");
+    let store = node.directories.state_dir().join("evidence");
+    let bytes: u64 = store.read_dir().unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+    assert!(bytes < 8 << 20, "{bytes} bytes of {sent} frames");
+}

@@ -26,7 +26,7 @@ pub fn report(samples: &Samples, setting: &Setting, generator_cpu: usize) -> Rep
         ),
         "`XDP_DROP, frame read` fetches the source address from the frame and drops: the floor of any filter."
             .to_owned(),
-        "nodewall with evidence on has no row: it does not exist yet.".to_owned(),
+        "nodewall with evidence on has no row yet; by test run it is under [What evidence costs](#what-evidence-costs).".to_owned(),
     ];
     for taker in Taker::ALL.iter().filter(|taker| !samples.floods.contains_key(taker)) {
         notes.push(format!("{} is not installed: its row is missing.", taker.name()));

@@ -30,7 +30,7 @@ use crate::{
     net,
     state::{Clock, StateDir},
     ui::top::{Look, Model, Reading, Told, draw, press, to_text},
-    view::{counters::Counters, peers::Peers, status},
+    view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
 };
 
 /// Where the output is no terminal: a frame of the classic size.
@@ -149,8 +149,11 @@ async fn read(common: &Common) -> anyhow::Result<Reading> {
     let counters = counters(&common.bpffs)?;
     let now = Clock::now();
     let mut peers = None;
+    let mut denied = Vec::new();
     if let Some(state) = StateDir::open(&common.state_dir)? {
         status::add_state(&mut status, &state);
+        // What can not be read is told by `events`, and is no reason to show nothing.
+        denied = DeniedSources::read(&state, now.unix_ns).map(|denied| denied.sources).unwrap_or_default();
         let registry = state.peers()?;
         peers = (!registry.is_new()).then(|| Peers::of(&registry, &now));
     }
@@ -160,7 +163,7 @@ async fn read(common: &Common) -> anyhow::Result<Reading> {
     let clock =
         humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_nanos(now.unix_ns)).to_string();
     let clock = clock.get(11..19).unwrap_or_default().to_owned() + "Z";
-    Ok(Reading { at, clock, status, counters, peers })
+    Ok(Reading { at, clock, status, counters, peers, denied })
 }
 
 fn counters(bpffs: &Path) -> Result<Option<Counters>, DatapathError> {

@@ -23,6 +23,7 @@ pub(super) fn routes(reader: Arc<Reader>) -> Router {
         .route("/api/v1/status", get(status))
         .route("/api/v1/counters", get(counters))
         .route("/api/v1/peer-traffic", get(peer_traffic))
+        .route("/api/v1/denied-sources", get(denied_sources))
         .route("/api/v1/peers", get(peers))
         .route("/api/v1/ports", get(ports))
         .with_state(reader)
@@ -44,6 +45,10 @@ async fn peer_traffic(State(reader): State<Arc<Reader>>) -> Response<Body> {
         Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
         other => answer(other),
     }
+}
+
+async fn denied_sources(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    answer(reader.denied_sources())
 }
 
 async fn peers(State(reader): State<Arc<Reader>>) -> Response<Body> {

@@ -10,6 +10,7 @@ use crate::{
     state::{Clock, Stamp},
     view::{
         counters::Counters,
+        denied_sources::DeniedSources,
         peer_traffic::PeerTraffic,
         peers::{Numbers, Peers},
         ports::{self, Port},
@@ -52,6 +53,11 @@ impl Reader {
     /// The ports that the policy names; `None`: no policy is in force.
     pub(super) fn ports(&self) -> Result<Option<Vec<Port>>, String> {
         self.live(ports::read)
+    }
+
+    /// Who was denied most in the last hour.
+    pub(super) fn denied_sources(&self) -> Result<DeniedSources, String> {
+        DeniedSources::read(&self.place.state, Clock::now().unix_ns).map_err(|error| error.to_string())
     }
 
     fn live<T>(&self, read: impl FnOnce(&Maps) -> Result<T, DatapathError>) -> Result<Option<T>, String> {

@@ -2,6 +2,7 @@
 //! change anything.
 
 pub mod counters;
+pub mod denied_sources;
 pub mod evidence;
 pub mod evidence_sums;
 pub mod peer_traffic;

@@ -154,6 +154,8 @@ fn the_api_says_what_the_commands_print() {
     let traffic: Value = serde_json::from_str(&traffic.stdout).unwrap_or_else(|error| panic!("{error}: {traffic:?}"));
     assert_eq!(api(&node, "/api/v1/peer-traffic").json(), traffic);
     assert!(document.contains("## GET /api/v1/peer-traffic\n"));
+    let denied = api(&node, "/api/v1/denied-sources").json();
+    assert!(denied["sources"].is_array() && document.contains("## GET /api/v1/denied-sources\n"), "{denied}");
     let listed = node.nodewall("peers", &["list", "-o", "json"]);
     let listed: Value = serde_json::from_str(&listed.stdout).unwrap_or_else(|error| panic!("{error}: {listed:?}"));
     let mut told = api(&node, "/api/v1/peers").json();

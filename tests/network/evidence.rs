@@ -107,6 +107,18 @@ fn who_knocks_is_in_the_store() {
         assert_eq!(frame.len(), (capture.record.original_bytes as usize).min(256));
         assert!(frame.windows(2).any(|two| two == 9_042_u16.to_be_bytes()));
     }
+    // The API tells the same, of the last hour.
+    let state = nodewall::state::StateDir::open(&node.directories.state_dir()).unwrap().unwrap();
+    let now_ns = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let told = nodewall::view::denied_sources::DeniedSources::read(&state, now_ns).unwrap();
+    let of =
+        |address: String| told.sources.iter().find(|source| source.source.as_ref() == Some(&address)).unwrap().clone();
+    let both = [of(node.outsider().ipv4().to_string()), of(node.outsider().ipv6().to_string())];
+    assert_eq!(told.sources.len(), 2, "{told:?}");
+    assert_eq!(both.iter().map(|source| source.packets).sum::<u64>(), denied(&node));
+    assert!(both.iter().all(|source| source.ports == [7_000, 9_042, 9_300] && !source.source_verified), "{both:?}");
+    let later = nodewall::view::denied_sources::DeniedSources::read(&state, now_ns + 2 * 3_600_000_000_000).unwrap();
+    assert_eq!(later.sources, [], "of the last hour");
     let refused = node.nodewall("block", &[&node.outsider().ipv4().to_string(), "--reason", "scanned us"]);
     assert!(refused.status.success());
     eventually("the block to be recorded", || {

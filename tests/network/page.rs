@@ -82,6 +82,7 @@ fn the_page_shows_what_the_api_says_and_the_browser_complains_of_nothing() {
     assert!(!location.as_str().unwrap().contains("token"), "{location}");
     traffic(&node);
     browser.wait_for("document.querySelectorAll('#denials tbody tr').length >= 2");
+    browser.wait_for("document.querySelector('#senders tbody').textContent.includes('10.77.0.66')");
     assert_eq!(browser.value("document.getElementById('state').textContent"), "enforcing");
     assert_eq!(browser.value("document.getElementById('problems').hidden"), Value::Bool(true));
 

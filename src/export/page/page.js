@@ -15,6 +15,7 @@ let last = null; // the last tick
 let heardAt = performance.now(); // anything of the stream
 let known = { peers: [], sources: [] };
 let ports = [];
+let denied = { sources: [] };
 let ticks = 0;
 
 // A word on the whole, and whether what is below still holds.
@@ -117,6 +118,15 @@ function showDenials() {
   ]), "Nothing was denied.");
 }
 
+// The address is what the frames said: nothing proves who sent them.
+function showSenders() {
+  table("senders", denied.sources.map((source) => [
+    { text: source.source || "no address", also: source.interface }, { text: source.ports.join(", ") || "–", className: "text" },
+    { text: source.reason.replaceAll("_", " "), className: "text" }, text(source.interface), text(time(source.last_unix_ns / 1e6)),
+    number(whole(source.packets)),
+  ]), "Nobody was denied in the last hour.");
+}
+
 function showPeers() {
   const unix_s = last.unix_ms / 1000; // the node's clock, as the peers' times are
   const asked = byId("find").value.trim().toLowerCase();
@@ -153,9 +163,13 @@ async function lookAtSlowThings() {
   try {
     if (!document.hidden) {
       // Without counters no policy is in force, and names no port.
-      const [peers, named] = await Promise.all([ask("peers"), last.counters ? ask("ports") : { ports: [] }]);
+      const [peers, named, sources] = await Promise.all([
+        ask("peers"), last.counters ? ask("ports") : { ports: [] }, ask("denied-sources"),
+      ]);
       known = peers;
       ports = named.ports;
+      denied = sources;
+      showSenders();
       showPeers();
       showPorts();
     }

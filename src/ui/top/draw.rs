@@ -9,7 +9,7 @@ use ratatui::{
 };
 
 use super::model::{Denied, Line, Model, Sample, Sort};
-use crate::view::{peers::Listed, status::Status};
+use crate::view::{denied_sources::DeniedSource, peers::Listed, status::Status};
 
 /// Lines below the table of ports, where there is room for both.
 const LOWER: u16 = 8;
@@ -77,7 +77,12 @@ pub fn draw(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
             Layout::vertical([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(below)
         };
         let [left, right] = halves;
-        draw_denied(&model.denied, look, left, buffer);
+        let sources = model.last.as_ref().map_or(&[][..], |last| &last.denied);
+        if sources.is_empty() || model.by_port {
+            draw_denied(&model.denied, look, left, buffer);
+        } else {
+            draw_sources(sources, look, left, buffer);
+        }
         draw_peers(model, look, right, buffer);
     }
     draw_foot(model, look, foot, buffer);
@@ -213,6 +218,19 @@ fn draw_denied(denied: &[Denied], look: Look, area: Rect, buffer: &mut Buffer) {
     Table::new(rows, widths).header(header.style(look.quiet())).block(title(name, look)).render(area, buffer);
 }
 
+fn draw_sources(sources: &[DeniedSource], look: Look, area: Rect, buffer: &mut Buffer) {
+    let rows = sources.iter().map(|source| {
+        let ports: Vec<String> = source.ports.iter().map(ToString::to_string).collect();
+        let address = source.source.clone().unwrap_or_else(|| "no address".to_owned());
+        Row::new([address, ports.join(" "), format!("{:>7}", count(source.packets))])
+    });
+    // The whole of most addresses comes first.
+    let ports = if area.width >= WIDE { 20 } else { 5 };
+    let widths = [Constraint::Min(15), Constraint::Length(ports), Constraint::Length(7)];
+    let header = Row::new(["SOURCE (unverified)".to_owned(), "PORTS".into(), format!("{:>7}", "1 HOUR")]);
+    Table::new(rows, widths).header(header.style(look.quiet())).block(title("denied ", look)).render(area, buffer);
+}
+
 fn draw_peers(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
     let peers = model.last.as_ref().and_then(|last| last.peers.as_ref());
     let (listed, sources) = peers.map_or((&[][..], &[][..]), |peers| (&peers.peers, &peers.sources));
@@ -253,6 +271,7 @@ other  ports that the policy does not name
 s      sort by port, in, out, drop
 p      pause, and go on
 /      show only what contains a text
+d      denied: by source, by port
 ↑ ↓    scroll the ports
 q      quit";
 

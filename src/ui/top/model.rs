@@ -7,6 +7,7 @@ use std::{
 
 use crate::view::{
     counters::{Counters, MISSION_CONTROL_CLASS, Row},
+    denied_sources::DeniedSource,
     peers::Peers,
     status::Status,
 };
@@ -27,6 +28,8 @@ pub struct Reading {
     pub counters: Option<Counters>,
     /// `None`: nothing is recorded.
     pub peers: Option<Peers>,
+    /// Who was denied most in the last hour; nobody where no evidence is recorded.
+    pub denied: Vec<DeniedSource>,
 }
 
 /// Where a counter belongs: class, port or range, protocol.
@@ -162,6 +165,8 @@ pub struct Model {
     pub(super) typing: bool,
     pub(super) paused: bool,
     pub(super) help: bool,
+    /// Denied ports are shown, though there are sources.
+    pub(super) by_port: bool,
     /// Lines of the table that are scrolled past.
     pub(super) skipped: usize,
     /// The live system could not be read.

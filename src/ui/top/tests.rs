@@ -15,6 +15,7 @@ use crate::{
     peers::PeerState,
     view::{
         counters::{Counters, Row},
+        denied_sources::DeniedSource,
         peers::{Listed, Peers, Source},
         status::{Agent, Interface, Status},
     },
@@ -107,6 +108,7 @@ fn reading(second: u64, factor: u64) -> Reading {
         status: status(),
         counters: Some(counters(factor)),
         peers: Some(peers()),
+        denied: Vec::new(),
     }
 }
 
@@ -142,6 +144,35 @@ fn type_keys(model: &mut Model, keys: &str) -> Told {
         let code = if letter == '\n' { KeyCode::Enter } else { KeyCode::Char(letter) };
         press(model, KeyEvent::new(code, KeyModifiers::NONE))
     })
+}
+
+fn denied(source: &str, packets: u64, ports: &[u16]) -> DeniedSource {
+    DeniedSource {
+        source: Some(source.into()),
+        source_verified: false,
+        packets,
+        bytes: packets * 60,
+        ports: ports.to_vec(),
+        reason: "outsider",
+        interface: "eth0".into(),
+        last_unix_ns: 1,
+    }
+}
+
+#[test]
+fn who_was_denied_and_where_by_a_key() {
+    let mut model = busy();
+    let sources = vec![
+        denied("203.0.113.9", 1_234_567, &[7000, 9042]),
+        denied("2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", 12, &[9200]),
+    ];
+    model.read(Reading { denied: sources, ..reading(4, 8) });
+    assert_screen("by-source", &model, 80, 24);
+    let by_source = screen(&model, 80, 24);
+    type_keys(&mut model, "d");
+    assert!(screen(&model, 80, 24).contains("REASON") && !screen(&model, 80, 24).contains("203.0.113.9"));
+    type_keys(&mut model, "d");
+    assert_eq!(screen(&model, 80, 24), by_source);
 }
 
 #[test]

@@ -86,7 +86,9 @@ impl DeniedSources {
             b.packets.cmp(&a.packets).then(b.last_unix_ns.cmp(&a.last_unix_ns)).then_with(|| a.source.cmp(&b.source))
         });
         sources.truncate(MAX_SOURCES);
-        sources.iter_mut().for_each(|source| source.ports.sort_unstable());
+        for source in &mut sources {
+            source.ports.sort_unstable();
+        }
         Ok(Self { since_unix_ns, truncated, sources })
     }
 }

@@ -8,7 +8,7 @@ use ratatui::{
     widgets::{Block, Borders, Cell, Clear, Paragraph, RenderDirection, Row, Sparkline, Table, Widget},
 };
 
-use super::model::{Denied, Line, Model, Sample, Sort};
+use super::model::{Denied, DeniedBy, Line, Model, Sample, Sort};
 use crate::view::{denied_sources::DeniedSource, peers::Listed, status::Status};
 
 /// Lines below the table of ports, where there is room for both.
@@ -78,7 +78,7 @@ pub fn draw(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
         };
         let [left, right] = halves;
         let sources = model.last.as_ref().map_or(&[][..], |last| &last.denied);
-        if sources.is_empty() || model.by_port {
+        if sources.is_empty() || model.denied_by == DeniedBy::Port {
             draw_denied(&model.denied, look, left, buffer);
         } else {
             draw_sources(sources, look, left, buffer);

@@ -37,7 +37,7 @@ pub fn press(model: &mut Model, key: KeyEvent) -> Told {
         KeyCode::Char('s') => model.sort = model.sort.next(),
         KeyCode::Char('p' | ' ') => model.paused = !model.paused,
         KeyCode::Char('/') => model.typing = true,
-        KeyCode::Char('d') => model.by_port = !model.by_port,
+        KeyCode::Char('d') => model.denied_by = model.denied_by.other(),
         KeyCode::Down | KeyCode::Char('j') => model.skipped = (model.skipped + 1).min(last(model)),
         KeyCode::Up | KeyCode::Char('k') => model.skipped = model.skipped.saturating_sub(1),
         KeyCode::PageDown => model.skipped = (model.skipped + 10).min(last(model)),

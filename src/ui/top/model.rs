@@ -142,6 +142,26 @@ impl Sort {
     }
 }
 
+/// What the table of denials tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum DeniedBy {
+    /// Sources, where evidence knows any.
+    #[default]
+    Source,
+    /// Ports and reasons.
+    Port,
+}
+
+impl DeniedBy {
+    /// The other one.
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Source => Self::Port,
+            Self::Port => Self::Source,
+        }
+    }
+}
+
 /// Packets per second of everything, at one reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Sample {
@@ -165,8 +185,7 @@ pub struct Model {
     pub(super) typing: bool,
     pub(super) paused: bool,
     pub(super) help: bool,
-    /// Denied ports are shown, though there are sources.
-    pub(super) by_port: bool,
+    pub(super) denied_by: DeniedBy,
     /// Lines of the table that are scrolled past.
     pub(super) skipped: usize,
     /// The live system could not be read.

@@ -122,7 +122,7 @@ function showDenials() {
 function showSenders() {
   table("senders", denied.sources.map((source) => [
     { text: source.source || "no address", also: source.interface }, { text: source.ports.join(", ") || "–", className: "text" },
-    { text: source.reason.replaceAll("_", " "), className: "text" }, text(source.interface), text(time(source.last_unix_ns / 1e6)),
+    text(source.interface), text(time(source.last_unix_ns / 1e6)),
     number(whole(source.packets)),
   ]), "Nobody was denied in the last hour.");
 }

@@ -60,13 +60,11 @@ pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection
     fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(StoreError::io(path))?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(StoreError::sql(path))?;
-    let is_new = pragma(&db, path, "page_count")? == 0;
-    if is_new {
-        // Before the first table: pages that become free can be given back.
-        set(&db, path, "auto_vacuum", 2)?;
-        // All of it at once: whoever reads finds nothing, or a store.
+    if has_no_table(&db, path)? {
+        // All of it at once: whoever reads finds nothing, or a store. Before the first table: pages that become free can be given back.
         let make = format!(
-            "BEGIN; {TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION}; COMMIT;"
+            "BEGIN; PRAGMA auto_vacuum = 2; {TABLES} PRAGMA application_id = {APPLICATION_ID}; \
+             PRAGMA user_version = {VERSION}; COMMIT;"
         );
         db.execute_batch(&make).map_err(StoreError::sql(path))?;
     } else {
@@ -91,11 +89,16 @@ pub(super) fn open_for_reading(path: &Path) -> Result<Option<Connection>, StoreE
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(StoreError::sql(path))?;
     db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
-    if pragma(&db, path, "page_count")? == 0 {
+    if has_no_table(&db, path)? {
         return Ok(None);
     }
     check(&db, path)?;
     Ok(Some(db))
+}
+
+/// Nothing was made in it yet, or its making was cut off. A count of pages would not tell: `auto_vacuum` writes the first one.
+fn has_no_table(db: &Connection, path: &Path) -> Result<bool, StoreError> {
+    Ok(pragma(db, path, "schema_version")? == 0)
 }
 
 fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {

@@ -2,9 +2,11 @@
 //! what came, and they remember from whom it came, so that a test can say what reached a socket and what did not.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +20,8 @@ use crate::netns::NetNs;
 
 /// Connections that may wait to be accepted on one port.
 const BACKLOG: i32 = 512;
+/// How long an address may still be held by a process that is about to execute a program.
+const HELD_BY_A_CHILD: Duration = Duration::from_secs(1);
 /// The largest UDP payload.
 const LARGEST_DATAGRAM_BYTES: usize = 65_535;
 
@@ -145,8 +149,17 @@ fn bind(kind: Type, port: u16) -> std::io::Result<Socket> {
         // A listener of an earlier test in this namespace may have left connections in TIME_WAIT.
         socket.set_reuse_address(true)?;
     }
-    socket.bind(&SockAddr::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))))?;
-    Ok(socket)
+    let address = SockAddr::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    // A child that another thread forked holds a closed listener's sockets until it executes its program.
+    let give_up = Instant::now() + HELD_BY_A_CHILD;
+    loop {
+        match socket.bind(&address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            bound => return bound.map(|()| socket),
+        }
+    }
 }
 
 async fn accept(listener: TcpListener, key: (Protocol, u16), record: Arc<Record>) {

@@ -80,9 +80,15 @@ impl Encoder {
 pub trait Chained {
     /// The leaf of this record under the number that it has in the store.
     fn leaf(&self, id: i64) -> Leaf;
+    /// Its first time.
+    fn first_unix_ns(&self) -> u64;
 }
 
 impl Chained for Flow {
+    fn first_unix_ns(&self) -> u64 {
+        self.first_unix_ns
+    }
+
     fn leaf(&self, id: i64) -> Leaf {
         let mut encoder = Encoder::new(FLOW);
         encoder
@@ -100,6 +106,10 @@ impl Chained for Flow {
 }
 
 impl Chained for Capture {
+    fn first_unix_ns(&self) -> u64 {
+        self.unix_ns
+    }
+
     fn leaf(&self, id: i64) -> Leaf {
         let mut encoder = Encoder::new(CAPTURE);
         encoder
@@ -118,6 +128,10 @@ impl Chained for Capture {
 }
 
 impl Chained for Loss {
+    fn first_unix_ns(&self) -> u64 {
+        self.first_unix_ns
+    }
+
     fn leaf(&self, id: i64) -> Leaf {
         let mut encoder = Encoder::new(LOSS);
         encoder
@@ -132,6 +146,10 @@ impl Chained for Loss {
 }
 
 impl Chained for Event {
+    fn first_unix_ns(&self) -> u64 {
+        self.unix_ns
+    }
+
     fn leaf(&self, id: i64) -> Leaf {
         let mut encoder = Encoder::new(EVENT);
         encoder

@@ -208,4 +208,13 @@ impl Batch {
     pub fn is_empty(&self) -> bool {
         self.flows.is_empty() && self.captures.is_empty() && self.losses.is_empty() && self.events.is_empty()
     }
+
+    /// The first time of what is in it; its own if nothing is.
+    pub fn oldest_unix_ns(&self) -> u64 {
+        let flows = self.flows.iter().map(|flow| flow.first_unix_ns);
+        let captures = self.captures.iter().map(|capture| capture.unix_ns);
+        let losses = self.losses.iter().map(|loss| loss.first_unix_ns);
+        let events = self.events.iter().map(|event| event.unix_ns);
+        flows.chain(captures).chain(losses).chain(events).min().unwrap_or(self.unix_ns)
+    }
 }

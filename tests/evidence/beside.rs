@@ -28,6 +28,11 @@ fn a_clock_that_is_set_back_hides_nothing() {
     let filter = Filter { since_unix_ns: Some(BEGAN_NS + 60 * MINUTE_NS), ..Filter::default() };
     let found: Vec<i64> = reader.flows(&filter).unwrap().into_iter().map(|flow| flow.id).collect();
     assert_eq!(found, [4, 2, 1]);
+    for (until_minute, expected) in [(49, &[][..]), (60, &[3]), (80, &[4, 3]), (95, &[4, 3, 1])] {
+        let filter = Filter { until_unix_ns: Some(BEGAN_NS + until_minute * MINUTE_NS), ..Filter::default() };
+        let found: Vec<i64> = reader.flows(&filter).unwrap().into_iter().map(|flow| flow.id).collect();
+        assert_eq!(found, expected, "until {until_minute}");
+    }
 }
 
 /// Whoever reads while it is made finds nothing yet, or a store; never a damaged one.

@@ -109,10 +109,11 @@ pub(super) fn insert(
     let (unix_ns, boot_offset_ns) = (batch.unix_ns, batch.boot_offset_ns);
     let hash = Link { seq: from.seq, previous, unix_ns, boot_offset_ns, counts }.hash(&leaves);
     let [flows, captures, losses, events] = counts.map(u64::cast_signed);
-    db.prepare_cached("INSERT INTO batches VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14)")?.execute(
+    db.prepare_cached("INSERT INTO batches VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)")?.execute(
         params![
             seq,
             time(unix_ns),
+            time(batch.oldest_unix_ns()),
             boot_offset_ns,
             from.ids[0],
             flows,

@@ -208,7 +208,15 @@ impl Reader {
             values.push(Box::new(since));
         }
         if let Some(until) = filter.until_unix_ns.map(time) {
+            // Behind the last batch that holds anything as old there is nothing to look for.
+            let behind = format!(
+                "id < coalesce((SELECT {} FROM batches WHERE seq > coalesce((SELECT max(seq) FROM batches \
+                 WHERE oldest_unix_ns <= ?), 0) ORDER BY seq LIMIT 1), 9223372036854775807)",
+                table.first
+            );
+            conditions.push(behind);
             conditions.push(format!("{first} <= ?"));
+            values.push(Box::new(until));
             values.push(Box::new(until));
         }
         let mut one_of = |column: &str, numbers: Vec<i64>| {

@@ -14,7 +14,7 @@ use super::{Limits, StoreError};
 /// "nwev": what `file` and `SQLite` show.
 const APPLICATION_ID: i64 = 0x6e77_6576;
 /// Version of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// How long one waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of the write-ahead log until it is written back.
@@ -27,18 +27,19 @@ const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
 CREATE TABLE batches (
-    seq INTEGER PRIMARY KEY, unix_ns INTEGER NOT NULL, boot_offset_ns INTEGER NOT NULL,
+    seq INTEGER PRIMARY KEY, unix_ns INTEGER NOT NULL, oldest_unix_ns INTEGER NOT NULL, boot_offset_ns INTEGER NOT NULL,
     first_flow INTEGER NOT NULL, flows INTEGER NOT NULL, first_capture INTEGER NOT NULL, captures INTEGER NOT NULL,
     first_loss INTEGER NOT NULL, losses INTEGER NOT NULL, first_event INTEGER NOT NULL, events INTEGER NOT NULL,
     leaves BLOB NOT NULL, previous BLOB NOT NULL, hash BLOB NOT NULL);
 CREATE INDEX batches_by_time ON batches (unix_ns);
+CREATE INDEX batches_by_oldest ON batches (oldest_unix_ns);
 CREATE TABLE segments (last_seq INTEGER PRIMARY KEY, first_seq INTEGER NOT NULL, seal BLOB NOT NULL);
 CREATE TABLE flows (
     id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, first_unix_ns INTEGER NOT NULL, last_unix_ns INTEGER NOT NULL,
     source BLOB, protocol INTEGER NOT NULL, port INTEGER, reason INTEGER NOT NULL, outcome INTEGER NOT NULL,
     interface INTEGER NOT NULL, class INTEGER, mac BLOB NOT NULL, generation INTEGER NOT NULL,
     packets INTEGER NOT NULL, bytes INTEGER NOT NULL);
-CREATE INDEX flows_by_port ON flows (port, last_unix_ns);
+CREATE INDEX flows_by_port ON flows (port);
 CREATE TABLE captures (
     id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, unix_ns INTEGER NOT NULL, boot_ns INTEGER NOT NULL,
     source BLOB, protocol INTEGER NOT NULL, port INTEGER, reason INTEGER NOT NULL, outcome INTEGER NOT NULL,
@@ -110,7 +111,7 @@ fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
     match pragma(db, path, "user_version")? {
         VERSION => Ok(()),
         found if found > VERSION => Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION }),
-        _ => Err(StoreError::Damaged { path: path.to_path_buf(), problem: "its tables were never made".to_owned() }),
+        _ => Err(StoreError::Damaged { path: path.to_path_buf(), problem: "its tables are of a version that no release had".to_owned() }),
     }
 }
 

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     insert::SEGMENT_BATCHES,
-    rows::{self, Names},
+    rows::{self, Names, time},
     writer::{ANCHOR, anchor_from},
 };
 use crate::evidence::chain::{
@@ -14,6 +14,8 @@ use crate::evidence::chain::{
 /// A batch's row.
 struct Batch {
     seq: u64,
+    /// What questions go by: the first time of its records.
+    oldest_unix_ns: i64,
     link: Link,
     firsts: [i64; 4],
     leaves: Vec<u8>,
@@ -24,16 +26,17 @@ struct Batch {
 fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
     let number = |column: usize| row.get::<_, i64>(column);
     let seq = number(0)?.cast_unsigned();
-    let counts = [number(4)?, number(6)?, number(8)?, number(10)?].map(i64::cast_unsigned);
-    let previous: Hash = row.get(12)?;
+    let counts = [number(5)?, number(7)?, number(9)?, number(11)?].map(i64::cast_unsigned);
+    let previous: Hash = row.get(13)?;
     let unix_ns = number(1)?.cast_unsigned();
     Ok(Batch {
         seq,
-        link: Link { seq, previous, unix_ns, boot_offset_ns: number(2)?, counts },
-        firsts: [number(3)?, number(5)?, number(7)?, number(9)?],
-        leaves: row.get(11)?,
+        oldest_unix_ns: number(2)?,
+        link: Link { seq, previous, unix_ns, boot_offset_ns: number(3)?, counts },
+        firsts: [number(4)?, number(6)?, number(8)?, number(10)?],
+        leaves: row.get(12)?,
         previous,
-        hash: row.get(13)?,
+        hash: row.get(14)?,
     })
 }
 
@@ -46,7 +49,7 @@ pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> ru
     let mut anchored = anchor.is_none_or(|anchor| anchor == head);
     let mut last_ids: Option<[i64; 4]> = None;
     let mut statement = db.prepare(
-        "SELECT seq, unix_ns, boot_offset_ns, first_flow, flows, first_capture, captures, first_loss, losses, \
+        "SELECT seq, unix_ns, oldest_unix_ns, boot_offset_ns, first_flow, flows, first_capture, captures, first_loss, losses, \
          first_event, events, leaves, previous, hash FROM batches ORDER BY seq",
     )?;
     let mut found = statement.query([])?;
@@ -123,19 +126,33 @@ fn linked(batch: &Batch, last_seq: u64, head: Hash, last_ids: Option<[i64; 4]>) 
 
 /// What is wrong with its records.
 fn records(db: &Connection, batch: &Batch, names: &Names) -> rusqlite::Result<Option<Fault>> {
-    let mut found = Vec::new();
-    let mut unreadable = None;
+    let mut found = Found::default();
     let [flows, captures, losses, events] = &KINDS;
-    leaves(db, batch, flows, names, rows::flow, &mut found, &mut unreadable)?;
-    leaves(db, batch, captures, names, rows::capture, &mut found, &mut unreadable)?;
-    leaves(db, batch, losses, names, rows::loss, &mut found, &mut unreadable)?;
-    leaves(db, batch, events, names, rows::event, &mut found, &mut unreadable)?;
-    if let Some((record, why)) = unreadable {
+    leaves(db, batch, flows, names, rows::flow, &mut found)?;
+    leaves(db, batch, captures, names, rows::capture, &mut found)?;
+    leaves(db, batch, losses, names, rows::loss, &mut found)?;
+    leaves(db, batch, events, names, rows::event, &mut found)?;
+    if let Some((record, why)) = found.unreadable {
         let what = format!("it can not be read: {why}");
         return Ok(Some(Fault { kind: FaultKind::Altered, seq: batch.seq, record: Some(record), what }));
     }
     let (written, _) = batch.leaves.as_chunks::<LEAF_BYTES>();
-    Ok(compare(batch.seq, written, &found))
+    let fault = compare(batch.seq, written, &found.leaves);
+    let oldest_unix_ns = time(found.oldest_unix_ns.unwrap_or(batch.link.unix_ns));
+    if fault.is_none() && batch.oldest_unix_ns != oldest_unix_ns {
+        let what = "the time by which questions find its records was changed".to_owned();
+        return Ok(Some(Fault { kind: FaultKind::Altered, seq: batch.seq, record: None, what }));
+    }
+    Ok(fault)
+}
+
+/// What a batch's numbers stand for in the tables.
+#[derive(Default)]
+struct Found {
+    leaves: Vec<(String, Leaf)>,
+    /// The first record that can not be read.
+    unreadable: Option<(String, rusqlite::Error)>,
+    oldest_unix_ns: Option<u64>,
 }
 
 /// A kind of record: its table, its columns, its letter, its place in a batch.
@@ -160,8 +177,7 @@ fn leaves<T: Chained>(
     kind: &KindOf,
     names: &Names,
     record: fn(&Row<'_>, &Names) -> rusqlite::Result<T>,
-    found: &mut Vec<(String, Leaf)>,
-    unreadable: &mut Option<(String, rusqlite::Error)>,
+    found: &mut Found,
 ) -> rusqlite::Result<()> {
     let first = batch.firsts.get(kind.place).copied().unwrap_or(0);
     let end = ends(batch).get(kind.place).copied().unwrap_or(0);
@@ -176,10 +192,12 @@ fn leaves<T: Chained>(
             Ok(record) => {
                 let seq: i64 = row.get(1)?;
                 let is_here = seq.cast_unsigned() == batch.seq;
-                found.push((name, if is_here { record.leaf(id) } else { Leaf::default() }));
+                found.leaves.push((name, if is_here { record.leaf(id) } else { Leaf::default() }));
+                let first_unix_ns = record.first_unix_ns();
+                found.oldest_unix_ns = Some(found.oldest_unix_ns.map_or(first_unix_ns, |t| t.min(first_unix_ns)));
             }
             Err(error) => {
-                unreadable.get_or_insert((name, error));
+                found.unreadable.get_or_insert((name, error));
             }
         }
     }

@@ -88,6 +88,38 @@ Sources are unverified: a denied frame does not prove who sent it.
     );
 }
 
+/// More than is held at once: each record comes once and in order, whatever narrows the list.
+#[test]
+fn a_list_of_many_pages_is_whole() {
+    const RECORDS: u64 = 70_000;
+    let world = World::empty();
+    let mut writer = world.writer();
+    for batch in 0..7 {
+        let at = |n: u64| T0 + n * SECOND;
+        let from = batch * RECORDS / 7;
+        let one = |n: u64| {
+            let source = format!("203.0.{}.{}", n % 100, n % 7);
+            flow(
+                key(Some(&source), "tcp", Some(if n % 2 == 0 { 9042 } else { 7199 }), Reason::Outsider),
+                None,
+                at(n),
+                1,
+            )
+        };
+        let flows = (from..from + RECORDS / 7).map(one).collect();
+        writer.append(&Batch { unix_ns: at(from + RECORDS / 7), flows, ..Batch::default() }).unwrap();
+    }
+    let expected: Vec<String> = (1..=RECORDS).rev().map(|id| format!("f{id}")).collect();
+    assert!(world.ids(&[]) == expected);
+    assert!(world.ids(&["--port", "9042", "--port", "7199"]) == expected);
+    assert!(world.ids(&["--limit", "69999"]) == expected[..69_999]);
+    let csv = world.run(&["list", "-o", "csv"]).exits(0).out;
+    assert_eq!(csv.lines().count() as u64, RECORDS + 1);
+    let sources = world.run(&["list", "--group-by", "source", "-o", "jsonl"]).exits(0).jsonl();
+    let packets: u64 = sources.iter().map(|sum| sum["dropped_packets"].as_u64().unwrap()).sum();
+    assert_eq!((sources.len(), packets), (700, RECORDS));
+}
+
 #[test]
 fn sums_keep_what_was_dropped_from_what_would_have_been() {
     let world = World::new();

@@ -1,5 +1,7 @@
 //! `nodewall events list`: denied flows, captured frames, losses and events, or sums of flows; in every format.
 
+use std::{marker::PhantomData, ops::ControlFlow};
+
 use anyhow::Context as _;
 use serde::Serialize;
 
@@ -7,19 +9,23 @@ use super::{FINE, Failure, UNVERIFIED, store, table};
 use crate::{
     cli::{Common, GroupBy, Kind, ListArgs, Output},
     evidence::{
-        store::{Filter, Reader},
+        store::{Filter, Reader, StoreError, Stored},
         when::WhenError,
     },
     state::Clock,
     ui,
     view::{
         evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
-        evidence_sums::{LossSum, by_hour, by_loss, by_port, by_source},
+        evidence_sums::{ByHour, ByPort, BySource, Group, LossSum, Summing, by_loss},
     },
 };
 
 /// In a table without a limit: what a person may scroll through.
 const TABLE_LIMIT: usize = 1_000;
+
+/// Records that are held at once on their way to lines.
+const PAGE: usize = 1 << 16;
+const NOT_WRITTEN: &str = "can not write to standard output";
 
 /// A list as one document.
 #[derive(Serialize)]
@@ -67,27 +73,65 @@ pub(super) fn run(common: &Common, output: Output, args: &ListArgs) -> Result<u8
 impl Question<'_> {
     fn answer(&self) -> Result<(), Failure> {
         let (zone, reader) = (&self.args.tz, &self.reader);
-        // One more than is shown: so it is known whether there is more.
-        let limit = self.limit().map(|limit| limit + 1);
         if let Some(group_by) = self.args.group_by {
-            let (flows, limit) = (reader.flows(&self.filter)?, limit.unwrap_or(usize::MAX));
             return match group_by {
-                GroupBy::Source => self.print("sources", by_source(&flows, zone, limit).into_iter()),
-                GroupBy::Port => self.print("ports", by_port(&flows, zone, limit).into_iter()),
-                GroupBy::Hour => self.print("hours", by_hour(&flows, zone, limit).into_iter()),
+                GroupBy::Source => self.sums::<BySource>("sources"),
+                GroupBy::Port => self.sums::<ByPort>("ports"),
+                GroupBy::Hour => self.sums::<ByHour>("hours"),
             };
         }
-        let filter = Filter { limit, ..self.filter.clone() };
         match self.args.kind {
-            Kind::Flows => self.print("flows", reader.flows(&filter)?.iter().map(|flow| FlowRow::of(flow, zone))),
+            Kind::Flows => self.list("flows", |filter| reader.flows(filter), |flow| FlowRow::of(flow, zone)),
             Kind::Captures => {
-                self.print("captures", reader.captures(&filter)?.iter().map(|capture| CaptureRow::of(capture, zone)))
+                self.list("captures", |filter| reader.captures(filter), |capture| CaptureRow::of(capture, zone))
             }
-            Kind::Losses => self.print("losses", reader.losses(&filter)?.iter().map(|loss| LossRow::of(loss, zone))),
-            Kind::Events => self.print("events", reader.events(&filter)?.iter().map(|event| EventRow::of(event, zone))),
+            Kind::Losses => self.list("losses", |filter| reader.losses(filter), |loss| LossRow::of(loss, zone)),
+            Kind::Events => self.list("events", |filter| reader.events(filter), |event| EventRow::of(event, zone)),
         }
     }
 
+    /// A document holds all of its records; of lines no more than a page is held, and the store is let go while they are written: the reader of a pipe may be
+    /// slow, and a long look at the store keeps its log from shrinking.
+    fn list<T, R: Row>(
+        &self,
+        kind: &'static str,
+        page: impl Fn(&Filter) -> Result<Vec<Stored<T>>, StoreError>,
+        row: impl Fn(&Stored<T>) -> R,
+    ) -> Result<(), Failure> {
+        let mut lines = Rows::<R>::new(self.output)?;
+        let mut filter = self.filter.clone();
+        let mut left = self.limit();
+        loop {
+            let size = left.map_or(PAGE, |left| left.min(PAGE));
+            // One more than is shown: so it is known whether there is more.
+            filter.limit = Some(size + 1);
+            let mut found = page(&filter)?;
+            let is_last = found.len() <= size;
+            found.truncate(size);
+            filter.below = found.last().map(|last| last.id);
+            left = left.map(|left| left - found.len());
+            for stored in &found {
+                lines.push(row(stored))?;
+            }
+            if is_last || left == Some(0) {
+                return self.end(kind, lines, !is_last);
+            }
+        }
+    }
+
+    fn sums<G: Group<Row: Row>>(&self, kind: &'static str) -> Result<(), Failure> {
+        let mut sums = Summing::<G>::new(&self.args.tz);
+        self.reader.each_flow(&self.filter, |flow| {
+            sums.add(&flow.record);
+            ControlFlow::Continue(())
+        })?;
+        let limit = self.limit().unwrap_or(usize::MAX);
+        let rows = sums.rows(limit.saturating_add(1));
+        let truncated = rows.len() > limit;
+        let mut lines = Rows::new(self.output)?;
+        rows.into_iter().take(limit).try_for_each(|row| lines.push(row))?;
+        self.end(kind, lines, truncated)
+    }
     fn limit(&self) -> Option<usize> {
         let asked = self.args.limit.map(|limit| limit as usize);
         asked.or_else(|| (self.output == Output::Table).then_some(TABLE_LIMIT))
@@ -98,26 +142,19 @@ impl Question<'_> {
         Ok(by_loss(&self.reader.losses(&Filter { since_unix_ns, until_unix_ns, ..Filter::default() })?))
     }
 
-    fn print<R: Row>(&self, kind: &'static str, rows: impl ExactSizeIterator<Item = R>) -> Result<(), Failure> {
-        let limit = self.limit().unwrap_or(usize::MAX);
-        let truncated = rows.len() > limit;
-        let mut rows = rows.take(limit);
-        match self.output {
-            Output::Table => self.print_table(&rows.collect::<Vec<_>>())?,
-            Output::Json => {
+    fn end<R: Row>(&self, kind: &'static str, rows: Rows<R>, truncated: bool) -> Result<(), Failure> {
+        match rows {
+            Rows::Held(records) if self.output == Output::Table => self.print_table(&records)?,
+            Rows::Held(records) => {
                 let [since, until] =
                     [self.filter.since_unix_ns, self.filter.until_unix_ns].map(|at| at.map(|at| self.args.tz.show(at)));
-                let records = &rows.collect::<Vec<_>>();
-                ui::print_json(&Document { kind, since, until, truncated, records, losses: self.losses()? })?;
+                ui::print_json(&Document { kind, since, until, truncated, records: &records, losses: self.losses()? })?;
             }
-            Output::Jsonl => {
-                let mut out = ui::Lines::new();
-                rows.try_for_each(|row| out.print(&ui::json_line(&row)?))?;
-                out.finish()?;
-            }
-            Output::Csv => print_csv(rows)?,
+            Rows::Lines(mut out, _) => out.finish()?,
+            Rows::Csv(mut out) => out.flush().context(NOT_WRITTEN)?,
         }
         if truncated {
+            let limit = self.limit().unwrap_or(usize::MAX);
             tracing::warn!("there are more {kind} than these {limit}: ask for less at once, or raise --limit");
         }
         Ok(())
@@ -139,14 +176,35 @@ impl Question<'_> {
     }
 }
 
-fn print_csv<R: Row>(rows: impl Iterator<Item = R>) -> anyhow::Result<()> {
-    let mut out = csv::Writer::from_writer(ui::Lines::new());
-    let failed = "can not write to standard output";
-    out.write_record(R::CSV).context(failed)?;
-    for row in rows {
-        out.write_record(row.csv().iter().map(|cell| csv_cell(cell))).context(failed)?;
+/// Rows on their way out.
+enum Rows<R> {
+    /// Until all are there.
+    Held(Vec<R>),
+    Lines(ui::Lines, PhantomData<R>),
+    Csv(Box<csv::Writer<ui::Lines>>),
+}
+
+impl<R: Row> Rows<R> {
+    fn new(output: Output) -> anyhow::Result<Self> {
+        Ok(match output {
+            Output::Table | Output::Json => Self::Held(Vec::new()),
+            Output::Jsonl => Self::Lines(ui::Lines::new(), PhantomData),
+            Output::Csv => {
+                let mut out = csv::Writer::from_writer(ui::Lines::new());
+                out.write_record(R::CSV).context(NOT_WRITTEN)?;
+                Self::Csv(Box::new(out))
+            }
+        })
     }
-    out.flush().context(failed)
+
+    fn push(&mut self, row: R) -> anyhow::Result<()> {
+        match self {
+            Self::Held(rows) => rows.push(row),
+            Self::Lines(out, _) => out.print(&ui::json_line(&row)?)?,
+            Self::Csv(out) => out.write_record(row.csv().iter().map(|cell| csv_cell(cell))).context(NOT_WRITTEN)?,
+        }
+        Ok(())
+    }
 }
 
 /// Safe for a terminal, and for a spreadsheet: what it would take for a formula gets a quote before.

@@ -68,6 +68,8 @@ pub struct Filter {
     pub limit: Option<usize>,
     /// These numbers.
     pub ids: Vec<i64>,
+    /// Numbers below this one: where the page before ended.
+    pub below: Option<i64>,
 }
 
 /// What went into the store since it began, whether it is still there or not.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
+    ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
@@ -100,6 +101,15 @@ impl Reader {
         self.select(&FLOWS, filter, |flow| Some(&flow.key))
     }
 
+    /// The same one by one, for whoever need not hold all of them, until `visit` breaks off. It must not take long: the store keeps what it reads.
+    pub fn each_flow(
+        &self,
+        filter: &Filter,
+        visit: impl FnMut(Stored<Flow>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        self.each(&FLOWS, filter, |flow| Some(&flow.key), visit)
+    }
+
     /// Captured frames, newest first.
     pub fn captures(&self, filter: &Filter) -> Result<Vec<Stored<Capture>>, StoreError> {
         self.select(&CAPTURES, filter, |capture| Some(&capture.key))
@@ -192,6 +202,21 @@ impl Reader {
         filter: &Filter,
         key: fn(&T) -> Option<&FlowKey>,
     ) -> Result<Vec<Stored<T>>, StoreError> {
+        let mut records = Vec::new();
+        self.each(table, filter, key, |record| {
+            records.push(record);
+            ControlFlow::Continue(())
+        })?;
+        Ok(records)
+    }
+
+    fn each<T>(
+        &self,
+        table: &Table<T>,
+        filter: &Filter,
+        key: fn(&T) -> Option<&FlowKey>,
+        mut visit: impl FnMut(Stored<T>) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
         let mut conditions = vec!["1".to_owned()];
         let mut values: Vec<Box<dyn ToSql>> = Vec::new();
         let [first, last] = table.times;
@@ -219,6 +244,10 @@ impl Reader {
             values.push(Box::new(until));
             values.push(Box::new(until));
         }
+        if let Some(below) = filter.below {
+            conditions.push("id < ?".to_owned());
+            values.push(Box::new(below));
+        }
         let mut one_of = |column: &str, numbers: Vec<i64>| {
             if !numbers.is_empty() {
                 let marks = vec!["?"; numbers.len()].join(", ");
@@ -239,22 +268,26 @@ impl Reader {
             let within = |source: IpAddr| filter.sources.iter().any(|net| net.contains(&source));
             filter.sources.is_empty() || key.source.is_some_and(within)
         };
-        let read = || -> rusqlite::Result<Vec<Stored<T>>> {
+        let mut read = || -> rusqlite::Result<()> {
             // One state of the database for all that is read.
             let _view = self.db.unchecked_transaction()?;
             let names = self.names()?;
             let mut statement = self.db.prepare_cached(&sql)?;
             let mut found = statement.query(params_from_iter(values.iter()))?;
-            let mut records = Vec::new();
-            while filter.limit.is_none_or(|limit| records.len() < limit)
+            let mut left = filter.limit.unwrap_or(usize::MAX);
+            while left > 0
                 && let Some(row) = found.next()?
             {
                 let record = (table.record)(row, &names)?;
                 if is_wanted(&record) {
-                    records.push(Stored { id: row.get(0)?, seq: row.get::<_, i64>(1)?.cast_unsigned(), record });
+                    left -= 1;
+                    let stored = Stored { id: row.get(0)?, seq: row.get::<_, i64>(1)?.cast_unsigned(), record };
+                    if visit(stored).is_break() {
+                        break;
+                    }
                 }
             }
-            Ok(records)
+            Ok(())
         };
         read().map_err(StoreError::sql(&self.path))
     }

@@ -111,7 +111,10 @@ fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
     match pragma(db, path, "user_version")? {
         VERSION => Ok(()),
         found if found > VERSION => Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION }),
-        _ => Err(StoreError::Damaged { path: path.to_path_buf(), problem: "its tables are of a version that no release had".to_owned() }),
+        _ => Err(StoreError::Damaged {
+            path: path.to_path_buf(),
+            problem: "its tables are of a version that no release had".to_owned(),
+        }),
     }
 }
 

@@ -1,17 +1,16 @@
 //! Flows summed by source, port or hour. What was dropped and what only would have been are never added up. It must not read the store or print.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeSet, HashSet},
-    net::IpAddr,
-};
+mod summing;
+
+use std::net::IpAddr;
 
 use serde::Serialize;
 
+pub use summing::{ByHour, ByPort, BySource, Group, Summing};
+
 use super::evidence::{Row, dash, port_text, to_the_second};
 use crate::evidence::{
-    layers,
-    record::{Flow, Loss, LossKind, Outcome},
+    record::{Loss, LossKind},
     store::Stored,
     when::Zone,
 };
@@ -41,8 +40,8 @@ pub struct Sums {
 }
 
 impl Sums {
-    fn of(totals: Totals, zone: &Zone) -> Self {
-        let Totals { dropped_packets, would_drop_packets, bytes, flows, first_unix_ns, last_unix_ns } = totals;
+    fn of(totals: summing::Totals, zone: &Zone) -> Self {
+        let summing::Totals { dropped_packets, would_drop_packets, bytes, flows, first_unix_ns, last_unix_ns } = totals;
         let (first, last) = (zone.show(first_unix_ns), zone.show(last_unix_ns));
         Self { dropped_packets, would_drop_packets, bytes, flows, first, last, first_unix_ns, last_unix_ns }
     }
@@ -109,123 +108,6 @@ pub struct HourSum {
     /// How much.
     #[serde(flatten)]
     pub sums: Sums,
-}
-
-/// The numbers of [`Sums`].
-#[derive(Clone, Copy)]
-struct Totals {
-    dropped_packets: u64,
-    would_drop_packets: u64,
-    bytes: u64,
-    flows: u64,
-    first_unix_ns: u64,
-    last_unix_ns: u64,
-}
-
-impl Totals {
-    fn of(flows: &[&Flow]) -> Self {
-        let packets = |outcome| flows.iter().filter(|f| f.key.outcome == outcome).map(|f| f.packets).sum();
-        Self {
-            dropped_packets: packets(Outcome::Drop),
-            would_drop_packets: packets(Outcome::WouldDrop),
-            bytes: flows.iter().map(|flow| flow.bytes).sum(),
-            flows: flows.len() as u64,
-            first_unix_ns: flows.iter().map(|flow| flow.first_unix_ns).min().unwrap_or(0),
-            last_unix_ns: flows.iter().map(|flow| flow.last_unix_ns).max().unwrap_or(0),
-        }
-    }
-
-    /// The largest first, then the latest.
-    fn order(&self) -> (Reverse<u64>, Reverse<u64>) {
-        (Reverse(self.dropped_packets + self.would_drop_packets), Reverse(self.last_unix_ns))
-    }
-}
-
-/// Groups flows and gives the first `limit` groups. A flood has a million senders: only of groups that are shown more than numbers is made.
-fn grouped<K: Ord, O: Ord, R>(
-    flows: &[Stored<Flow>],
-    limit: usize,
-    key: impl Fn(&Flow) -> K,
-    order: impl Fn(&K, &Totals) -> O,
-    row: impl Fn(K, Totals, &[&Flow]) -> R,
-) -> Vec<R> {
-    let mut flows: Vec<&Flow> = flows.iter().map(|stored| &stored.record).collect();
-    flows.sort_by_cached_key(|flow| key(flow));
-    let mut groups: Vec<(O, Totals, &[&Flow])> = flows
-        .chunk_by(|a, b| key(a) == key(b))
-        .filter_map(|group| {
-            let totals = Totals::of(group);
-            Some((order(&key(group.first()?), &totals), totals, group))
-        })
-        .collect();
-    groups.sort_by(|(a, ..), (b, ..)| a.cmp(b));
-    groups.truncate(limit);
-    groups.into_iter().filter_map(|(_, totals, group)| Some(row(key(group.first()?), totals, group))).collect()
-}
-
-fn distinct<'a, T: Ord>(flows: &[&'a Flow], of: impl Fn(&'a Flow) -> Option<T>) -> BTreeSet<T> {
-    flows.iter().filter_map(|flow| of(flow)).collect()
-}
-
-fn sources(flows: &[&Flow]) -> usize {
-    flows.iter().map(|flow| flow.key.source).collect::<HashSet<_>>().len()
-}
-
-fn owned(names: BTreeSet<&str>) -> Vec<String> {
-    names.into_iter().map(str::to_owned).collect()
-}
-
-/// By source, the largest first; at most `limit`.
-pub fn by_source(flows: &[Stored<Flow>], zone: &Zone, limit: usize) -> Vec<SourceSum> {
-    let order = |source: &Option<IpAddr>, totals: &Totals| (totals.order(), *source);
-    grouped(
-        flows,
-        limit,
-        |flow| flow.key.source,
-        order,
-        |source, totals, flows| {
-            let ports = distinct(flows, |flow| Some((flow.key.port, flow.key.protocol)));
-            SourceSum {
-                source,
-                source_verified: false,
-                ports: ports.into_iter().map(|(port, protocol)| port_text(port, protocol)).collect(),
-                interfaces: owned(distinct(flows, |flow| Some(flow.key.interface.as_str()))),
-                macs: distinct(flows, |flow| Some(flow.mac)).iter().map(layers::mac).collect(),
-                sums: Sums::of(totals, zone),
-            }
-        },
-    )
-}
-
-/// By port and protocol, the largest first; at most `limit`.
-pub fn by_port(flows: &[Stored<Flow>], zone: &Zone, limit: usize) -> Vec<PortSum> {
-    let key = |flow: &Flow| (flow.key.port, flow.key.protocol);
-    let order = |port: &(Option<u16>, &'static str), totals: &Totals| (totals.order(), *port);
-    grouped(flows, limit, key, order, |(port, protocol), totals, flows| PortSum {
-        port,
-        protocol,
-        classes: owned(distinct(flows, |flow| flow.class.as_deref())),
-        sources: sources(flows),
-        sums: Sums::of(totals, zone),
-    })
-}
-
-/// By hour, the newest first; at most `limit`.
-pub fn by_hour(flows: &[Stored<Flow>], zone: &Zone, limit: usize) -> Vec<HourSum> {
-    let key = |flow: &Flow| zone.hour_start(flow.first_unix_ns);
-    grouped(
-        flows,
-        limit,
-        key,
-        |hour, _| Reverse(*hour),
-        |hour_unix_ns, totals, flows| HourSum {
-            hour: zone.show_seconds(hour_unix_ns),
-            hour_unix_ns,
-            sources: sources(flows),
-            ports: distinct(flows, |flow| Some((flow.key.port, flow.key.protocol))).len(),
-            sums: Sums::of(totals, zone),
-        },
-    )
 }
 
 /// How much of a kind is missing.

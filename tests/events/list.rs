@@ -100,7 +100,7 @@ fn a_list_of_many_pages_is_whole() {
         let one = |n: u64| {
             let source = format!("203.0.{}.{}", n % 100, n % 7);
             flow(
-                key(Some(&source), "tcp", Some(if n % 2 == 0 { 9042 } else { 7199 }), Reason::Outsider),
+                key(Some(&source), "tcp", Some(if n.is_multiple_of(2) { 9042 } else { 7199 }), Reason::Outsider),
                 None,
                 at(n),
                 1,

@@ -112,10 +112,10 @@ fn every_denied_case_is_in_its_flow_and_nothing_else_is() {
         let (flow, capture) = (sweep.flows[0], &sweep.captures[0]);
         assert_eq!(flow.key.reason(), case.reason.number(), "{}", case.name);
         assert_eq!((flow.packets, flow.bytes), (1, u64::from(decision.bytes)), "{}", case.name);
-        assert_eq!((flow.key.hi, flow.key.lo), (asked.source.hi, asked.source.lo), "{}", case.name);
-        assert_eq!(flow.key.port(), (asked.port_wire as u16).swap_bytes(), "{}", case.name);
-        assert_eq!(flow.key.about(), asked.about, "{}", case.name);
-        assert_eq!(flow.key.is_v6(), asked.source.is_v6 == 1, "{}", case.name);
+        assert_eq!((flow.key.hi, flow.key.lo), (asked.hi, asked.lo), "{}", case.name);
+        assert_eq!(flow.key.port(), (asked.port_wire() as u16).swap_bytes(), "{}", case.name);
+        assert_eq!(flow.key.about(), asked.about(), "{}", case.name);
+        assert_eq!(flow.key.is_v6(), (asked.source().is_v6 == 1), "{}", case.name);
         assert_eq!(flow.key.dropped(), image.enforce == 1, "{}", case.name);
         assert_eq!(flow.generation, image.generation, "{}", case.name);
         assert_eq!(flow.mac(), case.frame[6..12], "{}", case.name);

@@ -4,6 +4,7 @@ use core::hint::cold_path;
 
 use crate::{
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS, cell},
+    flow::{ABOUT_SHIFT, V6_SHIFT, asked_word},
     frame::Frame,
     packet::{self, About, Packet},
     policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, rebound, zero_mask},
@@ -56,12 +57,12 @@ pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
 /// What a decision was made of, for those who tell of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asked {
-    /// Who sent it, if the packet tells the truth.
-    pub source: Source,
-    /// Number of the [`About`].
-    pub about: u32,
-    /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
-    pub port_wire: u32,
+    /// First eight bytes of the source, as in [`Source`]: who sent it, if the packet tells the truth.
+    pub hi: u64,
+    /// The rest of it.
+    pub lo: u64,
+    /// All else in one word, which is kept on the stack once: the port, what it is about, the family, each where [`crate::flow::FlowKey`] has it.
+    pub word: u64,
 }
 
 impl Asked {
@@ -69,16 +70,26 @@ impl Asked {
     #[inline(always)]
     fn forgotten<F: Frame + ?Sized>(packet: &Packet, frame: &F, zero: u64) -> Self {
         let unknown = |value: u64| frame.opaque(value ^ zero);
-        let source = Source {
-            hi: unknown(packet.source.hi),
-            lo: unknown(packet.source.lo),
-            is_v6: unknown(u64::from(packet.source.is_v6)) as u32,
-        };
-        Self {
-            source,
-            about: unknown(packet.about as u64) as u32,
-            port_wire: unknown(u64::from(packet.port_wire)) as u32,
-        }
+        let word = asked_word(packet.port_wire, packet.about as u32, packet.source.is_v6);
+        Self { hi: unknown(packet.source.hi), lo: unknown(packet.source.lo), word: unknown(word) }
+    }
+
+    /// The source.
+    #[inline(always)]
+    pub const fn source(&self) -> Source {
+        Source { hi: self.hi, lo: self.lo, is_v6: (self.word >> V6_SHIFT) as u32 & 1 }
+    }
+
+    /// Number of the [`About`].
+    #[inline(always)]
+    pub const fn about(&self) -> u32 {
+        (self.word >> ABOUT_SHIFT) as u32 & 0xf
+    }
+
+    /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
+    #[inline(always)]
+    pub const fn port_wire(&self) -> u32 {
+        self.word as u32 & 0xffff
     }
 }
 
@@ -121,7 +132,7 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Asked, Decis
     };
     // So that the verifier follows what comes now once, not for each row and reason.
     let row = rebound::<F, { ROWS as usize - 1 }>(frame, image.zero, row as usize) as u32;
-    let mut decision = by_row(frame, image, row, asked.source, bytes);
+    let mut decision = by_row(frame, image, row, asked.source(), bytes);
     // Without a port the source says nothing but whether it is blocked.
     if row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
         decision.reason = reason;

@@ -10,6 +10,7 @@ use crate::{
     decide::{Asked, Decision},
     frame::Frame,
     policy::rebound,
+    reason::REASON_SLOTS,
 };
 
 /// Flows of one bucket.
@@ -29,27 +30,32 @@ pub struct FlowKey {
     pub hi: u64,
     /// As there; all of an IPv4 address.
     pub lo: u64,
-    /// From the lowest bit: 16 of the destination port's wire bytes (read little-endian), 8 of the reason, 4 of what the frame is about
-    /// ([`crate::packet::About`]), 1 whether the source is IPv6, 1 whether it was dropped, 2 unused, 32 of the interface. Never 0: a reason to deny is not 0.
+    /// From the lowest bit: 16 of the destination port's wire bytes (read little-endian), 6 of the reason, 1 whether it was dropped, 1 unused, 4 of what the
+    /// frame is about ([`crate::packet::About`]), 1 whether the source is IPv6, 3 unused, 32 of the interface. Never 0: a reason to deny is not 0.
     pub word: u64,
 }
 
 const REASON_SHIFT: u32 = 16;
-const ABOUT_SHIFT: u32 = 24;
-const V6_SHIFT: u32 = 28;
-const DROPPED_SHIFT: u32 = 29;
+pub(crate) const ABOUT_SHIFT: u32 = 24;
+pub(crate) const V6_SHIFT: u32 = 28;
+/// Beside the reason: it was dropped. In [`crate::PolicyImage::evidence`] it stands at the same place, so that one `or` puts it here.
+pub const DROPPED: u32 = REASON_SLOTS;
 const INTERFACE_SHIFT: u32 = 32;
 
+/// The part of [`FlowKey::word`] that the frame alone tells: [`Asked::word`].
+#[inline(always)]
+pub(crate) const fn asked_word(port_wire: u32, about: u32, is_v6: u32) -> u64 {
+    (port_wire | about << ABOUT_SHIFT | is_v6 << V6_SHIFT) as u64
+}
+
 impl FlowKey {
-    /// The key of a denied frame. `enforce` is the image's, 0 or 1.
+    /// The key of a denied frame. `evidence` is the image's.
     #[inline(always)]
-    pub const fn new(asked: &Asked, decision: &Decision, enforce: u32, interface: u32) -> Self {
-        let low = asked.port_wire
-            | decision.reason << REASON_SHIFT
-            | asked.about << ABOUT_SHIFT
-            | asked.source.is_v6 << V6_SHIFT
-            | (enforce & 1) << DROPPED_SHIFT;
-        Self { hi: asked.source.hi, lo: asked.source.lo, word: low as u64 | (interface as u64) << INTERFACE_SHIFT }
+    pub const fn new(asked: &Asked, decision: &Decision, evidence: u32, interface: u32) -> Self {
+        // The bit of a denial is in the reason, too.
+        let own = (decision.reason | evidence) << REASON_SHIFT;
+        let word = asked.word | own as u64 | (interface as u64) << INTERFACE_SHIFT;
+        Self { hi: asked.hi, lo: asked.lo, word }
     }
 
     /// The destination port; 0 where there is none.
@@ -59,7 +65,7 @@ impl FlowKey {
 
     /// The reason's number.
     pub const fn reason(&self) -> u32 {
-        (self.word >> REASON_SHIFT) as u32 & 0xff
+        (self.word >> REASON_SHIFT) as u32 & (REASON_SLOTS - 1)
     }
 
     /// The number of what the frame is about.
@@ -74,7 +80,7 @@ impl FlowKey {
 
     /// Whether it was dropped; else the policy only audits.
     pub const fn dropped(&self) -> bool {
-        self.word >> DROPPED_SHIFT & 1 == 1
+        (self.word >> REASON_SHIFT) as u32 & DROPPED != 0
     }
 
     /// Index of the interface it came in by.
@@ -94,10 +100,8 @@ impl FlowKey {
     /// The bucket that is this key's in a bank with these multipliers: multiply-shift hashing, which for random odd multipliers is universal.
     #[inline(always)]
     pub const fn bucket(&self, multipliers: [u64; 2]) -> usize {
-        /// The golden ratio: spreads the word over what an address leaves free.
-        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
         // Not by the interface, which comes late: it takes three loads in a row.
-        let low = self.lo ^ (self.word as u32 as u64).wrapping_mul(SPREAD);
+        let low = self.lo ^ self.word << 32;
         let hash = low.wrapping_mul(multipliers[0]).wrapping_add(self.hi.wrapping_mul(multipliers[1]));
         (hash >> BUCKET_SHIFT) as usize & (BUCKETS - 1)
     }
@@ -200,6 +204,13 @@ impl Bank {
         let bucket = &mut self.buckets[key.bucket(self.multipliers) & (BUCKETS - 1)];
         let is_there =
             |entry: &FlowEntry| entry.key.lo == key.lo && entry.key.word == key.word && entry.key.hi == key.hi;
+        // Whoever floods came first: straight to the point.
+        let [first, ..] = bucket;
+        if is_there(first) {
+            first.packets += 1;
+            first.bytes += bytes;
+            return Attributed::Counted;
+        }
         let Some(place) = bucket.iter().position(|entry| is_there(entry) || entry.key.word == 0) else {
             self.other_packets += 1;
             self.other_bytes += bytes;

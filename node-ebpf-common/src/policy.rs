@@ -134,7 +134,7 @@ pub struct PolicyImage {
     pub enforce: u16,
     /// 1: traffic of peers is counted for each peer, too.
     pub per_peer: u8,
-    /// 1: who is denied is noted, see [`crate::flow`].
+    /// Who is denied is noted ([`crate::flow`]): [`crate::reason::DROP_BIT`], which every denial's reason has, and [`crate::flow::DROPPED`] where it is dropped; 0: it is not.
     pub evidence: u8,
     /// Always 0, which the verifier can not know (see [`rebound`]).
     pub zero: u64,

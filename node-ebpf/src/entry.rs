@@ -93,10 +93,9 @@ fn filter<F: Frame, const EVIDENCE: bool, const PEERS: bool, const LOG: bool>(
     let frame = &read(context);
     let (asked, decision) = judge(frame, image);
     maps::count(decision.cell(image), u64::from(decision.bytes));
-    if EVIDENCE && decision.drop_bit() != 0 {
-        if image.evidence != 0 {
-            evidence::record(context, read, frame, image, &asked, &decision);
-        }
+    // The bit of a denial, where it is to be noted.
+    if EVIDENCE && decision.reason & u32::from(image.evidence) != 0 {
+        evidence::record(context, read, frame, image, &asked, &decision);
         if !LOG {
             return XDP_PASS - (u32::from(image.enforce) & 1);
         }
@@ -123,7 +122,7 @@ fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, asked: &Asked, deci
     const FRAGMENT: u32 = About::LaterFragment as u32;
     let (reason, bytes) = (unknown(frame, zero, decision.reason), unknown(frame, zero, decision.bytes));
     let verdict = if reason & DROP_BIT == 0 { "pass" } else { "drop" };
-    let protocol = match unknown(frame, zero, asked.about) {
+    let protocol = match unknown(frame, zero, asked.about()) {
         TCP => "tcp",
         UDP => "udp",
         TUNNEL => "tunnel",
@@ -133,9 +132,9 @@ fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, asked: &Asked, deci
             return;
         }
     };
-    let port = (unknown(frame, zero, asked.port_wire) as u16).swap_bytes();
-    let (hi, lo) = (frame.opaque(asked.source.hi ^ zero), frame.opaque(asked.source.lo ^ zero));
-    if unknown(frame, zero, asked.source.is_v6) == 0 {
+    let port = (unknown(frame, zero, asked.port_wire()) as u16).swap_bytes();
+    let (hi, lo) = (frame.opaque(asked.hi ^ zero), frame.opaque(asked.lo ^ zero));
+    if unknown(frame, zero, asked.source().is_v6) == 0 {
         let address = (lo as u32).swap_bytes();
         info!(context, "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, bytes, reason);
     } else {

@@ -36,10 +36,9 @@ pub fn record<F: Frame>(
     let table = unsafe { &mut *table };
     // SAFETY: as above.
     let which = unsafe { core::ptr::from_ref(&table.bank).read_volatile() } & 1;
-    let key = FlowKey::new(asked, decision, u32::from(image.enforce), context.ingress_ifindex() as u32);
-    // So that the verifier follows what comes now once, not for each way to a decision.
-    let unknown = |value: u64| frame.opaque(value ^ image.zero);
-    let key = FlowKey { hi: unknown(key.hi), lo: unknown(key.lo), word: unknown(key.word) };
+    let key = FlowKey::new(asked, decision, u32::from(image.evidence), context.ingress_ifindex() as u32);
+    // So that the verifier follows what comes now once, not for each way to a decision; of the source it knows nothing already.
+    let key = FlowKey { word: frame.opaque(key.word ^ image.zero), ..key };
     let Some(bank) = table.banks.get_mut(which as usize) else { return };
     let Attributed::First(entry) = bank.attribute(frame, image.zero, &key, u64::from(decision.bytes)) else { return };
     cold_path();

@@ -11,9 +11,11 @@ use ipnet::IpNet;
 use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
     counter::{BANK_CELLS, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    flow,
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP,
     },
+    reason::DROP_BIT,
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
 use sha2::{Digest, Sha256};
@@ -103,10 +105,13 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     image.policy_sha256 = policy_sha256(policy);
     image.peers = policy.peers.len() as u16;
     image.per_peer = u8::from(policy.per_peer);
-    image.evidence = u8::from(policy.evidence);
     match policy.mode {
         Mode::Enforce => image.enforce = 1,
         Mode::Audit => image.counter_bank = BANK_CELLS,
+    }
+    if policy.evidence {
+        let dropped = if policy.mode == Mode::Enforce { flow::DROPPED } else { 0 };
+        image.evidence = (DROP_BIT | dropped) as u8;
     }
 
     let groups = Groups::new(policy)?;

@@ -5,9 +5,12 @@ use std::{
     env,
     error::Error,
     ffi::OsString,
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use object::{build::elf, elf::SHT_STRTAB};
 
 /// v3: 32-bit ALU and packet pointers in subprograms. Misaligned loads: else every unaligned read becomes byte loads. The linker makes BTF, without
 /// which the kernel shows no types. Debug information everywhere, or memset and memcpy get no BTF and the object is refused.
@@ -77,7 +80,30 @@ impl KernelCrate {
         if !status.success() {
             return Err(format!("the kernel crate did not build ({status}); its errors stand above").into());
         }
-        Ok(self.target.join("bpfel-unknown-none/ebpf").join(name))
+        self.without_debug_information(name)
+    }
+
+    /// What the linker needed for BTF is not shipped: four fifths of the object, with this machine's paths in it, all of which each start would read.
+    fn without_debug_information(&self, name: &str) -> Result<PathBuf, Box<dyn Error>> {
+        let whole = self.target.join("bpfel-unknown-none/ebpf").join(name);
+        let bytes = fs::read(&whole).map_err(|e| format!("{}: {e}", whole.display()))?;
+        let mut object = elf::Builder::read(bytes.as_slice())?;
+        for section in &mut object.sections {
+            let name = section.name.to_vec();
+            section.delete = name.starts_with(b".debug") || name.starts_with(b".rel.debug");
+        }
+        object.delete_orphans();
+        // LLVM keeps all names in one table, the writer wants those of sections apart.
+        let names = object.sections.add();
+        names.name = b".shstrtab".as_slice().into();
+        names.sh_type = SHT_STRTAB;
+        names.sh_addralign = 1;
+        names.data = elf::SectionData::SectionString;
+        let mut stripped = Vec::new();
+        object.write(&mut stripped)?;
+        let path = self.target.join(name).with_extension("o");
+        fs::write(&path, stripped).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(path)
     }
 }
 

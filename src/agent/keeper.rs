@@ -23,6 +23,7 @@ use crate::{
     datapath,
     evidence::recorder::Recorder,
     export::{Exporters, Place, push::Pusher},
+    memory::give_back,
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
 
@@ -63,6 +64,8 @@ pub(super) struct Keeper<R> {
     pusher: Option<Pusher>,
     /// What it was started with.
     pushed: Option<Push>,
+    /// A policy was compiled or a registry read since memory was last given back.
+    has_garbage: bool,
 }
 
 impl<R> Keeper<R>
@@ -88,6 +91,7 @@ where
             recorder: None,
             pusher: None,
             pushed: None,
+            has_garbage: true,
             programs: watchdog::programs(&site)?,
             state_stamp: site.state.stamp(),
             seen: applied.surroundings.clone(),
@@ -116,6 +120,7 @@ where
     /// A new policy of this process's making is in force.
     fn adopt(&mut self, applied: Applied) {
         self.applied = applied;
+        self.has_garbage = true;
         self.seen = self.applied.surroundings.clone();
         self.alarm(self.applied.uncounted());
         self.note_programs();
@@ -234,6 +239,9 @@ where
 
     pub(super) async fn look(&mut self) {
         self.sample();
+        if std::mem::take(&mut self.has_garbage) {
+            give_back();
+        }
         match self.undisturbed() {
             Some(lock) => drop(lock),
             None => return,

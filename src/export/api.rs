@@ -11,11 +11,8 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{
-    live::{Reader, give_back},
-    reply,
-};
-use crate::view::ports::Port;
+use super::{live::Reader, reply};
+use crate::{memory::give_back, view::ports::Port};
 
 /// The API's version 1.
 pub(super) fn routes(reader: Arc<Reader>) -> Router {

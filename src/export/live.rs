@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use super::Place;
 use crate::{
     datapath::{DatapathError, Maps},
+    memory::give_back,
     net,
     peers::Registry,
     state::{Clock, Stamp},
@@ -93,14 +94,5 @@ impl Reader {
 
     fn registry(&self) -> Result<Registry, String> {
         self.place.state.peers().map_err(|error| error.to_string())
-    }
-}
-
-/// Gives the pages that a large registry was read into back to the system: the allocator would keep them for this thread, which seldom needs them.
-pub(super) fn give_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it touches free memory of the allocator only, under the allocator's own locks.
-    unsafe {
-        libc::malloc_trim(0);
     }
 }

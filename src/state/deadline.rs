@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -22,12 +23,18 @@ pub struct Clock {
     pub unix_ns: u64,
 }
 
+/// Read once: a process does not outlive its boot.
+fn boot_id() -> &'static str {
+    static READ: OnceLock<String> = OnceLock::new();
+    READ.get_or_init(|| fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned())
+}
+
 impl Clock {
     /// Now.
     pub fn now() -> Self {
         let boot = clock_gettime(ClockId::Boottime);
         Self {
-            boot_id: fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned(),
+            boot_id: boot_id().to_owned(),
             boot_ns: boot.tv_sec.cast_unsigned() * 1_000_000_000 + boot.tv_nsec.cast_unsigned(),
             unix_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
         }

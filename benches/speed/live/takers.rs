@@ -23,6 +23,8 @@ pub enum Taker {
     Read,
     /// The program that the agent loads.
     Nodewall,
+    /// The same, noting who is denied, with the budget for captures spent.
+    NodewallEvidence,
     /// Debian's xdp-tools.
     XdpFilter,
     /// nftables where the device's frames come in, with sets.
@@ -34,8 +36,16 @@ pub enum Taker {
 }
 
 impl Taker {
-    pub const ALL: [Self; 7] =
-        [Self::BareDrop, Self::Read, Self::Nodewall, Self::XdpFilter, Self::NftIngress, Self::NftInput, Self::Nobody];
+    pub const ALL: [Self; 8] = [
+        Self::BareDrop,
+        Self::Read,
+        Self::Nodewall,
+        Self::NodewallEvidence,
+        Self::XdpFilter,
+        Self::NftIngress,
+        Self::NftInput,
+        Self::Nobody,
+    ];
 
     /// For people.
     pub const fn name(self) -> &'static str {
@@ -43,6 +53,7 @@ impl Taker {
             Self::BareDrop => "XDP_DROP",
             Self::Read => "XDP_DROP, frame read",
             Self::Nodewall => "nodewall",
+            Self::NodewallEvidence => "nodewall, evidence",
             Self::XdpFilter => "xdp-filter",
             Self::NftIngress => "nftables, netdev ingress",
             Self::NftInput => "nftables, input",
@@ -54,6 +65,7 @@ impl Taker {
 /// All of them, loaded.
 pub struct Takers {
     engine: KernelEngine,
+    noting: KernelEngine,
     outsider_cell: u32,
     drop_id: u32,
     read_id: u32,
@@ -80,6 +92,7 @@ impl Takers {
         );
         Ok(Self {
             engine: KernelEngine::new(image, Entry::Filter, None)?,
+            noting: KernelEngine::new(image, Entry::FilterEvidence, None)?,
             outsider_cell: decision.cell(image),
             read_id: generator.bare("reference_read")?,
             drop_id: generator.bare("reference_drop")?,
@@ -116,6 +129,10 @@ impl Takers {
                 let id = self.engine.facts()?.id;
                 attach(id, Some(id))?
             }
+            Taker::NodewallEvidence => {
+                let id = self.noting.facts()?.id;
+                attach(id, Some(id))?
+            }
             Taker::XdpFilter => attach(self.xdp_filter.as_ref().context("xdp-filter is not installed")?.id(), None)?,
             Taker::NftIngress => {
                 let hook = format!("type filter hook ingress device \"{}\" priority filter;", wire.flooded.name);
@@ -143,6 +160,7 @@ impl Takers {
     pub fn dropped(&self, in_place: &InPlace, wire: &Wire) -> Result<Option<u64>> {
         match in_place.taker {
             Taker::Nodewall => Ok(Some(self.engine.maps().cell(self.outsider_cell)?.packets)),
+            Taker::NodewallEvidence => Ok(Some(self.noting.maps().cell(self.outsider_cell)?.packets)),
             Taker::NftIngress | Taker::NftInput => {
                 let family = in_place.family().unwrap_or_default();
                 let shown = wire.node.tool("nft", &["list", "counter", family, TABLE, "dropped"])?;

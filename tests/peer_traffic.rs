@@ -92,7 +92,7 @@ const fn plain(frame: &[u8]) -> Sending<'_> {
 
 /// Every cell of the map that is not zero, whoever it belongs to.
 fn moved(maps: &Maps) -> BTreeMap<u32, Counter> {
-    let cells = (0..peer_traffic::CELLS).map(|index| (index, maps.peer_cell(index).unwrap()));
+    let cells = (0..peer_traffic::CELLS).zip((0..peer_traffic::SLOTS).flat_map(|slot| maps.slot_cells(slot).unwrap()));
     cells.filter(|(_, counter)| *counter != Counter::default()).collect()
 }
 

@@ -95,7 +95,7 @@ macro_rules! with_maps {
             /// Every outbound counter, see `outbound`.
             nw_outbound: PerCpuArray<$crate::counter::Counter>, $crate::outbound::CELLS, 0;
             /// The peer matrix, see `peer_traffic`.
-            nw_peer_traffic: PerCpuArray<$crate::counter::Counter>, $crate::peer_traffic::CELLS, 0;
+            nw_peer_traffic: PerCpuArray<$crate::peer_traffic::SlotCells>, $crate::peer_traffic::SLOTS, 0;
             /// The denied flows of each CPU, see `flow`.
             nw_flows: Array<$crate::flow::CpuFlows>, $crate::maps::PER_CPU_ENTRIES, $crate::maps::MMAPABLE;
             /// Captured frames on their way to userspace.

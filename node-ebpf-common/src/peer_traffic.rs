@@ -1,10 +1,11 @@
 //! The peer matrix: how much of a port's traffic is with which peer. Which cell a frame moves; it counts nothing itself.
 //!
-//! One per-CPU array. A frame is in it besides its own counter cell, and only where the policy names its port: inbound when it passes because a peer
+//! One per-CPU array whose values are slots: all of a peer's cells, which are read and emptied at once (and one value a cell would take the kernel 20 ms to
+//! make). A frame is in it besides its own counter cell, and only where the policy names its port: inbound when it passes because a peer
 //! sent it, outbound when it goes to a peer. So the sum over a row's peers is what the row counted as passed for the reason `peer`.
 
 use crate::{
-    counter::{ROW_FIRST, ROWS},
+    counter::{Counter, ROW_FIRST, ROWS},
     decide::Decision,
     outbound::Outbound,
     reason::Reason,
@@ -12,7 +13,7 @@ use crate::{
 
 /// Peers with cells of their own: the numbers 1 to this.
 pub const OWN_PEERS: u32 = 256;
-/// Slots of a column. Slot 0 is shared by the peers whose numbers are larger.
+/// Slots. Slot 0 is shared by the peers whose numbers are larger.
 pub const SLOTS: u32 = OWN_PEERS + 1;
 /// The slot of the peers that have none of their own.
 pub const SLOT_OTHER: u32 = 0;
@@ -20,10 +21,13 @@ pub const SLOT_OTHER: u32 = 0;
 pub const COLUMNS: u32 = 128;
 /// The column that rows share.
 pub const COLUMN_SHARED: u32 = COLUMNS - 1;
-/// Cells of one direction.
-pub const DIRECTION_CELLS: u32 = COLUMNS * SLOTS;
+/// Cells of a slot: one direction's columns, then the other's. A power of two.
+pub const SLOT_CELLS: u32 = 2 * COLUMNS;
 /// All cells.
-pub const CELLS: u32 = 2 * DIRECTION_CELLS;
+pub const CELLS: u32 = SLOTS * SLOT_CELLS;
+
+/// The cells of one slot.
+pub type SlotCells = [Counter; SLOT_CELLS as usize];
 
 /// Which way a frame went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -53,10 +57,10 @@ pub const fn column(row: u32) -> u32 {
     if column < COLUMN_SHARED { column } else { COLUMN_SHARED }
 }
 
-/// The cell of a column and a slot.
+/// The cell of a column and a slot: the slot times [`SLOT_CELLS`], and the place in it.
 #[inline(always)]
 pub const fn cell(direction: Direction, column: u32, slot: u32) -> u32 {
-    direction as u32 * DIRECTION_CELLS + column * SLOTS + slot
+    slot * SLOT_CELLS + direction as u32 * COLUMNS + column
 }
 
 /// The cell that an inbound frame moves.
@@ -77,7 +81,7 @@ pub const fn outbound(outbound: &Outbound) -> Option<u32> {
     Some(cell(Direction::Out, column(outbound.row), slot(outbound.peer)))
 }
 
-const _: () = assert!(ROWS - ROW_FIRST > COLUMNS);
+const _: () = assert!(ROWS - ROW_FIRST > COLUMNS && SLOT_CELLS.is_power_of_two());
 
 #[cfg(test)]
 mod tests {
@@ -89,7 +93,7 @@ mod tests {
         assert_eq!((column(ROW_FIRST + COLUMN_SHARED), column(ROWS - 1)), (COLUMN_SHARED, COLUMN_SHARED));
         assert_eq!((slot(1), slot(OWN_PEERS), slot(OWN_PEERS + 1), slot(65_535)), (1, OWN_PEERS, 0, 0));
         assert_eq!(cell(Direction::Out, COLUMN_SHARED, OWN_PEERS), CELLS - 1);
-        assert_eq!(cell(Direction::In, 1, SLOT_OTHER), cell(Direction::In, 0, OWN_PEERS) + 1, "no two share a cell");
+        assert_eq!(cell(Direction::In, 1, SLOT_OTHER), cell(Direction::In, 0, SLOT_OTHER) + 1, "no two share a cell");
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use aya_ebpf::{btf_maps, macros::btf_map};
 use node_ebpf_common::{
     PolicyImage,
+    counter::Counter,
     maps::{IMAGE_FLAGS, PER_CPU_ENTRIES},
+    peer_traffic::SLOT_CELLS,
 };
 
 macro_rules! statics {
@@ -67,9 +69,10 @@ pub fn count_outbound(cell: u32, packets: u64, bytes: u64) {
 /// Adds to this CPU's part of a cell of the peer matrix. The two directions never share a cell.
 #[inline(always)]
 pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
-    if let Some(counter) = nw_peer_traffic.get_ptr_mut(cell) {
-        // SAFETY: as in `count` for what comes in, as in `count_outbound` for what is sent.
+    if let Some(cells) = nw_peer_traffic.get_ptr_mut(cell / SLOT_CELLS) {
+        // SAFETY: as in `count` for what comes in, as in `count_outbound` for what is sent; the place is within the slot's cells.
         unsafe {
+            let counter = cells.cast::<Counter>().add((cell % SLOT_CELLS) as usize);
             (*counter).packets += packets;
             (*counter).bytes += bytes;
         }

@@ -14,6 +14,7 @@ use node_ebpf_common::{
     ABI_VERSION,
     flow::CpuFlows,
     maps::{self, ImageWords, Kind, PER_CPU_ENTRIES, RowRecord, Spec, name},
+    peer_traffic::SLOT_CELLS,
     policy::MAGIC,
 };
 
@@ -21,6 +22,8 @@ use super::{bpffs::PinDir, error::DatapathError, peer_cells::PeerBytes, sys};
 
 /// A counter as plain words (packets, bytes): aya wants its own marker trait on a value type.
 pub(super) type CounterWords = [u64; 2];
+/// The cells of one slot of the peer matrix, for the same reason.
+pub(super) type SlotWords = [CounterWords; SLOT_CELLS as usize];
 /// A row record as plain bytes, for the same reason.
 pub(super) type RowBytes = [u8; size_of::<RowRecord>()];
 /// The tables of denied flows, as plain words; they are read through memory.
@@ -31,7 +34,7 @@ pub(super) type ImageMap = Array<MapData, ImageWords>;
 pub struct Maps {
     pub(super) counters: PerCpuArray<MapData, CounterWords>,
     pub(super) outbound: PerCpuArray<MapData, CounterWords>,
-    pub(super) peer_traffic: PerCpuArray<MapData, CounterWords>,
+    pub(super) peer_traffic: PerCpuArray<MapData, SlotWords>,
     pub(super) flows: FlowMap,
     /// Never used, and held: a program that is still to be loaded refers to it by its descriptor.
     _captures: Map,

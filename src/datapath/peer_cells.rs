@@ -4,11 +4,14 @@ use aya::{maps::PerCpuValues, util::nr_cpus};
 use node_ebpf_common::{
     counter::{Counter, ROW_FIRST},
     maps::{PeerRecord, RowRecord, name},
-    peer_traffic::{COLUMN_SHARED, COLUMNS, Direction, SLOT_OTHER, SLOTS, cell, column},
+    peer_traffic::{COLUMN_SHARED, Direction, SLOT_CELLS, SLOT_OTHER, SLOTS, cell, column},
 };
 use zerocopy::{FromBytes, transmute};
 
-use super::{counting::sum, error::DatapathError, maps::Maps};
+use super::{
+    error::DatapathError,
+    maps::{Maps, SlotWords},
+};
 
 /// A peer record as plain bytes: aya wants its own marker trait on a value type.
 pub(super) type PeerBytes = [u8; size_of::<PeerRecord>()];
@@ -52,24 +55,31 @@ impl Maps {
         let columns: Vec<(u32, Option<u32>)> = own.chain(shared).collect();
         let given = (0..).zip(peers).filter(|(_, record)| record.family != 0).map(|(slot, r)| (slot, Some(*r)));
         let slots: Vec<(u32, Option<PeerRecord>)> = given.chain([(SLOT_OTHER, None)]).collect();
+        let sums = slots.iter().map(|(slot, peer)| Ok((peer, self.slot_cells(*slot)?)));
+        let sums = sums.collect::<Result<Vec<_>, DatapathError>>()?;
         let mut cells = Vec::new();
         for direction in Direction::ALL {
             for (column, row) in &columns {
-                for (slot, peer) in &slots {
-                    let counter = self.peer_cell(cell(direction, *column, *slot))?;
-                    if counter != Counter::default() {
-                        cells.push(PeerCell { direction, row: *row, peer: *peer, counter });
-                    }
-                }
+                let place = cell(direction, *column, 0) as usize;
+                let of_peers = sums.iter().filter_map(|(peer, sums)| Some((**peer, *sums.get(place)?)));
+                let moved = of_peers.filter(|(_, counter)| *counter != Counter::default());
+                cells.extend(moved.map(|(peer, counter)| PeerCell { direction, row: *row, peer, counter }));
             }
         }
         Ok(cells)
     }
 
-    /// One cell of the matrix, summed over all CPUs.
-    pub fn peer_cell(&self, index: u32) -> Result<Counter, DatapathError> {
-        let values = self.peer_traffic.get(&index, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
-        Ok(sum(&values))
+    /// The cells of a slot, each summed over all CPUs.
+    pub fn slot_cells(&self, slot: u32) -> Result<Vec<Counter>, DatapathError> {
+        let values = self.peer_traffic.get(&slot, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
+        let mut sums = vec![Counter::default(); SLOT_CELLS as usize];
+        for cells in values.iter() {
+            for (sum, [packets, bytes]) in sums.iter_mut().zip(cells) {
+                sum.packets += packets;
+                sum.bytes += bytes;
+            }
+        }
+        Ok(sums)
     }
 
     /// The record of every slot, in the order of their numbers.
@@ -121,15 +131,9 @@ impl Maps {
 
     fn empty(&mut self, slot: u32) -> Result<(), DatapathError> {
         let cpus = nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
-        for direction in Direction::ALL {
-            for column in 0..COLUMNS {
-                let zero = PerCpuValues::try_from(vec![[0; 2]; cpus])
-                    .map_err(DatapathError::io("can not make an empty counter"))?;
-                let at = cell(direction, column, slot);
-                self.peer_traffic.set(at, zero, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
-            }
-        }
-        Ok(())
+        let zero: Vec<SlotWords> = vec![[[0; 2]; SLOT_CELLS as usize]; cpus];
+        let zero = PerCpuValues::try_from(zero).map_err(DatapathError::io("can not make empty counters"))?;
+        self.peer_traffic.set(slot, zero, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))
     }
 }
 

@@ -64,9 +64,12 @@ pub(super) struct Keeper<R> {
     pusher: Option<Pusher>,
     /// What it was started with.
     pushed: Option<Push>,
-    /// A policy was compiled or a registry read since memory was last given back.
-    has_garbage: bool,
+    /// Looks since memory was last given back.
+    looks: u32,
 }
+
+/// Each so many looks free memory goes back.
+const LOOKS_PER_TRIM: u32 = 5;
 
 impl<R> Keeper<R>
 where
@@ -91,7 +94,7 @@ where
             recorder: None,
             pusher: None,
             pushed: None,
-            has_garbage: true,
+            looks: 0,
             programs: watchdog::programs(&site)?,
             state_stamp: site.state.stamp(),
             seen: applied.surroundings.clone(),
@@ -120,7 +123,6 @@ where
     /// A new policy of this process's making is in force.
     fn adopt(&mut self, applied: Applied) {
         self.applied = applied;
-        self.has_garbage = true;
         self.seen = self.applied.surroundings.clone();
         self.alarm(self.applied.uncounted());
         self.note_programs();
@@ -239,7 +241,9 @@ where
 
     pub(super) async fn look(&mut self) {
         self.sample();
-        if std::mem::take(&mut self.has_garbage) {
+        // A policy that was compiled and a registry that was read leave twice their size; which look did it is not worth knowing.
+        self.looks += 1;
+        if self.looks.is_multiple_of(LOOKS_PER_TRIM) {
             give_back();
         }
         match self.undisturbed() {

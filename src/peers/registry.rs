@@ -39,16 +39,16 @@ impl Known {
     }
 }
 
-/// What is known of one prefix besides who names it.
+/// What is known of one prefix besides who names it. Most of 16,384 have none of what is boxed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub(super) since_unix_ns: u64,
     /// The last learnt source that knew it has dropped it.
-    pub(super) leaving: Option<Deadline>,
+    pub(super) leaving: Option<Box<Deadline>>,
     /// `peers add`.
-    pub(super) admitted: Option<Admitted>,
+    pub(super) admitted: Option<Box<Admitted>>,
     /// `peers remove`, until every source has dropped it.
-    pub(super) removed: Option<Who>,
+    pub(super) removed: Option<Box<Who>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -185,7 +185,7 @@ impl Registry {
         let mut tried = self.clone();
         tried.change("added", Some(who), |this, _| {
             let record = this.peers.entry(prefix).or_insert_with(|| Record::new(now));
-            record.admitted = Some(Admitted { until, who: who.clone() });
+            record.admitted = Some(Box::new(Admitted { until, who: who.clone() }));
             record.removed = None;
         });
         if let Some(PeerState::Held { why }) = tried.states(Some(now)).get(&prefix) {
@@ -207,7 +207,8 @@ impl Registry {
         let undo = self.undo_of(prefix);
         self.change("removed", Some(who), |this, _| {
             if let Some(record) = this.peers.get_mut(&prefix) {
-                *record = Record { removed: Some(who.clone()), leaving: None, admitted: None, ..record.clone() };
+                let removed = Some(Box::new(who.clone()));
+                *record = Record { removed, leaving: None, admitted: None, ..record.clone() };
             }
         });
         self.unsaved = true;
@@ -249,7 +250,7 @@ impl Registry {
     fn deadlines(&self) -> impl Iterator<Item = &Deadline> {
         self.peers.values().flat_map(|record| {
             let admitted = record.admitted.as_ref().and_then(|admitted| admitted.until.as_ref());
-            record.leaving.as_ref().into_iter().chain(admitted)
+            record.leaving.as_deref().into_iter().chain(admitted)
         })
     }
 
@@ -297,7 +298,7 @@ impl Registry {
         for prefix in before.peers.difference(&peers) {
             let counted = counted.get(prefix).is_some_and(PeerState::counts);
             if let Some(record) = self.peers.get_mut(prefix).filter(|_| counted) {
-                record.leaving = Some(Deadline::after(now, self.rules.removal_delay));
+                record.leaving = Some(Box::new(Deadline::after(now, self.rules.removal_delay)));
             }
         }
     }

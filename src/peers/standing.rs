@@ -36,7 +36,7 @@ impl Registry {
                 continue;
             }
             let (named, learnt) = self.support(prefix, record, now);
-            let leaving = record.leaving.as_ref().filter(|until| is_to_come(until, now));
+            let leaving = record.leaving.as_deref().filter(|until| is_to_come(until, now));
             let state = match leaving {
                 _ if named || learnt => PeerState::Active,
                 Some(until) => PeerState::Leaving { until_unix_ns: until.unix_ns() },
@@ -99,9 +99,9 @@ impl Registry {
         let entry = |(prefix, state): (IpNet, PeerState)| {
             let record = self.peers.get(&prefix);
             let admitted = record.and_then(|record| record.admitted.as_ref());
-            let removed = record.and_then(|record| record.removed.as_ref());
+            let removed = record.and_then(|record| record.removed.as_deref());
             let until = match &state {
-                PeerState::Leaving { .. } => record.and_then(|record| record.leaving.as_ref()),
+                PeerState::Leaving { .. } => record.and_then(|record| record.leaving.as_deref()),
                 _ => admitted.and_then(|admitted| admitted.until.as_ref()),
             };
             Entry {

@@ -54,6 +54,10 @@ pub(super) fn readable<T: Default>(read: Result<T, StateError>) -> Result<T, Sta
 
 /// Ends a trial whose time is over. Whether there was one.
 pub(super) async fn end_overdue(site: &Site) -> Result<bool, AgentError> {
+    // Asked each second, and mostly there is none.
+    if site.state.trial()?.is_none() {
+        return Ok(false);
+    }
     let lock = site.state.lock_policy()?;
     let before = site.state.trial()?.is_some();
     Ok(before && pending(site, &lock).await?.is_none())

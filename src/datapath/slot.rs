@@ -1,7 +1,7 @@
 //! The policy in force: which of the two images it is, reading it, and swapping it. A swap is one pointer: the kernel waits for packets in
 //! flight, so that every packet sees exactly one whole policy.
 
-use std::os::fd::AsFd;
+use std::{mem::offset_of, os::fd::AsFd};
 
 use aya::maps::IterableMap;
 use node_ebpf_common::{ABI_VERSION, PolicyImage, maps::ImageWords, maps::name, policy::MAGIC};
@@ -30,6 +30,32 @@ pub struct ImageFacts {
     /// Its peers, a prefix counted as one.
     pub peers: u32,
 }
+
+/// How every image begins: [`PolicyImage`] without its tables.
+#[derive(Clone, Copy, Debug, FromBytes)]
+#[repr(C)]
+struct ImageHead {
+    magic: u64,
+    abi_version: u32,
+    enforce: u16,
+    per_peer: u8,
+    evidence: u8,
+    zero: u64,
+    generation: u64,
+    compiled_at_ns: u64,
+    policy_sha256: [u8; 32],
+    counter_bank: u32,
+    peers: u16,
+    blocked: u16,
+}
+
+const _: () = {
+    macro_rules! same_place {
+        ($($field:ident)*) => { $(assert!(offset_of!(ImageHead, $field) == offset_of!(PolicyImage, $field));)* };
+    }
+    same_place!(magic abi_version enforce per_peer generation policy_sha256 peers);
+    assert!(size_of::<ImageHead>() <= size_of::<PolicyImage>());
+};
 
 impl Maps {
     /// Which image the slot refers to; `None` before the first policy.
@@ -68,10 +94,9 @@ impl Maps {
     pub fn in_force_facts(&self) -> Result<ImageFacts, DatapathError> {
         let Some(n) = self.in_force()? else { return Err(DatapathError::NoPolicy) };
         let Some(map) = self.images.get(n) else { return Err(DatapathError::NoPolicy) };
-        let view = View::<ImageWords>::new(sys::fd_of(IterableMap::map(map)))
+        // The first page only: the whole image takes the kernel half a millisecond to map.
+        let image = View::<ImageHead>::new(sys::fd_of(IterableMap::map(map)))
             .map_err(DatapathError::io("can not map the policy image"))?;
-        let image = PolicyImage::ref_from_bytes(view.as_bytes())
-            .map_err(|_| DatapathError::Missing("an image of the right size".into()))?;
         if image.magic != MAGIC {
             return Err(DatapathError::NoPolicy);
         }

@@ -28,7 +28,7 @@ pub use nat::{
 };
 pub use select::{NotAttachable, SelectError, Selected, Selection, Skipped, Uncovered, resolve, uncovered};
 pub use snapshot::snapshot;
-pub use sockets::{Connection, Listening, Owner, Sockets, Transport, owners, sockets};
+pub use sockets::{Connection, Listening, Owner, Sockets, Transport, owners, sockets, tcp_sockets};
 pub use watch::LinkWatch;
 
 use std::path::PathBuf;

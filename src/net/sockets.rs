@@ -80,10 +80,20 @@ pub struct Sockets {
 /// # Errors
 /// When a file can not be read or has another format. A kernel without IPv6 has no IPv6 sockets, which is no error.
 pub fn sockets() -> Result<Sockets, NetError> {
+    read(&[("tcp", Transport::Tcp), ("tcp6", Transport::Tcp), ("udp", Transport::Udp), ("udp6", Transport::Udp)])
+}
+
+/// [`sockets`] without UDP: for who only wants to know who is connected.
+///
+/// # Errors
+/// As [`sockets`].
+pub fn tcp_sockets() -> Result<Sockets, NetError> {
+    read(&[("tcp", Transport::Tcp), ("tcp6", Transport::Tcp)])
+}
+
+fn read(files: &[(&str, Transport)]) -> Result<Sockets, NetError> {
     let mut sockets = Sockets::default();
-    for (name, transport) in
-        [("tcp", Transport::Tcp), ("tcp6", Transport::Tcp), ("udp", Transport::Udp), ("udp6", Transport::Udp)]
-    {
+    for &(name, transport) in files {
         let path = Path::new(NET).join(name);
         match std::fs::read_to_string(&path) {
             Ok(text) => sockets.add(transport, &text).map_err(|found| NetError::Parse {

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::OnceLock,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -94,9 +95,9 @@ pub struct Registry {
     changes: Vec<Change>,
     #[serde(skip)]
     unsaved: bool,
-    /// Whether anything can run out; `None`: not looked since it was read.
+    /// Whether anything can run out, once looked for since it was read or changed.
     #[serde(skip)]
-    is_timed: Option<bool>,
+    is_timed: OnceLock<bool>,
 }
 
 impl Registry {
@@ -244,7 +245,8 @@ impl Registry {
     /// Whether something has run out.
     pub fn is_due(&self, now: &Clock) -> bool {
         // Asked each second, of 16,384 peers that mostly never leave.
-        self.is_timed != Some(false) && self.deadlines().any(|until| until.left(now).is_zero())
+        let is_timed = *self.is_timed.get_or_init(|| self.deadlines().next().is_some());
+        is_timed && self.deadlines().any(|until| until.left(now).is_zero())
     }
 
     fn deadlines(&self) -> impl Iterator<Item = &Deadline> {
@@ -308,8 +310,7 @@ impl Registry {
         let before = self.states(None);
         make(self, &before);
         self.forget();
-        let is_timed = self.deadlines().next().is_some();
-        self.is_timed = Some(is_timed);
+        self.is_timed = OnceLock::new();
         let after = self.states(None);
         let mut became: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
         for (prefix, state) in &after {

@@ -41,6 +41,9 @@ pub struct Counter {
     pub bytes: u64,
 }
 
+/// The cells of one row: one value of the map, as the kernel takes 20 ms to allocate 65,536 values and half of one for 4,096.
+pub type RowCells = [Counter; CELLS_PER_ROW as usize];
+
 /// The cell of a row and a reason's number in the bank that starts at `bank`. For reasons without a row, `row` is [`ROW_PORTLESS`] and the number
 /// itself reaches into the rows after it.
 #[inline(always)]

@@ -31,4 +31,4 @@ pub use reason::{Reason, Verdict};
 
 /// Version of every layout that kernel and userspace share (image, counters, rows, reason numbers). Raised by every change of
 /// one of them; a live datapath of another version is never adopted.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;

@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{counter, policy::PolicyImage};
+use crate::policy::PolicyImage;
 
 /// The name's room in a [`RowRecord`], bytes.
 pub const CLASS_NAME_BYTES: usize = 32;
@@ -91,7 +91,7 @@ macro_rules! with_maps {
     ($with:ident) => {
         $with! {
             /// Every counter, see `counter`.
-            nw_counters: PerCpuArray<$crate::counter::Counter>, $crate::counter::CELLS, 0;
+            nw_counters: PerCpuArray<$crate::counter::RowCells>, 2 * $crate::counter::ROWS, 0;
             /// Every outbound counter, see `outbound`.
             nw_outbound: PerCpuArray<$crate::counter::Counter>, $crate::outbound::CELLS, 0;
             /// The peer matrix, see `peer_traffic`.
@@ -150,8 +150,6 @@ pub mod name {
     /// The two images.
     pub const IMAGES: [&str; 2] = ["nw_image_0", "nw_image_1"];
 }
-
-const _: () = assert!(counter::CELLS == 65_536);
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@
 use aya_ebpf::{btf_maps, macros::btf_map};
 use node_ebpf_common::{
     PolicyImage,
-    counter::Counter,
+    counter::{CELLS_PER_ROW, Counter},
     maps::{IMAGE_FLAGS, PER_CPU_ENTRIES},
     peer_traffic::SLOT_CELLS,
 };
@@ -82,9 +82,10 @@ pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
 /// Adds one frame to this CPU's part of a cell.
 #[inline(always)]
 pub fn count(cell: u32, bytes: u64) {
-    if let Some(counter) = nw_counters.get_ptr_mut(cell) {
-        // SAFETY: the slot is this CPU's own, and XDP programs do not preempt one another on a CPU.
+    if let Some(cells) = nw_counters.get_ptr_mut(cell / CELLS_PER_ROW) {
+        // SAFETY: the value is this CPU's own, XDP programs do not preempt one another on a CPU, and the place is within the row's cells.
         unsafe {
+            let counter = cells.cast::<Counter>().add((cell % CELLS_PER_ROW) as usize);
             (*counter).packets += 1;
             (*counter).bytes += bytes;
         }

@@ -3,7 +3,7 @@
 use aya::maps::PerCpuValues;
 use node_ebpf_common::{
     counter::{
-        self, BANK_CELLS, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
+        self, BANK_CELLS, CELLS_PER_ROW, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
         ROW_TCP_UNMANAGED, ROWS,
     },
     maps::{RowRecord, name},
@@ -68,7 +68,12 @@ impl Maps {
     /// One outbound cell, summed over all CPUs.
     pub fn outbound_cell(&self, index: u32) -> Result<Counter, DatapathError> {
         let values = self.outbound.get(&index, 0).map_err(DatapathError::map(name::OUTBOUND))?;
-        Ok(sum(&values))
+        let mut sum = Counter::default();
+        for [packets, bytes] in values.iter() {
+            sum.packets += packets;
+            sum.bytes += bytes;
+        }
+        Ok(sum)
     }
 
     /// Every cell that is not zero, in the order of their rows and reasons. Reads only the rows that were ever given away.
@@ -76,32 +81,35 @@ impl Maps {
         let mut cells = Vec::new();
         for bank in [0, BANK_CELLS] {
             // What has no port is counted by its reason, and what of it came from a blocked source as that.
-            for reason in Reason::ALL.iter().filter(|r| !r.has_row() || **r == Reason::BlockedSource) {
-                self.push(&mut cells, bank, ROW_PORTLESS, *reason)?;
-            }
+            let portless = (ROW_PORTLESS..ROW_TCP_UNMANAGED)
+                .map(|row| self.row_cells(bank, row))
+                .collect::<Result<Vec<_>, _>>()?
+                .concat();
+            let reasons = Reason::ALL.iter().filter(|r| !r.has_row() || **r == Reason::BlockedSource);
+            cells.extend(moved(&portless, bank, ROW_PORTLESS, reasons));
             let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
             for row in (ROW_TCP_UNMANAGED..=ROW_LATER_FRAGMENTS).chain(used) {
-                for reason in Reason::ALL.iter().filter(|r| r.has_row()) {
-                    self.push(&mut cells, bank, row, *reason)?;
-                }
+                let reasons = Reason::ALL.iter().filter(|r| r.has_row());
+                cells.extend(moved(&self.row_cells(bank, row)?, bank, row, reasons));
             }
         }
         Ok(cells)
     }
 
-    fn push(&self, cells: &mut Vec<Cell>, bank: u32, row: u32, reason: Reason) -> Result<(), DatapathError> {
-        let index = counter::cell(bank, row, reason.number());
-        let counter = self.cell(index)?;
-        if counter != Counter::default() {
-            cells.push(Cell { row, reason, audit: bank != 0, counter });
-        }
-        Ok(())
+    /// The cells of a row in the bank that starts at `bank`, each summed over all CPUs.
+    fn row_cells(&self, bank: u32, row: u32) -> Result<Vec<Counter>, DatapathError> {
+        let index = counter::cell(bank, row, 0) / CELLS_PER_ROW;
+        let values = self.counters.get(&index, 0).map_err(DatapathError::map(name::COUNTERS))?;
+        Ok(sums(&values))
     }
 
     /// One cell, summed over all CPUs.
     pub fn cell(&self, index: u32) -> Result<Counter, DatapathError> {
-        let values = self.counters.get(&index, 0).map_err(DatapathError::map(name::COUNTERS))?;
-        Ok(sum(&values))
+        let cells = self.row_cells(0, index / CELLS_PER_ROW)?;
+        cells
+            .get((index % CELLS_PER_ROW) as usize)
+            .copied()
+            .ok_or_else(|| DatapathError::Missing(format!("counter cell {index}")))
     }
 
     /// The record of every row, in the order of their numbers.
@@ -127,11 +135,27 @@ impl Maps {
     }
 }
 
-pub(super) fn sum(values: &PerCpuValues<CounterWords>) -> Counter {
-    let mut sum = Counter::default();
-    for [packets, bytes] in values.iter() {
-        sum.packets += packets;
-        sum.bytes += bytes;
+/// Those of the reasons' cells that are not zero; `counters` begins with the row's own.
+fn moved<'a>(
+    counters: &[Counter],
+    bank: u32,
+    row: u32,
+    reasons: impl Iterator<Item = &'a Reason>,
+) -> impl Iterator<Item = Cell> {
+    reasons
+        .filter_map(move |reason| Some((reason, *counters.get(reason.number() as usize)?)))
+        .filter(|(_, counter)| *counter != Counter::default())
+        .map(move |(reason, counter)| Cell { row, reason: *reason, audit: bank != 0, counter })
+}
+
+/// Cells of one value of a per-CPU array, each summed over all CPUs.
+pub(super) fn sums<const N: usize>(values: &PerCpuValues<[CounterWords; N]>) -> Vec<Counter> {
+    let mut sums = vec![Counter::default(); N];
+    for cells in values.iter() {
+        for (sum, [packets, bytes]) in sums.iter_mut().zip(cells) {
+            sum.packets += packets;
+            sum.bytes += bytes;
+        }
     }
-    sum
+    sums
 }

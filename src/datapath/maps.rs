@@ -12,6 +12,7 @@ use aya::{
 };
 use node_ebpf_common::{
     ABI_VERSION,
+    counter::CELLS_PER_ROW,
     flow::CpuFlows,
     maps::{self, ImageWords, Kind, PER_CPU_ENTRIES, RowRecord, Spec, name},
     peer_traffic::SLOT_CELLS,
@@ -22,6 +23,8 @@ use super::{bpffs::PinDir, error::DatapathError, peer_cells::PeerBytes, sys};
 
 /// A counter as plain words (packets, bytes): aya wants its own marker trait on a value type.
 pub(super) type CounterWords = [u64; 2];
+/// The cells of one row, for the same reason.
+pub(super) type RowWords = [CounterWords; CELLS_PER_ROW as usize];
 /// The cells of one slot of the peer matrix, for the same reason.
 pub(super) type SlotWords = [CounterWords; SLOT_CELLS as usize];
 /// A row record as plain bytes, for the same reason.
@@ -32,7 +35,7 @@ pub(super) type ImageMap = Array<MapData, ImageWords>;
 
 /// Handles of every map.
 pub struct Maps {
-    pub(super) counters: PerCpuArray<MapData, CounterWords>,
+    pub(super) counters: PerCpuArray<MapData, RowWords>,
     pub(super) outbound: PerCpuArray<MapData, CounterWords>,
     pub(super) peer_traffic: PerCpuArray<MapData, SlotWords>,
     pub(super) flows: FlowMap,

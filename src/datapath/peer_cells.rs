@@ -9,6 +9,7 @@ use node_ebpf_common::{
 use zerocopy::{FromBytes, transmute};
 
 use super::{
+    counting::sums,
     error::DatapathError,
     maps::{Maps, SlotWords},
 };
@@ -72,14 +73,7 @@ impl Maps {
     /// The cells of a slot, each summed over all CPUs.
     pub fn slot_cells(&self, slot: u32) -> Result<Vec<Counter>, DatapathError> {
         let values = self.peer_traffic.get(&slot, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
-        let mut sums = vec![Counter::default(); SLOT_CELLS as usize];
-        for cells in values.iter() {
-            for (sum, [packets, bytes]) in sums.iter_mut().zip(cells) {
-                sum.packets += packets;
-                sum.bytes += bytes;
-            }
-        }
-        Ok(sums)
+        Ok(sums(&values))
     }
 
     /// The record of every slot, in the order of their numbers.

@@ -23,6 +23,7 @@ const STACK_BYTES: u64 = 512;
 const INNER: u64 = 0x40 << 32;
 const CELLS: u64 = 0x50 << 32;
 const CELL_BYTES: u64 = 16;
+const ROW_BYTES: u64 = 16 * CELL_BYTES;
 /// `struct bpf_map` of the map with this id, and the value of the one with read-only data.
 const MAPS: u64 = 0x100 << 32;
 const VALUES: u64 = 0x200 << 32;
@@ -221,9 +222,9 @@ impl Walk<'_> {
                 self.value_offset = address - region;
                 INNER
             }
-            // The pointers to the cells lie where other arrays have their values.
+            // The pointers to the rows' cells lie where other arrays have their values.
             region if region == counter_map && bytes == 8 => {
-                CELLS + (address - region - self.value_offset) / 8 * CELL_BYTES
+                CELLS + (address - region - self.value_offset) / 8 * ROW_BYTES
             }
             INNER => within(address - INNER - self.value_offset, self.memory.image),
             CELLS => self.path.counted[usize::from(address % CELL_BYTES >= 8)],

@@ -13,7 +13,10 @@ use aya::{
     programs::Xdp,
 };
 use ipnet::IpNet;
-use node_ebpf_common::maps::{ImageWords, name};
+use node_ebpf_common::{
+    counter::CELLS_PER_ROW,
+    maps::{ImageWords, name},
+};
 use nodewall::policy::source_of;
 use nodewall_testbed::program::Program;
 use zerocopy::{FromBytes, IntoBytes};
@@ -30,7 +33,7 @@ pub type Counted = [u64; 2];
 pub struct Reference {
     _ebpf: Ebpf,
     ids: BTreeMap<String, u32>,
-    counters: PerCpuArray<MapData, Counted>,
+    counters: PerCpuArray<MapData, [Counted; CELLS_PER_ROW as usize]>,
     mix: Array<MapData, MixWords>,
     next: Map,
     next_frags: Map,
@@ -105,8 +108,9 @@ impl Reference {
 
     /// A counter cell, summed over the CPUs.
     pub fn counted(&self, cell: u32) -> Result<Counted> {
-        let values = self.counters.get(&cell, 0)?;
-        Ok(values.iter().fold([0, 0], |[packets, bytes], [p, b]| [packets + p, bytes + b]))
+        let values = self.counters.get(&(cell / CELLS_PER_ROW), 0)?;
+        let of_each_cpu = values.iter().filter_map(|row| row.get((cell % CELLS_PER_ROW) as usize));
+        Ok(of_each_cpu.fold([0, 0], |[packets, bytes], [p, b]| [packets + p, bytes + b]))
     }
 }
 

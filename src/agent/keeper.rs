@@ -28,6 +28,7 @@ use crate::{
 
 mod beside;
 mod repair;
+mod summary;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;
 

@@ -8,6 +8,7 @@ mod error;
 mod guard;
 mod interfaces;
 mod keeper;
+mod notify;
 mod peer_watch;
 mod peers;
 mod plan;

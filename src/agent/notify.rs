@@ -38,7 +38,9 @@ impl Notify {
     fn to(place: Option<&OsStr>, watched: bool) -> Self {
         let to = place.filter(|place| !place.is_empty()).and_then(|place| {
             connect(place)
-                .inspect_err(|error| tracing::warn!("systemd is not told how the agent does: {}: {error}", place.display()))
+                .inspect_err(|error| {
+                    tracing::warn!("systemd is not told how the agent does: {}: {error}", place.display())
+                })
                 .ok()
         });
         Self { to, watched, told: String::new() }

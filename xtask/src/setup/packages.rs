@@ -45,6 +45,10 @@ pub(super) const PROGRAMS: &Programs = &[
     ("python3", &["python3", "python3-venv"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
+    // Runs nodewall with the privileges of its unit.
+    ("setpriv", &["util-linux"]),
+    // Judges the units.
+    ("systemd-analyze", &["systemd"]),
 ];
 
 /// What only `cargo xtask vm` needs.

@@ -4,6 +4,7 @@
 mod apply;
 mod block;
 mod change;
+mod confine;
 mod error;
 mod guard;
 mod interfaces;
@@ -21,6 +22,7 @@ mod watchdog;
 pub use apply::{Allow, Cause, apply, reapply};
 pub use block::{Blocking, Changed, block, unblock};
 pub use change::{Applied, AppliedInterface, Outcome, Site};
+pub use confine::{Confined, confine, writable};
 pub use error::AgentError;
 pub use peers::{ask_local, desired, peers_changed};
 pub use plan::{Affected, Difference, plan};

@@ -75,7 +75,7 @@ fn three_capabilities_are_enough_for_all_that_the_units_do() {
     assert_filtered(&node);
 
     // Evidence: flows by reading maps, captures by the ring that CAP_PERFMON opens.
-    let _sockets = Listener::both(node.netns(), &[9_042]).unwrap();
+    let sockets = Listener::both(node.netns(), &[9_042]).unwrap();
     silent(node.outsider(), &probes(node.host(), &[9_042]));
     let store = node.directories.state_dir().join("evidence");
     eventually("flows and captures in the store", || {
@@ -83,6 +83,7 @@ fn three_capabilities_are_enough_for_all_that_the_units_do() {
         let captures = reader.captures(&Filter::default()).ok()?;
         (!reader.flows(&Filter::default()).ok()?.is_empty() && !captures.is_empty()).then_some(())
     });
+    drop(sockets);
 
     // A reload, and the commands that an operator may give the same privileges.
     let generation = node.generation();

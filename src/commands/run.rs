@@ -38,7 +38,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
 /// Before any thread is there. Whatever keeps this from being done, the ports are kept all the same.
 fn confine(common: &Common, config: Option<&Config>) -> Result<(), Failure> {
     // A process that is confined can not mount bpffs any more.
-    PinDir::create(&common.bpffs)?;
+    PinDir::mount(&common.bpffs)?;
     let outputs = config.map(|config| config.evidence.files()).unwrap_or_default();
     match agent::confine(&agent::writable(&common.state_dir, &common.bpffs, &outputs)) {
         Ok(Confined::Whole | Confined::Partly) => tracing::debug!("confined to writing where the agent writes"),

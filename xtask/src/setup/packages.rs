@@ -63,6 +63,8 @@ pub(super) const VM_PROGRAMS: &Programs = &[
     ("xz", &["xz-utils"]),
     // The disk of the guest whose power is cut.
     ("mke2fs", &["e2fsprogs"]),
+    // Makes the Debian whose systemd runs the units.
+    ("debootstrap", &["debootstrap"]),
 ];
 
 /// What `cargo xtask bench` measures nodewall against (nftables is everyone's).

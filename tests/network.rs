@@ -15,12 +15,14 @@ mod network {
     mod interfaces;
     mod lifecycle;
     mod node;
+    mod notify;
     mod objects;
     mod outbound;
     mod outbound_hooks;
     mod peer_matrix;
     mod peers;
     mod reload;
+    mod privileges;
     mod replies;
     mod rows;
     mod settings;

@@ -34,6 +34,8 @@ mod devices;
 mod guest;
 #[path = "vm/load.rs"]
 mod load;
+#[path = "vm/systemd.rs"]
+mod systemd;
 #[path = "vm/upgrade.rs"]
 mod upgrade;
 #[path = "vm/wire.rs"]

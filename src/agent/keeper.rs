@@ -29,6 +29,7 @@ use crate::{
 
 mod beside;
 mod repair;
+mod summary;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;
 

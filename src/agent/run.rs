@@ -8,7 +8,7 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{apply::Allow, change::Site, error::AgentError, keeper::Keeper, peer_watch::Heard};
+use super::{apply::Allow, change::Site, error::AgentError, keeper::Keeper, notify::Notify, peer_watch::Heard};
 use crate::{
     config::{Config, ConfigErrors, Export},
     net::{LinkWatch, NetError},
@@ -59,6 +59,9 @@ where
     let mut signals = Signals::new()?;
     let mut watch = LinkWatch::new()?;
     let mut agent = Keeper::new(site, start).await?;
+    let mut notify = Notify::from_environment();
+    notify.status(agent.summary());
+    notify.ready();
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut settled: Option<tokio::time::Instant> = None;
@@ -88,6 +91,7 @@ where
         };
         match wake {
             Wake::Stop(signal) => {
+                notify.stopping();
                 agent.quiet().await;
                 tracing::info!("{signal}: the agent ends, enforcement stays in place (`nodewall detach` removes it)");
                 return Ok(());
@@ -100,12 +104,21 @@ where
                 settled = None;
                 agent.settle().await;
             }
-            Wake::Reload => agent.reload().await,
-            Wake::Look => agent.look().await,
+            Wake::Reload => {
+                notify.reloading();
+                agent.reload().await;
+                notify.ready();
+            }
+            Wake::Look => {
+                agent.look().await;
+                // Here and nowhere else: the loop came round, and the look at the data path came to its end.
+                notify.alive();
+            }
             Wake::Peers(heard) => agent.learn(heard).await,
             Wake::Log => {}
         }
         agent.save_health();
+        notify.status(agent.summary());
     }
 }
 

@@ -2,9 +2,10 @@
 
 use super::{FINE, Failure, block_on, enforceable, reread_config, site, watched};
 use crate::{
-    agent::{self, Start},
+    agent::{self, Confined, Start},
     cli::{Common, RunArgs},
     config::{Config, Export},
+    datapath::PinDir,
     state::StateDir,
 };
 
@@ -28,8 +29,23 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
         watched: watched(common),
         reload: || reread_config(common)?.with_listen(listen),
     };
-    block_on(agent::run(site(common, args.kernel_log)?, start))??;
+    let site = site(common, args.kernel_log)?;
+    confine(common, start.config.as_ref().ok())?;
+    block_on(agent::run(site, start))??;
     Ok(FINE)
+}
+
+/// Before any thread is there. Whatever keeps this from being done, the ports are kept all the same.
+fn confine(common: &Common, config: Option<&Config>) -> Result<(), Failure> {
+    // A process that is confined can not mount bpffs any more.
+    PinDir::mount(&common.bpffs)?;
+    let outputs = config.map(|config| config.evidence.files()).unwrap_or_default();
+    match agent::confine(&agent::writable(&common.state_dir, &common.bpffs, &outputs)) {
+        Ok(Confined::Whole | Confined::Partly) => tracing::debug!("confined to writing where the agent writes"),
+        Ok(Confined::Not) => tracing::debug!("this kernel has no Landlock: not confined by the agent itself"),
+        Err(error) => tracing::warn!("not confined by Landlock: {error}"),
+    }
+    Ok(())
 }
 
 /// Whether a policy is stored that an operator has not detached.

@@ -53,6 +53,17 @@ pub struct Evidence {
     pub outputs: Vec<EvidenceOutput>,
 }
 
+impl Evidence {
+    /// Paths of the outputs that are files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let of = |output: &EvidenceOutput| match output {
+            EvidenceOutput::File { path, .. } => Some(path.clone()),
+            _ => None,
+        };
+        self.outputs.iter().filter_map(of).collect()
+    }
+}
+
 /// `[[evidence.output]]`: where each record goes besides the store, as a line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EvidenceOutput {

@@ -32,11 +32,14 @@ pub struct PinDir {
 }
 
 impl PinDir {
+    /// Mounts bpffs where `root` is to be below it and it is not there; makes no directory.
+    pub fn mount(root: &Path) -> Result<(), DatapathError> {
+        if root.starts_with(BPFFS_MOUNT) { mount_when_missing() } else { Ok(()) }
+    }
+
     /// Makes the directory where it is missing (mounting bpffs at /sys/fs/bpf when that is what is missing) and checks it.
     pub fn create(root: &Path) -> Result<Self, DatapathError> {
-        if root.starts_with(BPFFS_MOUNT) {
-            mount_when_missing()?;
-        }
+        Self::mount(root)?;
         let dir = Self { root: root.to_path_buf() };
         for path in [dir.root.clone(), dir.maps(), dir.links()] {
             match fs::DirBuilder::new().mode(0o700).create(&path) {

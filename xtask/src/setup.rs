@@ -1,6 +1,7 @@
 //! `cargo xtask setup`: fetches what building and testing need and the machine lacks. Everything lands below
 //! `target/tools`, but for Debian packages; the user's Rust toolchain is written only by rustup, and only where it may.
 
+pub(crate) mod debian_tree;
 mod linker;
 mod packages;
 mod private_apt;

@@ -9,6 +9,7 @@ mod machine;
 mod plan;
 mod power;
 mod report;
+mod systemd;
 mod transcript;
 
 use std::fs;
@@ -77,8 +78,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let kernels =
         args.chosen().into_iter().map(|kernel| kernels::fetch(kernel, args.refresh)).collect::<Result<Vec<_>>>()?;
     let common = build()?;
+    let disk = kernels
+        .iter()
+        .any(|kernel| plan::for_kernel(kernel.version(), &args.only).iter().any(|check| check.name == plan::SYSTEMD))
+        .then(systemd::disk)
+        .transpose()?;
 
-    let outcomes = boot_all(kernels, &common, &args.only)?;
+    let outcomes = boot_all(kernels, &common, disk.as_deref(), &args.only)?;
     let text = report::render(&outcomes);
     println!("\n{text}");
     if args.is_whole() {
@@ -105,18 +111,30 @@ fn prepare() -> Result<fs::File> {
     setup::lock_file(&folder().join("lock"), "run of virtual machines")
 }
 
+/// What all kernels share.
+struct Common {
+    archive: PathBuf,
+    programs: image::Programs,
+}
+
 /// The archive of what all kernels share, with everything built.
-fn build() -> Result<PathBuf> {
+fn build() -> Result<Common> {
     let step = Step::start(
         "building the tests and nodewall, statically linked, into target/vm/build (3 minutes when nothing is there)",
     );
-    let common = image::common(&image::build()?)?;
+    let programs = image::build()?;
+    let archive = image::common(&programs)?;
     step.done();
-    Ok(common)
+    Ok(Common { archive, programs })
 }
 
 /// As many guests at a time as there are processors: a guest keeps one of them busy. Outcomes come in the kernels' order.
-fn boot_all(kernels: Vec<kernels::Fetched>, common: &Path, only: &[String]) -> Result<Vec<Outcome>> {
+fn boot_all(
+    kernels: Vec<kernels::Fetched>,
+    common: &Common,
+    disk: Option<&Path>,
+    only: &[String],
+) -> Result<Vec<Outcome>> {
     let at_once = thread::available_parallelism().map_or(1, usize::from).min(kernels.len());
     let mut results: Vec<Option<Result<Outcome>>> = kernels.iter().map(|_| None).collect();
     let waiting = Mutex::new(kernels.into_iter().zip(&mut results));
@@ -127,7 +145,7 @@ fn boot_all(kernels: Vec<kernels::Fetched>, common: &Path, only: &[String]) -> R
                     let Some((kernel, result)) = waiting.lock().unwrap_or_else(PoisonError::into_inner).next() else {
                         return;
                     };
-                    *result = Some(boot(kernel, common, only));
+                    *result = Some(boot(kernel, common, disk, only));
                 }
             });
         }
@@ -135,9 +153,8 @@ fn boot_all(kernels: Vec<kernels::Fetched>, common: &Path, only: &[String]) -> R
     results.into_iter().flatten().collect()
 }
 
-fn boot(kernel: kernels::Fetched, common: &Path, only: &[String]) -> Result<Outcome> {
+fn boot(kernel: kernels::Fetched, common: &Common, disk: Option<&Path>, only: &[String]) -> Result<Outcome> {
     let plan = plan::for_kernel(kernel.version(), only);
-    let initramfs = image::for_kernel(&kernel, common, &plan)?;
     let series = kernel.kernel.series;
     eprintln!(
         "==> {series}: Linux {} (Debian {}): {}",
@@ -148,8 +165,20 @@ fn boot(kernel: kernels::Fetched, common: &Path, only: &[String]) -> Result<Outc
     let began = Instant::now();
     let log = folder().join(format!("log-{}", kernel.kernel.series));
     let say = |what: String| eprintln!("    {series}: {what}");
-    let transcript = machine::run(&kernel.vmlinuz(), &initramfs, &plan, &log, &say)?;
-    fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
+    let (apart, plan): (Vec<_>, Vec<_>) = plan.into_iter().partition(|check| check.name == plan::SYSTEMD);
+    let mut transcript = Transcript::new(&plan);
+    if !plan.is_empty() {
+        let initramfs = image::for_kernel(&kernel, &common.archive, &plan, |_| Ok(()))?;
+        transcript = machine::run(&kernel.vmlinuz(), &initramfs, None, &plan, &log, &say)?;
+        fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
+    }
+    if !apart.is_empty() {
+        let fill = |root: &Path| systemd::fill(root, common.programs.nodewall());
+        let initramfs = image::for_kernel(&kernel, &common.archive, &apart, fill)?;
+        let log = machine::with_suffix(&log, plan::SYSTEMD);
+        transcript.absorb(machine::run(&kernel.vmlinuz(), &initramfs, disk, &apart, &log, &say)?);
+        fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
+    }
     say(format!("done in {}", seconds(began.elapsed())));
     Ok(Outcome { kernel, transcript, log, took: began.elapsed() })
 }

@@ -45,6 +45,10 @@ pub(super) const PROGRAMS: &Programs = &[
     ("python3", &["python3", "python3-venv"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),
+    // Runs nodewall with the privileges of its unit.
+    ("setpriv", &["util-linux"]),
+    // Judges the units.
+    ("systemd-analyze", &["systemd"]),
 ];
 
 /// What only `cargo xtask vm` needs.
@@ -59,6 +63,8 @@ pub(super) const VM_PROGRAMS: &Programs = &[
     ("xz", &["xz-utils"]),
     // The disk of the guest whose power is cut.
     ("mke2fs", &["e2fsprogs"]),
+    // Makes the Debian whose systemd runs the units.
+    ("debootstrap", &["debootstrap"]),
 ];
 
 /// What `cargo xtask bench` measures nodewall against (nftables is everyone's).

@@ -15,9 +15,10 @@ use crate::workspace;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const INIT: &str = include_str!("init.sh");
+const PLAN: &str = include_str!("plan.sh");
 /// What tests run besides nodewall, with the libraries that it wants.
 const TOOLS: &[&str] = &["ip", "nft", "iptables-save", "ip6tables-save", "ping", "bpftool", "ethtool", "tc"];
-const FOLDERS: &[&str] = &["bin", "dev", "proc", "sys", "tmp", "run", "modules", "tests", "usr/sbin"];
+const FOLDERS: &[&str] = &["bin", "dev", "proc", "sys", "tmp", "run", "modules", "tests", "system", "usr/sbin"];
 /// What the tests' devices and rules need; each comes with what it needs itself.
 const MODULES: &[&str] = &[
     "veth",
@@ -51,6 +52,13 @@ pub(super) struct Programs {
     /// Name of the file below tests/, and the executable.
     tests: Vec<(String, PathBuf)>,
     nodewall: PathBuf,
+}
+
+impl Programs {
+    /// nodewall, statically linked.
+    pub(super) fn nodewall(&self) -> &Path {
+        &self.nodewall
+    }
 }
 
 /// Builds the tests that the plan names, and nodewall.
@@ -110,6 +118,7 @@ pub(super) fn common(programs: &Programs) -> Result<PathBuf> {
     let init = root.join("init");
     fs::write(&init, INIT)
         .and_then(|()| fs::set_permissions(&init, fs::Permissions::from_mode(0o755)))
+        .and_then(|()| fs::write(root.join("plan.sh"), PLAN))
         .with_context(|| format!("{} could not be written", init.display()))?;
     copy_program(&root, &tool("busybox")?, Path::new("/bin/busybox"))?;
     for name in TOOLS {
@@ -148,7 +157,7 @@ fn libraries(said: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn copy(root: &Path, from: &Path, to: &Path) -> Result<()> {
+pub(super) fn copy(root: &Path, from: &Path, to: &Path) -> Result<()> {
     let to = root.join(to.strip_prefix("/").unwrap_or(to));
     let folder = to.parent().unwrap_or(root);
     fs::create_dir_all(folder)
@@ -157,8 +166,13 @@ fn copy(root: &Path, from: &Path, to: &Path) -> Result<()> {
         .with_context(|| format!("{} could not be copied to {}", from.display(), to.display()))
 }
 
-/// The whole archive for one kernel: what all share, then its modules and its plan.
-pub(super) fn for_kernel(kernel: &Fetched, common: &Path, plan: &[Planned]) -> Result<PathBuf> {
+/// The whole archive for one kernel: what all share, then its modules and its plan; `fill` adds what else the guest needs.
+pub(super) fn for_kernel(
+    kernel: &Fetched,
+    common: &Path,
+    plan: &[Planned],
+    fill: impl FnOnce(&Path) -> Result<()>,
+) -> Result<PathBuf> {
     let series = kernel.kernel.series;
     let root = super::folder().join(format!("root-{series}"));
     remove(&root)?;
@@ -175,6 +189,7 @@ pub(super) fn for_kernel(kernel: &Fetched, common: &Path, plan: &[Planned]) -> R
     fs::write(root.join("modules/order"), order)
         .and_then(|()| fs::write(root.join("plan"), lines))
         .with_context(|| format!("the plan could not be written to {}", root.display()))?;
+    fill(&root)?;
     let own = super::folder().join(format!("own-{series}.cpio"));
     pack(&root, &own)?;
     remove(&root)?;

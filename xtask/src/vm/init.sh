@@ -1,5 +1,5 @@
 #!/bin/busybox sh
-# The guest's first and only process: mounts, modules, then the plan. What it says on the second serial line is read by
+# The guest's first process: mounts, modules, then the plan. What it says on the second serial line is read by
 # xtask/src/vm/transcript.rs; the kernel's own words are on the first.
 /bin/busybox --install -s /bin
 export PATH=/usr/sbin:/usr/bin:/bin HOME=/ TMPDIR=/tmp RUST_BACKTRACE=0
@@ -16,10 +16,13 @@ while read -r module; do
 done </modules/order
 ip link set lo up
 say "boot $(uname -r) $(cut -d' ' -f1 /proc/uptime)"
-while read -r name deadline_s command; do
-    say "begin $name"
-    timeout -s KILL "$deadline_s" sh -c "exec $command" </dev/null
-    say "end $name $?"
-done </plan
-say "done"
-poweroff -f
+if [ -d /guest ]; then
+    # A disk with a Debian: its systemd becomes the first process, and runs the plan by a unit (tests/vm/systemd/plan.service).
+    mount -t ext4 /dev/vda /system
+    cp -a /guest/. /system/
+    cp /plan /plan.sh /system/
+    cp -a /tests /system/
+    umount /sys/fs/bpf /sys /proc
+    exec switch_root /system /sbin/init
+fi
+exec sh /plan.sh

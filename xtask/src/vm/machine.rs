@@ -1,4 +1,4 @@
-//! One guest: QEMU without acceleration, network or disk (`power.rs` adds an image file), driven by what it says on its second serial line. However this ends (a
+//! One guest: QEMU without acceleration, network or disk (`power.rs` and `systemd.rs` add an image file), driven by what it says on its second serial line. However this ends (a
 //! result, a deadline, a panic there or here, Ctrl-C), QEMU is ended by its process id.
 
 use std::fs::{self, File};
@@ -19,6 +19,8 @@ use crate::progress::seconds;
 
 /// From QEMU's start to the first check.
 pub(super) const BOOT_WITHIN: Duration = Duration::from_secs(60);
+/// From there to the first check: a whole systemd may have to start in between.
+const FIRST_WITHIN: Duration = Duration::from_secs(150);
 /// A guest ends a check by itself at the deadline; this long after it, the guest hangs.
 const GRACE: Duration = Duration::from_secs(15);
 /// How often the kernel's own log is looked at for the end of everything.
@@ -33,10 +35,11 @@ const FATAL: &[&str] = &[
     "rcu: INFO: rcu_sched detected stalls",
 ];
 
-/// Boots a kernel and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`, progress to `say`.
+/// Boots a kernel, with a disk where one is given, and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`, progress to `say`.
 pub(super) fn run(
     vmlinuz: &Path,
     initramfs: &Path,
+    disk: Option<&Path>,
     plan: &[Planned],
     log: &Path,
     say: &dyn Fn(String),
@@ -47,7 +50,12 @@ pub(super) fn run(
     let tests = with_suffix(log, "tests");
     let mut copy = File::create(&tests).with_context(|| format!("{} could not be made", tests.display()))?;
 
-    let mut child = qemu(vmlinuz, initramfs, &console).spawn().context("qemu-system-x86_64 could not be started")?;
+    let mut command = qemu(vmlinuz, initramfs, &console);
+    if let Some(disk) = disk {
+        // What the guest writes is forgotten with it.
+        command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.display()));
+    }
+    let mut child = command.spawn().context("qemu-system-x86_64 could not be started")?;
     let said = child.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
     let child = Arc::new(Mutex::new(child));
     let ended = Arc::clone(&child);
@@ -71,7 +79,10 @@ pub(super) fn run(
             writeln!(copy, "{line}").with_context(|| format!("{} could not be written", tests.display()))?;
         }
         match transcript.line(&line) {
-            Some(Event::Booted) => say(format!("booted in {}", seconds(awaited.since.elapsed()))),
+            Some(Event::Booted) => {
+                say(format!("booted in {}", seconds(awaited.since.elapsed())));
+                awaited = Awaited { what: "the first check".to_owned(), since: Instant::now(), within: FIRST_WITHIN };
+            }
             Some(Event::Began(check)) => {
                 let deadline = plan
                     .iter()

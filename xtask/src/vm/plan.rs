@@ -3,6 +3,11 @@
 
 use std::time::Duration;
 
+/// The check that needs a guest with a systemd.
+pub(super) const SYSTEMD: &str = "systemd";
+/// The kernel that has it in every run: the one of the Debian whose systemd it is. Others have it when they are asked to.
+const SYSTEMD_USUALLY: (u32, u32) = (6, 12);
+
 /// Some tests of one executable.
 pub(super) struct Check {
     pub(super) name: &'static str,
@@ -17,7 +22,7 @@ pub(super) struct Check {
     usual: bool,
 }
 
-pub(super) const CHECKS: [Check; 14] = [
+pub(super) const CHECKS: [Check; 15] = [
     Check {
         name: "load",
         executable: "vm",
@@ -114,6 +119,15 @@ pub(super) const CHECKS: [Check; 14] = [
         deadline: Duration::from_secs(480),
         usual: true,
     },
+    // In a guest of its own (`systemd.rs`).
+    Check {
+        name: SYSTEMD,
+        executable: "vm",
+        filters: &["systemd::"],
+        environment: &[],
+        deadline: Duration::from_secs(360),
+        usual: true,
+    },
     // Ten minutes a kernel: too long for every run.
     Check {
         name: "network",
@@ -182,8 +196,9 @@ pub(super) struct Planned {
 
 /// What a kernel of this version runs; `only` of nothing is everything.
 pub(super) fn for_kernel(version: (u32, u32), only: &[String]) -> Vec<Planned> {
+    let usual = |check: &Check| check.usual && (check.name != SYSTEMD || version == SYSTEMD_USUALLY);
     let wanted =
-        |check: &&Check| if only.is_empty() { check.usual } else { only.iter().any(|name| name == check.name) };
+        |check: &&Check| if only.is_empty() { usual(check) } else { only.iter().any(|name| name == check.name) };
     CHECKS.iter().filter(wanted).map(|check| planned(check, version)).collect()
 }
 
@@ -196,6 +211,10 @@ fn planned(check: &Check, version: (u32, u32)) -> Planned {
     }
     for word in check.filters {
         command = format!("{command} {word}");
+    }
+    if check.name == SYSTEMD {
+        // There is one systemd for all of them.
+        command.push_str(" --test-threads=1");
     }
     let mut skipped = Vec::new();
     for needs in missing {

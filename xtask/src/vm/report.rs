@@ -25,6 +25,8 @@ version. What a kernel lacks is skipped by name, and only below the version that
   one but by design. The table by shape is in the run's log.
 - **upgrade**: a second executable, and a second program, take over under an outsider's knocking; counters carry on exactly
   (`tests/vm/upgrade.rs`).
+- **systemd**: the packaged units under Debian 13's systemd, in a guest of its own with a disk, on one kernel in every run. An outsider knocks at 443
+  and 9042 from the moment the network is up; a stand-in for the vendor's services listens (`tests/vm/systemd.rs`).
 - **network**, on request: the whole network rung (`cargo xtask vm --only network`).
 
 Seen to fail with planted bugs: without the mask on the transport's offset (`packet.rs`) the verifiers of 5.10 and 6.1 refuse `nodewall_log`
@@ -53,7 +55,7 @@ const PROGRAMS: [&str; 11] = [
 /// A row of the table: a title, and what stands there for a kernel.
 type Row = (&'static str, fn(&Transcript) -> String);
 
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 26] = [
     ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
     ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
     ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
@@ -83,6 +85,16 @@ const ROWS: [Row; 20] = [
     ("the oracle: arrivals at open ports without nodewall, dropped by design, lost, all phases", |t| {
         oracle(t, "oracle_open")
     }),
+    ("systemd: before the network and before anything listens", |t| tests(t, SYSTEMD, &["systemd::boot_"])),
+    ("systemd: ready when the policy stands; a reload takes a new peer in, and no broken file", |t| {
+        tests(t, SYSTEMD, &["systemd::ready_", "systemd::reload_"])
+    }),
+    ("systemd: a crash and a hang: restarted, the filter stays", |t| {
+        tests(t, SYSTEMD, &["systemd::crash_", "systemd::hung_"])
+    }),
+    ("systemd: stop and upgrade: nobody comes in", |t| tests(t, SYSTEMD, &["systemd::stop_", "systemd::upgrade_"])),
+    ("systemd: three capabilities, the sandbox, the pins seen outside", |t| tests(t, SYSTEMD, &["systemd::sandbox_"])),
+    ("systemd: which; exposure of the agent's unit", |t| said(t, &["systemd", "exposure_nodewall"])),
     ("all tests of the network rung", |t| tests(t, "network", &[""])),
 ];
 
@@ -128,6 +140,12 @@ fn oracle(transcript: &Transcript, fact: &str) -> String {
     let passed = transcript.is_complete("oracle") && transcript.count("oracle", |_| true) == (1, 1);
     let said = transcript.facts.get(fact).map_or("-", String::as_str);
     if passed { said.to_owned() } else { format!("FAIL: {said}") }
+}
+
+/// What the guest said of itself; `-` where it said nothing.
+fn said(transcript: &Transcript, facts: &[&str]) -> String {
+    let found: Vec<&str> = facts.iter().filter_map(|fact| transcript.facts.get(*fact).map(String::as_str)).collect();
+    if found.is_empty() { "-".to_owned() } else { found.join("; ") }
 }
 
 /// How many cases the test went through, all of which it asserts.

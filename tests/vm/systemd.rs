@@ -1,0 +1,225 @@
+//! The two units under a real systemd as the guest's first process, with a stand-in for the vendor's services and an outsider who knocks without end
+//! (`systemd/`). The tests run one after the other; each leaves the agent running. Only the guest of `cargo xtask vm --only systemd` has a systemd.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::guest::{fact, skip_outside};
+
+const CONFIG: &str = "/etc/nodewall/nodewall.toml";
+const NODEWALL: &str = "/usr/bin/nodewall";
+const UNITS: [&str; 2] = ["nodewall-apply.service", "nodewall.service"];
+/// An emulated processor is slow.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn run(program: &str, arguments: &[&str]) -> Output {
+    Command::new(program).args(arguments).output().unwrap()
+}
+
+fn fine(program: &str, arguments: &[&str]) -> String {
+    let output = run(program, arguments);
+    assert!(output.status.success(), "{program} {arguments:?}: {output:?}\n{}", journal());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn journal() -> String {
+    let output = run("journalctl", &["--no-pager", "-n", "40", "-u", UNITS[0], "-u", UNITS[1], "-o", "cat"]);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn show(unit: &str, property: &str) -> String {
+    fine("systemctl", &["show", "--value", "-p", property, unit]).trim().to_owned()
+}
+
+fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is() {
+        assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{}", journal());
+        sleep(Duration::from_millis(200));
+    }
+}
+
+fn agent_pid() -> String {
+    show(UNITS[1], "MainPID")
+}
+
+/// Active, and healthy as an operator outside of the unit's sandbox sees it: its pins are visible there.
+fn healthy() -> bool {
+    show(UNITS[1], "ActiveState") == "active" && run(NODEWALL, &["status"]).status.success()
+}
+
+/// The outsider's attempts so far: at 443 that were answered, at 9042, and those of them that were answered.
+fn knocks() -> (usize, usize, usize) {
+    let text = fs::read_to_string("/run/knocks").unwrap();
+    let count = |line: &str| text.lines().filter(|found| *found == line).count();
+    let reached = count("9042 reached");
+    (count("443 reached"), count("9042 not") + reached, reached)
+}
+
+/// The outsider knocked all the while and later, reached what is open to all, and never what is the cluster's.
+fn nobody_came_in(before: (usize, usize, usize)) {
+    eventually("the outsider to knock", || {
+        let now = knocks();
+        now.0 > before.0 && now.1 > before.1
+    });
+    assert_eq!(knocks().2, 0, "an outsider reached 9042\n{}", journal());
+}
+
+fn reaches(source: &str, port: &str) -> bool {
+    run("ip", &["netns", "exec", "wire", "perl", "/guest/knock.pl", source, port]).status.success()
+}
+
+#[test]
+fn boot_closes_the_ports_before_the_network_and_before_anything_listens() {
+    if skip_outside("boot_closes_the_ports_before_the_network_and_before_anything_listens") {
+        return;
+    }
+    let entered_us = |unit: &str| -> u64 { show(unit, "ActiveEnterTimestampMonotonic").parse().unwrap() };
+    let started_us = |unit: &str| -> u64 { show(unit, "InactiveExitTimestampMonotonic").parse().unwrap() };
+    assert_eq!(
+        (show(UNITS[0], "Result"), show(UNITS[0], "ActiveState")),
+        ("success".into(), "active".into()),
+        "{}",
+        journal()
+    );
+    let closed_us = entered_us(UNITS[0]);
+    for (what, later_us) in [
+        ("network-pre.target", entered_us("network-pre.target")),
+        ("the network", started_us("wire-up.service")),
+        ("sysinit.target", entered_us("sysinit.target")),
+        ("the listener", started_us("vendor.service")),
+        ("the agent", started_us(UNITS[1])),
+    ] {
+        assert!(0 < closed_us && closed_us <= later_us, "{what} at {later_us} us, the filter at {closed_us} us");
+    }
+    fact("systemd", fine("systemctl", &["--version"]).lines().next().unwrap());
+    nobody_came_in((0, 0, 0));
+    assert!(reaches("10.77.0.11", "9042"), "the peer is not served");
+}
+
+#[test]
+fn crash_is_followed_by_a_restart_and_the_filter_stays() {
+    if skip_outside("crash_is_followed_by_a_restart_and_the_filter_stays") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    let (pid, before) = (agent_pid(), knocks());
+    fine("systemctl", &["kill", "--signal=SIGKILL", "--kill-whom=main", UNITS[1]]);
+    eventually("another agent", || agent_pid() != pid && agent_pid() != "0" && healthy());
+    nobody_came_in(before);
+}
+
+#[test]
+fn hung_agent_is_restarted_by_the_watchdog() {
+    if skip_outside("hung_agent_is_restarted_by_the_watchdog") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    let (pid, before) = (agent_pid(), knocks());
+    // Alive for as long as it looks around.
+    sleep(Duration::from_secs(10));
+    assert_eq!(agent_pid(), pid, "the watchdog ended a living agent\n{}", journal());
+    fine("kill", &["-STOP", &pid]);
+    eventually("another agent", || agent_pid() != pid && agent_pid() != "0" && healthy());
+    assert!(journal().contains("Watchdog timeout"), "{}", journal());
+    nobody_came_in(before);
+}
+
+#[test]
+fn ready_is_said_when_the_policy_stands() {
+    if skip_outside("ready_is_said_when_the_policy_stands") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    fine("systemctl", &["restart", UNITS[1]]);
+    // `restart` came back, so READY=1 was said.
+    assert_eq!(show(UNITS[1], "SubState"), "running");
+    let text = show(UNITS[1], "StatusText");
+    assert!(text.contains("enforce, generation") && text.contains("1 peer, 1 interface"), "{text}");
+    eventually("a healthy agent", healthy);
+}
+
+#[test]
+fn reload_takes_a_new_peer_in_and_refuses_a_broken_file() {
+    if skip_outside("reload_takes_a_new_peer_in_and_refuses_a_broken_file") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    let (pid, before) = (agent_pid(), knocks());
+    let config = fs::read_to_string(CONFIG).unwrap();
+    assert!(!reaches("10.77.0.12", "9042"));
+    fs::write(CONFIG, config.replace("\"10.77.0.11\"", "\"10.77.0.11\", \"10.77.0.12\"")).unwrap();
+    fine("systemctl", &["reload", UNITS[1]]);
+    eventually("the new peer to be served", || reaches("10.77.0.12", "9042"));
+    fs::write(CONFIG, "mode = \"enforced\"\n").unwrap();
+    assert!(!run("systemctl", &["reload", UNITS[1]]).status.success(), "a broken file was taken");
+    assert!(reaches("10.77.0.12", "9042"));
+    fs::write(CONFIG, config).unwrap();
+    fine("systemctl", &["reload", UNITS[1]]);
+    eventually("the peer to be gone again", || !reaches("10.77.0.12", "9042"));
+    assert_eq!(agent_pid(), pid, "a reload is no restart");
+    nobody_came_in(before);
+}
+
+#[test]
+fn sandbox_gives_three_capabilities_and_shows_the_pins() {
+    if skip_outside("sandbox_gives_three_capabilities_and_shows_the_pins") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    let status = fs::read_to_string(format!("/proc/{}/status", agent_pid())).unwrap();
+    for line in ["CapEff:\t000000c000001000", "CapBnd:\t000000c000001000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
+        assert!(status.lines().any(|found| found == line), "{line}: {status}");
+    }
+    assert!(Path::new("/sys/fs/bpf/nodewall/links").read_dir().unwrap().next().is_some());
+    for unit in UNITS {
+        let said = fine("systemd-analyze", &["security", "--no-pager", "--threshold=20", unit]);
+        let level = said.lines().rev().find_map(|line| line.split_once("exposure level for ")).unwrap().1.to_owned();
+        fact(&format!("exposure_{}", unit.replace(".service", "")), &level);
+    }
+    // What is outside can not be written, whatever the agent might be made to do.
+    let mounts = fs::read_to_string(format!("/proc/{}/mounts", agent_pid())).unwrap();
+    let of = |place: &str| mounts.lines().rev().find(|line| line.split(' ').nth(1) == Some(place)).unwrap().to_owned();
+    let writable = |place: &str| of(place).split(' ').nth(3).unwrap().starts_with("rw");
+    assert!(!writable("/") && writable("/sys/fs/bpf") && writable("/var/lib/nodewall"), "{mounts}");
+}
+
+#[test]
+fn stop_leaves_the_filter() {
+    if skip_outside("stop_leaves_the_filter") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    let before = knocks();
+    fine("systemctl", &["stop", UNITS[1], UNITS[0]]);
+    assert_eq!(show(UNITS[1], "ActiveState"), "inactive");
+    nobody_came_in(before);
+    assert!(reaches("10.77.0.11", "9042") && !reaches("10.77.0.12", "9042"));
+    fine("systemctl", &["start", UNITS[0], UNITS[1]]);
+    eventually("a healthy agent", healthy);
+}
+
+#[test]
+fn upgrade_lets_nobody_in() {
+    if skip_outside("upgrade_lets_nobody_in") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    let (pid, before) = (agent_pid(), knocks());
+    // As a package does it: written beside, renamed, restarted. A longer file is another one.
+    let new = "/usr/bin/nodewall.new";
+    fs::copy(NODEWALL, new).unwrap();
+    let mut bytes = fs::read(new).unwrap();
+    bytes.extend_from_slice(b"another build");
+    fs::write(new, bytes).unwrap();
+    fs::rename(new, NODEWALL).unwrap();
+    fine("systemctl", &["restart", UNITS[1]]);
+    assert_ne!(agent_pid(), pid);
+    eventually("a healthy agent", healthy);
+    let running = fs::metadata(format!("/proc/{}/exe", agent_pid())).unwrap().len();
+    assert_eq!(running, fs::metadata(NODEWALL).unwrap().len());
+    nobody_came_in(before);
+}

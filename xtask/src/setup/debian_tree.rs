@@ -1,0 +1,51 @@
+//! Trees of files with a Debian in them, made by debootstrap below `target/trees` and used again until their list of packages is another. What is done with
+//! a tree is decided elsewhere; nobody may change it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::debian_archive;
+use crate::cmd::Cmd;
+use crate::progress::Step;
+use crate::workspace;
+
+/// The tree of this name, with the suite's base and these packages.
+pub(crate) fn tree(name: &str, suite: &str, packages: &[&str]) -> Result<PathBuf> {
+    let tree = folder().join(name);
+    let wanted = format!("{suite} {}\n", packages.join(","));
+    if fs::read_to_string(stamp(name)).is_ok_and(|there| there == wanted) {
+        return Ok(tree);
+    }
+    ensure!(workspace::is_root(), "debootstrap needs root to make {}; run this as root", tree.display());
+    let archive = debian_archive(Path::new("/etc/apt"))?;
+    let step = Step::start(&format!("making a Debian ({suite}) in target/trees/{name} by debootstrap (about 60 s)"));
+    let _ = fs::remove_file(stamp(name));
+    if tree.exists() {
+        fs::remove_dir_all(&tree).with_context(|| format!("{} could not be removed", tree.display()))?;
+    }
+    fs::create_dir_all(folder()).with_context(|| format!("{} could not be made", folder().display()))?;
+    Cmd::new("debootstrap")
+        .args(["--variant=minbase", &format!("--include={}", packages.join(",")), suite])
+        .arg(&tree)
+        .arg(&archive.uri)
+        .advice("make sure that the Debian mirror of this machine's apt sources can be reached; see debootstrap/debootstrap.log in the tree")
+        .run_quiet()?;
+    // Hundreds of megabytes of archives that were unpacked.
+    let _ = fs::remove_dir_all(tree.join("var/cache/apt/archives"));
+    let _ = fs::remove_dir_all(tree.join("var/lib/apt/lists"));
+    // Written last: a tree that was not finished is made anew.
+    fs::write(stamp(name), wanted).with_context(|| format!("{} could not be written", stamp(name).display()))?;
+    step.done();
+    Ok(tree)
+}
+
+/// The file that says what a tree was made of; as old as the tree.
+pub(crate) fn stamp(name: &str) -> PathBuf {
+    folder().join(format!("{name}.stamp"))
+}
+
+fn folder() -> PathBuf {
+    workspace::root().join("target/trees")
+}

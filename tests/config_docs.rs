@@ -92,14 +92,13 @@ fn the_manuals_tables_are_the_schemas() {
 
 fn packaged() -> String {
     let heading = [
-        "nodewall's configuration. Every key is here, with what it means and its default; docs/CONFIGURATION.md says more.",
-        "A line that begins with # and a key counts without the #; its table's header ([...]) must count, too.",
+        "nodewall's configuration: every key, what it means, and its default. docs/CONFIGURATION.md says more.",
+        "A key without the # counts; so must its table's header in brackets.",
         "",
-        "Installing audits and drops nothing. On the way to enforcing: nodewall init, nodewall plan --mode enforce,",
-        "nodewall enforce --confirm-within 5m.",
+        "This one audits: it counts and records what would be dropped, and drops nothing. To enforcing:",
+        "nodewall init; nodewall plan --mode enforce; nodewall enforce --confirm-within 5m.",
     ];
-    let because = vec!["Counts and records what would be dropped; drops nothing.".to_owned()];
-    let chosen = BTreeMap::from([("mode".to_owned(), Chosen { value: "audit".into(), because })]);
+    let chosen = BTreeMap::from([("mode".to_owned(), Chosen { value: "audit".into(), because: Vec::new() })]);
     commented_file(&heading.map(str::to_owned), &chosen).unwrap()
 }
 

@@ -12,6 +12,7 @@ mod network {
     mod evidence;
     mod forged;
     mod frames;
+    mod init;
     mod interfaces;
     mod lifecycle;
     mod node;
@@ -23,8 +24,10 @@ mod network {
     mod reload;
     mod replies;
     mod rows;
+    mod screen;
     mod settings;
     mod starts;
+    mod ten_minutes;
     mod top;
     mod traffic;
     mod trials;

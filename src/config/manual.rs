@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 pub const SCHEMA: &str = include_str!("../../nodewall.schema.json");
 
 /// Longest line of a comment, in characters.
-const LINE_CHARS: usize = 100;
+const LINE_CHARS: usize = 110;
 
 /// What the schema says of a key, or of the whole file.
 #[derive(Debug, Clone, Deserialize)]
@@ -161,7 +161,7 @@ impl Page<'_> {
         let default = match (&key.default, &key.default_words) {
             _ if needed => "Required.".to_owned(),
             (_, Some(words)) if words == "required" => "Required.".to_owned(),
-            (Some(value), _) => format!("Default: {value}."),
+            (Some(value), _) => format!("Default: {}.", in_toml(value)),
             (None, Some(words)) => format!("Default: {words}."),
             (None, None) => "Default: none.".to_owned(),
         };
@@ -176,8 +176,7 @@ impl Page<'_> {
                 self.text.push_str(&format!("{name} = {}\n", chosen.value));
             }
             None => {
-                let shown = key.default.as_ref().or(key.examples.first());
-                let shown = shown.map(ToString::to_string).unwrap_or_default().replace("\",\"", "\", \"");
+                let shown = key.default.as_ref().or(key.examples.first()).map(in_toml).unwrap_or_default();
                 self.text.push_str(&format!("#{name} = {shown}\n"));
             }
         }
@@ -197,6 +196,11 @@ impl Page<'_> {
         }
         self.text.push_str(&format!("{line}\n"));
     }
+}
+
+/// Words, numbers and lists of them are written alike in both, but for the space that people expect.
+fn in_toml(value: &serde_json::Value) -> String {
+    value.to_string().replace("\",\"", "\", \"")
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -99,6 +99,9 @@ pub enum AnswersError {
         .0.as_ref().map(|who| format!(" (connected from {who}, which proves nothing)")).unwrap_or_default()
     )]
     NoPeers(Option<String>),
+    /// There is nothing that could be filtered.
+    #[error("{0}")]
+    NoInterface(String),
     /// Flags that exclude each other.
     #[error("--single-node says that there is no other node, and {0} names some; give one of them")]
     SingleWithPeers(&'static str),
@@ -131,22 +134,34 @@ pub fn decide<A: Ask>(given: &Given, found: &mut Found, asker: Option<A>) -> Res
         cluster_version: given.cluster_version.clone(),
         agent_port_8443: given.agent_port_8443,
     };
-    match asker.filter(|_| !given.yes) {
+    let asker = asker.filter(|_| !given.yes);
+    match asker {
         Some(mut asker) => ask_all(given, found, &mut answers, &mut asker)?,
         None if given.yes => {
+            refuse_no_interface(found)?;
             if !given.names_peers() {
                 take_found(found, &mut answers)?;
             }
         }
-        None => refuse_unanswered(given)?,
+        None => {
+            refuse_unanswered(given, found)?;
+            refuse_no_interface(found)?;
+        }
     }
     answers.peers.sort_unstable();
     answers.peers.dedup();
     Ok(answers)
 }
 
-fn refuse_unanswered(given: &Given) -> Result<(), AnswersError> {
+fn refuse_no_interface(found: &Found) -> Result<(), AnswersError> {
+    found.no_interface.clone().map_or(Ok(()), |problem| Err(AnswersError::NoInterface(problem)))
+}
+
+fn refuse_unanswered(given: &Given, found: &Found) -> Result<(), AnswersError> {
     let mut missing = Vec::new();
+    if given.interfaces.is_empty() && found.no_interface.is_some() {
+        missing.push("--interface IF (none is found)".to_owned());
+    }
     if !given.names_peers() {
         missing.push("--peer ADDR, --peers-file FILE, --vendor-firewall or --single-node".to_owned());
     }
@@ -169,6 +184,9 @@ fn take_found(found: &Found, answers: &mut Answers) -> Result<(), AnswersError> 
 }
 
 fn ask_all(given: &Given, found: &mut Found, answers: &mut Answers, asker: &mut impl Ask) -> Result<(), AnswersError> {
+    if !given.interfaces.is_empty() {
+        refuse_no_interface(found)?;
+    }
     for problem in &found.unread {
         asker.tell(&format!("not read: {problem}"));
     }
@@ -195,13 +213,18 @@ fn ask_interfaces(found: &Found, asker: &mut impl Ask) -> Result<Vec<String>, An
     for interface in &found.interfaces {
         asker.tell(&format!("  {} ({})", interface.name, interface.because));
     }
-    if let Some(problem) = &found.no_interface {
+    let (question, default) = if let Some(problem) = &found.no_interface {
         asker.tell(&format!("  {problem}"));
-    }
-    let question = "Which? Enter: these, and each addressed one that comes; or names, spaces between: ";
-    Ok(asker.until(question, Some(Vec::new()), |text| {
+        ("Which? Names, spaces between: ", None)
+    } else {
+        ("Which? Enter: these, and each addressed one that comes; or names, spaces between: ", Some(Vec::new()))
+    };
+    Ok(asker.until(question, default, |text| {
         let names = text.split([' ', ',']).filter(|name| !name.is_empty());
-        names.map(|name| name.parse::<InterfacePattern>().map(|_| name.to_owned()).map_err(|e| e.message)).collect()
+        let names: Result<Vec<String>, String> = names
+            .map(|name| name.parse::<InterfacePattern>().map(|_| name.to_owned()).map_err(|error| error.message))
+            .collect();
+        names.and_then(|names| if names.is_empty() { Err("expected at least one name".to_owned()) } else { Ok(names) })
     })?)
 }
 
@@ -273,3 +296,6 @@ fn ask_8443(found: &Found, answers: &mut Answers, asker: &mut impl Ask) -> Resul
         .until(question, Some(None), |text| text.parse::<ProfileAccess>().map(Some).map_err(|error| error.message))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

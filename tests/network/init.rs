@@ -233,7 +233,6 @@ fn a_person_at_a_terminal_is_asked() {
     answer("Follow the vendor's firewall rules?", "y");
     answer("More addresses", "10.77.0.300");
     answer("More addresses", "10.77.0.12");
-    answer("More addresses", "");
     answer("Version of the cluster", "1.160");
     answer("Who may reach 8443", "");
     screen.shows("the end", |text| text.contains("ended with 0"));

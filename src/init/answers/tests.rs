@@ -75,7 +75,7 @@ fn flags_that_name_peers_leave_out_what_was_found() {
 
 #[test]
 fn a_person_decides_about_each_and_is_asked_again_where_the_answer_is_none() {
-    let answers = ["", "n", "y", "maybe", "y", "10.0.0.300", "10.0.0.8, 10.0.0.7", "", "1.300", "closed", "public"];
+    let answers = ["", "n", "y", "maybe", "y", "10.0.0.300", "10.0.0.8, 10.0.0.7", "1.300", "closed", "public"];
     let mut found = found();
     let (decided, asked) = told(&Given::default(), &mut found, &answers);
     assert!(!decided.vendor_firewall);

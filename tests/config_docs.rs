@@ -2,11 +2,11 @@
 //! `NODEWALL_REFRESH_DOCS=1` writes them anew. That the schema says what the parser does is tested beside the parser.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use nodewall::config::{Chosen, Config, Key, Mode, commented_file};
+use nodewall::config::{Config, Key, Mode};
+use nodewall::init::packaged_text;
 use nodewall::policy::Policy;
 
 const END: &str = "<!-- end of keys -->";
@@ -90,21 +90,9 @@ fn the_manuals_tables_are_the_schemas() {
     assert_committed("docs/CONFIGURATION.md", &made);
 }
 
-fn packaged() -> String {
-    let heading = [
-        "nodewall's configuration: every key, what it means, and its default. docs/CONFIGURATION.md says more.",
-        "A key without the # counts; so must its table's header in brackets.",
-        "",
-        "This one audits: it counts and records what would be dropped, and drops nothing. To enforcing:",
-        "nodewall init; nodewall plan --mode enforce; nodewall enforce --confirm-within 5m.",
-    ];
-    let chosen = BTreeMap::from([("mode".to_owned(), Chosen { value: "audit".into(), because: Vec::new() })]);
-    commented_file(&heading.map(str::to_owned), &chosen).unwrap()
-}
-
 #[test]
 fn the_packaged_file_is_made_from_the_schema_and_audits() {
-    let made = packaged();
+    let made = packaged_text().unwrap();
     assert_committed("packaging/nodewall.toml", &made);
     let config = Config::parse(&made, "packaging/nodewall.toml").unwrap();
     let audited = Config { mode: Mode::Audit, origin: config.origin.clone(), ..Config::embedded() };
@@ -116,7 +104,7 @@ fn the_packaged_file_is_made_from_the_schema_and_audits() {
 /// Each commented key of the packaged file is one that can be put into force by taking its `#` away.
 #[test]
 fn each_commented_line_of_the_packaged_file_is_a_line_of_a_table() {
-    let made = packaged();
+    let made = packaged_text().unwrap();
     let file = Key::whole_file().unwrap();
     let mut all = Vec::new();
     tables_with_keys("", &file, &mut all);

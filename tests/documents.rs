@@ -28,16 +28,24 @@ fn documents() -> BTreeMap<String, String> {
     found
 }
 
-/// Lines with their number, and whether they are code: fenced or indented.
-fn lines(text: &str) -> Vec<(usize, &str, bool)> {
+/// Paragraphs in one line each, and lines of code (fenced or indented); each with the number of its first line, and whether it is code.
+fn blocks(text: &str) -> Vec<(usize, String, bool)> {
     let mut is_fenced = false;
-    let mut found = Vec::new();
+    let mut found: Vec<(usize, String, bool)> = Vec::new();
+    let mut goes_on = false;
     for (number, line) in (1..).zip(text.lines()) {
         if line.trim_start().starts_with("```") {
             is_fenced = !is_fenced;
+            goes_on = false;
             continue;
         }
-        found.push((number, line, is_fenced || line.starts_with("    ")));
+        let is_code = is_fenced || line.starts_with("    ");
+        let is_alone = is_code || line.trim().is_empty() || line.starts_with(['#', '|']);
+        match found.last_mut().filter(|_| goes_on && !is_alone) {
+            Some((_, paragraph, _)) => paragraph.push_str(&format!(" {}", line.trim())),
+            None => found.push((number, line.to_owned(), is_code)),
+        }
+        goes_on = !is_alone;
     }
     found
 }
@@ -58,10 +66,10 @@ fn place(heading: &str) -> String {
 
 fn places(text: &str) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    let headings = lines(text).into_iter().filter(|(_, line, is_code)| !is_code && line.starts_with('#'));
+    let headings = blocks(text).into_iter().filter(|(_, line, is_code)| !is_code && line.starts_with('#'));
     headings
         .map(|(_, line, _)| {
-            let place = place(line);
+            let place = place(&line);
             let times = seen.entry(place.clone()).and_modify(|times| *times += 1).or_default();
             if *times == 0 { place } else { format!("{place}-{times}") }
         })
@@ -94,8 +102,8 @@ fn every_link_leads_somewhere() {
     let mut count = 0;
     let mut wrong = Vec::new();
     for (name, text) in &documents {
-        for (number, line, _) in lines(text).into_iter().filter(|(_, _, is_code)| !is_code) {
-            for link in links(line) {
+        for (number, line, _) in blocks(text).into_iter().filter(|(_, _, is_code)| !is_code) {
+            for link in links(&line) {
                 count += 1;
                 wrong.extend(broken(&documents, name, &link).map(|why| format!("{name}:{number}: ({link}): {why}")));
             }
@@ -108,7 +116,8 @@ fn every_link_leads_somewhere() {
 #[test]
 fn readme_names_every_document() {
     let documents = documents();
-    let linked: BTreeSet<String> = documents["README.md"].lines().flat_map(links).collect();
+    let linked: BTreeSet<String> =
+        blocks(&documents["README.md"]).iter().flat_map(|(_, text, _)| links(text)).collect();
     for name in documents.keys().filter(|name| *name != "README.md") {
         assert!(linked.contains(name), "README.md has no link to {name}; put it into the table of documents");
     }
@@ -145,8 +154,8 @@ fn refusal(command: &str, is_whole: bool) -> Option<String> {
 
 fn is_command(text: &str) -> bool {
     let text = text.strip_prefix("sudo ").unwrap_or(text);
-    // A picture of `top` begins with the name, too.
-    text.starts_with("nodewall ") && !text.contains(" · ") && !text.contains('…')
+    // A picture of `top` and a line for syslog begin with the name, too; and who has to put something in is shown where.
+    text.starts_with("nodewall ") && ![" · ", "…", "<"].iter().any(|sign| text.contains(sign))
 }
 
 #[test]
@@ -154,8 +163,8 @@ fn every_command_in_the_documents_is_one() {
     let mut count = 0;
     let mut wrong = Vec::new();
     for (name, text) in documents() {
-        for (number, line, is_code) in lines(&text) {
-            let code = if is_code { vec![line.trim()] } else { inline_code(line).0 };
+        for (number, line, is_code) in blocks(&text) {
+            let code = if is_code { vec![line.trim()] } else { inline_code(&line).0 };
             for command in code.into_iter().filter(|text| is_command(text)) {
                 count += 1;
                 let command = command.strip_prefix("sudo ").unwrap_or(command);

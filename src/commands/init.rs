@@ -60,6 +60,10 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
     let given = given(common, args);
     let mut found =
         block_on(init::find(&given.interfaces, &given.peers, given.peers_file.as_deref(), state.as_ref()))??;
+    if given.peers_file.is_some() && found.peers_file.is_none() {
+        // Named on purpose: an agent would have no peers by it.
+        return Err(Failure::other(anyhow::anyhow!(found.unread.join("; "))));
+    }
     let answers = init::decide(&given, &mut found, Terminal::open()).map_err(unanswered)?;
     let text = init::text(&answers, &found).map_err(unwritten)?;
     // What the plan is made from is what was read back, not what was meant.
@@ -110,8 +114,8 @@ fn refuse_to_write(common: &Common, args: &InitArgs, path: &Path, state: Option<
         let text = "--mode: init writes a configuration that audits; `nodewall enforce --confirm-within 5m` enforces";
         return Err(Failure::usage_text(text.to_owned()));
     }
-    if path.symlink_metadata().is_ok() && !args.force {
-        return Err(unwritten(FileError::Exists(path.to_path_buf())));
+    if !args.force {
+        init::refuse_existing(path).map_err(unwritten)?;
     }
     let Some(state) = state.filter(|state| !state.is_detached()) else { return Ok(()) };
     if state.good()?.is_some_and(|good| good.desired.policy.mode == Mode::Enforce) {

@@ -96,6 +96,33 @@ pub fn text(answers: &Answers, found: &Found) -> Result<String, FileError> {
     Ok(commented_file(&heading.map(str::to_owned), &chosen)?)
 }
 
+/// The file that packages install: every default, but it audits.
+///
+/// # Errors
+/// Never with the schema that is compiled in.
+pub fn packaged_text() -> Result<String, FileError> {
+    let heading = [
+        "nodewall's configuration: every key, what it means, and its default. docs/CONFIGURATION.md says more.",
+        "A key without the # counts; so must its table's header in brackets.",
+        "",
+        "This one audits: it counts and records what would be dropped, and drops nothing. To enforcing:",
+        "nodewall init; nodewall plan --mode enforce; nodewall enforce --confirm-within 5m.",
+    ];
+    let chosen = BTreeMap::from([("mode".to_owned(), Chosen { value: "audit".into(), because: Vec::new() })]);
+    Ok(commented_file(&heading.map(str::to_owned), &chosen)?)
+}
+
+/// Whether there is no file at `path` that anybody has put work into: none, or the packaged one as it came.
+///
+/// # Errors
+/// When there is another one ([`FileError::Exists`]).
+pub fn refuse_existing(path: &Path) -> Result<(), FileError> {
+    if path.symlink_metadata().is_err() || fs::read_to_string(path).ok() == Some(packaged_text()?) {
+        return Ok(());
+    }
+    Err(FileError::Exists(path.to_path_buf()))
+}
+
 fn list(words: impl Iterator<Item = String>) -> Value {
     Value::Array(words.map(Value::from).collect())
 }
@@ -122,10 +149,11 @@ impl Drop for Unfinished {
     }
 }
 
-/// Puts the text at `path`. With `replace` the file that is there is kept as `path.DATE`.
+/// Puts the text at `path`. A file that is there is kept as `path.SECONDS` (Unix time); it is replaced only with `replace`, or where it is the packaged
+/// one.
 ///
 /// # Errors
-/// When there is a file and `replace` is not set, when the parser refuses the text, and when the file system does.
+/// When there is another file and `replace` is not set, when the parser refuses the text, and when the file system does.
 pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<Placed, FileError> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
@@ -140,6 +168,7 @@ pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<
     write_new(&new, text).map_err(failed(&new))?;
     // As `apply` will: the same bytes, owner and mode, in the same directory.
     Config::load_with(&new, Trust::OwnerOnly)?;
+    let replace = replace || (path.exists() && refuse_existing(path).is_ok());
     let backup = if replace { keep_old(path, now_unix_s).map_err(failed(path))? } else { None };
     if backup.is_some() {
         fs::rename(&new, path).map_err(failed(path))?;

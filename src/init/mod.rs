@@ -10,5 +10,5 @@ mod found;
 
 pub use answers::{Answers, AnswersError, Given, decide};
 pub use ask::{Ask, Terminal};
-pub use file::{FileError, Placed, place, text};
+pub use file::{FileError, Placed, packaged_text, place, refuse_existing, text};
 pub use found::{Found, FoundInterface, FoundPeer, Knocker, Witness, find};

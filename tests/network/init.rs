@@ -156,6 +156,11 @@ fn it_never_replaces_a_configuration_unasked_and_keeps_the_old_one() {
     // A peers file that others can write is no peers file.
     let peers = path.with_file_name("peers");
     fs::write(&peers, "10.77.0.11\n").unwrap();
+    fs::set_permissions(&peers, fs::Permissions::from_mode(0o666)).unwrap();
+    let refused = node.nodewall("init", &[&flags[..], &["--force", "--peers-file", peers.to_str().unwrap()]].concat());
+    assert!(refused.status.code() == Some(1) && refused.stderr.contains("can be written by others"), "{refused:?}");
+    assert_eq!(fs::read(&path).unwrap(), old);
+    fs::set_permissions(&peers, fs::Permissions::from_mode(0o644)).unwrap();
     let told = init(&node, &[&flags[..], &["--force", "--peers-file", peers.to_str().unwrap()]].concat());
     assert_eq!(told["peers"], json!(["10.77.0.11", "10.77.0.12"]));
     assert_eq!(told["agent_port_8443"], json!("public"));
@@ -171,6 +176,27 @@ fn it_never_replaces_a_configuration_unasked_and_keeps_the_old_one() {
     assert!(refused.status.code() == Some(1) && refused.stderr.contains("this node enforces"), "{refused:?}");
     assert_eq!(fs::read(&path).unwrap(), before);
     node.end_agent(Signal::TERM);
+}
+
+/// The packaged file, as it came, is nobody's work; one changed word in it is.
+#[test]
+fn the_packaged_configuration_makes_way() {
+    if skip_unless_privileged("the_packaged_configuration_makes_way") {
+        return;
+    }
+    let node = fresh();
+    let path = node.directories.config();
+    let packaged = include_str!("../../packaging/nodewall.toml");
+    let flags = ["--peer", "10.77.0.12", "--agent-port-8443", "cluster", "--interface", "eth0"];
+    fs::write(&path, packaged.replace("single_node = false", "single_node = true")).unwrap();
+    let refused = node.nodewall("init", &flags);
+    assert!(refused.status.code() == Some(1) && refused.stderr.contains("--force"), "{refused:?}");
+    fs::write(&path, packaged).unwrap();
+    let told = init(&node, &flags);
+    assert_eq!(fs::read_to_string(told["backup"].as_str().unwrap()).unwrap(), packaged);
+    assert!(fs::read_to_string(&path).unwrap().contains("\nstatic = [\"10.77.0.12\"]\n"));
+    let again = node.nodewall("init", &flags);
+    assert!(again.status.code() == Some(1) && again.stderr.contains("--force"), "{again:?}");
 }
 
 /// The same rule as the agent's: what is addressed, but no container's end.

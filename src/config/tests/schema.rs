@@ -125,6 +125,12 @@ fn all_tables(file: &Key) -> Vec<(String, &Key)> {
 }
 
 #[test]
+fn it_is_a_schema() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).unwrap();
+    assert!(jsonschema::meta::is_valid(&schema), "{:?}", jsonschema::meta::validate(&schema));
+}
+
+#[test]
 fn it_has_the_parsers_keys() {
     let file = whole_file();
     let mut count = 0;

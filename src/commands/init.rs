@@ -61,8 +61,8 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
     let mut found =
         block_on(init::find(&given.interfaces, &given.peers, given.peers_file.as_deref(), state.as_ref()))??;
     if given.peers_file.is_some() && found.peers_file.is_none() {
-        // Named on purpose: an agent would have no peers by it.
-        return Err(Failure::other(anyhow::anyhow!(found.unread.join("; "))));
+        // Named on purpose: an agent would have no peers by it. It was read before anything else that can fail.
+        return Err(Failure::other(anyhow::anyhow!(found.unread.first().cloned().unwrap_or_default())));
     }
     let answers = init::decide(&given, &mut found, Terminal::open()).map_err(unanswered)?;
     let text = init::text(&answers, &found).map_err(unwritten)?;

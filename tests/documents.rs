@@ -18,7 +18,7 @@ fn documents() -> BTreeMap<String, String> {
     for directory in ["", "docs/"] {
         for entry in fs::read_dir(repository().join(directory)).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            if name.ends_with(".md") {
+            if Path::new(&name).extension().is_some_and(|end| end == "md") {
                 let name = format!("{directory}{name}");
                 found.insert(name.clone(), fs::read_to_string(repository().join(&name)).unwrap());
             }
@@ -90,7 +90,7 @@ fn broken(documents: &BTreeMap<String, String>, from: &str, link: &str) -> Optio
     if !repository().join(&path).exists() {
         return Some(format!("no file {}", path.display()));
     }
-    let Some(heading) = heading else { return None };
+    let heading = heading?;
     let text = fs::read_to_string(repository().join(&path)).unwrap();
     let known = documents.get(from).filter(|_| file.is_empty()).map_or_else(|| places(&text), |own| places(own));
     (!known.contains(heading)).then(|| format!("no heading #{heading} in {}; there are {known:?}", path.display()))

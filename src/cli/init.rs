@@ -9,6 +9,7 @@ use crate::config::{ClusterVersion, ProfileAccess};
 
 /// Flags of `init`. It writes to `--config`.
 #[derive(Clone, Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(after_help = "Examples:
   nodewall init                                              asks
   nodewall init --vendor-firewall --cluster-version 1.300    asks nothing

@@ -168,17 +168,14 @@ impl Page<'_> {
         self.text.push('\n');
         self.comment(&format!("{only_for}{} {default}", key.description));
         self.comment(&format!("Value: {}.", key.title));
-        match self.chosen.get(path).filter(|_| !hidden) {
-            Some(chosen) => {
-                for line in &chosen.because {
-                    self.comment(line);
-                }
-                self.text.push_str(&format!("{name} = {}\n", chosen.value));
+        if let Some(chosen) = self.chosen.get(path).filter(|_| !hidden) {
+            for line in &chosen.because {
+                self.comment(line);
             }
-            None => {
-                let shown = key.default.as_ref().or(key.examples.first()).map(in_toml).unwrap_or_default();
-                self.text.push_str(&format!("#{name} = {shown}\n"));
-            }
+            self.text.push_str(&format!("{name} = {}\n", chosen.value));
+        } else {
+            let shown = key.default.as_ref().or(key.examples.first()).map(in_toml).unwrap_or_default();
+            self.text.push_str(&format!("#{name} = {shown}\n"));
         }
     }
 

@@ -257,7 +257,9 @@ fn ask_peers(found: &mut Found, answers: &mut Answers, asker: &mut impl Ask) -> 
             let words = text.split([' ', ',']).filter(|word| !word.is_empty());
             words.map(|word| parse_peer(word).map_err(|error| error.message)).collect()
         })?;
-        more.iter().for_each(|net| found.add(*net, Witness::Typed));
+        for net in &more {
+            found.add(*net, Witness::Typed);
+        }
         answers.peers.extend(more);
         if answers.has_peers() {
             return Ok(());

@@ -232,7 +232,9 @@ pub async fn find(
     let network = net::snapshot().await?;
     let own: Vec<IpAddr> = network.links().flat_map(net::Link::own_addresses).collect();
     found.read_interfaces(&network, interfaces);
-    typed.iter().for_each(|net| found.add(*net, Witness::Typed));
+    for net in typed {
+        found.add(*net, Witness::Typed);
+    }
     match peers_file {
         Some(path) => found.read_file(path),
         None if Path::new(USUAL_PEERS_FILE).exists() => found.read_file(Path::new(USUAL_PEERS_FILE)),

@@ -208,7 +208,7 @@ fn ask_all(given: &Given, found: &mut Found, answers: &mut Answers, asker: &mut 
     Ok(())
 }
 
-fn ask_interfaces(found: &Found, asker: &mut impl Ask) -> Result<Vec<String>, AnswersError> {
+fn ask_interfaces(found: &mut Found, asker: &mut impl Ask) -> Result<Vec<String>, AnswersError> {
     asker.tell("\nInterfaces to filter:");
     for interface in &found.interfaces {
         asker.tell(&format!("  {} ({})", interface.name, interface.because));
@@ -219,13 +219,20 @@ fn ask_interfaces(found: &Found, asker: &mut impl Ask) -> Result<Vec<String>, An
     } else {
         ("Which? Enter: these, and each addressed one that comes; or names, spaces between: ", Some(Vec::new()))
     };
-    Ok(asker.until(question, default, |text| {
+    let chosen = asker.until(question, default, |text| {
         let names = text.split([' ', ',']).filter(|name| !name.is_empty());
-        let names: Result<Vec<String>, String> = names
+        let names: Vec<String> = names
             .map(|name| name.parse::<InterfacePattern>().map(|_| name.to_owned()).map_err(|error| error.message))
-            .collect();
-        names.and_then(|names| if names.is_empty() { Err("expected at least one name".to_owned()) } else { Ok(names) })
-    })?)
+            .collect::<Result<_, String>>()?;
+        if names.is_empty() {
+            return Err("expected at least one name".to_owned());
+        }
+        found.resolve(&names).map(|_| names).map_err(|error| error.to_string())
+    })?;
+    if let Ok(interfaces) = found.resolve(&chosen) {
+        found.interfaces = interfaces;
+    }
+    Ok(chosen)
 }
 
 fn ask_peers(found: &mut Found, answers: &mut Answers, asker: &mut impl Ask) -> Result<(), AnswersError> {

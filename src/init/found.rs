@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::{parse_peer, show};
 use crate::evidence::store::{Filter, Reader};
-use crate::net::{self, NetError, Network, Sockets};
+use crate::net::{self, NetError, Network, SelectError, Sockets};
 use crate::peers::{CLUSTER_PORTS, FileSource, VendorFirewall};
 use crate::state::StateDir;
 
@@ -101,6 +101,8 @@ pub struct Found {
     pub interfaces: Vec<FoundInterface>,
     /// Why there is none, where there is none.
     pub no_interface: Option<String>,
+    /// The host's links.
+    network: Network,
     /// Peers by source.
     peers: BTreeMap<IpNet, BTreeSet<Witness>>,
     /// The file of peers that was read.
@@ -204,15 +206,18 @@ impl Found {
         self.knocked.iter().filter(|knocker| !is_peer(knocker)).cloned().collect()
     }
 
-    fn read_interfaces(&mut self, network: &Network, named: &[String]) {
-        match net::resolve(network, (!named.is_empty()).then_some(named)) {
-            Ok(selection) => {
-                let attach = selection.attach.into_iter();
-                self.interfaces = attach.map(|s| FoundInterface { name: s.name, because: s.because }).collect();
-                let missing = selection.missing.into_iter();
-                self.interfaces
-                    .extend(missing.map(|name| FoundInterface { name, because: "named; not there yet".into() }));
-            }
+    /// Which interfaces these names are; none: the default set.
+    pub fn resolve(&self, named: &[String]) -> Result<Vec<FoundInterface>, SelectError> {
+        let selection = net::resolve(&self.network, (!named.is_empty()).then_some(named))?;
+        let attach = selection.attach.into_iter().map(|s| FoundInterface { name: s.name, because: s.because });
+        let missing = selection.missing.into_iter();
+        let missing = missing.map(|name| FoundInterface { name, because: "named; not there yet".into() });
+        Ok(attach.chain(missing).collect())
+    }
+
+    fn read_interfaces(&mut self, named: &[String]) {
+        match self.resolve(named) {
+            Ok(interfaces) => self.interfaces = interfaces,
             Err(error) => self.no_interface = Some(error.to_string()),
         }
     }
@@ -228,10 +233,9 @@ pub async fn find(
     peers_file: Option<&Path>,
     state: Option<&StateDir>,
 ) -> Result<Found, NetError> {
-    let mut found = Found::default();
-    let network = net::snapshot().await?;
-    let own: Vec<IpAddr> = network.links().flat_map(net::Link::own_addresses).collect();
-    found.read_interfaces(&network, interfaces);
+    let mut found = Found { network: net::snapshot().await?, ..Found::default() };
+    let own: Vec<IpAddr> = found.network.links().flat_map(net::Link::own_addresses).collect();
+    found.read_interfaces(interfaces);
     for net in typed {
         found.add(*net, Witness::Typed);
     }

@@ -254,6 +254,7 @@ fn a_person_at_a_terminal_is_asked() {
     // The lab's interface looks like a container's, which nobody would want to be filtered unasked.
     screen.shows("what is found", |text| text.contains("eth0: a veth"));
     answer("Which?", "");
+    answer("Which?", "lo");
     answer("Which?", "eth0");
     answer("Follow the vendor's firewall rules?", "what");
     answer("Follow the vendor's firewall rules?", "y");
@@ -261,7 +262,8 @@ fn a_person_at_a_terminal_is_asked() {
     answer("More addresses", "10.77.0.12");
     answer("Version of the cluster", "1.160");
     answer("Who may reach 8443", "");
-    screen.shows("the end", |text| text.contains("ended with 0"));
+    let end = screen.shows("the end", |text| text.contains("ended with 0"));
+    assert!(end.contains("nodewall enforce --confirm-within 5m"), "{end}");
     let written = fs::read_to_string(node.directories.config()).unwrap();
     for line in
         ["mode = \"audit\"", "vendor_firewall = true", "static = [\"10.77.0.12\"]", "cluster_version = \"1.160\""]

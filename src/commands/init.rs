@@ -9,12 +9,16 @@ use crate::{
     agent::{self, Affected, AgentError, Allow, Difference},
     cli::{Common, Format, InitArgs},
     config::{Access, Config, DEFAULT_PATH, Mode, Protocol, parse_peer, show},
+    datapath::Maps,
     init::{self, Answers, AnswersError, FileError, Found, FoundInterface, FoundPeer, Given, Knocker, Terminal},
     policy::Policy,
     state::{Clock, Desired, StateDir},
     ui,
+    view::counters::{Counters, Row},
 };
 
+/// Agents reported to it before 1.166.
+const AGENT_PORT: u16 = 8443;
 /// Outsiders that are named in text.
 const MAX_NAMED: usize = 10;
 /// What to type next, and why.
@@ -43,6 +47,7 @@ struct Outcome<'a> {
     cluster_version: Option<String>,
     agent_port_8443: &'static str,
     outsiders_8443: Vec<Knocker>,
+    counted_8443: Option<u64>,
     not_read: &'a [String],
     plan: Difference,
     cut_off_when_enforced: Vec<Affected>,
@@ -60,6 +65,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
     let given = given(common, args);
     let mut found =
         block_on(init::find(&given.interfaces, &given.peers, given.peers_file.as_deref(), state.as_ref()))??;
+    found.counted_8443 = counted_8443(common);
     if given.peers_file.is_some() && found.peers_file.is_none() {
         // Named on purpose: an agent would have no peers by it. It was read before anything else that can fail.
         return Err(Failure::other(anyhow::anyhow!(found.unread.first().cloned().unwrap_or_default())));
@@ -92,6 +98,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
         cluster_version: answers.cluster_version.as_ref().map(ToString::to_string),
         agent_port_8443: access_8443(&config)?,
         outsiders_8443: found.outsiders(&peers),
+        counted_8443: found.counted_8443,
         not_read: &found.unread,
         plan,
         cut_off_when_enforced: enforced.affected.into_iter().filter(|affected| affected.to == "drop").collect(),
@@ -175,9 +182,19 @@ fn differs(
     Ok(block_on(agent::plan(state, &desired, Allow::default()))?.map_err(|error: AgentError| error)?)
 }
 
+/// Frames to 8443 that are denied or only audited, also where no agent records who sends them. `None`: nothing is in force, or only root may see.
+fn counted_8443(common: &Common) -> Option<u64> {
+    let (_, maps) = Maps::live(&common.bpffs).ok()??;
+    let rows = Counters::read(&maps).ok()?.rows;
+    let is_denied = |row: &&Row| {
+        row.port == Some(AGENT_PORT) && row.direction == "in" && matches!(row.outcome, "drop" | "would_drop")
+    };
+    Some(rows.iter().filter(is_denied).map(|row| row.packets).sum())
+}
+
 fn access_8443(config: &Config) -> Result<&'static str, Failure> {
     let policy = Policy::from_config(config)?;
-    Ok(policy.class_of(Protocol::Tcp, 8443).map_or("unmanaged", |class| match class.access {
+    Ok(policy.class_of(Protocol::Tcp, AGENT_PORT).map_or("unmanaged", |class| match class.access {
         Access::Public => "public",
         Access::Cluster => "cluster",
         Access::Closed => "closed",
@@ -210,6 +227,9 @@ fn print_text(outcome: &Outcome<'_>) -> anyhow::Result<()> {
         line("no peers: a cluster of one node")?;
     }
     line(&format!("8443 is {}", outcome.agent_port_8443))?;
+    if let Some(counted) = outcome.counted_8443.filter(|counted| *counted > 0) {
+        line(&format!("  {counted} frames to it were counted that the policy in force denies, or would"))?;
+    }
     for outsider in outcome.outsiders_8443.iter().take(MAX_NAMED) {
         line(&format!("  seen on it, and no peer: {}", outsider.text()))?;
     }

@@ -291,6 +291,9 @@ pub(super) fn about_8443(version: Option<&ClusterVersion>) -> &'static str {
 fn ask_8443(found: &Found, answers: &mut Answers, asker: &mut impl Ask) -> Result<(), AnswersError> {
     asker.tell(&format!("\nPort 8443: {}", about_8443(answers.cluster_version.as_ref())));
     let outsiders = found.outsiders(&answers.all_peers(found));
+    if let Some(counted) = found.counted_8443.filter(|counted| *counted > 0) {
+        asker.tell(&format!("  {counted} frames to it were counted that the policy in force denies, or would."));
+    }
     if outsiders.is_empty() {
         asker.tell("  Nobody but peers was seen on it. Without an audit that says little: nodewall records who knocks once it runs.");
     } else {

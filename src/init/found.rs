@@ -109,6 +109,8 @@ pub struct Found {
     pub peers_file: Option<PathBuf>,
     /// Who knocked on 8443, most frames first.
     pub knocked: Vec<Knocker>,
+    /// Frames to 8443 that the policy in force denied, or would have; `None`: none is in force, or it can not be read.
+    pub counted_8443: Option<u64>,
     /// What could not be read, and what that means.
     pub unread: Vec<String>,
 }

@@ -113,6 +113,7 @@ fn what_is_found_is_written_shown_and_read_back() {
         ]
     );
     assert_eq!(told["interfaces"], json!([{"name": "eth0", "because": "named"}]));
+    assert_eq!(told["counted_8443"], Value::Null, "nothing is in force yet");
     assert_eq!((&told["mode"], &told["agent_port_8443"]), (&json!("audit"), &json!("cluster")));
     assert_eq!(told["plan"]["peers_added"], json!(["10.77.0.11", "10.77.0.12"]));
     assert_eq!(told["plan"]["affected"], json!([]), "an audit cuts nobody off");
@@ -234,6 +235,8 @@ fn outsiders_of_an_audit_are_named() {
     });
     assert_eq!(sources(&told["outsiders_8443"]), ["10.77.0.66"]);
     assert!(told["outsiders_8443"][0]["denied_packets"].as_u64().unwrap() > 0, "{told}");
+    // The kernel's counters have it also where nobody records.
+    assert_eq!(told["counted_8443"], 1, "{told}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and what it means. It must not do the work.
 
 mod events;
+mod init;
 mod outputs;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
@@ -15,6 +16,7 @@ use crate::{
 };
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
+pub use init::InitArgs;
 pub use outputs::{CaptureArgs, ExportArgs, ExportFormat, ReportArgs};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
@@ -147,6 +149,8 @@ pub enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write the first configuration: looks at this node, asks what only people know, shows what it would do. Starts in audit
+    Init(InitArgs),
     /// Agent in the foreground: apply, adopt pins, watch. Its end leaves enforcement in place
     Run(RunArgs),
     /// One shot: compile, load, attach, pin, exit

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod evidence;
 pub mod export;
 mod https;
+pub mod init;
 mod memory;
 pub mod net;
 pub mod peers;

@@ -12,6 +12,7 @@ mod network {
     mod evidence;
     mod forged;
     mod frames;
+    mod init;
     mod interfaces;
     mod lifecycle;
     mod node;
@@ -21,12 +22,14 @@ mod network {
     mod outbound_hooks;
     mod peer_matrix;
     mod peers;
-    mod reload;
     mod privileges;
+    mod reload;
     mod replies;
     mod rows;
+    mod screen;
     mod settings;
     mod starts;
+    mod ten_minutes;
     mod top;
     mod traffic;
     mod trials;

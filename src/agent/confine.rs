@@ -9,8 +9,8 @@ use std::{
 };
 
 use landlock::{
-    ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
-    RulesetError, RulesetStatus, path_beneath_rules,
+    ABI, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,
+    RulesetStatus, path_beneath_rules,
 };
 
 /// What can be written by every process that starts others or sorts: devices (the null device), temporary files.

@@ -44,6 +44,11 @@ impl Failure {
         Self { code: USAGE, error: anyhow::anyhow!(text) }
     }
 
+    /// With the exit code that tells what is missing.
+    pub(crate) fn with_code(code: u8, error: anyhow::Error) -> Self {
+        Self { code, error }
+    }
+
     pub(crate) fn report(self) -> ExitCode {
         // Nobody may be listening any more; the exit code still tells.
         let _ = writeln!(std::io::stderr(), "nodewall: {}", message(&self.error));

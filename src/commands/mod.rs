@@ -12,6 +12,7 @@ mod evidence_out;
 mod explain;
 mod failure;
 mod hold;
+mod init;
 mod judged;
 mod levers;
 mod page;
@@ -61,6 +62,7 @@ pub fn main(cli: &Cli) -> ExitCode {
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {
     let common = &cli.common.plain();
     match &cli.command {
+        Command::Init(args) => init::run(common, args),
         Command::Run(args) => run::run(common, args),
         Command::Apply(args) => apply::run(common, *args),
         Command::Plan(args) => plan::run(common, *args),

@@ -27,7 +27,7 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     Ok(if difference.is_empty() && difference.held.is_none() { FINE } else { DEGRADED })
 }
 
-fn print_text(difference: &Difference) -> anyhow::Result<()> {
+pub(super) fn print_text(difference: &Difference) -> anyhow::Result<()> {
     if difference.is_empty() {
         ui::print_line("nothing would change")?;
     }

@@ -11,6 +11,7 @@ mod evidence;
 mod export;
 mod file;
 mod interface;
+mod manual;
 mod mission_control;
 mod mission_link;
 mod overrides;
@@ -43,6 +44,7 @@ pub use self::evidence::{
 pub use self::export::{DEFAULT_LISTEN, Export, ExportTls, parse_listen};
 pub use self::file::{ConfigOrigin, DEFAULT_PATH, MAX_FILE_BYTES, resolve};
 pub use self::interface::InterfacePattern;
+pub use self::manual::{Chosen, Key, Keys, SCHEMA, commented_file};
 pub use self::mission_control::{
     MAX_MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_PORT, MissionControl,
 };
@@ -157,6 +159,14 @@ impl Config {
     ///
     /// Errors of shape (syntax, types, unknown keys) end the reading at the first; all refused values are then reported at once.
     pub fn parse(text: &str, file: &str) -> Result<Self, ConfigErrors> {
+        let result = Self::parse_text(text, file);
+        // Whatever a test has read is also shown to the schema: the two must not say different things.
+        #[cfg(test)]
+        tests::schema::judge(text, &result);
+        result
+    }
+
+    fn parse_text(text: &str, file: &str) -> Result<Self, ConfigErrors> {
         file::refuse_large(text.len() as u64, file)?;
         let source = Source { file, text };
         let raw: RawFile = schema::read(source)?;

@@ -9,7 +9,7 @@ use super::{Answer, Fetch, Source, SourceError, SourceName, rules::refuse};
 use crate::net::{Firewall, Listing, listings};
 
 /// The ports that the vendor's firewall service opens to cluster nodes: Hazelcast, Cassandra, Elasticsearch, the nodes' services.
-const CLUSTER_PORTS: [(u16, u16); 7] =
+pub const CLUSTER_PORTS: [(u16, u16); 7] =
     [(5701, 5711), (7000, 7001), (7199, 7199), (9042, 9042), (9200, 9200), (9300, 9300), (8018, 8021)];
 /// Listing rules costs a few milliseconds; the vendor's service writes them minutes before a node joins.
 const INTERVAL: Duration = Duration::from_secs(30);

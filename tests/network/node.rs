@@ -61,7 +61,7 @@ impl Directories {
         &self.pins
     }
 
-    fn config(&self) -> PathBuf {
+    pub(super) fn config(&self) -> PathBuf {
         self.state.path().join("nodewall.toml")
     }
 

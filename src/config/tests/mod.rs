@@ -12,6 +12,7 @@ mod meaning;
 mod mission_control;
 mod refusals_rules;
 mod refusals_values;
+pub(super) mod schema;
 
 use super::{Config, ConfigErrors};
 

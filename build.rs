@@ -29,6 +29,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rerun-if-changed={}", tools.join("bin/bpf-linker").display());
+    println!("cargo::rustc-env=NODEWALL_TARGET={}", read(variable("TARGET")?)?);
+    let compiler = Command::new(variable("RUSTC")?).arg("--version").output()?.stdout;
+    println!("cargo::rustc-env=NODEWALL_COMPILER={}", String::from_utf8(compiler)?.trim_end());
 
     let linker = tools.join("bin/bpf-linker");
     if !linker.is_file() {
@@ -55,7 +58,7 @@ impl KernelCrate {
     /// Builds one of its objects and returns its file.
     fn build(&self, name: &str, features: &[&str]) -> Result<PathBuf, Box<dyn Error>> {
         let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
-        flags.push(format!("-Clinker={}", self.linker.display()));
+        flags.extend(self.remapped()?);
 
         let mut cargo = Command::new(variable("CARGO")?);
         // The outer build's flags and wrappers are for the host; the child starts clean.
@@ -71,6 +74,8 @@ impl KernelCrate {
             .args(["--target", "bpfel-unknown-none", "-Zbuild-std=core", "--target-dir"])
             .arg(&self.target)
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+            // Not among the flags: cargo hashes those into the names of everything, and this is a path of this machine.
+            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.linker)
             // Stable with nightly features, for this child only: aya-ebpf and build-std need it.
             .env("RUSTC_BOOTSTRAP", "1");
         if let Some(library) = core_source(&self.tools)? {
@@ -81,6 +86,21 @@ impl KernelCrate {
             return Err(format!("the kernel crate did not build ({status}); its errors stand above").into());
         }
         self.without_debug_information(name)
+    }
+
+    /// The flags by which no path of this machine gets into the object: the same source makes the same object wherever it lies.
+    fn remapped(&self) -> Result<Vec<String>, Box<dyn Error>> {
+        let cargo = env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| env::home_dir().map(|home| home.join(".cargo")))
+            .ok_or("neither CARGO_HOME nor HOME says where crates are")?;
+        let places = [
+            (self.root.clone(), "/nodewall"),
+            // Wherever core's source is, it shall seem to be where `cargo xtask setup` puts it.
+            (sysroot()?.join("lib/rustlib/src/rust"), "/nodewall/target/tools/rust-src"),
+            (cargo.join("registry/src"), "/crates"),
+        ];
+        Ok(places.iter().map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display())).collect())
     }
 
     /// What the linker needed for BTF is not shipped: four fifths of the object, with this machine's paths in it, all of which each start would read.
@@ -127,11 +147,18 @@ fn is_for_the_host(name: &OsString) -> bool {
         || name.starts_with("CARGO_LLVM_COV")
 }
 
+fn read(value: OsString) -> Result<String, Box<dyn Error>> {
+    value.into_string().map_err(|value| format!("{} is not UTF-8", value.display()).into())
+}
+
+fn sysroot() -> Result<PathBuf, Box<dyn Error>> {
+    let output = Command::new(variable("RUSTC")?).args(["--print", "sysroot"]).output()?;
+    Ok(String::from_utf8(output.stdout)?.trim_end().into())
+}
+
 /// Where core's source is when the toolchain has none of its own.
 fn core_source(tools: &Path) -> Result<Option<PathBuf>, Box<dyn Error>> {
-    let output = Command::new(variable("RUSTC")?).args(["--print", "sysroot"]).output()?;
-    let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim_end());
-    if sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
+    if sysroot()?.join("lib/rustlib/src/rust/library/core").is_dir() {
         return Ok(None);
     }
     let library = tools.join("rust-src/library");

@@ -42,7 +42,16 @@ pub struct Cli {
 impl Cli {
     /// What is typed, or the end of the program: with help, the version, or what is wrong.
     pub fn read() -> Self {
-        let cli = Self::parse();
+        let cli = Self::try_parse().unwrap_or_else(|error| {
+            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+            if error.kind() == ErrorKind::DisplayVersion
+                && arguments.iter().any(|word| word == "--verbose" || word == "-v")
+            {
+                print!("{}", crate::version::text());
+                std::process::exit(0);
+            }
+            error.exit()
+        });
         let prints_csv =
             matches!(&cli.command, Command::Events(args) if matches!(args.command, EventsCommand::List(_)));
         if cli.common.output == Output::Csv && !prints_csv {
@@ -195,6 +204,26 @@ pub enum Command {
     Report(ReportArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
+    /// Print a script that completes nodewall's command line: bash, zsh, fish, elvish or powershell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write those of all commands
+    Man(ManArgs),
+}
+
+/// Flags of `completions`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CompletionsArgs {
+    /// Whose command line
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Clone, Debug, Args)]
+pub struct ManArgs {
+    /// Write all pages here, as nodewall*.1, instead of printing the first
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }
 
 /// Flags of `doctor`.

@@ -19,4 +19,5 @@ pub mod peers;
 pub mod policy;
 pub mod state;
 pub mod ui;
+pub mod version;
 pub mod view;

@@ -3,7 +3,7 @@
 use core::hint::cold_path;
 
 use crate::{
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS, cell},
+    counter::{CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS},
     flow::{ABOUT_SHIFT, V6_SHIFT, asked_word},
     frame::Frame,
     packet::{self, About, Packet},
@@ -44,7 +44,14 @@ impl Decision {
     /// The counter cell that this decision moves under `image`.
     #[inline(always)]
     pub const fn cell(&self, image: &PolicyImage) -> u32 {
-        cell(image.counter_bank, self.row, self.reason)
+        let (value, cell) = self.place(image);
+        value * CELLS_PER_ROW + cell
+    }
+
+    /// Where that cell lies: which value of the map, and which cell of it.
+    #[inline(always)]
+    pub const fn place(&self, image: &PolicyImage) -> (u32, u32) {
+        (image.counter_bank + self.row + self.reason / CELLS_PER_ROW, self.reason % CELLS_PER_ROW)
     }
 }
 

@@ -144,7 +144,7 @@ pub struct PolicyImage {
     pub compiled_at_ns: u64,
     /// SHA-256 of the policy's canonical text.
     pub policy_sha256: [u8; 32],
-    /// First cell of the counter bank of this mode.
+    /// First value of the counter bank of this mode.
     pub counter_bank: u32,
     /// Peers named by the policy (addresses and prefixes), for people. More than both tables hold are refused, so 16 bits are enough.
     pub peers: u16,

@@ -92,7 +92,7 @@ fn filter<F: Frame, const EVIDENCE: bool, const PEERS: bool, const LOG: bool>(
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let frame = &read(context);
     let (asked, decision) = judge(frame, image);
-    maps::count(decision.cell(image), u64::from(decision.bytes));
+    maps::count(decision.place(image), u64::from(decision.bytes));
     // The bit of a denial, where it is to be noted.
     if EVIDENCE && decision.reason & u32::from(image.evidence) != 0 {
         evidence::record(context, read, frame, image, &asked, &decision);

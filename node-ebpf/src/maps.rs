@@ -81,8 +81,8 @@ pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
 
 /// Adds one frame to this CPU's part of a cell.
 #[inline(always)]
-pub fn count(cell: u32, bytes: u64) {
-    if let Some(cells) = nw_counters.get_ptr_mut(cell / CELLS_PER_ROW) {
+pub fn count((value, cell): (u32, u32), bytes: u64) {
+    if let Some(cells) = nw_counters.get_ptr_mut(value) {
         // SAFETY: the value is this CPU's own, XDP programs do not preempt one another on a CPU, and the place is within the row's cells.
         unsafe {
             let counter = cells.cast::<Counter>().add((cell % CELLS_PER_ROW) as usize);

@@ -15,6 +15,7 @@ mod hold;
 mod init;
 mod judged;
 mod levers;
+mod manual;
 mod page;
 mod peers;
 mod plan;
@@ -78,6 +79,8 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Counters(args) => counters::run(common, *args),
         Command::Events(args) => events::run(common, cli.common.output, args),
         Command::Page => page::run(common),
+        Command::Completions(args) => manual::completions(args.shell),
+        Command::Man(args) => manual::man(args.folder.as_deref()),
         Command::Explain(args) => explain::run(common, args),
         Command::Replay(args) => replay::run(common, args),
         Command::Top(args) => top::run(common, args),

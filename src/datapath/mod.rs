@@ -28,6 +28,7 @@ pub use evidence::{CaptureBudget, Captured, Evidence, Sweep};
 pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
 pub use kernel_log::forward as forward_kernel_log;
 pub use maps::Maps;
+pub(crate) use object::OBJECT;
 pub use object::{Buffers, Entry, Loaded, ProgramFacts};
 pub use peer_cells::PeerCell;
 pub use slot::ImageFacts;

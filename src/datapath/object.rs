@@ -17,7 +17,7 @@ use super::{
 const LOAD_ATTEMPTS: u32 = 100;
 
 /// The ELF that build.rs made from `node-ebpf`.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
 
 /// The program that counts outbound frames; also the name of its filter.
 pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";

@@ -9,7 +9,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::timeout,
 };
 use tokio_rustls::{
@@ -21,6 +21,7 @@ use super::{Finding, Status, Subject};
 use crate::{
     config::MissionLink,
     https::{Shown, refusal, witnessed_config},
+    net::addresses_of,
 };
 
 /// No step takes longer.
@@ -67,16 +68,13 @@ async fn resolve(host: &str, port: u16) -> Step<Vec<SocketAddr>> {
             .because("without its address nothing of it can be reached")
             .advice("see /etc/resolv.conf and that the DNS servers in it answer; behind a proxy, configure that: [mission_control] proxy")
     };
-    // As the vendor's server asks: the system's resolver, /etc/hosts among it.
-    let found = timeout(STEP, lookup_host((host, port))).await;
+    // As the vendor's server asks: by DNS, after /etc/hosts.
+    let found = timeout(STEP, addresses_of(host, port)).await;
     let addresses: Vec<SocketAddr> = match found {
-        Ok(Ok(found)) => found.collect(),
+        Ok(Ok(found)) => found,
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(_) => return Err(failed(format!("no answer within {} s", STEP.as_secs()))),
     };
-    if addresses.is_empty() {
-        return Err(failed("it has no address".into()));
-    }
     let mut shown: Vec<String> = addresses.iter().map(|address| address.ip().to_string()).collect();
     shown.dedup();
     Ok((addresses, Finding::ok(Subject::MissionControl, "resolve", format!("{host}: {}", shown.join(", ")))))

@@ -17,7 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     task::JoinSet,
     time::timeout,
 };
@@ -28,6 +28,7 @@ use super::{
     tls,
     token::Token,
 };
+use crate::net::addresses_of;
 
 /// Largest body that is read. 16,384 nodes with every field that the vendor ever named are below 4 MiB.
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -203,7 +204,7 @@ fn request(ask: &Ask<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError>
 }
 
 async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, HttpError> {
-    let addresses = lookup_host((origin.host.as_str(), origin.port)).await.map_err(|error| {
+    let addresses = addresses_of(&origin.host, origin.port).await.map_err(|error| {
         failed(
             url,
             format!("{} can not be looked up: {error}", origin.host),

@@ -10,6 +10,7 @@ mod gateways;
 mod glob;
 mod links;
 mod local_ports;
+mod names;
 mod nat;
 mod ranges;
 mod select;
@@ -22,6 +23,7 @@ pub use firewall::{Answer, Firewall, Knock, Redirect};
 pub use gateways::gateways;
 pub use links::{Link, LinkKind, Network, XdpAttached, XdpMode};
 pub use local_ports::{LocalPorts, Overlap};
+pub use names::{addresses_of, addresses_of_blocking};
 pub use nat::{
     Listing, NatOverlap, NatRange, NatReport, listings, masquerade_overlaps, masquerade_ranges, masquerade_ranges_in,
     parse_iptables_save, parse_nft,

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
-    counter::{BANK_CELLS, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
     flow,
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP,
@@ -107,7 +107,7 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     image.per_peer = u8::from(policy.per_peer);
     match policy.mode {
         Mode::Enforce => image.enforce = 1,
-        Mode::Audit => image.counter_bank = BANK_CELLS,
+        Mode::Audit => image.counter_bank = ROWS,
     }
     if policy.evidence {
         let dropped = if policy.mode == Mode::Enforce { flow::DROPPED } else { 0 };

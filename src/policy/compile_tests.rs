@@ -1,7 +1,10 @@
 //! The image says of every port what the policy says.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use node_ebpf_common::{counter::ROW_FIRST, policy::value};
+use node_ebpf_common::{
+    counter::{ROW_FIRST, ROWS},
+    policy::value,
+};
 
 use super::*;
 use crate::{config::Config, policy::class_name};
@@ -77,7 +80,7 @@ fn ports_have_rows_of_their_own_and_large_ranges_share_one() {
 fn modes_generation_and_hash_are_in_the_image() {
     let (enforce, audit) = (compiled("mode = \"enforce\""), compiled("mode = \"audit\""));
     assert_eq!((enforce.image.enforce, enforce.image.counter_bank), (1, 0));
-    assert_eq!((audit.image.enforce, audit.image.counter_bank), (0, BANK_CELLS));
+    assert_eq!((audit.image.enforce, audit.image.counter_bank), (0, ROWS));
     assert_eq!((enforce.image.magic, enforce.image.zero, enforce.image.generation), (MAGIC, 0, 3));
     assert_ne!(enforce.image.policy_sha256, audit.image.policy_sha256);
     assert_eq!(hex(&enforce.image.policy_sha256), hex(&policy_sha256(&policy(""))));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use node_ebpf_common::{
     PolicyImage, Reason,
-    counter::{BANK_CELLS, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
     policy::{
         BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, Row, SLOTS, SlotV4, SlotV6, hash_v4,
         hash_v6, key_v4, slot, value,
@@ -148,7 +148,7 @@ pub fn by_hand(policy: Policy) -> ByHand {
     hand.source("2001:db8::1/128", GROUP_SPOOFED, 0);
     if policy.audits() {
         hand.image.enforce = 0;
-        hand.image.counter_bank = BANK_CELLS;
+        hand.image.counter_bank = ROWS;
     }
     if rules {
         hand.image.rows[ROW_IP_TUNNELS as usize] = Row { allow: 0, otherwise: Reason::Public.number() };

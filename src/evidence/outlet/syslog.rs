@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream, ToSocketAddrs as _, UdpSocket},
+    net::{SocketAddr, TcpStream, UdpSocket},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use crate::{
     config::{Syslog, SyslogTransport},
     evidence::{node::Node, when::Zone},
     https::{client_config, refusal},
+    net::addresses_of_blocking,
 };
 
 /// For a connection, a handshake, or one write.
@@ -61,7 +62,7 @@ impl Sender {
         let (host, port) = (self.to.host.as_str(), self.to.port);
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("no connection with {host}:{port}: {error}"));
-        let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(named)?.collect();
+        let addresses = addresses_of_blocking(host, port).map_err(named)?;
         let mut failed = io::Error::other("the name has no address");
         for address in addresses {
             match way(&self.to, address) {

@@ -104,7 +104,7 @@ fn filter(context: &XdpContext, groups_of: impl Fn(Source) -> u32) -> u32 {
         (number, reason)
     };
     let decision = Decision { reason, row: row_number, peer: 0, bytes: packet.bytes };
-    maps::count(decision.cell(image), u64::from(packet.bytes));
+    maps::count(decision.place(image), u64::from(packet.bytes));
     XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
 }
 

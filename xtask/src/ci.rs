@@ -15,6 +15,7 @@ const STEPS: &[Step] = &[
     ("cargo xtask lint", || child(&["lint"])),
     ("cargo xtask test", || child(&["test"])),
     ("cargo xtask vm", || child(&["vm"])),
+    ("cargo xtask dist --check", || child(&["dist", "--check"])),
     ("cargo xtask fuzz --seconds 15", || child(&["fuzz", "--seconds", "15"])),
 ];
 

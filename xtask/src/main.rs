@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod dist;
 mod faults;
 mod fuzz;
 mod lint;
@@ -62,6 +63,8 @@ enum Verb {
     Tidy,
     /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed) and write docs/KERNELS.md
     Vm(vm::Args),
+    /// Make what users install: static executable, .deb, .rpm, bill of materials, checksums
+    Dist(dist::Args),
     /// Everything that CI runs: lint, then test; ends with a table of times
     Ci,
 }
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::run(),
         Verb::Tidy => tidy::run(),
         Verb::Vm(args) => vm::run(&args),
+        Verb::Dist(args) => dist::run(&args),
         Verb::Ci => ci::run(),
     };
     match outcome {

@@ -38,6 +38,13 @@ pub(crate) fn run_with_vm() -> Result<()> {
     packages::ensure(packages::VM_PROGRAMS)
 }
 
+/// The same, and what `cargo xtask dist --check` looks at packages with.
+pub(crate) fn run_with_dist() -> Result<()> {
+    run()?;
+    let _lock = lock()?;
+    packages::ensure(packages::DIST_PROGRAMS)
+}
+
 /// The same, and what `cargo xtask bench` measures besides, where it can be had.
 pub(crate) fn run_with_bench() -> Result<()> {
     run()?;

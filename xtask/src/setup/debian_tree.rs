@@ -11,6 +11,9 @@ use crate::cmd::Cmd;
 use crate::progress::Step;
 use crate::workspace;
 
+/// A Debian with a systemd: for the guest that boots it, and for the life of a package.
+pub(crate) const WITH_SYSTEMD: &[&str] = &["systemd", "systemd-sysv", "iproute2"];
+
 /// The tree of this name, with the suite's base and these packages.
 pub(crate) fn tree(name: &str, suite: &str, packages: &[&str]) -> Result<PathBuf> {
     let tree = folder().join(name);

@@ -67,6 +67,19 @@ pub(super) const VM_PROGRAMS: &Programs = &[
     ("debootstrap", &["debootstrap"]),
 ];
 
+/// What only `cargo xtask dist --check` needs.
+pub(super) const DIST_PROGRAMS: &Programs = &[
+    ("rpm", &["rpm"]),
+    ("rpm2cpio", &["rpm2cpio"]),
+    ("cpio", &["cpio"]),
+    ("debootstrap", &["debootstrap"]),
+    // Readers of the pages and of the completions.
+    ("mandoc", &["mandoc"]),
+    ("zsh", &["zsh"]),
+    ("fish", &["fish"]),
+    ("readelf", &["binutils"]),
+];
+
 /// What `cargo xtask bench` measures nodewall against (nftables is everyone's).
 pub(super) const BENCH_PROGRAMS: &Programs = &[("xdp-filter", &["xdp-tools"])];
 

@@ -28,11 +28,11 @@ pub(crate) fn run(wanted: &Wanted) -> Result<(Vec<String>, String)> {
     let mut lines = Vec::new();
     if !wanted.checks.is_empty() {
         let plan = plan::for_kernel(kernel.version(), &wanted.checks);
-        let initramfs = image::for_kernel(&kernel, &common, &plan)?;
+        let initramfs = image::for_kernel(&kernel, &common.archive, &plan, |_| Ok(()))?;
         let began = std::time::Instant::now();
         let say = |what: String| eprintln!("    Linux {}: {what}", kernel.release);
         let log = folder().join("log-faults");
-        let transcript = machine::run(&kernel.vmlinuz(), &initramfs, &plan, &log, &say)?;
+        let transcript = machine::run(&kernel.vmlinuz(), &initramfs, None, &plan, &log, &say)?;
         std::fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
         say(format!("done in {}", seconds(began.elapsed())));
         // A fault that failed has said so in its own line, or is missed for having none.
@@ -42,7 +42,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<(Vec<String>, String)> {
         lines.extend(transcript.faults);
     }
     if wanted.power_cuts > 0 {
-        lines.push(power::run(&kernel, &common, wanted.power_cuts)?);
+        lines.push(power::run(&kernel, &common.archive, wanted.power_cuts)?);
     }
     Ok((lines, kernel.release))
 }

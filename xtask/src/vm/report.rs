@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Outcome;
+use super::plan::SYSTEMD;
 use super::transcript::Transcript;
 use crate::progress::seconds;
 

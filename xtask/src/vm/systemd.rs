@@ -13,9 +13,8 @@ use crate::progress::Step;
 use crate::setup::debian_tree;
 use crate::workspace;
 
-/// Whose systemd it is, and the packages besides the base.
+/// Whose systemd it is.
 const SUITE: &str = "trixie";
-const PACKAGES: &[&str] = &["systemd", "systemd-sysv", "iproute2"];
 const DISK_MIB: u64 = 1024;
 /// Units, and who wants them, as `systemctl enable` would link them.
 const UNITS: &[(&str, &str)] = &[
@@ -37,7 +36,7 @@ const FILES: &[(&str, &str)] = &[
 
 /// The disk with a Debian, made once for each list of packages.
 pub(super) fn disk() -> Result<PathBuf> {
-    let tree = debian_tree::tree("systemd", SUITE, PACKAGES)?;
+    let tree = debian_tree::tree("systemd", SUITE, debian_tree::WITH_SYSTEMD)?;
     let disk = super::folder().join("systemd.img");
     let newer = |a: &Path, b: &Path| -> Option<bool> {
         Some(fs::metadata(a).ok()?.modified().ok()? > fs::metadata(b).ok()?.modified().ok()?)

@@ -1,0 +1,227 @@
+//! Looks at what was made as its receivers would; each look is a line of docs/PACKAGES.md. It must not touch this machine's own packages.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::{Made, checksums, deb, folder, object, tree};
+use crate::cmd::Cmd;
+use crate::progress::seconds;
+use crate::setup::debian_tree;
+use crate::workspace;
+
+const INSIDE: &str = include_str!("inside.sh");
+/// The same Debian as the guest's of `cargo xtask vm`, so that it is made once.
+const SUITE: &str = "trixie";
+/// A version that is later than any crate's own.
+const LATER: &str = "99.0.0-1";
+
+type Look = (&'static str, fn(&Made) -> Result<String>);
+
+const LOOKS: &[Look] = &[
+    ("the executable is static and says what it is", executable),
+    ("checksums", sums),
+    ("the kernel object, built in another folder", reproduced),
+    ("bill of materials", bill),
+    (".deb: installed, upgraded, removed, purged", debian),
+    (".rpm: files, scripts, requirements", redhat),
+    ("manual pages", manual),
+    ("completions", completions),
+];
+
+pub(super) fn run(made: &Made) -> Result<()> {
+    let mut table = String::from("| look | found |\n|---|---|\n");
+    for (name, look) in LOOKS {
+        let began = Instant::now();
+        let found = look(made).with_context(|| (*name).to_owned())?;
+        eprintln!("    {name}: {found} ({})", seconds(began.elapsed()));
+        let _ = writeln!(table, "| {name} | {found} |");
+    }
+    let mut sizes = String::from("| file | bytes |\n|---|---:|\n");
+    for file in [&made.executable, &made.deb, &made.rpm, &made.object, &made.bill] {
+        let bytes = fs::metadata(file).with_context(|| format!("{} can not be read", file.display()))?.len();
+        let _ = writeln!(sizes, "| {} | {bytes} |", file.file_name().unwrap_or_default().display());
+    }
+    write(&format!("{sizes}\n{table}"))
+}
+
+/// What is between the markers of docs/PACKAGES.md.
+fn write(text: &str) -> Result<()> {
+    let page = workspace::root().join("docs/PACKAGES.md");
+    let old = fs::read_to_string(&page).with_context(|| format!("{} can not be read", page.display()))?;
+    let (begin, end) = ("<!-- dist begin -->\n", "<!-- dist end -->");
+    let parts = old.split_once(begin).and_then(|(head, rest)| Some((head, rest.split_once(end)?.1)));
+    let Some((head, tail)) = parts else { bail!("{} has lost its markers {begin:?} and {end:?}", page.display()) };
+    fs::write(&page, format!("{head}{begin}{text}{end}{tail}"))
+        .with_context(|| format!("{} could not be written", page.display()))
+}
+
+fn executable(made: &Made) -> Result<String> {
+    let headers = Cmd::new("readelf").arg("--program-headers").arg("--dynamic").arg(&made.executable).read()?;
+    ensure!(!headers.contains("INTERP"), "it asks for a program interpreter");
+    ensure!(!headers.contains("(NEEDED)"), "it needs shared libraries");
+    let said = Cmd::new(&made.executable).args(["--version", "--verbose"]).read()?;
+    ensure!(said.contains("x86_64-unknown-linux-gnu, static"), "it does not say that it is static:\n{said}");
+    let object = checksums::of(&made.object)?;
+    ensure!(said.contains(&format!("sha256:{object}")), "it does not name the object {object}:\n{said}");
+    Ok("no interpreter, no shared library; names the kernel object's hash".into())
+}
+
+fn sums(_: &Made) -> Result<String> {
+    let said = Cmd::new("sha256sum").args(["--check", "--strict", checksums::NAME]).dir(folder()).read()?;
+    Ok(format!("{} files match", said.lines().filter(|line| line.ends_with(": OK")).count()))
+}
+
+fn reproduced(made: &Made) -> Result<String> {
+    let (here, there) = (checksums::of(&made.object)?, checksums::of(&object::built_elsewhere()?)?);
+    ensure!(here == there, "sha256 {here} here, {there} there");
+    Ok("the same SHA-256".into())
+}
+
+fn bill(made: &Made) -> Result<String> {
+    let text = fs::read_to_string(&made.bill).with_context(|| format!("{} can not be read", made.bill.display()))?;
+    let bill: serde_json::Value = serde_json::from_str(&text).context("it is no JSON")?;
+    let of = |pointer: &str| bill.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    ensure!(of("/bomFormat") == "CycloneDX" && of("/metadata/component/name") == "nodewall", "it is not nodewall's");
+    let listed: Vec<String> = bill
+        .pointer("/components")
+        .and_then(serde_json::Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|component| {
+            Some(format!("{} {}", component.get("name")?.as_str()?, component.get("version")?.as_str()?))
+        })
+        .collect();
+    // What cargo says is built in, without what only builds or tests it.
+    let said = Cmd::cargo("tree")
+        .args(["--locked", "--package", "nodewall", "--edges", "normal", "--target", super::TARGET, "--prefix", "none"])
+        .args(["--format", "{p}"])
+        .read()?;
+    let missing: Vec<String> = said
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some(format!("{} {}", words.next()?, words.next()?.trim_start_matches('v')))
+        })
+        .filter(|built_in| !built_in.starts_with("nodewall ") && !listed.contains(built_in))
+        .collect();
+    ensure!(missing.is_empty(), "these are built in and not listed: {missing:?}");
+    Ok(format!("{} crates, every one that is built in", listed.len()))
+}
+
+fn debian(made: &Made) -> Result<String> {
+    let later = deb(Some(LATER))?;
+    let debian = debian_tree::tree("systemd", SUITE, debian_tree::WITH_SYSTEMD)?;
+    let place = folder().join("debian");
+    if place.exists() {
+        fs::remove_dir_all(&place).with_context(|| format!("{} could not be removed", place.display()))?;
+    }
+    for name in ["given", "root"] {
+        fs::create_dir_all(place.join(name)).with_context(|| format!("{} could not be made", place.display()))?;
+    }
+    for (from, to) in [(&made.deb, "first.deb"), (&later, "later.deb")] {
+        super::copy(from, &place.join("given").join(to))?;
+    }
+    fs::write(place.join("given/inside.sh"), INSIDE)
+        .with_context(|| format!("{} could not be written", place.display()))?;
+    let mut files = String::new();
+    for file in tree::files()? {
+        let _ = writeln!(files, "/{}", file.display());
+    }
+    fs::write(place.join("given/files"), files).with_context(|| format!("{} could not be written", place.display()))?;
+    // All of it is in memory, in a mount namespace that ends with it.
+    let outside = "set -e
+        mount -t tmpfs none \"$2/root\"
+        mkdir \"$2/root/upper\" \"$2/root/work\" \"$2/root/all\"
+        mount -t overlay none -o \"lowerdir=$1,upperdir=$2/root/upper,workdir=$2/root/work\" \"$2/root/all\"
+        mkdir \"$2/root/all/given\"
+        mount --bind \"$2/given\" \"$2/root/all/given\"
+        mount -t proc proc \"$2/root/all/proc\"
+        exec chroot \"$2/root/all\" /bin/sh /given/inside.sh";
+    let said = Cmd::new("unshare")
+        .args(["--mount", "--pid", "--fork", "--net", "--propagation", "private", "sh", "-c", outside, "sh"])
+        .args([&debian, &place])
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .advice("this needs root, and a kernel with overlayfs")
+        .read()?;
+    fs::remove_file(&later).with_context(|| format!("{} could not be removed", later.display()))?;
+    let found = said.lines().last().unwrap_or_default();
+    ensure!(found.starts_with("fine: "), "the script inside ended without its last word: {said}");
+    Ok(found.trim_start_matches("fine: ").to_owned())
+}
+
+fn redhat(made: &Made) -> Result<String> {
+    let ask = |question: &str| {
+        Cmd::new("rpm").args(["--query", "--package", "--dbpath", "/nonexistent", question]).arg(&made.rpm).read()
+    };
+    let mut wanted: Vec<String> = tree::files()?
+        .iter()
+        .map(|file| format!("/{}", file.display()).replace("/zsh/vendor-completions/", "/zsh/site-functions/"))
+        .collect();
+    wanted.sort();
+    let mut listed: Vec<String> = ask("--list")?.lines().map(str::to_owned).collect();
+    listed.sort();
+    ensure!(listed == wanted, "it holds {listed:?}, not {wanted:?}");
+    let configuration = ask("--configfiles")?;
+    ensure!(configuration.trim() == "/etc/nodewall/nodewall.toml", "its configuration is {configuration:?}");
+    let requires = ask("--requires")?;
+    let foreign: Vec<&str> =
+        requires.lines().filter(|line| !line.starts_with("rpmlib(") && !line.starts_with("/bin/sh")).collect();
+    ensure!(foreign.is_empty(), "it requires {foreign:?}");
+    let scripts = ask("--scripts")?;
+    for words in
+        ["enable --now nodewall-apply.service nodewall.service", "nodewall detach", "try-restart nodewall.service"]
+    {
+        ensure!(scripts.contains(words), "no script says {words:?}");
+    }
+    let unpacked = folder().join("redhat");
+    if unpacked.exists() {
+        fs::remove_dir_all(&unpacked).with_context(|| format!("{} could not be removed", unpacked.display()))?;
+    }
+    fs::create_dir_all(&unpacked).with_context(|| format!("{} could not be made", unpacked.display()))?;
+    let unpack = "rpm2cpio \"$1\" | (cd \"$2\" && cpio --quiet -id)";
+    Cmd::new("sh").args(["-c", unpack, "sh"]).args([&made.rpm, &unpacked]).run_quiet()?;
+    Cmd::new("mv")
+        .args([unpacked.join("usr/share/zsh/site-functions"), unpacked.join("usr/share/zsh/vendor-completions")])
+        .run_quiet()?;
+    Cmd::new("diff").arg("--recursive").args([tree::root(), unpacked]).run_quiet()?;
+    Ok(format!("{} files, each as in the .deb; requires a shell only", listed.len()))
+}
+
+fn manual(_: &Made) -> Result<String> {
+    let pages = below("usr/share/man/man1")?;
+    for page in &pages {
+        Cmd::new("mandoc").args(["-T", "lint", "-W", "error"]).arg(page).read()?;
+        let text = Cmd::new("mandoc").args(["-T", "utf8"]).arg(page).read()?;
+        ensure!(text.contains("NAME") && text.contains("SYNOPSIS"), "{} is empty", page.display());
+    }
+    Ok(format!("{} pages without an error of mandoc", pages.len()))
+}
+
+fn completions(_: &Made) -> Result<String> {
+    for (shell, folder) in [
+        ("bash", "usr/share/bash-completion/completions"),
+        ("zsh", "usr/share/zsh/vendor-completions"),
+        ("fish", "usr/share/fish/vendor_completions.d"),
+    ] {
+        for script in below(folder)? {
+            Cmd::new(shell).arg("-n").arg(&script).run_quiet()?;
+        }
+    }
+    // What a person meets who types `nodewall enf` and the tabulator.
+    let script = tree::root().join("usr/share/bash-completion/completions/nodewall");
+    let ask = "source \"$1\"; COMP_WORDS=(nodewall enf); COMP_CWORD=1; _nodewall nodewall enf nodewall; echo \"${COMPREPLY[@]}\"";
+    let answer = Cmd::new("bash").args(["-c", ask, "bash"]).arg(&script).read()?;
+    ensure!(answer.trim() == "enforce", "bash completes `nodewall enf` to {answer:?}");
+    Ok("bash, zsh and fish can read theirs; bash completes a command".into())
+}
+
+fn below(place: &str) -> Result<Vec<std::path::PathBuf>> {
+    let files = tree::files()?.into_iter().filter(|file| file.starts_with(Path::new(place)));
+    let files: Vec<_> = files.map(|file| tree::root().join(file)).collect();
+    ensure!(!files.is_empty(), "there is nothing in {place}");
+    Ok(files)
+}

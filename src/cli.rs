@@ -17,7 +17,7 @@ use crate::{
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;
-pub use outputs::{CaptureArgs, ExportArgs, ExportFormat, ReportArgs};
+pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -208,22 +208,6 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write those of all commands
     Man(ManArgs),
-}
-
-/// Flags of `completions`.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct CompletionsArgs {
-    /// Whose command line
-    #[arg(value_name = "SHELL")]
-    pub shell: clap_complete::Shell,
-}
-
-/// Flags of `man`.
-#[derive(Clone, Debug, Args)]
-pub struct ManArgs {
-    /// Write all pages here, as nodewall*.1, instead of printing the first
-    #[arg(value_name = "DIR")]
-    pub folder: Option<PathBuf>,
 }
 
 /// Flags of `doctor`.

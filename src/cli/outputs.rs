@@ -1,4 +1,4 @@
-//! The flags of what takes evidence out of the store: `capture`, `events export`, `report`.
+//! The flags of what prints or writes something made elsewhere: `capture`, `events export`, `report`, `completions`, `man`.
 
 use std::path::PathBuf;
 
@@ -62,4 +62,20 @@ pub enum ExportFormat {
     Pcapng,
     /// Elastic Common Schema, one JSON object a line
     Ecs,
+}
+
+/// Flags of `completions`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CompletionsArgs {
+    /// Whose command line
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
+
+/// Flags of `man`.
+#[derive(Clone, Debug, Args)]
+pub struct ManArgs {
+    /// Write all pages here, as nodewall*.1, instead of printing the first
+    #[arg(value_name = "DIR")]
+    pub folder: Option<PathBuf>,
 }

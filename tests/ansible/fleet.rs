@@ -200,6 +200,10 @@ impl Fleet {
         self.machines[number].directories.config()
     }
 
+    pub(crate) fn agent(&self, number: usize) -> &Process {
+        self.machines[number].agent.as_ref().expect("Ansible did not ask for an agent")
+    }
+
     /// Nothing was installed, written or loaded.
     #[track_caller]
     pub(crate) fn assert_untouched(&self, number: usize) {

@@ -106,7 +106,8 @@ impl Fleet {
                 "ansible_connection": "local",
                 "ansible_python_interpreter": wrapper,
                 "nodewall_addresses": [host.ipv4(), host.ipv6()],
-                "nodewall_executable": fleet.executable(name),
+                "nodewall_executable": fleet.executable(number),
+                "nodewall_binary_file": if number == 0 { env!("CARGO_BIN_EXE_nodewall") } else { "" },
                 "nodewall_config_file": directories.config(),
                 "nodewall_state_dir": directories.state_dir(),
                 "nodewall_bpffs": directories.pins(),
@@ -124,8 +125,9 @@ impl Fleet {
         [self.lab.node(), self.lab.peer1().unwrap(), self.lab.peer2().unwrap()][number]
     }
 
-    fn executable(&self, name: &str) -> PathBuf {
-        self.home.path().join(format!("nodewall-{name}"))
+    /// Ansible installs it on the first node; the others have it already, which spares much copying.
+    fn executable(&self, number: usize) -> PathBuf {
+        if number == 0 { self.home.path().join("nodewall") } else { env!("CARGO_BIN_EXE_nodewall").into() }
     }
 
     /// The file by which Ansible asks for the agent.
@@ -175,7 +177,7 @@ impl Fleet {
     /// The node's installed executable, called as the role calls it.
     fn command(&self, number: usize, arguments: &[&str]) -> Command {
         let machine = &self.machines[number];
-        let mut command = self.host(number).netns().command(self.executable(machine.name));
+        let mut command = self.host(number).netns().command(self.executable(number));
         command.args(arguments).arg("--config").arg(machine.directories.config());
         command.arg("--state-dir").arg(machine.directories.state_dir()).arg("--bpffs").arg(machine.directories.pins());
         command.args(["--color", "never"]);
@@ -204,13 +206,13 @@ impl Fleet {
         self.machines[number].agent.as_ref().expect("Ansible did not ask for an agent")
     }
 
-    /// Nothing was installed, written or loaded.
+    /// Nothing was written, loaded or started.
     #[track_caller]
     pub(crate) fn assert_untouched(&self, number: usize) {
         let machine = &self.machines[number];
         let state = machine.directories.state_dir();
         assert!(machine.agent.is_none() && !self.wish(machine.name).exists(), "an agent was asked for");
-        for path in [self.executable(machine.name), machine.directories.config(), machine.directories.pins().into()] {
+        for path in [machine.directories.config(), machine.directories.pins().into()] {
             assert!(!path.exists(), "{}", path.display());
         }
         assert_eq!(fs::read_dir(state).unwrap().count(), 0);
@@ -227,19 +229,18 @@ impl Fleet {
     }
 }
 
-/// What the inventory says of all nodes: quick looks, no systemd, the executable that was built.
+/// What the inventory says of all nodes: quick looks, no systemd.
 fn common() -> Map<String, Value> {
     let Value::Object(common) = json!({
         "nodewall_become": false,
         "nodewall_service_manager": "none",
-        "nodewall_binary_file": env!("CARGO_BIN_EXE_nodewall"),
         "nodewall_interfaces": ["eth0"],
         "nodewall_gate_retries": 4,
         "nodewall_gate_delay": 1,
         "nodewall_check_timeout": 2,
         // Long beside what a trial takes that is confirmed, also on a loaded machine.
         "nodewall_confirm_within": 60,
-        "nodewall_check_ports": [PUBLIC, CLUSTER],
+        "nodewall_check_ports": [CLUSTER],
     }) else {
         unreachable!()
     };

@@ -28,15 +28,6 @@ fn a_node_that_fails_its_gate_stays_in_audit_and_the_next_one_is_not_touched() {
     assert!(!fleet.journal(1).contains(&"enforce".to_owned()), "{:?}", fleet.journal(1));
     assert!(fleet.outsider_reaches(1, CLUSTER));
     fleet.assert_untouched(2);
-
-    // What was wrong is mended: the rollout goes on where it stopped.
-    fleet.host(1).netns().ip(&["link", "del", "spare"]).unwrap();
-    let done = fleet.roll_out(true).succeeds();
-    assert_eq!(done.count("n1", "changed"), Some(0), "{}", done.output);
-    for number in 0..3 {
-        assert_eq!(fleet.status(number)["mode"], "enforce");
-        assert!(!fleet.outsider_reaches(number, CLUSTER));
-    }
 }
 
 #[test]
@@ -64,8 +55,8 @@ fn a_node_that_its_neighbour_does_not_reach_is_in_audit_again_by_itself() {
 }
 
 #[test]
-fn audit_alone_enforces_nothing_and_nodes_that_differ_are_told() {
-    if skip_unless_privileged("audit_alone_enforces_nothing_and_nodes_that_differ_are_told") {
+fn audit_alone_enforces_nothing_and_a_node_that_differs_ends_it() {
+    if skip_unless_privileged("audit_alone_enforces_nothing_and_a_node_that_differs_ends_it") {
         return;
     }
     let mut fleet = Fleet::new();
@@ -73,13 +64,10 @@ fn audit_alone_enforces_nothing_and_nodes_that_differ_are_told() {
 
     let stopped = fleet.roll_out(false).fails_saying(&["n2 did not pass its gate", "not that of the nodes before it"]);
     assert_eq!(stopped.count("n3", "ok"), None, "{}", stopped.output);
-    fleet.assert_untouched(2);
-
-    fleet.common.insert("nodewall_expect_agreement".into(), json!(false));
-    fleet.roll_out(false).succeeds();
-    for number in 0..3 {
+    for number in 0..2 {
         let status = fleet.status(number);
         assert_eq!((&status["mode"], &status["healthy"]), (&json!("audit"), &json!(true)), "{status}");
         assert!(fleet.outsider_reaches(number, CLUSTER) && fleet.outsider_reaches(number, PUBLIC));
     }
+    fleet.assert_untouched(2);
 }

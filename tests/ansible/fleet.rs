@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nodewall_testbed::{Host, Lab, Listener, Process, probe_tcp, run_to_end};
+use nodewall_testbed::{Host, Lab, Listener, Process, Signal, probe_tcp, run_to_end};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -95,11 +95,8 @@ impl Fleet {
             // Every module, and what it starts, runs in the node's network: no connection of Ansible's own is needed for that.
             let wrapper = fleet.home.path().join(format!("python-{name}"));
             let (namespace, python) = (host.netns().path(), python("python"));
-            let text = format!(
-                "#!/bin/sh\nexec nsenter --net='{}' -- '{}' \"$@\"\n",
-                namespace.display(),
-                python.display()
-            );
+            let text =
+                format!("#!/bin/sh\nexec nsenter --net='{}' -- '{}' \"$@\"\n", namespace.display(), python.display());
             fs::write(&wrapper, text).unwrap();
             fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).unwrap();
             let own = json!({
@@ -137,6 +134,11 @@ impl Fleet {
 
     /// Runs the playbook with `nodewall_enforce` to its end, and meanwhile starts the agents that it asks for.
     pub(crate) fn roll_out(&mut self, enforce: bool) -> Ran {
+        self.roll_out_unless(enforce, |_| false)
+    }
+
+    /// The same, but kills Ansible as soon as `is_enough`.
+    pub(crate) fn roll_out_unless(&mut self, enforce: bool, is_enough: impl Fn(&Self) -> bool) -> Ran {
         let hosts: Map<String, Value> =
             NAMES.iter().zip(&self.own).map(|(name, own)| ((*name).to_owned(), own.clone().into())).collect();
         let inventory = json!({"all": {"vars": self.common, "children": {"nodewall": {"hosts": hosts}}}});
@@ -154,6 +156,10 @@ impl Fleet {
             }
             assert!(Instant::now() < deadline, "it does not end:\n{}", run.output());
             self.start_what_is_wished();
+            if is_enough(self) {
+                run.signal(Signal::KILL).unwrap();
+                break run.wait(PATIENCE).unwrap();
+            }
             thread::sleep(LOOK_EVERY);
         };
         // The pipe's last lines come a moment after the end.
@@ -193,7 +199,7 @@ impl Fleet {
     /// What the node's journal calls the things that were done.
     pub(crate) fn journal(&self, number: usize) -> Vec<String> {
         let file = self.machines[number].directories.state_dir().join("journal.jsonl");
-        let lines = fs::read_to_string(file).unwrap();
+        let lines = fs::read_to_string(file).unwrap_or_default();
         let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.map(|line| line["action"].as_str().unwrap().to_owned()).collect()
     }

@@ -4,6 +4,7 @@ use nodewall_testbed::skip_unless_privileged;
 use serde_json::{Value, json};
 
 use crate::fleet::{CLUSTER, Fleet, PUBLIC};
+use crate::node::eventually;
 
 #[test]
 fn a_node_that_fails_its_gate_stays_in_audit_and_the_next_one_is_not_touched() {
@@ -42,8 +43,11 @@ fn a_node_that_its_neighbour_does_not_reach_is_in_audit_again_by_itself() {
     fleet.common.insert("nodewall_allow_affected".into(), json!(true));
     fleet.common.insert("nodewall_confirm_within".into(), json!(12));
 
-    let stopped =
-        fleet.roll_out(true).fails_saying(&["n3 does not reach 10.77.0.1 port 9042", "n1 is in mode audit", "not confirmed"]);
+    let stopped = fleet.roll_out(true).fails_saying(&[
+        "n3 does not reach 10.77.0.1 port 9042",
+        "n1 is in mode audit",
+        "not confirmed",
+    ]);
     assert!(!stopped.output.contains("TASK [nodewall : Confirm]"), "{}", stopped.output);
     let status = fleet.status(0);
     assert_eq!((&status["mode"], &status["trial"]), (&json!("audit"), &Value::Null), "{status}");
@@ -52,6 +56,25 @@ fn a_node_that_its_neighbour_does_not_reach_is_in_audit_again_by_itself() {
     assert!(fleet.reaches(fleet.host(2), 0, CLUSTER) && fleet.outsider_reaches(0, CLUSTER));
     fleet.assert_untouched(1);
     fleet.assert_untouched(2);
+}
+
+#[test]
+fn a_trial_ends_by_itself_when_ansible_is_killed() {
+    if skip_unless_privileged("a_trial_ends_by_itself_when_ansible_is_killed") {
+        return;
+    }
+    let mut fleet = Fleet::new();
+    fleet.common.insert("nodewall_confirm_within".into(), json!(5));
+    let on_trial = |fleet: &Fleet| fleet.journal(0).contains(&"enforce".to_owned());
+
+    let killed = fleet.roll_out_unless(true, on_trial);
+    assert!(!killed.succeeded && !killed.output.contains("PLAY RECAP"), "{}", killed.output);
+    assert_eq!(fleet.status(0)["mode"], "enforce", "the trial goes on without Ansible");
+    eventually("the trial's end", || Some(fleet.status(0)).filter(|status| status["trial"].is_null()));
+    assert_eq!(fleet.status(0)["mode"], "audit");
+    assert!(!fleet.journal(0).contains(&"confirm".to_owned()), "{:?}", fleet.journal(0));
+    assert!(fleet.outsider_reaches(0, CLUSTER));
+    fleet.assert_untouched(1);
 }
 
 #[test]

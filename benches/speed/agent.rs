@@ -257,7 +257,7 @@ fn report(all: &[Figures]) -> Result<Report> {
         ],
         bars,
         figures: json!(all),
-        notes: vec!["An HTTP scrape is not measured: it comes with the exporter.".to_owned()],
+        notes: vec!["What a whole scrape over HTTP costs is in docs/METRICS.md.".to_owned()],
         ..Report::default()
     })
 }

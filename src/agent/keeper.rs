@@ -69,8 +69,9 @@ pub(super) struct Keeper<R> {
     looks: u32,
 }
 
-/// Each so many looks free memory goes back.
-const LOOKS_PER_TRIM: u32 = 10;
+/// Each so many looks free memory goes back, first after the start's own has become free.
+const LOOKS_PER_TRIM: u32 = 30;
+const FIRST_TRIM: u32 = 5;
 
 impl<R> Keeper<R>
 where
@@ -244,7 +245,7 @@ where
         self.sample();
         // A policy that was compiled and a registry that was read leave twice their size; which look did it is not worth knowing.
         self.looks += 1;
-        if self.looks.is_multiple_of(LOOKS_PER_TRIM) {
+        if self.looks % LOOKS_PER_TRIM == FIRST_TRIM {
             give_back();
         }
         match self.undisturbed() {

@@ -44,6 +44,8 @@ enum Rung {
     Events,
     /// Evidence as it leaves the node, read by tshark, rsyslog, a database and Chromium
     Outputs,
+    /// Three nodes, rolled out by Ansible
+    Ansible,
 }
 
 impl Rung {
@@ -55,6 +57,7 @@ impl Rung {
             Self::Cli => "cli",
             Self::Events => "events",
             Self::Outputs => "outputs",
+            Self::Ansible => "ansible",
         }
     }
 }

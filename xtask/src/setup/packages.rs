@@ -41,7 +41,7 @@ pub(super) const PROGRAMS: &Programs = &[
     ("capinfos", &["wireshark-common"]),
     // The syslog server that evidence is sent to, with TLS.
     ("rsyslogd", &["rsyslog", "rsyslog-openssl"]),
-    // Runs DuckDB, which reads exported evidence.
+    // Runs DuckDB, which reads exported evidence, and Ansible, which rolls nodewall out.
     ("python3", &["python3", "python3-venv"]),
     // Makes single system calls fail.
     ("strace", &["strace"]),

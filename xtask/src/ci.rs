@@ -13,6 +13,7 @@ type Step = (&'static str, fn() -> Result<()>);
 /// The steps by the command that a person would type.
 const STEPS: &[Step] = &[
     ("cargo xtask lint", || child(&["lint"])),
+    ("cargo xtask deny", || child(&["deny"])),
     ("cargo xtask test", || child(&["test"])),
     ("cargo xtask vm", || child(&["vm"])),
     ("cargo xtask dist --check", || child(&["dist", "--check"])),

@@ -34,9 +34,11 @@ impl Cmd {
         Self { command: Command::new(program), advice: None }
     }
 
-    /// Cargo, at the root of the workspace: through PATH, so that rustup picks the pinned toolchain.
+    /// Cargo, at the root of the workspace: through PATH, so that rustup picks the pinned toolchain. What it builds is what Cargo.lock says, or nothing.
     pub(crate) fn cargo(verb: &str) -> Self {
-        Self::new("cargo").arg(verb).dir(crate::workspace::root())
+        let cargo = Self::new("cargo").arg(verb).dir(crate::workspace::root());
+        // `fmt` resolves nothing; `xtask` is an alias that has it.
+        if matches!(verb, "fmt" | "xtask") { cargo } else { cargo.arg("--locked") }
     }
 
     /// Adds one argument.

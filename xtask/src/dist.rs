@@ -73,7 +73,7 @@ fn executable() -> Result<PathBuf> {
     let step =
         Step::start("building nodewall, statically linked, into target/dist/build (5 minutes when nothing is there)");
     Cmd::cargo("build")
-        .args(["--release", "--locked", "--package", "nodewall", "--bin", "nodewall", "--target", TARGET])
+        .args(["--release", "--package", "nodewall", "--bin", "nodewall", "--target", TARGET])
         .env("CARGO_TARGET_DIR", build_folder())
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")

@@ -5,6 +5,7 @@ mod build;
 mod ci;
 mod cmd;
 mod demo;
+mod deny;
 mod dist;
 mod faults;
 mod fuzz;
@@ -63,6 +64,8 @@ enum Verb {
     Tidy,
     /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed) and write docs/KERNELS.md
     Vm(vm::Args),
+    /// Hold what nodewall is made of to deny.toml: licences, sources, versions
+    Deny(deny::Args),
     /// Make what users install: static executable, .deb, .rpm, bill of materials, checksums
     Dist(dist::Args),
     /// Everything that CI runs: lint, then test; ends with a table of times
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Verb::Lint => lint::run(),
         Verb::Tidy => tidy::run(),
         Verb::Vm(args) => vm::run(&args),
+        Verb::Deny(args) => deny::run(&args),
         Verb::Dist(args) => dist::run(&args),
         Verb::Ci => ci::run(),
     };

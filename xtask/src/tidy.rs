@@ -3,6 +3,7 @@
 
 mod code_map;
 mod modules;
+mod supply;
 mod text;
 
 use std::fmt;
@@ -70,6 +71,7 @@ fn check(files: &[SourceFile]) -> Vec<Finding> {
         findings.extend(modules::check(file));
     }
     findings.extend(code_map::check(files));
+    findings.extend(supply::check(files));
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     findings
 }

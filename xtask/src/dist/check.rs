@@ -97,7 +97,7 @@ fn bill(made: &Made) -> Result<String> {
         .collect();
     // What cargo says is built in, without what only builds or tests it.
     let said = Cmd::cargo("tree")
-        .args(["--locked", "--package", "nodewall", "--edges", "normal", "--target", super::TARGET, "--prefix", "none"])
+        .args(["--package", "nodewall", "--edges", "normal", "--target", super::TARGET, "--prefix", "none"])
         .args(["--format", "{p}"])
         .read()?;
     let missing: Vec<String> = said

@@ -47,7 +47,7 @@ pub(super) fn built_elsewhere() -> Result<PathBuf> {
     Cmd::new("cp").arg("-al").arg(workspace::tools()).arg(source.join("target/tools")).run_quiet()?;
     let build = place.join("build");
     Cmd::cargo("check")
-        .args(["--locked", "--package", "nodewall", "--lib"])
+        .args(["--package", "nodewall", "--lib"])
         .dir(&source)
         .env("CARGO_TARGET_DIR", &build)
         .run_quiet()?;

@@ -32,8 +32,9 @@ pub(super) fn build(folder: &Path) -> Result<PathBuf> {
             .and_then(|()| std::os::unix::fs::symlink(workspace::tools(), &tools))
             .with_context(|| format!("{} could not be made", tools.display()))?;
     }
+    // Another version than the lock file's, so not locked; its crates are the same.
     Cmd::new("cargo")
-        .args(["build", "--release", "--package", "nodewall", "--bin", "nodewall"])
+        .args(["build", "--release", "--offline", "--package", "nodewall", "--bin", "nodewall"])
         .dir(&copy)
         .env("CARGO_TARGET_DIR", copy.join("target"))
         .run_quiet()?;

@@ -31,7 +31,7 @@ impl Tool {
         let step = Step::start(&format!("building {name} {version} into target/tools ({what_for})"));
         let build = workspace::root().join("target/tools-build").join(name);
         Cmd::cargo("install")
-            .args([name, "--version", version, "--locked", "--force", "--root"])
+            .args([name, "--version", version, "--force", "--root"])
             .arg(&tools)
             .env("CARGO_TARGET_DIR", &build)
             .advice(
@@ -58,7 +58,9 @@ impl Tool {
         }
         let version = |args: &[&str]| {
             let said = Cmd::new(executable).args(args).read().ok()?;
-            Some(said.trim().strip_prefix(self.name)?.strip_prefix(' ')?.to_owned())
+            // Some repeat the verb: `cargo-cyclonedx-cyclonedx 0.5.9`.
+            let (name, version) = said.trim().split_once(' ')?;
+            name.starts_with(self.name).then(|| version.to_owned())
         };
         version(&["--version"]).or_else(|| version(&[self.name.strip_prefix("cargo-")?, "--version"]))
     }

@@ -1,0 +1,81 @@
+//! Rules for what is built from: the lock file is obeyed everywhere, and the compiler that is pinned is the oldest that is promised.
+
+use super::{Finding, SourceFile};
+
+/// Where `cargo` may be started by its name: the one function that adds `--locked`, and the build of another version than the lock file's.
+const MAY_NAME_CARGO: &[&str] = &["xtask/src/cmd.rs", "xtask/src/faults/next.rs", "xtask/src/tidy/supply.rs"];
+
+pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| file.path.starts_with("xtask/src/")) {
+        if MAY_NAME_CARGO.contains(&file.path.as_str()) {
+            continue;
+        }
+        for (number, line) in (1..).zip(file.text.lines()) {
+            if line.contains("Cmd::new(\"cargo\")") {
+                findings.push(Finding::new(
+                    &file.path,
+                    number,
+                    "starts cargo by its name; use Cmd::cargo, which obeys the lock file",
+                ));
+            }
+        }
+    }
+    findings.extend(compiler(files));
+    findings
+}
+
+/// `rust-toolchain.toml` pins what every crate promises to build with, so that every test is a test of that promise.
+fn compiler(files: &[SourceFile]) -> Vec<Finding> {
+    let value = |line: &str, key: &str| -> Option<String> {
+        let rest = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
+        Some(rest.trim().trim_matches('"').to_owned())
+    };
+    let pinned = files
+        .iter()
+        .find(|file| file.path == "rust-toolchain.toml")
+        .and_then(|file| file.text.lines().find_map(|line| value(line, "channel")));
+    let Some(pinned) = pinned else { return Vec::new() };
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| file.path.ends_with("Cargo.toml")) {
+        for (number, line) in (1..).zip(file.text.lines()) {
+            if let Some(promised) =
+                value(line, "rust-version").filter(|promised| !pinned.starts_with(promised.as_str()))
+            {
+                findings.push(Finding::new(
+                    &file.path,
+                    number,
+                    format!("promises Rust {promised}, and rust-toolchain.toml pins {pinned}: what is promised is not tested"),
+                ));
+            }
+        }
+        if file.text.lines().any(|line| line == "[package]") && !file.text.contains("rust-version") {
+            findings.push(Finding::new(&file.path, 0, "promises no Rust version; add rust-version"));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::file;
+    use super::*;
+
+    #[test]
+    fn cargo_by_its_name_and_promises_that_nobody_tests_are_found() {
+        let files = [
+            file("rust-toolchain.toml", "[toolchain]\nchannel = \"1.95.0\"\n"),
+            file("Cargo.toml", "[package]\nrust-version = \"1.90\"\n"),
+            file("fuzz/Cargo.toml", "[package]\nname = \"x\"\n"),
+            file("a/Cargo.toml", "[package]\nrust-version = \"1.95\"\n"),
+            file("xtask/src/other.rs", "\n    Cmd::new(\"cargo\")\n"),
+            file("xtask/src/cmd.rs", "    Cmd::new(\"cargo\")\n"),
+        ];
+        let found: Vec<(String, usize)> =
+            check(&files).into_iter().map(|finding| (finding.file, finding.line)).collect();
+        assert_eq!(
+            found,
+            [("xtask/src/other.rs".to_owned(), 2), ("Cargo.toml".to_owned(), 2), ("fuzz/Cargo.toml".to_owned(), 0)]
+        );
+    }
+}

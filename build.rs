@@ -6,6 +6,7 @@ use std::{
     error::Error,
     ffi::OsString,
     fs,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -21,7 +22,13 @@ const FLAGS: &[&str] = &[
     "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
 ];
 
+/// Set where this very program stands before rustc.
+const AS_WRAPPER: &str = "NODEWALL_STEADY_NAMES";
+
 fn main() -> Result<(), Box<dyn Error>> {
+    if env::var_os(AS_WRAPPER).is_some() {
+        return rustc_with_steady_names();
+    }
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(variable("OUT_DIR")?);
     let tools = root.join("target/tools");
@@ -37,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !linker.is_file() {
         return Err("the BPF linker is missing; run `cargo xtask setup` once (it installs all that the build needs below target/)".into());
     }
-    let kernel = KernelCrate { root, tools, target: out.join("ebpf"), linker };
+    let kernel = KernelCrate { root, tools, target: out.join("kernel"), linker };
     println!("cargo::rustc-env=NODEWALL_OBJECT={}", kernel.build("node-ebpf", &[])?.display());
     if env::var_os("CARGO_FEATURE_BENCH").is_some() {
         let reference = kernel.build("reference", &["--features", "reference"])?;
@@ -76,6 +83,8 @@ impl KernelCrate {
             .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
             // Not among the flags: cargo hashes those into the names of everything, and this is a path of this machine.
             .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", &self.linker)
+            .env("RUSTC_WRAPPER", env::current_exe()?)
+            .env(AS_WRAPPER, "1")
             // Stable with nightly features, for this child only: aya-ebpf and build-std need it.
             .env("RUSTC_BOOTSTRAP", "1");
         if let Some(library) = core_source(&self.tools)? {
@@ -125,6 +134,22 @@ impl KernelCrate {
         fs::write(&path, stripped).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(path)
     }
+}
+
+/// Runs rustc as cargo asked, with another hash of each kernel crate: cargo's is made from where core's source lies, and it is in the names of all symbols, by
+/// which the linker sorts. Name and version are enough: no crate is in the kernel program twice.
+fn rustc_with_steady_names() -> Result<(), Box<dyn Error>> {
+    let mut arguments = env::args_os().skip(1);
+    let rustc = arguments.next().ok_or("cargo named no compiler")?;
+    let mut arguments: Vec<OsString> = arguments.collect();
+    if arguments.iter().any(|argument| argument == "bpfel-unknown-none") {
+        let hash =
+            arguments.iter_mut().find(|argument| argument.to_str().is_some_and(|text| text.starts_with("metadata=")));
+        if let (Some(hash), Ok(name), Ok(version)) = (hash, env::var("CARGO_PKG_NAME"), env::var("CARGO_PKG_VERSION")) {
+            *hash = format!("metadata={name}-{version}").into();
+        }
+    }
+    Err(Command::new(rustc).args(arguments).exec().into())
 }
 
 fn variable(name: &str) -> Result<OsString, Box<dyn Error>> {

@@ -17,7 +17,7 @@ pub(super) fn newest_below(profile: &Path) -> Result<PathBuf> {
     let mut objects: Vec<(SystemTime, PathBuf)> = fs::read_dir(&builds)
         .with_context(|| format!("{} can not be read", builds.display()))?
         .flatten()
-        .map(|build| build.path().join("out/ebpf/node-ebpf.o"))
+        .map(|build| build.path().join("out/kernel/node-ebpf.o"))
         .filter_map(|object| Some((object.metadata().ok()?.modified().ok()?, object)))
         .collect();
     objects.sort();

@@ -1,4 +1,4 @@
-//! Rules for what is built from: the lock file is obeyed everywhere, and the compiler that is pinned is the oldest that is promised.
+//! Rules for what is built from: the lock file is obeyed everywhere, dependencies bring what was asked for and no more, and the compiler that is pinned is the oldest that is promised.
 
 use super::{Finding, SourceFile};
 
@@ -22,6 +22,31 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
         }
     }
     findings.extend(compiler(files));
+    findings.extend(files.iter().filter(|file| file.path.ends_with("Cargo.toml")).flat_map(features));
+    findings
+}
+
+/// What a dependency's authors switch on for everybody is not what this project needs: each feature is asked for by name.
+fn features(manifest: &SourceFile) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut is_dependencies = false;
+    for (number, line) in (1..).zip(manifest.text.lines()) {
+        if line.starts_with('[') {
+            is_dependencies = line.ends_with("dependencies]");
+            continue;
+        }
+        let Some((name, value)) = line.split_once(" = ").filter(|_| is_dependencies) else { continue };
+        let has_version = value.starts_with('"') && !name.contains('.') || value.contains("version = ");
+        if has_version && !value.contains("default-features = false") {
+            findings.push(Finding::new(
+                &manifest.path,
+                number,
+                format!(
+                    "{name} comes with default features; say default-features = false and name those that are needed"
+                ),
+            ));
+        }
+    }
     findings
 }
 
@@ -67,7 +92,10 @@ mod tests {
             file("rust-toolchain.toml", "[toolchain]\nchannel = \"1.95.0\"\n"),
             file("Cargo.toml", "[package]\nrust-version = \"1.90\"\n"),
             file("fuzz/Cargo.toml", "[package]\nname = \"x\"\n"),
-            file("a/Cargo.toml", "[package]\nrust-version = \"1.95\"\n"),
+            file(
+                "a/Cargo.toml",
+                "[package]\nrust-version = \"1.95\"\n[dev-dependencies]\na.workspace = true\nb = \"1\"\n",
+            ),
             file("xtask/src/other.rs", "\n    Cmd::new(\"cargo\")\n"),
             file("xtask/src/cmd.rs", "    Cmd::new(\"cargo\")\n"),
         ];
@@ -75,7 +103,12 @@ mod tests {
             check(&files).into_iter().map(|finding| (finding.file, finding.line)).collect();
         assert_eq!(
             found,
-            [("xtask/src/other.rs".to_owned(), 2), ("Cargo.toml".to_owned(), 2), ("fuzz/Cargo.toml".to_owned(), 0)]
+            [
+                ("xtask/src/other.rs".to_owned(), 2),
+                ("Cargo.toml".to_owned(), 2),
+                ("fuzz/Cargo.toml".to_owned(), 0),
+                ("a/Cargo.toml".to_owned(), 5)
+            ]
         );
     }
 }

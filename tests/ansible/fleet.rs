@@ -24,7 +24,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A dropped connection attempt shows by its silence.
 const SILENCE: Duration = Duration::from_millis(700);
 
-/// What `cargo xtask setup` installed of PyPI.
+/// A program that `cargo xtask setup` installed by pip.
 pub(crate) fn python(program: &str) -> PathBuf {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bin").join(program);
     assert!(file.exists(), "no {program} in target/python; `cargo xtask setup` installs it");
@@ -169,14 +169,13 @@ impl Fleet {
     }
 
     fn start_what_is_wished(&mut self) {
-        for number in 0..NAMES.len() {
-            let wish = self.wish(NAMES[number]);
-            if fs::remove_file(wish).is_err() {
+        for (number, name) in NAMES.into_iter().enumerate() {
+            if fs::remove_file(self.wish(name)).is_err() {
                 continue;
             }
             let agent = Process::spawn("nodewall run", self.command(number, &["run"])).unwrap();
             let before = self.machines[number].agent.replace(agent);
-            assert!(before.is_none(), "{}'s agent was asked for twice", self.machines[number].name);
+            assert!(before.is_none(), "{name}'s agent was asked for twice");
         }
     }
 

@@ -1,5 +1,7 @@
 //! Rollouts that end early: at a gate, at a plan, and by a trial that is not confirmed.
 
+use std::net::TcpStream;
+
 use nodewall_testbed::skip_unless_privileged;
 use serde_json::{Value, json};
 
@@ -30,6 +32,23 @@ fn a_node_that_fails_its_gate_stays_in_audit_and_the_next_ones_are_not_touched()
     assert!(fleet.outsider_reaches(0, CLUSTER));
     fleet.assert_untouched(1);
     fleet.assert_untouched(2);
+}
+
+#[test]
+fn a_node_that_would_cut_somebody_off_stays_in_audit_and_names_them() {
+    if skip_unless_privileged("a_node_that_would_cut_somebody_off_stays_in_audit_and_names_them") {
+        return;
+    }
+    let mut fleet = Fleet::small();
+    let (outsider, target) = (fleet.lab.outsider().unwrap(), (fleet.host(0).ipv4(), CLUSTER));
+    let connected = outsider.netns().run(|| TcpStream::connect(target)).unwrap().unwrap();
+
+    let address = outsider.ipv4().to_string();
+    let stopped = fleet.roll_out(true).fails_saying(&["n1 stays in audit", &address]);
+    assert!(!stopped.output.contains("TASK [nodewall : Begin the trial]"), "{}", stopped.output);
+    assert_eq!(fleet.status(0)["mode"], "audit");
+    fleet.assert_untouched(1);
+    drop(connected);
 }
 
 #[test]

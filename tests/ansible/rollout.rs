@@ -6,6 +6,7 @@ use nodewall_testbed::skip_unless_privileged;
 use serde_json::{Value, json};
 
 use crate::fleet::{CLUSTER, Fleet, NAMES, PUBLIC, Ran};
+use crate::node::eventually;
 
 /// Each node's turn in the first play is over before the next one's begins.
 fn assert_one_after_the_other(ran: &Ran) {
@@ -73,27 +74,24 @@ fn three_nodes_go_to_enforcement_one_by_one_and_a_second_run_changes_nothing() {
         assert_eq!(status["generation"], statuses[number]["generation"], "{status}");
     }
 
-    // A peer more is in force everywhere, by a change of the file alone; nothing is enforced anew.
-    fleet.common.insert("nodewall_more_peers".into(), json!(["10.77.0.40"]));
-    let third = fleet.roll_out(true).succeeds();
-    let changed: Vec<Value> = (0..3).map(|number| fleet.status(number)).collect();
-    for (number, status) in changed.iter().enumerate() {
-        assert_eq!((&status["mode"], &status["peers"]), (&json!("enforce"), &json!(7)), "{status}");
-        assert_eq!(third.count(NAMES[number], "changed"), Some(1), "{}", third.output);
-        assert_eq!(fleet.journal(number).iter().filter(|action| *action == "confirm").count(), 1);
-    }
-    assert_eq!(hashes(&changed).len(), 1);
-
-    // One that nodewall refuses ends at the first node, whose file is the one before again.
-    let (before, of_others) = (fs::read(fleet.config(0)).unwrap(), fs::read(fleet.config(1)).unwrap());
+    // A changed inventory: n1 gets a peer more, by the file alone. n2 gets so many that nodewall refuses, which ends the run: its file is the one before.
+    let files: Vec<Vec<u8>> = (0..3).map(|number| fs::read(fleet.config(number)).unwrap()).collect();
     let many: Vec<String> = (100..120).map(|number| format!("10.77.0.{number}")).collect();
-    fleet.common.insert("nodewall_more_peers".into(), json!(many));
-    let fourth = fleet.roll_out(true).fails_saying(&["n1 did not pass its gate", "the one before again"]);
-    assert_eq!((fourth.count("n2", "ok"), fourth.count("n3", "ok")), (None, None), "{}", fourth.output);
-    assert_eq!(fs::read(fleet.config(0)).unwrap(), before);
-    assert_eq!(fs::read(fleet.config(1)).unwrap(), of_others);
-    let back = crate::node::eventually("health with the file before", || {
-        Some(fleet.status(0)).filter(|status| status["healthy"] == true)
-    });
-    assert_eq!((&back["mode"], &back["policy_sha256"]), (&json!("enforce"), &changed[0]["policy_sha256"]), "{back}");
+    fleet.own[0].insert("nodewall_more_peers".into(), json!(["10.77.0.40"]));
+    fleet.own[1].insert("nodewall_more_peers".into(), json!(many));
+    let third = fleet.roll_out(true).fails_saying(&["n2 did not pass its gate", "the one before again"]);
+    assert_eq!((third.count("n1", "changed"), third.count("n3", "ok")), (Some(1), None), "{}", third.output);
+    let changed = fleet.status(0);
+    assert_eq!(
+        (&changed["mode"], &changed["peers"], &changed["healthy"]),
+        (&json!("enforce"), &json!(7), &json!(true))
+    );
+    assert_eq!(fleet.journal(0).iter().filter(|action| *action == "enforce").count(), 1, "nothing is enforced anew");
+    assert_ne!(fs::read(fleet.config(0)).unwrap(), files[0]);
+    assert_eq!(fs::read(fleet.config(1)).unwrap(), files[1]);
+    assert_eq!(fs::read(fleet.config(2)).unwrap(), files[2]);
+    let back =
+        eventually("health with the file before", || Some(fleet.status(1)).filter(|status| status["healthy"] == true));
+    assert_eq!((&back["mode"], &back["policy_sha256"]), (&json!("enforce"), &statuses[1]["policy_sha256"]), "{back}");
+    assert!(!fleet.outsider_reaches(1, CLUSTER));
 }

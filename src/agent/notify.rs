@@ -1,4 +1,4 @@
-//! What the agent tells systemd (sd_notify(3)): that its policy stands, that it reloads, that it is alive, how it is doing. Says nothing where nobody listens,
+//! What the agent tells systemd (`sd_notify(3)`): that its policy stands, that it reloads, that it is alive, how it is doing. Says nothing where nobody listens,
 //! and never waits: a full queue costs a message, not a look at the data path. It must not know what the agent does.
 
 use std::{
@@ -39,7 +39,7 @@ impl Notify {
         let to = place.filter(|place| !place.is_empty()).and_then(|place| {
             connect(place)
                 .inspect_err(|error| {
-                    tracing::warn!("systemd is not told how the agent does: {}: {error}", place.display())
+                    tracing::warn!("systemd is not told how the agent does: {}: {error}", place.display());
                 })
                 .ok()
         });

@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::traffic::{assert_filtered, probes, silent};
 
 const UNIT: &str = include_str!("../../packaging/systemd/nodewall.service");
-/// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF as /proc shows them.
+/// `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_BPF` as /proc shows them.
 const THREE: &str = "000000c000001000";
 
 /// The unit's capabilities in setpriv's words.

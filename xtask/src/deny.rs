@@ -24,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             deny.args(["check", "advisories"])
                 .advice("this needs the internet; an advisory that does not concern nodewall goes into deny.toml with its reason")
         } else {
-            deny.args(["--offline", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
+            deny.args(["check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
                 .advice("take out what is refused, or name it in deny.toml with its reason")
         };
         deny.run()?;

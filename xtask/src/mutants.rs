@@ -80,7 +80,18 @@ fn mutate(executable: &Path, folder: &Path, args: &Args) -> Result<Outcomes> {
     eprintln!("    to watch: tail -f {}", log.display());
     let jobs = args.jobs.to_string();
     let mut command = Cmd::new(executable)
-        .args(["mutants", "--package", CRATE, "--colors", "never", "--no-times", "--jobs", &jobs, "--timeout"])
+        .args([
+            "mutants",
+            "--cargo-arg=--locked",
+            "--package",
+            CRATE,
+            "--colors",
+            "never",
+            "--no-times",
+            "--jobs",
+            &jobs,
+            "--timeout",
+        ])
         .arg(TEST_TIMEOUT_SECONDS.to_string())
         .arg("--output")
         .arg(folder)

@@ -1,22 +1,26 @@
 //! The command line: what can be typed, and what it means. It must not do the work.
 
 mod events;
+mod examples;
 mod init;
 mod outputs;
+mod values;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use ipnet::IpNet;
 
 use crate::{
     agent::Allow,
-    config::{InterfacePattern, Overrides, Protocol, ValueError, parse_blocked, parse_listen, parse_peer},
+    config::{Overrides, Protocol},
 };
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;
+use values::{blocked, duration, interface, listen, one_line, peer, peer_prefix, protocol, top_interval};
+
 pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
@@ -40,9 +44,15 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// The command line with examples in its help.
+    pub fn described() -> clap::Command {
+        examples::added(Self::command())
+    }
+
     /// What is typed, or the end of the program: with help, the version, or what is wrong.
     pub fn read() -> Self {
-        let cli = Self::try_parse().unwrap_or_else(|error| {
+        let parsed = Self::described().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
+        let cli = parsed.unwrap_or_else(|error| {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
             if error.kind() == ErrorKind::DisplayVersion
                 && arguments.iter().any(|word| word == "--verbose" || word == "-v")
@@ -368,63 +378,6 @@ pub struct ExplainArgs {
     /// Protocol of the packet: tcp or udp
     #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = protocol)]
     pub protocol: Protocol,
-}
-
-// Flags are judged here, so that a wrong value is a usage error in every command, also in one that has no use for it.
-
-fn protocol(text: &str) -> Result<Protocol, String> {
-    text.parse().map_err(|error| refusal(&error))
-}
-
-/// The longest time that makes sense; also keeps sums of times from overflowing.
-const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let duration = humantime::parse_duration(text).map_err(|e| format!("{e}; expected such as 90s, 5m, 1h30m"))?;
-    if duration < Duration::from_secs(1) || duration > LONGEST {
-        return Err("expected between 1s and 366d".to_owned());
-    }
-    Ok(duration)
-}
-
-fn top_interval(text: &str) -> Result<Duration, String> {
-    let interval = humantime::parse_duration(text).map_err(|e| format!("{e}; expected such as 500ms, 1s, 10s"))?;
-    if interval < Duration::from_millis(100) || interval > Duration::from_secs(3600) {
-        return Err("expected between 100ms and 1h".to_owned());
-    }
-    Ok(interval)
-}
-
-fn blocked(text: &str) -> Result<IpNet, String> {
-    parse_blocked(text).map_err(|error| refusal(&error))
-}
-
-fn one_line(text: &str) -> Result<String, String> {
-    if text.chars().count() > 200 || text.chars().any(char::is_control) {
-        return Err("expected one line of at most 200 characters".to_owned());
-    }
-    Ok(text.to_owned())
-}
-
-fn peer(text: &str) -> Result<String, String> {
-    parse_peer(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
-}
-
-fn listen(text: &str) -> Result<String, String> {
-    parse_listen(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
-}
-
-fn peer_prefix(text: &str) -> Result<IpNet, String> {
-    parse_peer(text).map_err(|error| refusal(&error))
-}
-
-fn interface(text: &str) -> Result<String, String> {
-    text.parse::<InterfacePattern>().map(|_| text.to_owned()).map_err(|error| refusal(&error))
-}
-
-/// In one line, as clap wants it.
-fn refusal(error: &ValueError) -> String {
-    error.help.as_ref().map_or_else(|| error.message.clone(), |help| format!("{}; {help}", error.message))
 }
 
 /// Flags of `replay`.

@@ -20,5 +20,7 @@ mod live_output;
 mod malformed;
 #[path = "cli/replay.rs"]
 mod replay;
+#[path = "cli/snapshots.rs"]
+mod snapshots;
 #[path = "cli/usage.rs"]
 mod usage;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::refusal;
+use super::values::refusal;
 use crate::config::{ClusterVersion, ProfileAccess};
 
 /// Flags of `init`. It writes to `--config`.

@@ -3,7 +3,6 @@
 use std::{fs, io, path::Path};
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use super::{FINE, Failure};
@@ -13,7 +12,7 @@ use crate::{cli::Cli, ui};
 pub(super) fn man(folder: Option<&Path>) -> Result<u8, Failure> {
     let Some(folder) = folder else {
         let mut page = Vec::new();
-        clap_mangen::Man::new(Cli::command())
+        clap_mangen::Man::new(Cli::described())
             .render(&mut page)
             .context("the page can not be made")
             .map_err(Failure::other)?;
@@ -21,7 +20,7 @@ pub(super) fn man(folder: Option<&Path>) -> Result<u8, Failure> {
         return Ok(FINE);
     };
     fs::create_dir_all(folder)
-        .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
+        .and_then(|()| clap_mangen::generate_to(Cli::described(), folder))
         .with_context(|| format!("the pages can not be written to {}", folder.display()))
         .map_err(Failure::other)?;
     Ok(FINE)
@@ -29,7 +28,7 @@ pub(super) fn man(folder: Option<&Path>) -> Result<u8, Failure> {
 
 pub(super) fn completions(shell: Shell) -> Result<u8, Failure> {
     let mut script = io::Cursor::new(Vec::new());
-    clap_complete::generate(shell, &mut Cli::command(), "nodewall", &mut script);
+    clap_complete::generate(shell, &mut Cli::described(), "nodewall", &mut script);
     ui::print_line(String::from_utf8_lossy(script.get_ref()).trim_end())?;
     Ok(FINE)
 }

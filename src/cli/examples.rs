@@ -83,7 +83,7 @@ nodewall events list --since 2026-11-01T00:00:00Z --reason outsider -o csv",
         "nodewall events tail
 nodewall events tail --port 9042 --outcome drop",
     ),
-    ("events show", "nodewall events show 12:3   # as `events list` names it"),
+    ("events show", "nodewall events show c45   # as `events list` names it"),
     (
         "events export",
         "nodewall events export --format pcapng --since 1h -w denied.pcapng

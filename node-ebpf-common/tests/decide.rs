@@ -216,7 +216,8 @@ fn map_flags_and_sizes_are_the_kernels() {
     assert_eq!((size_of::<maps::RowRecord>(), size_of::<maps::PeerRecord>()), (40, 20));
     for spec in maps::ALL {
         let value_bytes = match spec.name {
-            maps::name::COUNTERS | maps::name::OUTBOUND => 16,
+            maps::name::OUTBOUND => 16,
+            maps::name::COUNTERS => 256,
             maps::name::PEER_TRAFFIC => 4096,
             maps::name::POLICY | maps::name::CAPTURES => 4,
             maps::name::ROWS => 40,

@@ -95,7 +95,7 @@ pub(crate) async fn within_deadline<T, E: From<HttpError>>(
 ) -> Result<T, E> {
     timeout(DEADLINE, fetch).await.unwrap_or_else(|_| {
         let problem = format!("there was no whole answer within {} s", DEADLINE.as_secs());
-        Err(failed(url, problem, "see why the server or the way to it is slow").into())
+        Err(failed(url, problems.join("; "), "see why the server or the way to it is slow").into())
     })
 }
 
@@ -211,12 +211,13 @@ async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, HttpError> {
             "see that the name is right and DNS works",
         )
     })?;
-    let mut problem = format!("{} has no address", origin.host);
+    // Each is told: one that answers wrongly says more than the next one that is not there.
+    let mut problems = Vec::new();
     for address in addresses {
         match timeout(CONNECT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => problem = format!("{address} can not be reached: {error}"),
-            Err(_) => problem = format!("{address} can not be reached: no answer within {} s", CONNECT.as_secs()),
+            Ok(Err(error)) => problems.push(format!("{address} can not be reached: {error}")),
+            Err(_) => problems.push(format!("{address} can not be reached: no answer within {} s", CONNECT.as_secs())),
         }
     }
     Err(failed(url, problem, "see that the server runs and that the way to it is open"))

@@ -22,9 +22,10 @@ fn keys_and_traffic_in_a_real_terminal() {
     let probes = [Probe::new(Protocol::Udp, "10.77.0.1:9042".parse().unwrap())];
     silent(node.outsider(), &probes);
     let screen = Screen::start(&node, &node.command("top", &["--interval", "200ms"]));
-    let shown = screen.shows("the node", |text| text.contains("nodewall enforce") && text.contains("9042"));
+    // Until all of it is drawn: a terminal can be looked at in the middle.
+    let shown = screen
+        .shows("the node", |text| ["nodewall enforce", "9042", "10.77.0.11"].iter().all(|word| text.contains(word)));
     assert!(shown.contains(&format!("agent {}", node.agent().id())) && shown.contains("eth0 native"), "{shown}");
-    assert!(shown.contains("10.77.0.11"), "{shown}");
     let outsider = node.outsider().ipv4().to_string();
     screen.shows("who was denied", |text| text.contains("SOURCE (unverified)") && text.contains(&outsider));
     screen.press("d");

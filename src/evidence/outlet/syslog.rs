@@ -63,7 +63,8 @@ impl Sender {
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("no connection with {host}:{port}: {error}"));
         let addresses = addresses_of_blocking(host, port).map_err(named)?;
-        let mut failed = io::Error::other("the name has no address");
+        // Each is told: one that answered wrongly says more than the next one that is not there.
+        let mut failed = Vec::new();
         for address in addresses {
             match way(&self.to, address) {
                 Ok(way) => {
@@ -71,10 +72,10 @@ impl Sender {
                     self.again = self.recent.len();
                     return Ok(());
                 }
-                Err(error) => failed = error,
+                Err(error) => failed.push(format!("{address}: {error}")),
             }
         }
-        Err(named(failed))
+        Err(named(io::Error::other(failed.join("; "))))
     }
 
     /// Writes what the connection before may have lost, then what is new.

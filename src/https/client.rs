@@ -95,7 +95,7 @@ pub(crate) async fn within_deadline<T, E: From<HttpError>>(
 ) -> Result<T, E> {
     timeout(DEADLINE, fetch).await.unwrap_or_else(|_| {
         let problem = format!("there was no whole answer within {} s", DEADLINE.as_secs());
-        Err(failed(url, problems.join("; "), "see why the server or the way to it is slow").into())
+        Err(failed(url, problem, "see why the server or the way to it is slow").into())
     })
 }
 
@@ -220,7 +220,7 @@ async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, HttpError> {
             Err(_) => problems.push(format!("{address} can not be reached: no answer within {} s", CONNECT.as_secs())),
         }
     }
-    Err(failed(url, problem, "see that the server runs and that the way to it is open"))
+    Err(failed(url, problems.join("; "), "see that the server runs and that the way to it is open"))
 }
 
 async fn handshake<B>(

@@ -38,9 +38,10 @@ fn ids(seq: u64, count: u64) -> impl Iterator<Item = String> {
     (0..count).map(move |n| format!("0123-{seq}-c{n}")).chain([format!("0123-{seq}-l0")])
 }
 
-fn id(line: &str) -> String {
-    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-    value["event"]["id"].as_str().unwrap().to_owned()
+/// `None`: the server is in the middle of writing it, or was killed there; then it comes again.
+fn id(line: &str) -> Option<String> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    Some(value["event"]["id"].as_str().unwrap().to_owned())
 }
 
 /// An rsyslogd of the test's own, in the foreground.
@@ -128,9 +129,9 @@ impl Server {
         let text = fs::read_to_string(self.dir.path().join("out")).unwrap_or_default();
         let whole = text.lines().map(str::to_owned).filter(|line| line.contains("|nodewall|"));
         whole
-            .map(|line| {
-                let (header, text) = line.match_indices('|').nth(5).map(|(at, _)| line.split_at(at)).unwrap();
-                (header.to_owned(), text[1..].trim_start().to_owned())
+            .filter_map(|line| {
+                let (header, text) = line.match_indices('|').nth(5).map(|(at, _)| line.split_at(at))?;
+                Some((header.to_owned(), text[1..].trim_start().to_owned()))
             })
             .collect()
     }
@@ -139,7 +140,7 @@ impl Server {
         self.taken()
             .into_iter()
             .filter(|(header, _)| header.contains("|evidence|"))
-            .map(|(_, text)| id(&text))
+            .filter_map(|(_, text)| id(&text))
             .collect()
     }
 

@@ -24,7 +24,7 @@ nodewall check >/tmp/check || fail "the packaged configuration is refused"
 grep -q '^mode = "audit"$' $config || fail "the packaged configuration does not audit"
 [ -L /etc/systemd/system/sysinit.target.wants/nodewall-apply.service ] || fail "nodewall-apply is not enabled"
 [ -L /etc/systemd/system/multi-user.target.wants/nodewall.service ] || fail "nodewall is not enabled"
-quiet systemd-analyze verify /usr/lib/systemd/system/nodewall.service /usr/lib/systemd/system/nodewall-apply.service
+quiet systemd-analyze --man=no verify /usr/lib/systemd/system/nodewall.service /usr/lib/systemd/system/nodewall-apply.service
 
 # An operator's work: a changed configuration, a disabled unit, state.
 echo '# mine' >>$config

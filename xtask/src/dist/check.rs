@@ -168,8 +168,10 @@ fn redhat(made: &Made) -> Result<String> {
     let configuration = ask("--configfiles")?;
     ensure!(configuration.trim() == "/etc/nodewall/nodewall.toml", "its configuration is {configuration:?}");
     let requires = ask("--requires")?;
-    let foreign: Vec<&str> =
-        requires.lines().filter(|line| !line.starts_with("rpmlib(") && !line.starts_with("/bin/sh")).collect();
+    let foreign: Vec<&str> = requires
+        .lines()
+        .filter(|line| !["rpmlib(", "config(nodewall)", "/bin/sh"].iter().any(|own| line.starts_with(own)))
+        .collect();
     ensure!(foreign.is_empty(), "it requires {foreign:?}");
     let scripts = ask("--scripts")?;
     for words in

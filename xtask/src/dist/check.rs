@@ -197,7 +197,7 @@ fn manual(_: &Made) -> Result<String> {
     let pages = below("usr/share/man/man1")?;
     for page in &pages {
         Cmd::new("mandoc").args(["-T", "lint", "-W", "error"]).arg(page).read()?;
-        let text = Cmd::new("mandoc").args(["-T", "utf8"]).arg(page).read()?;
+        let text = Cmd::new("mandoc").args(["-T", "html"]).arg(page).read()?;
         ensure!(text.contains("NAME") && text.contains("SYNOPSIS"), "{} is empty", page.display());
     }
     Ok(format!("{} pages without an error of mandoc", pages.len()))

@@ -2,7 +2,7 @@
 //! what does an image cost in memory? It attaches nothing.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::Instant,
 };
@@ -12,7 +12,7 @@ use aya::maps::{Array, MapData};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::{
     PolicyImage,
-    maps::{ALL, IMAGE_FLAGS, ImageWords, name},
+    maps::{ALL, IMAGE_FLAGS, ImageWords, Kind, PER_CPU_ENTRIES},
 };
 use nodewall::{
     config::Config,
@@ -219,14 +219,14 @@ fn report(sizes: &[Size]) -> Report {
 /// The maps as they are declared: there is no other memory in the kernel but the program's.
 fn memory() -> Table {
     let cpus = aya::util::nr_cpus().unwrap_or(1);
-    let per_cpu: BTreeMap<&str, usize> = BTreeMap::from([(name::COUNTERS, cpus)]);
     let rows = ALL.iter().map(|spec| {
-        let copies = per_cpu.get(spec.name).copied().unwrap_or(1);
-        let bytes = spec.value_bytes as usize * spec.max_entries as usize;
+        let copies = if spec.kind == Kind::PerCpuArray { cpus } else { 1 };
+        let entries = if spec.max_entries == PER_CPU_ENTRIES { cpus } else { spec.max_entries as usize };
+        let bytes = spec.value_bytes as usize * entries;
         let all = (bytes * copies) as f64 / 1_048_576.0;
         vec![
             spec.name.to_owned(),
-            spec.max_entries.to_string(),
+            entries.to_string(),
             spec.value_bytes.to_string(),
             copies.to_string(),
             format!("{all:.2}"),

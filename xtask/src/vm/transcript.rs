@@ -41,6 +41,8 @@ pub(super) struct Transcript {
     /// Exit codes of checks.
     ended: BTreeMap<String, i32>,
     current: Option<String>,
+    /// The test whose line was begun and not ended: with one thread the harness writes its name before it runs, and what it says comes between.
+    open: Option<String>,
     expected: Vec<String>,
     problems: Vec<String>,
 }
@@ -57,10 +59,11 @@ impl Transcript {
 
     /// Takes one line of the guest.
     pub(super) fn line(&mut self, line: &str) -> Option<Event> {
-        let Some((_, said)) = line.split_once(MARK) else {
+        let Some((before, said)) = line.split_once(MARK) else {
             self.harness(line);
             return None;
         };
+        self.harness(before);
         let mut words = said.split_whitespace();
         match (words.next()?, words.next()) {
             ("boot", _) => {
@@ -74,7 +77,7 @@ impl Transcript {
             ("end", Some(check)) => {
                 let code = words.next().and_then(|code| code.parse().ok()).unwrap_or(-1);
                 self.ended.insert(check.to_owned(), code);
-                self.current = None;
+                (self.current, self.open) = (None, None);
                 Some(Event::Ended(check.to_owned()))
             }
             ("fact", Some(key)) => {
@@ -97,22 +100,29 @@ impl Transcript {
         }
     }
 
-    /// `test name ... ok`, as Rust's test harness writes it.
+    /// `test name ... ok`, as Rust's test harness writes it; `ok` is on a later line when the test itself says something.
     fn harness(&mut self, line: &str) {
         let Some(check) = &self.current else { return };
         let announced = line.strip_prefix("running ").and_then(|rest| rest.split(' ').next()?.parse().ok());
         if let Some(tests) = announced {
             self.announced.insert(check.clone(), tests);
         }
-        let Some((name, verdict)) = line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... ")) else {
-            return;
+        let open = self.open.take();
+        let (name, verdict) = match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+            Some((name, verdict)) => (Some(name.to_owned()), verdict),
+            None => (open, line),
         };
         let verdict = match verdict.trim() {
             "ok" => Verdict::Passed,
             "FAILED" => Verdict::Failed,
-            _ => return,
+            _ => {
+                self.open = name;
+                return;
+            }
         };
-        self.tests.insert((check.clone(), name.to_owned()), verdict);
+        if let Some(name) = name {
+            self.tests.insert((check.clone(), name), verdict);
+        }
     }
 
     /// Takes in what another guest of the same kernel said. The time to boot stays that of the first.
@@ -198,6 +208,28 @@ mod tests {
         assert_eq!(transcript.boot_s, Some(2.84));
         assert_eq!(transcript.facts["nodewall"], "6685 977");
         assert_eq!(transcript.count("load", |name| name.starts_with("load::")), (1, 1));
+    }
+
+    #[test]
+    fn a_test_may_say_something_before_its_result() {
+        let said = |result: &str| {
+            let transcript = told(&[
+                "NODEWALL-VM begin load",
+                "running 2 tests",
+                "test load::talks ... NODEWALL-VM fact nodewall 6685 977",
+                "NODEWALL-VM fact another 1",
+                "something else",
+                result,
+                "test load::quiet ... ok",
+                "ok",
+                "NODEWALL-VM end load 0",
+            ]);
+            assert_eq!(transcript.facts["nodewall"], "6685 977");
+            transcript.failures()
+        };
+        assert_eq!(said("ok"), Vec::<String>::new());
+        assert_eq!(said("FAILED"), ["load: load::talks failed"]);
+        assert_eq!(said("NODEWALL-VM fact no result"), ["load: results of tests are missing"]);
     }
 
     #[test]

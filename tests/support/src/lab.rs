@@ -23,7 +23,8 @@ const POLL_EVERY: Duration = Duration::from_millis(2);
 /// Settings of every host, before its interface exists. No duplicate address detection: addresses work at once. No limit
 /// on ICMP errors: each closed UDP port answers, not only the first few. The masks are needed too: what they name also draws from
 /// one bucket of 50 for all destinations, by lot (`icmp_global_consume`). No router solicitations: nothing moves unasked.
-const HOST_SETTINGS: [(&str, &str); 7] = [
+/// No tail loss probes: they repeat a FIN after two round trips, whatever [`RETRANSMIT_AFTER`] says.
+const HOST_SETTINGS: [(&str, &str); 8] = [
     ("ipv6.conf.default.accept_dad", "0"),
     ("ipv6.conf.default.dad_transmits", "0"),
     ("ipv6.conf.default.router_solicitations", "0"),
@@ -31,6 +32,7 @@ const HOST_SETTINGS: [(&str, &str); 7] = [
     ("ipv6.icmp.ratemask", "0"),
     ("ipv4.icmp_ratelimit", "0"),
     ("ipv4.icmp_ratemask", "0"),
+    ("ipv4.tcp_early_retrans", "0"),
 ];
 
 /// Least time until a TCP segment is sent again.

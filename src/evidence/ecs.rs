@@ -115,7 +115,7 @@ impl Lines {
         let mut line = self.line(&self.id(seq, 'e', n), seq, "event", event.unix_ns);
         let (category, kind) = match &event.kind {
             EventKind::AgentStarted => ("process", "start"),
-            EventKind::AgentStopped => ("process", "end"),
+            EventKind::AgentStopped | EventKind::AgentCutOff => ("process", "end"),
             EventKind::Policy | EventKind::Peers | EventKind::Operator(_) => ("configuration", "change"),
         };
         put(&mut line, &["event", "kind"], "event");

@@ -165,6 +165,8 @@ pub enum EventKind {
     AgentStarted,
     /// The agent ended in order.
     AgentStopped,
+    /// The agent before did not; `detail` says what it wrote last, and what is missing since.
+    AgentCutOff,
     /// A policy came into force; `detail` has generation, mode and hash.
     Policy,
     /// Peers came or went.
@@ -179,6 +181,7 @@ impl EventKind {
         match self {
             Self::AgentStarted => "agent_started",
             Self::AgentStopped => "agent_stopped",
+            Self::AgentCutOff => "agent_cut_off",
             Self::Policy => "policy",
             Self::Peers => "peers",
             Self::Operator(action) => action,

@@ -70,8 +70,9 @@ pub fn event(n: u64) -> Event {
         EventKind::Peers,
         EventKind::Operator("block".to_owned()),
         EventKind::AgentStopped,
+        EventKind::AgentCutOff,
     ];
-    let kind = kinds[(n % 5) as usize].clone();
+    let kind = kinds[(n % 6) as usize].clone();
     let text = (kind == EventKind::Policy).then(|| format!("policy {n}"));
     let who = n.is_multiple_of(2).then(|| format!("{{\"uid\":{n}}}"));
     Event { unix_ns: BEGAN_NS + n * MINUTE_NS, kind, detail: format!("what happened as number {n}"), who, text }

@@ -52,6 +52,21 @@ fn recorded(node: &Node) -> (u64, [u64; 6]) {
     (flows.iter().map(|flow| flow.record.packets).sum(), LossKind::ALL.map(loss))
 }
 
+fn now_ns() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64
+}
+
+/// The time of the losses of a kind: since when, until when.
+fn lost_in(node: &Node, kind: LossKind) -> (u64, u64) {
+    let losses = reader(node).unwrap().losses(&Filter::default()).unwrap();
+    let of = losses.iter().map(|loss| loss.record).filter(|loss| loss.kind == kind);
+    of.fold((u64::MAX, 0), |(first, last), loss| (first.min(loss.first_unix_ns), last.max(loss.last_unix_ns)))
+}
+
+fn cut_off(node: &Node) -> Vec<String> {
+    events(node).into_iter().filter(|event| event.kind == EventKind::AgentCutOff).map(|event| event.detail).collect()
+}
+
 fn denied(node: &Node) -> u64 {
     node.counters().drops().values().sum()
 }
@@ -96,8 +111,7 @@ fn who_knocks_is_in_the_store() {
         assert_eq!((flow.key.interface.as_str(), flow.key.outcome), ("eth0", Outcome::Drop));
         assert_eq!(flow.mac.map(|byte| format!("{byte:02x}")).join(":"), mac);
         assert!(flow.class.is_some() && flow.generation == node.generation(), "{flow:?}");
-        let now_ns = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
-        assert!(flow.first_unix_ns <= flow.last_unix_ns && now_ns - flow.first_unix_ns < 120_000_000_000, "{flow:?}");
+        assert!(flow.first_unix_ns <= flow.last_unix_ns && now_ns() - flow.first_unix_ns < 120_000_000_000, "{flow:?}");
     }
     let captures = reader(&node).unwrap().captures(&Filter { ports: vec![9_042], ..Filter::default() }).unwrap();
     assert!(captures.len() >= 4, "one for each flow: {captures:?}");
@@ -109,7 +123,7 @@ fn who_knocks_is_in_the_store() {
     }
     // The API tells the same, of the last hour.
     let state = nodewall::state::StateDir::open(&node.directories.state_dir()).unwrap().unwrap();
-    let now_ns = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let now_ns = now_ns();
     let told = nodewall::view::denied_sources::DeniedSources::read(&state, now_ns).unwrap();
     let of =
         |address: String| told.sources.iter().find(|source| source.source.as_ref() == Some(&address)).unwrap().clone();
@@ -169,9 +183,11 @@ fn under_floods_kills_and_absences_it_adds_up() {
     let [not_attributed, not_kept, unrecorded, over_budget, ..] = losses;
     assert!(in_flows > 1_000 && not_attributed > 10_000 && not_kept > 0, "{in_flows} {losses:?} of {sent:?}");
     assert!(over_budget > 0, "{losses:?}");
+    let told = cut_off(&node);
+    assert!(told.len() == 1 && told[0].contains("counted as unrecorded"), "the first agent had no last word: {told:?}");
     // One source at full rate, and one packet of another in each of five seconds.
     let noise = vec![datagram(&node, node.outsider().ipv4().octets(), 9_042)];
-    let flood = node.outsider().netns().flood("eth0", noise, 200_000, Duration::from_secs(20)).unwrap();
+    let flood = node.outsider().netns().flood("eth0", noise.clone(), 200_000, Duration::from_secs(20)).unwrap();
     for n in 1..=5_u8 {
         node.outsider().netns().send_frames("eth0", &[datagram(&node, [203, 0, 113, n], 7_000)]).unwrap();
         std::thread::sleep(Duration::from_secs(1));
@@ -184,6 +200,22 @@ fn under_floods_kills_and_absences_it_adds_up() {
         assert!(flows.iter().any(|flow| flow.record.key.source == quiet), "203.0.113.{n} was hidden");
     }
     assert_eq!(after.1[2], unrecorded, "nothing more went unrecorded while the agent ran");
+    // Killed with a flow of four to eight seconds in its hands, which is written when it is eight.
+    let began_ns = now_ns();
+    let flood = node.outsider().netns().flood("eth0", noise, 50_000, Duration::from_secs(20)).unwrap();
+    std::thread::sleep(Duration::from_millis(6_500));
+    node.end_agent(Signal::KILL);
+    node.start_agent();
+    flood.stop().unwrap();
+    let after = adds_up(&node);
+    assert!(after.1[2] > unrecorded, "{after:?}");
+    // When it was, as narrowly as it can be known: flows wait for a minute at most.
+    let (since_ns, until_ns) = lost_in(&node, LossKind::Unrecorded);
+    assert!(
+        began_ns - 120_000_000_000 < since_ns && since_ns < until_ns && until_ns < now_ns(),
+        "{since_ns} {until_ns}"
+    );
+    let unrecorded = after.1[2];
     // Nobody records; the kernel's table holds what little comes.
     node.end_agent(Signal::KILL);
     silent(node.outsider(), &probes(node.host(), &CLOSED));
@@ -191,6 +223,14 @@ fn under_floods_kills_and_absences_it_adds_up() {
     let (more, losses) = adds_up(&node);
     assert!(more > after.0, "what came without an agent is in flows");
     assert_eq!(losses[2], unrecorded);
+    assert_eq!(cut_off(&node).len(), 3);
+    node.end_agent(Signal::TERM);
+    node.start_agent();
+    eventually("the fifth start", || {
+        let started = events(&node).iter().filter(|event| event.kind == EventKind::AgentStarted).count();
+        (started == 5).then_some(())
+    });
+    assert_eq!(cut_off(&node).len(), 3, "that one ended in order");
 }
 
 #[test]
@@ -209,6 +249,10 @@ fn switched_off_nothing_is_recorded_and_on_again_it_is_told() {
     node.agent().signal(Signal::HUP).unwrap();
     let (in_flows, losses) = adds_up(&node);
     assert_eq!((in_flows, losses[2]), (0, denied));
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let up_s: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    let since_ns = lost_in(&node, LossKind::Unrecorded).0;
+    assert!(since_ns + (up_s as u64 + 60) * 1_000_000_000 > now_ns(), "the counters began with the boot: {since_ns}");
     silent(node.outsider(), &probes(node.host(), &CLOSED));
     assert!(adds_up(&node).0 > 0);
 }

@@ -7,13 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     Alarm, Settings,
     flows::{Flows, Losses},
     happenings::Happenings,
     live::Live,
+    notes::{self, Base},
 };
 use crate::{
     evidence::{
@@ -26,9 +25,6 @@ use crate::{
     state::{Clock, StateDir},
 };
 
-/// Notes in the store.
-const KNOWN: &str = "recorder.known";
-const BASE: &str = "recorder.base";
 /// How often the store is looked at for what is too old or too much.
 const RETAIN_EVERY_NS: u64 = 60_000_000_000;
 /// How often a store that could not be opened is tried again.
@@ -39,14 +35,6 @@ const HEAD_EVERY_NS: u64 = 60_000_000_000;
 const OUTLETS_END_WITHIN: Duration = Duration::from_secs(2);
 /// Events that wait for the store.
 const MAX_WAITING_EVENTS: usize = 1_000;
-
-/// Where the counters of a data path stood to the store's totals when it was first met.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Base {
-    live: String,
-    packets: u64,
-    bytes: u64,
-}
 
 /// The recorder between two turns.
 pub(super) struct Book {
@@ -67,6 +55,8 @@ pub(super) struct Book {
     swept: Instant,
     /// Something was swept since recorded and counted were compared.
     moved: bool,
+    /// Until when nothing that was denied is missing; `None`: no store was met yet.
+    complete_until_ns: Option<u64>,
     outlets: Option<Outlets>,
     headed_ns: u64,
     standing: Standing,
@@ -92,6 +82,7 @@ impl Book {
             swept_unix_ns: Clock::now().unix_ns,
             swept: Instant::now(),
             moved: true,
+            complete_until_ns: None,
             outlets: None,
             headed_ns: 0,
             standing: Standing::default(),
@@ -168,7 +159,7 @@ impl Book {
         let boot_offset_ns = clock.unix_ns.cast_signed().wrapping_sub(clock.boot_ns.cast_signed());
         // First: captures are granted from here on.
         self.find();
-        self.open_store(clock.unix_ns);
+        self.open_store(&clock);
         let mut batch = Batch { unix_ns: clock.unix_ns, boot_offset_ns, ..Batch::default() };
         self.sweep(&mut batch);
         self.compare(clock.unix_ns);
@@ -191,11 +182,11 @@ impl Book {
     }
 
     /// Opens the store, or tries again.
-    fn open_store(&mut self, now_ns: u64) {
-        if self.store.is_some() || now_ns.saturating_sub(self.opened_ns) < REOPEN_EVERY_NS {
+    fn open_store(&mut self, now: &Clock) {
+        if self.store.is_some() || now.unix_ns.saturating_sub(self.opened_ns) < REOPEN_EVERY_NS {
             return;
         }
-        self.opened_ns = now_ns;
+        self.opened_ns = now.unix_ns;
         match Writer::open(&self.state.evidence(), self.settings.limits) {
             Ok(opened) => {
                 if let Some((aside, problem)) = opened.set_aside {
@@ -206,9 +197,10 @@ impl Book {
                     tracing::error!("{what}");
                     self.note(EventKind::Operator("store_set_aside".to_owned()), what);
                 }
-                let known = read_note(&opened.writer, KNOWN).unwrap_or_default();
+                let known = notes::read(&opened.writer, notes::KNOWN).unwrap_or_default();
                 self.happenings = Some(Happenings::new(self.state.clone(), known));
-                self.base = read_note(&opened.writer, BASE).unwrap_or_default();
+                self.base = notes::read(&opened.writer, notes::BASE).unwrap_or_default();
+                self.resume(&opened.writer, now);
                 // A data path that this store has not met. What was swept of it already waits to be written.
                 if let Some(live) = self.live.as_ref().filter(|live| live.id != self.base.live) {
                     let [packets, bytes] = opened.writer.totals().denied();
@@ -220,6 +212,22 @@ impl Book {
                 self.moved = true;
             }
             Err(error) => self.problem(&error),
+        }
+    }
+
+    /// How the one before left the store. Opened once more by this one, it is this one's.
+    fn resume(&mut self, store: &Writer, now: &Clock) {
+        if self.complete_until_ns.is_some() {
+            return;
+        }
+        let last = store.last_word().unwrap_or_else(|error| {
+            tracing::warn!("evidence: how the agent before ended can not be read: {error}");
+            None
+        });
+        self.complete_until_ns = Some(notes::complete_until_ns(last, now));
+        if let Some(event) = notes::cut_off(last, &self.base, now) {
+            tracing::warn!("evidence: {}", event.detail);
+            self.waiting.insert(0, event);
         }
     }
 
@@ -278,7 +286,7 @@ impl Book {
 
     fn note_base(&mut self) {
         if let Some(store) = &mut self.store
-            && let Err(error) = write_note(store, BASE, &self.base)
+            && let Err(error) = notes::write(store, notes::BASE, &self.base)
         {
             tracing::warn!("evidence: {error}");
         }
@@ -334,7 +342,7 @@ impl Book {
         let [packets, bytes] = counted;
         let (missing, missing_bytes) =
             (packets.saturating_sub(sum(0, self.base.packets)), bytes.saturating_sub(sum(1, self.base.bytes)));
-        let since_ns = self.standing.last_unix_ns.min(now_ns);
+        let since_ns = self.complete_until_ns.replace(now_ns).unwrap_or(now_ns).min(now_ns);
         self.losses.add(LossKind::Unrecorded, missing, missing_bytes, since_ns, now_ns);
     }
 
@@ -353,7 +361,7 @@ impl Book {
                 }
                 if !batch.events.is_empty()
                     && let Some(known) = known
-                    && let Err(error) = write_note(store, KNOWN, &known)
+                    && let Err(error) = notes::write(store, notes::KNOWN, &known)
                 {
                     tracing::warn!("evidence: {error}");
                 }
@@ -416,13 +424,4 @@ impl Book {
             self.told = self.standing.clone();
         }
     }
-}
-
-fn read_note<T: for<'a> Deserialize<'a>>(store: &Writer, key: &str) -> Option<T> {
-    let value = store.meta(key).ok().flatten()?;
-    serde_json::from_slice(&value).ok()
-}
-
-fn write_note<T: Serialize>(store: &mut Writer, key: &str, value: &T) -> Result<(), StoreError> {
-    store.set_meta(key, &serde_json::to_vec(value).unwrap_or_default())
 }

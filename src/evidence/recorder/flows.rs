@@ -1,5 +1,5 @@
-//! What sweeps bring, gathered into records: a flow is written when it is first seen, then once a minute while it goes on, then when it has gone quiet.
-//! Bounded, and what has no room is counted. It must not read a clock or the kernel.
+//! What sweeps bring, gathered into records: a flow is written when it is first seen, then each time its age has doubled, at the latest
+//! once a minute while it goes on, then when it has gone quiet. Bounded, and what has no room is counted. It must not read a clock or the kernel.
 
 use std::{
     collections::HashMap,
@@ -22,8 +22,8 @@ use crate::{
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// How often a flow that goes on is written.
-const WRITE_EVERY_NS: u64 = 60 * SECOND_NS;
+/// How long a flow that goes on waits to be written, at most.
+pub(super) const WRITE_EVERY_NS: u64 = 60 * SECOND_NS;
 /// After how long a flow is over.
 const OVER_AFTER_NS: u64 = 10 * SECOND_NS;
 /// Flows that are gathered at a time.
@@ -137,6 +137,7 @@ fn interface_name(index: u32) -> Option<String> {
 #[derive(Debug)]
 struct Open {
     record: Flow,
+    began_ns: u64,
     written_ns: u64,
     seen_ns: u64,
 }
@@ -161,6 +162,10 @@ impl Flows {
         losses: &mut Losses,
     ) {
         self.refill(now_ns);
+        if self.open.len() >= MAX_FLOWS {
+            // What a flood of made-up sources leaves, a frame each: once written, it makes room for who comes next.
+            self.open.retain(|_, open| open.record.packets > 0 || open.seen_ns > since_ns);
+        }
         for entry in entries {
             let id = (entry.key.hi, entry.key.lo, entry.key.word);
             if let Some(open) = self.open.get_mut(&id) {
@@ -192,7 +197,7 @@ impl Flows {
                 packets: entry.packets,
                 bytes: entry.bytes,
             };
-            self.open.insert(id, Open { record, written_ns: 0, seen_ns: now_ns });
+            self.open.insert(id, Open { record, began_ns: now_ns, written_ns: 0, seen_ns: now_ns });
         }
     }
 
@@ -208,7 +213,9 @@ impl Flows {
         let mut due = Vec::new();
         self.open.retain(|_, open| {
             let is_over = now_ns.saturating_sub(open.seen_ns) >= OVER_AFTER_NS;
-            let is_due = all || is_over || now_ns.saturating_sub(open.written_ns) >= WRITE_EVERY_NS;
+            // A young flow soon: somebody may be watching. An old one seldom: the store is not to be filled by it.
+            let wait_ns = open.written_ns.saturating_sub(open.began_ns).clamp(SECOND_NS, WRITE_EVERY_NS);
+            let is_due = all || is_over || now_ns.saturating_sub(open.written_ns) >= wait_ns;
             if is_due && open.record.packets > 0 {
                 due.push(open.record.clone());
                 (open.record.packets, open.record.bytes) = (0, 0);
@@ -261,5 +268,58 @@ impl Losses {
         let kinds = [LossKind::NotAttributed, LossKind::NotKept, LossKind::Unrecorded];
         let denied = self.0.iter().filter(|loss| kinds.contains(&loss.kind));
         denied.fold([0; 2], |[packets, bytes], loss| [packets + loss.packets, bytes + loss.bytes])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing)]
+    use super::*;
+
+    fn entry(n: u64) -> FlowEntry {
+        let mut entry = FlowEntry { packets: 1, bytes: 60, ..FlowEntry::default() };
+        entry.key.lo = n;
+        entry
+    }
+
+    #[test]
+    fn a_flood_leaves_room_for_who_comes_next() {
+        let begin_ns = 1_795_363_200 * SECOND_NS;
+        let (mut flows, mut names, mut losses) = (Flows::default(), Names::default(), Losses::default());
+        let flood: Vec<FlowEntry> = (0..5_000).map(entry).collect();
+        flows.take(&flood, &mut names, begin_ns - SECOND_NS, begin_ns, &mut losses);
+        assert_eq!(flows.due(begin_ns, false).len(), MAX_FLOWS);
+        assert_eq!(losses.denied(), [904, 904 * 60]);
+        // A second later: one of them goes on, and somebody new comes.
+        let now_ns = begin_ns + SECOND_NS;
+        flows.take(&[entry(3), entry(9_999)], &mut names, begin_ns, now_ns, &mut losses);
+        let due = flows.due(now_ns, false);
+        assert_eq!((due.len(), losses.denied()), (2, [904, 904 * 60]));
+        // Those that have something to be written stay.
+        flows.take(&flood[..500], &mut names, now_ns, now_ns + SECOND_NS, &mut losses);
+        assert_eq!(flows.waiting()[0] + losses.denied()[0] - 904, 500);
+    }
+
+    #[test]
+    fn a_flow_is_written_when_its_age_has_doubled_and_each_minute() {
+        let begin_ns = 1_795_363_200 * SECOND_NS;
+        let (mut flows, mut names, mut losses) = (Flows::default(), Names::default(), Losses::default());
+        let mut written = Vec::new();
+        let mut packets = 0;
+        for second in 0..=200 {
+            let now_ns = begin_ns + second * SECOND_NS;
+            flows.take(&[entry(1)], &mut names, now_ns - SECOND_NS, now_ns, &mut losses);
+            let due = flows.due(now_ns, false);
+            packets += due.iter().map(|flow| flow.packets).sum::<u64>();
+            if !due.is_empty() {
+                written.push(second);
+            }
+        }
+        assert_eq!(written, [0, 1, 2, 4, 8, 16, 32, 64, 124, 184]);
+        assert_eq!((packets, flows.waiting()), (185, [16, 16 * 60]));
+        assert!(flows.due(begin_ns + 209 * SECOND_NS, false).is_empty(), "it may go on");
+        let last = flows.due(begin_ns + 210 * SECOND_NS, false);
+        assert_eq!(last.iter().map(|flow| flow.packets).collect::<Vec<_>>(), [16], "it has gone quiet");
+        assert_eq!(losses.denied(), [0; 2]);
     }
 }

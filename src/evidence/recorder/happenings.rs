@@ -1,7 +1,6 @@
 //! What explains the rest: policies, peers and operators' levers, from the state directory. It must not judge them.
 
-use std::collections::BTreeSet;
-
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,7 +14,8 @@ use crate::{
 pub(super) struct Known {
     journal_unix_ns: u64,
     generation: u64,
-    peers: BTreeSet<String>,
+    /// Sorted. A large cluster has tens of thousands: not kept as text.
+    peers: Vec<IpNet>,
     /// Something was recorded: before that nobody came and nobody left.
     begun: bool,
 }
@@ -79,10 +79,15 @@ impl Happenings {
             who: None,
             text: serde_json::to_string(policy).ok(),
         });
-        let peers: BTreeSet<String> = policy.peers.iter().map(show).collect();
+        let mut peers = policy.peers.clone();
+        peers.sort_unstable();
+        peers.dedup();
         if peers != self.known.peers {
-            let came = peers.difference(&self.known.peers).map(|peer| format!("+{peer}"));
-            let left = self.known.peers.difference(&peers).map(|peer| format!("-{peer}"));
+            let missing = |of: &IpNet, in_it: &[IpNet]| in_it.binary_search(of).is_err();
+            let came =
+                peers.iter().filter(|peer| missing(peer, &self.known.peers)).map(|peer| format!("+{}", show(peer)));
+            let left =
+                self.known.peers.iter().filter(|peer| missing(peer, &peers)).map(|peer| format!("-{}", show(peer)));
             let changes: Vec<String> = came.chain(left).collect();
             let detail = format!("{} peers: {}", peers.len(), changes.join(" "));
             events.push(Event { unix_ns: good.since_unix_ns, kind: EventKind::Peers, detail, who: None, text: None });

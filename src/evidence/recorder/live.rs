@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use node_ebpf_common::Verdict;
 
-use super::flows::Names;
+use super::{flows::Names, notes::Base};
 use crate::{
     datapath::{CaptureBudget, DatapathError, Evidence, Maps, PinDir},
     state::Clock,
@@ -26,7 +26,7 @@ impl Live {
     /// The one that is pinned; `None`: there is none.
     pub(super) fn find(bpffs: &Path, budget: CaptureBudget) -> Result<Option<Self>, DatapathError> {
         let Some((pins, maps)) = Maps::live(&PathBuf::from(bpffs))? else { return Ok(None) };
-        let id = format!("{} {}", Clock::now().boot_id, maps.counters_id()?);
+        let id = Base::name(&Clock::now(), maps.counters_id()?);
         let evidence = maps.evidence(budget)?;
         Ok(Some(Self { pins, maps, evidence, id, generation: 0, names: Names::default() }))
     }

@@ -5,6 +5,7 @@ mod book;
 mod flows;
 mod happenings;
 mod live;
+mod notes;
 
 use std::{
     io,

@@ -22,7 +22,7 @@ use node_ebpf_common::Reason;
 
 pub use error::StoreError;
 pub use reader::{Numbered, Reader};
-pub use writer::{Appended, Opened, Writer};
+pub use writer::{Appended, LastWord, Opened, Writer};
 
 use super::record::{LossKind, Outcome};
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::evidence::{
     chain::{BEGINNING, Hash},
-    record::{Batch, LossKind},
+    record::{Batch, EventKind, LossKind},
 };
 
 /// Names that are remembered; more are looked up again.
@@ -61,6 +61,15 @@ pub struct Appended {
     pub seq: u64,
     /// Its hash.
     pub head: Hash,
+}
+
+/// How a store was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastWord {
+    /// When the last batch was put together.
+    pub unix_ns: u64,
+    /// It says that the agent stopped.
+    pub stopped: bool,
 }
 
 impl Writer {
@@ -191,6 +200,17 @@ impl Writer {
     /// Hash of the last batch.
     pub fn head(&self) -> Hash {
         self.head
+    }
+
+    /// What the last batch says; `None`: nothing is kept.
+    pub fn last_word(&self) -> Result<Option<LastWord>, StoreError> {
+        let last = "SELECT unix_ns, EXISTS (SELECT 1 FROM events WHERE kind = ?1 \
+                    AND id >= first_event AND id < first_event + batches.events) \
+                    FROM batches ORDER BY seq DESC LIMIT 1";
+        let word = |row: &rusqlite::Row<'_>| {
+            Ok(LastWord { unix_ns: row.get::<_, i64>(0)?.cast_unsigned(), stopped: row.get(1)? })
+        };
+        self.db.query_row(last, [EventKind::AgentStopped.name()], word).optional().map_err(StoreError::sql(&self.path))
     }
 
     /// Number of the last batch; 0: there was none.

@@ -8,7 +8,7 @@ use super::{
     peers, trial,
 };
 use crate::{
-    config::{Config, Mode},
+    config::Config,
     policy::Policy,
     state::{Desired, Good, ModeOverride, PolicyLock, StateDir, StateError, Who},
 };
@@ -87,7 +87,6 @@ async fn apply_locked(
     let (desired, mut registry) = peers::desired(Some(&site.state), config, word)?;
     let operator = matches!(cause, Cause::Command(_));
     let guard = Guard { allow, session: operator.then(super::session::current).flatten() };
-    let opens = opens(&site.state, &desired);
     let applied = put_in_force(
         site,
         &lock,
@@ -106,7 +105,7 @@ async fn apply_locked(
         site.state.save_mode_override(None)?;
     }
     site.state.clear_detached()?;
-    if opens || operator {
+    if applied.opens || operator {
         let who = match cause {
             Cause::Command(who) => Some(who),
             _ => None,
@@ -130,12 +129,6 @@ fn word(state: &StateDir) -> Result<Option<ModeOverride>, AgentError> {
         }
         result => Ok(result?),
     }
-}
-
-/// Whether a policy in audit replaces one that enforces.
-fn opens(state: &StateDir, desired: &Desired) -> bool {
-    let enforced = state.good().ok().flatten().is_some_and(|good| good.desired.policy.mode == Mode::Enforce);
-    enforced && desired.policy.mode == Mode::Audit
 }
 
 /// Writes to the journal. A full disk must not keep a lever from working.

@@ -7,9 +7,10 @@ use ipnet::IpNet;
 
 use super::{
     apply::{last_good, note},
-    change::{Site, own_addresses, require_privilege},
+    change::{Site, require_privilege},
     error::AgentError,
     session::{self, Session},
+    surroundings::own_addresses,
     trial,
 };
 use crate::{

@@ -1,16 +1,20 @@
 //! One change of what is in force: compile whole, write down, load, swap one pointer, attach, pin. Everything that can be refused is refused before
 //! the first kernel object changes; what fails after that is undone, so that the last good state stands. It must not read a configuration.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
-use super::{error::AgentError, trial::readable};
+use super::{
+    error::AgentError,
+    surroundings::{Surroundings, own_addresses, refuse_occupied, select},
+    trial::readable,
+};
 use crate::{
-    config::AttachMode,
+    config::{AttachMode, Mode},
     datapath::{self, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target},
-    net::{self, Link, Network, Selection, Uncovered, XdpMode},
+    net::{self, Network, Selection, Uncovered},
     policy::{Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile, hex},
     state::{Clock, Desired, Good, PolicyLock, StateDir},
 };
@@ -48,31 +52,6 @@ pub struct AppliedInterface {
     pub uncounted: Option<String>,
 }
 
-/// What of the host's network a policy depends on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
-    /// Indices of the interfaces to attach.
-    pub(super) attach: BTreeSet<u32>,
-    /// Those of them that nothing filters. An interface that was deleted and came back under its old index is among them.
-    pub(super) unfiltered: BTreeSet<u32>,
-    /// The node's own addresses.
-    pub(super) own_addresses: BTreeSet<IpAddr>,
-}
-
-impl Surroundings {
-    pub(super) fn new(selection: &Selection, network: &Network) -> Self {
-        let attach: BTreeSet<u32> = selection.attach.iter().map(|s| s.index).collect();
-        let open = |index: &u32| network.by_index(*index).is_some_and(|link| link.xdp.is_none());
-        let unfiltered = attach.iter().copied().filter(open).collect();
-        Self { attach, unfiltered, own_addresses: own_addresses(network).into_iter().collect() }
-    }
-
-    /// The same once everything is attached.
-    pub(super) fn all_filtered(self) -> Self {
-        Self { unfiltered: BTreeSet::new(), ..self }
-    }
-}
-
 /// A change that is in force.
 pub struct Applied {
     /// What was asked for.
@@ -93,6 +72,8 @@ pub struct Applied {
     pub lengths: Lengths,
     /// Blocked sources.
     pub blocked: usize,
+    /// It audits, and the policy before it enforced.
+    pub(super) opens: bool,
     /// The loaded object, for its log and for interfaces to come. Enforcement does not depend on it.
     pub loaded: Loaded,
 }
@@ -225,7 +206,9 @@ pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Reque
         }
     };
     let attached = interfaces.iter().map(|i| i.if_index).collect();
+    let enforced = before.is_some_and(|before| before.desired.policy.mode == Mode::Enforce);
     Ok(Applied {
+        opens: enforced && desired.policy.mode == Mode::Audit,
         uncovered: net::uncovered(&network, &attached),
         policy_sha256: good.policy_sha256,
         lengths: compiled.lengths,
@@ -256,7 +239,7 @@ fn write_down(
     persist: Persist,
     keep_previous: bool,
 ) -> Result<(), AgentError> {
-    let written = if keep_previous { site.state.save_good(good) } else { site.state.replace_good(good) };
+    let written = if keep_previous { site.state.save_good(good, before) } else { site.state.replace_good(good) };
     // The same policy under another number is on disk already, for all that a start needs.
     let needed = persist == Persist::Required && before.is_none_or(|before| before.desired != good.desired);
     match written {
@@ -388,54 +371,6 @@ pub(super) fn attach_one(
 pub(super) fn count_outbound(loaded: &mut Loaded, pins: &PinDir, target: &Target) -> Option<String> {
     let error = datapath::attach_egress(loaded, pins, target, None).err()?;
     Some(format!("{}: what it sends is not counted: {error}", target.name))
-}
-
-/// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.
-pub(super) fn own_addresses(network: &Network) -> Vec<IpAddr> {
-    network.links().flat_map(Link::own_addresses).collect()
-}
-
-/// The interfaces to attach. Where none are configured, those of the last time count besides the default: at boot nothing is addressed yet.
-pub(super) fn select(desired: &Desired, network: &Network, stored: &[String]) -> Result<Selection, AgentError> {
-    if !desired.interfaces.is_empty() {
-        return Ok(net::resolve(network, Some(&desired.interfaces))?);
-    }
-    match net::resolve(network, None) {
-        Ok(mut selection) => {
-            let before = net::resolve(network, Some(stored)).unwrap_or_default();
-            for selected in before.attach {
-                if selection.attach.iter().all(|s| s.index != selected.index) {
-                    selection.attach.push(selected);
-                }
-            }
-            selection.missing.extend(before.missing);
-            Ok(selection)
-        }
-        Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(stored))?),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// nodewall does not share an interface, and does not change the mode of an attachment in passing.
-fn refuse_occupied(
-    selection: &Selection,
-    network: &Network,
-    pins: Option<&PinDir>,
-    wanted: AttachMode,
-) -> Result<(), AgentError> {
-    let ours = pins.map(datapath::links).transpose()?.unwrap_or_default();
-    for selected in &selection.attach {
-        let Some(xdp) = network.by_index(selected.index).and_then(|link| link.xdp.as_ref()) else { continue };
-        let interface = selected.name.clone();
-        if !ours.iter().any(|link| link.if_index == selected.index && link.program_id == xdp.program_id) {
-            return Err(DatapathError::Occupied { interface, program_id: xdp.program_id }.into());
-        }
-        let live = if xdp.mode == XdpMode::Generic { AttachMode::Generic } else { AttachMode::Native };
-        if live != wanted {
-            return Err(AgentError::ModeChange { interface, live: live.as_str(), wanted: wanted.as_str() });
-        }
-    }
-    Ok(())
 }
 
 fn live_generation(maps: &Maps) -> Result<Option<u64>, DatapathError> {

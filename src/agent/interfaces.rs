@@ -7,8 +7,9 @@ use std::{
 };
 
 use super::{
-    change::{Applied, AppliedInterface, Outcome, Site, Surroundings, attach_one, count_outbound, select},
+    change::{Applied, AppliedInterface, Outcome, Site, attach_one, count_outbound},
     error::AgentError,
+    surroundings::{Surroundings, select},
 };
 use crate::{
     datapath::{self, PinDir, Target},

@@ -9,12 +9,13 @@ use std::{
 use super::{
     apply::{Allow, Cause, apply, reapply},
     block,
-    change::{Applied, Outcome, Site, Surroundings},
+    change::{Applied, Outcome, Site},
     error::AgentError,
     interfaces::cover,
     peer_watch::{Heard, PeerWatch},
     peers, plan,
     run::Start,
+    surroundings::Surroundings,
     trial, warnings,
     watchdog::{self, Programs},
 };

@@ -15,6 +15,7 @@ mod peers;
 mod plan;
 mod run;
 mod session;
+mod surroundings;
 mod trial;
 mod warnings;
 mod watchdog;

@@ -12,10 +12,10 @@ use serde::Serialize;
 
 use super::{
     apply::Allow,
-    change::{own_addresses, select},
     error::AgentError,
     guard::Guard,
     session,
+    surroundings::{own_addresses, select},
     trial::readable,
 };
 use crate::{

@@ -83,12 +83,11 @@ impl StateDir {
         self.read_sealed(PREVIOUS)
     }
 
-    /// Makes `good` the last good policy. What it replaces becomes the previous one, if the two differ in what they mean.
-    pub fn save_good(&self, good: &Good) -> Result<(), StateError> {
-        // A damaged one is no policy to return to.
-        let before = self.good().ok().flatten().filter(|before| before.desired != good.desired);
-        if let Some(before) = before {
-            self.write_sealed(PREVIOUS, &before)?;
+    /// Makes `good` the last good policy. What it replaces (`before`: what [`Self::good`] said) becomes the previous one, if the two differ in what they
+    /// mean.
+    pub fn save_good(&self, good: &Good, before: Option<&Good>) -> Result<(), StateError> {
+        if let Some(before) = before.filter(|before| before.desired != good.desired) {
+            self.write_sealed(PREVIOUS, before)?;
         }
         self.replace_good(good)
     }
@@ -150,10 +149,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let state = StateDir::create(&parent.path().join("state")).unwrap();
         assert_eq!(state.good().unwrap(), None);
-        state.save_good(&good(1, Mode::Audit)).unwrap();
-        state.save_good(&good(2, Mode::Audit)).unwrap();
+        let save = |new: Good| state.save_good(&new, state.good().unwrap().as_ref()).unwrap();
+        save(good(1, Mode::Audit));
+        save(good(2, Mode::Audit));
         assert_eq!(state.previous().unwrap(), None, "the same policy under another number");
-        state.save_good(&good(3, Mode::Enforce)).unwrap();
+        save(good(3, Mode::Enforce));
         assert_eq!(state.good().unwrap().unwrap(), good(3, Mode::Enforce));
         assert_eq!(state.previous().unwrap().unwrap(), good(2, Mode::Audit));
         // A file that was cut short is not believed; the one before it is.

@@ -83,8 +83,9 @@ fn the_power_is_cut_again_and_again() {
     eventually("two policies", || (even.policy_sha256 != odd.policy_sha256).then_some(()));
     // The very writes that `apply` makes, without the seconds that an emulated processor needs for the rest.
     for number in odd.generation + 1.. {
-        let which = if number % 2 == 0 { &even } else { &odd };
-        state.save_good(&Good { generation: number, ..which.clone() }).unwrap();
+        let (which, before) = if number % 2 == 0 { (&even, &odd) } else { (&odd, &even) };
+        let before = Good { generation: number - 1, ..before.clone() };
+        state.save_good(&Good { generation: number, ..which.clone() }, Some(&before)).unwrap();
         println!("{MARK} stored {number}");
     }
 }

@@ -7,6 +7,8 @@ mod network {
     mod counters;
     mod node;
     mod page;
+    mod screen;
     mod settings;
+    mod top_colors;
     mod traffic;
 }

@@ -4,7 +4,10 @@ mod model;
 mod trouble;
 mod words;
 
-use std::{env, fs, path::Path};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
 
 use nodewall_testbed::{Listener, Probe, Protocol, skip_unless_privileged};
 use serde_json::{Value, json};
@@ -118,22 +121,32 @@ fn the_page_shows_what_the_api_says_and_the_browser_complains_of_nothing() {
     assert_eq!(browser.complaints(), &[] as &[String]);
 }
 
-/// Kept in the documents when asked for; then of a node that has been busy for a while.
-fn pictures(node: &Node, browser: &mut Browser) {
-    let refresh = env::var_os("NODEWALL_REFRESH_DOCS").is_some_and(|value| value == "1");
+fn refresh() -> bool {
+    env::var_os("NODEWALL_REFRESH_DOCS").is_some_and(|value| value == "1")
+}
+
+/// Where pictures go: into the documents when asked for.
+pub(super) fn kept(scratch: &Path) -> PathBuf {
+    if refresh() { Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/img") } else { scratch.to_path_buf() }
+}
+
+/// Something to look at: for half a minute where the picture is kept.
+pub(super) fn busy(node: &Node) {
     let _sockets = Listener::both(node.netns(), &[443, 7000, 9300]).unwrap();
-    for round in 0..if refresh { 45 } else { 0 } {
+    for round in 0..if refresh() { 45 } else { 5 } {
         if round % 9 == 4 {
             silent(node.outsider(), &[9042, 9200].map(udp));
         }
         let from = node.peers()[round % 2];
         answered(from, &[443, 7000, 9300, 443].map(|port| Probe { protocol: Protocol::Tcp, ..udp(port) })[round % 3..]);
-        std::thread::sleep(std::time::Duration::from_millis(700));
+        std::thread::sleep(std::time::Duration::from_millis(if refresh() { 700 } else { 50 }));
     }
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/img");
+}
+
+fn pictures(node: &Node, browser: &mut Browser) {
+    busy(node);
     let scratch = tempfile::tempdir().unwrap();
-    let directory = if refresh { kept.as_path() } else { scratch.path() };
-    fs::create_dir_all(directory).unwrap();
+    let directory = kept(scratch.path());
     // The machine's own name is not for the documents.
     browser.value("document.querySelector('#facts dd').textContent = 'node1'");
     for (name, view) in [("page-light", DESK), ("page-dark", View { dark: true, ..DESK }), ("page-phone", PHONE)] {

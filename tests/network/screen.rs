@@ -1,6 +1,9 @@
 //! A real terminal: tmux runs a command in the node's namespace, types keys and reads the screen. It must not know what is run.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use nodewall_testbed::{cleanup, run_to_end};
 
@@ -15,16 +18,21 @@ pub(super) struct Screen<'a> {
 
 impl<'a> Screen<'a> {
     pub(super) fn start(node: &'a Node, command: &Command) -> Self {
-        let socket = node.directories.state_dir().join("tmux").to_string_lossy().into_owned();
+        // One of its own: a server that is told to end still has its socket for a while.
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let socket = node.directories.state_dir().join(format!("tmux-{number}")).to_string_lossy().into_owned();
         let kill = socket.clone();
         let end = cleanup::guard(move || {
             let _ = Command::new("tmux").args(["-S", &kill, "kill-server"]).output();
         });
+        let set = command.get_envs().filter_map(|(name, value)| Some((name.to_str()?, value?.to_str()?)));
+        let set: String = set.map(|(name, value)| format!("{name}='{value}' ")).collect();
         let words = std::iter::once(command.get_program()).chain(command.get_args());
         let line = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect::<Vec<_>>().join(" ");
         let screen = Self { node, socket, _end: end };
         // A shell around it, so that the screen that it leaves behind can be looked at.
-        let line = format!("{line}; echo ended with $?; exec sleep 60");
+        let line = format!("{set}{line}; echo ended with $?; exec sleep 60");
         screen.tmux(&["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30", &line]);
         screen
     }

@@ -219,23 +219,38 @@ fn draw_denied(denied: &[Denied], look: Look, area: Rect, buffer: &mut Buffer) {
 }
 
 fn draw_sources(sources: &[DeniedSource], look: Look, area: Rect, buffer: &mut Buffer) {
-    let rows = sources.iter().map(|source| {
-        let ports: Vec<String> = source.ports.iter().map(ToString::to_string).collect();
-        let address = source.source.clone().unwrap_or_else(|| "no address".to_owned());
-        Row::new([address, ports.join(" "), format!("{:>7}", count(source.packets))])
-    });
     // The whole of most addresses comes first.
-    let ports = if area.width >= WIDE { 20 } else { 5 };
+    let ports: u16 = if area.width >= WIDE { 20 } else { 9 };
+    let room = usize::from(area.width.saturating_sub(ports + 7 + 2)).max(15);
+    let rows = sources.iter().map(|source| {
+        let address = source.source.as_deref().unwrap_or("no address");
+        let address = if address.len() <= room { address.to_owned() } else { format!("{address:.*}…", room - 1) };
+        Row::new([address, fitting(&source.ports, ports.into()), format!("{:>7}", count(source.packets))])
+    });
     let widths = [Constraint::Min(15), Constraint::Length(ports), Constraint::Length(7)];
     let header = Row::new(["SOURCE (unverified)".to_owned(), "PORTS".into(), format!("{:>7}", "1 HOUR")]);
     Table::new(rows, widths).header(header.style(look.quiet())).block(title("denied ", look)).render(area, buffer);
+}
+
+/// As many ports as there is room for, and how many more there are: a list that is cut off would look whole.
+pub(super) fn fitting(ports: &[u16], width: usize) -> String {
+    let shown = |first: usize| {
+        let mut words: Vec<String> = ports.iter().take(first).map(ToString::to_string).collect();
+        words.extend(ports.len().checked_sub(first).filter(|more| *more > 0).map(|more| format!("+{more}")));
+        words.join(" ")
+    };
+    (0..=ports.len()).rev().map(shown).find(|text| text.len() <= width).unwrap_or_default()
 }
 
 fn draw_peers(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
     let peers = model.last.as_ref().and_then(|last| last.peers.as_ref());
     let (listed, sources) = peers.map_or((&[][..], &[][..]), |peers| (&peers.peers, &peers.sources));
     let failing = sources.iter().filter(|source| source.error.is_some()).count();
-    let name = if failing == 0 { "peers ".to_owned() } else { format!("peers, {failing} sources fail ") };
+    let name = match failing {
+        0 => "peers ".to_owned(),
+        1 => "peers, 1 source fails ".to_owned(),
+        more => format!("peers, {more} sources fail "),
+    };
     let rows = listed.iter().map(|peer| {
         let style = if peer.state.name() == "active" { Style::new() } else { look.tint(Color::Yellow) };
         Row::new([peer.address.clone(), peer.state.name().to_owned(), known_by(peer)]).style(style)

@@ -10,7 +10,7 @@ use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
 };
 
-use super::{Look, Model, Reading, Told, draw, press, to_text};
+use super::{Look, Model, Reading, Told, draw, draw::fitting, press, to_text};
 use crate::{
     peers::PeerState,
     view::{
@@ -268,4 +268,19 @@ fn rates_are_per_second_and_a_counter_that_went_back_has_none() {
         model.read(reading(second, second));
     }
     assert!(model.history.len() <= 512);
+}
+
+#[test]
+fn ports_that_find_no_room_are_counted() {
+    for (ports, width, expected) in [
+        (&[][..], 9, ""),
+        (&[9_042, 9_200], 9, "9042 9200"),
+        (&[9_042, 9_200, 9_300], 9, "9042 +2"),
+        (&[40_000, 40_001], 9, "40000 +1"),
+        (&[443, 9_042, 9_200, 9_300, 9_301], 20, "443 9042 9200 +2"),
+        (&[9_042, 9_200], 3, "+2"),
+        (&[9_042, 9_200], 1, ""),
+    ] {
+        assert_eq!(fitting(ports, width), expected, "{ports:?} in {width}");
+    }
 }

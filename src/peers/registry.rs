@@ -45,10 +45,13 @@ impl Known {
 pub(super) struct Record {
     pub(super) since_unix_ns: u64,
     /// The last learnt source that knew it has dropped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) leaving: Option<Box<Deadline>>,
     /// `peers add`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) admitted: Option<Box<Admitted>>,
     /// `peers remove`, until every source has dropped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) removed: Option<Box<Who>>,
 }
 
@@ -125,7 +128,11 @@ impl Registry {
     pub fn configure(&mut self, config: &Config, now: &Clock) {
         self.expire(now);
         let (rules, configured) = (Rules::of(config), named_in(config));
-        let fixed: BTreeSet<IpNet> = config.peers.named.iter().map(|peer| peer.prefix).collect();
+        let fixed: BTreeSet<IpNet> = config.peers.named.iter().map(|peer| peer.prefix.trunc()).collect();
+        if self.rules == rules && self.sources.keys().eq(&configured) && self.renewed(&SourceName::fixed(), &fixed, now)
+        {
+            return;
+        }
         self.change("configuration", None, |this, counted| {
             this.unsaved |= this.rules != rules;
             this.rules = rules;
@@ -142,6 +149,16 @@ impl Registry {
             }
             this.learn(&SourceName::fixed(), fixed, counted, now);
         });
+    }
+
+    /// Whether a source says what it said before, which then is of `now`: nothing is to be done, however many peers there are.
+    fn renewed(&mut self, source: &SourceName, peers: &BTreeSet<IpNet>, now: &Clock) -> bool {
+        let Some(known) = self.sources.get_mut(source) else { return false };
+        let said = known.answered_unix_ns.filter(|_| known.failing.is_none() && known.peers == *peers);
+        let Some(then) = said else { return false };
+        known.answered_unix_ns = Some(now.unix_ns);
+        self.unsaved |= now.unix_ns.abs_diff(then) >= AGE_ON_DISK_NS;
+        true
     }
 
     /// A source answered. One that is not configured (any more) is not heard.

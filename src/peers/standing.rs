@@ -73,6 +73,10 @@ impl Registry {
 
     /// The named before the learnt, then the old before the new: a source that runs wild displaces nobody.
     fn hold_too_many(&self, mut counting: Vec<(bool, u64, IpNet)>, states: &mut BTreeMap<IpNet, PeerState>) {
+        let addresses = counting.iter().filter(|(_, _, prefix)| is_address(prefix)).count();
+        if addresses <= self.rules.max_addresses && counting.len() - addresses <= self.rules.max_prefixes {
+            return;
+        }
         counting.sort_unstable();
         let (mut addresses, mut prefixes) = (0, 0);
         for (_, _, prefix) in counting {

@@ -25,7 +25,8 @@ const MAX_BYTES: u64 = 64 << 20;
 impl StateDir {
     /// Writes `value`: whole or not at all, also when the power goes.
     pub(super) fn write_sealed<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
-        let body = serde_json::to_string_pretty(value)
+        // On one line: 16,384 peers are read before anything is enforced.
+        let body = serde_json::to_string(value)
             .map_err(|e| StateError::io(format!("can not write {}", self.file(name).display()))(e.into()))?;
         let sum = hex(&Sha256::digest(body.as_bytes()));
         self.write_whole(name, format!("{HEADING}{sum}\n{body}").as_bytes())

@@ -19,6 +19,18 @@ const SUITE: &str = "trixie";
 /// A version that is later than any crate's own.
 const LATER: &str = "99.0.0-1";
 
+/// What lintian may say, and why it is left so.
+const ACCEPTED: &[&str] = &[
+    // docs/INSTALL.md: how a node is protected with the package, not how it is built.
+    "package-contains-upstream-installation-documentation",
+    // Nobody asked Debian for it.
+    "initial-upload-closes-no-bugs",
+    // It takes a static executable that may be loaded anywhere for a library.
+    "shared-library-lacks-prerequisites",
+    // Named as the README names it.
+    "wrong-name-for-upstream-changelog",
+];
+
 type Look = (&'static str, fn(&Made) -> Result<String>);
 
 const LOOKS: &[Look] = &[
@@ -27,6 +39,7 @@ const LOOKS: &[Look] = &[
     ("the kernel object, built in another folder", reproduced),
     ("bill of materials", bill),
     (".deb: installed, upgraded, removed, purged", debian),
+    (".deb: Debian's lintian", judged),
     (".rpm: files, scripts, requirements", redhat),
     ("manual pages", manual),
     ("completions", completions),
@@ -151,6 +164,23 @@ fn debian(made: &Made) -> Result<String> {
     let found = said.lines().last().unwrap_or_default();
     ensure!(found.starts_with("fine: "), "the script inside ended without its last word: {said}");
     Ok(found.trim_start_matches("fine: ").to_owned())
+}
+
+fn judged(made: &Made) -> Result<String> {
+    // Its own version is that of the changelog, which lintian does not compare.
+    let changelog = fs::read_to_string(workspace::root().join("packaging/deb/changelog"))?;
+    let version = changelog.lines().next().and_then(|line| line.split(['(', ')']).nth(1)).unwrap_or_default();
+    let file = made.deb.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    ensure!(
+        file.contains(&format!("_{version}_")),
+        "packaging/deb/changelog is of {version:?}, and the package is {file}"
+    );
+    let said = Cmd::new("lintian").args(["--allow-root", "--fail-on", "none"]).arg(&made.deb).read()?;
+    let found = |line: &&str| line.starts_with("E:") || line.starts_with("W:");
+    let (accepted, rest): (Vec<&str>, Vec<&str>) =
+        said.lines().filter(found).partition(|line| ACCEPTED.iter().any(|tag| line.contains(tag)));
+    ensure!(rest.is_empty(), "{}", rest.join("\n"));
+    Ok(format!("no error; {} warnings, each accepted with its reason in xtask/src/dist/check.rs", accepted.len()))
 }
 
 fn redhat(made: &Made) -> Result<String> {

@@ -20,9 +20,12 @@ const FILES: &[(&str, &str)] = &[
     ("packaging/grafana/nodewall.json", "usr/share/nodewall"),
     ("README.md", "usr/share/doc/nodewall"),
     ("CHANGELOG.md", "usr/share/doc/nodewall"),
+    ("SECURITY.md", "usr/share/doc/nodewall"),
     ("LICENSE-MIT", "usr/share/doc/nodewall"),
     ("LICENSE-APACHE", "usr/share/doc/nodewall"),
 ];
+/// Folders of documents with what they show, laid out as in the project: a link of the README is one on the node, too. By extension.
+const DOCUMENTS: &[(&str, &str)] = &[("docs", "md"), ("docs/img", "png"), ("docs/bench", "svg")];
 /// The shells whose completions are packaged, and where each looks.
 const COMPLETIONS: &[(&str, &str)] = &[
     ("bash", "usr/share/bash-completion/completions/nodewall"),
@@ -46,10 +49,12 @@ pub(super) fn lay_out(executable: &Path) -> Result<()> {
         let name = Path::new(file).file_name().unwrap_or_default();
         copy(&workspace::root().join(file), &root.join(to).join(name))?;
     }
-    let docs = workspace::root().join("docs");
-    for page in fs::read_dir(&docs).with_context(|| format!("{} can not be read", docs.display()))?.flatten() {
-        if page.path().extension().is_some_and(|extension| extension == "md") {
-            copy(&page.path(), &root.join("usr/share/doc/nodewall").join(page.file_name()))?;
+    for (folder, extension) in DOCUMENTS {
+        let from = workspace::root().join(folder);
+        for page in fs::read_dir(&from).with_context(|| format!("{} can not be read", from.display()))?.flatten() {
+            if page.path().extension().is_some_and(|found| found == *extension) {
+                copy(&page.path(), &root.join("usr/share/doc/nodewall").join(folder).join(page.file_name()))?;
+            }
         }
     }
     Cmd::new(executable).arg("man").arg(root.join("usr/share/man/man1")).run_quiet()?;

@@ -78,6 +78,8 @@ pub(super) const DIST_PROGRAMS: &Programs = &[
     ("zsh", &["zsh"]),
     ("fish", &["fish"]),
     ("readelf", &["binutils"]),
+    // Debian's own judge of packages.
+    ("lintian", &["lintian"]),
 ];
 
 /// What `cargo xtask bench` measures nodewall against (nftables is everyone's).

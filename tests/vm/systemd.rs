@@ -7,6 +7,8 @@ use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::guest::{fact, skip_outside};
 
 const CONFIG: &str = "/etc/nodewall/nodewall.toml";
@@ -26,7 +28,7 @@ fn fine(program: &str, arguments: &[&str]) -> String {
 }
 
 fn journal() -> String {
-    let output = run("journalctl", &["--no-pager", "-n", "40", "-u", UNITS[0], "-u", UNITS[1], "-o", "cat"]);
+    let output = run("journalctl", &["--no-pager", "-n", "400", "-u", UNITS[0], "-u", UNITS[1], "-o", "cat"]);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -110,6 +112,26 @@ fn crash_is_followed_by_a_restart_and_the_filter_stays() {
     fine("systemctl", &["kill", "--signal=SIGKILL", "--kill-whom=main", UNITS[1]]);
     eventually("another agent", || agent_pid() != pid && agent_pid() != "0" && healthy());
     nobody_came_in(before);
+}
+
+#[test]
+fn evidence_reaches_the_journal() {
+    if skip_outside("evidence_reaches_the_journal") {
+        return;
+    }
+    let of_outsider = |record: &Value| {
+        record["source"]["ip"] == "10.77.0.99"
+            && record["destination"]["port"] == 9042
+            && record["event"]["action"] == "drop"
+    };
+    eventually("the outsider in the journal", || {
+        let lines = fine("journalctl", &["--no-pager", "-o", "cat", "-t", "nodewall-evidence"]);
+        let records: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        records.iter().any(of_outsider)
+    });
+    // The unit's own messages are apart from it.
+    let said = fine("journalctl", &["--no-pager", "-o", "cat", "-t", "nodewall", "-u", UNITS[1]]);
+    assert!(said.contains("policy enforced") && !said.contains("10.77.0.99"), "{said}");
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::{
 use super::{Message, Outlet, SendError};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
+/// Another than the agent's own messages have, which are no JSON.
+const IDENTIFIER: &str = "nodewall-evidence";
 
 pub(super) struct Journald {
     path: PathBuf,
@@ -30,7 +32,7 @@ impl Outlet for Journald {
         let Message::Record { is_loss, line, .. } = message else { return Ok(()) };
         let priority = if *is_loss { 4 } else { 5 };
         // A line has no end of line in it, so no value needs its length.
-        let entry = format!("MESSAGE={line}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER=nodewall\n");
+        let entry = format!("MESSAGE={line}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER={IDENTIFIER}\n");
         let socket = match &self.socket {
             Some(socket) => socket,
             None => self.socket.insert(UnixDatagram::unbound()?),
@@ -62,7 +64,7 @@ mod tests {
         assert!(outlet.send(&message).is_ok());
         let mut entry = [0; 200];
         let length = journal.recv(&mut entry).unwrap();
-        let expected: &[u8] = b"MESSAGE={\"a\":1}\nPRIORITY=5\nSYSLOG_IDENTIFIER=nodewall\n";
+        let expected: &[u8] = b"MESSAGE={\"a\":1}\nPRIORITY=5\nSYSLOG_IDENTIFIER=nodewall-evidence\n";
         assert_eq!(entry.get(..length), Some(expected));
         let huge = Message::Record { unix_ns: 0, is_loss: false, line: "x".repeat(8 << 20).into() };
         assert!(matches!(outlet.send(&huge), Err(SendError::Never(_))));

@@ -56,7 +56,7 @@ const PROGRAMS: [&str; 11] = [
 /// A row of the table: a title, and what stands there for a kernel.
 type Row = (&'static str, fn(&Transcript) -> String);
 
-const ROWS: [Row; 26] = [
+const ROWS: [Row; 27] = [
     ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
     ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
     ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
@@ -95,6 +95,7 @@ const ROWS: [Row; 26] = [
     }),
     ("systemd: stop and upgrade: nobody comes in", |t| tests(t, SYSTEMD, &["systemd::stop_", "systemd::upgrade_"])),
     ("systemd: three capabilities, the sandbox, the pins seen outside", |t| tests(t, SYSTEMD, &["systemd::sandbox_"])),
+    ("systemd: evidence in the journal", |t| tests(t, SYSTEMD, &["systemd::evidence_"])),
     ("systemd: which; exposure of the agent's unit", |t| said(t, &["systemd", "exposure_nodewall"])),
     ("all tests of the network rung", |t| tests(t, "network", &[""])),
 ];

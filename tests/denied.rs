@@ -135,7 +135,7 @@ fn a_capture_says_when_and_is_as_long_as_asked() {
     let mut evidence = evidence(&engine, BUDGET);
     let frame = Ip6::new(cases::OUTSIDER6, UDP, [transport(UDP, 9042), vec![0x5a; 1_400]].concat()).frame();
     for snap_bytes in [60_u32, 256, 1_000, 1_500] {
-        evidence.configure(CaptureBudget { snap_bytes, per_second: 10 }).unwrap();
+        evidence.configure(CaptureBudget { snap_bytes, per_second: 10 });
         evidence.sweep(SECOND_NS).unwrap();
         let boot_ns = || {
             let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -74,6 +74,8 @@ fn they_give_three_capabilities_and_the_drop_in_names_the_old_one() {
     }
     // An empty value takes the unit's own away.
     assert_eq!(values("old-systemd.conf", "CapabilityBoundingSet"), ["", "CAP_NET_ADMIN CAP_SYS_ADMIN"]);
+    // Added to the unit's own.
+    assert_eq!(values("captures.conf", "CapabilityBoundingSet"), ["CAP_SYS_ADMIN"]);
 }
 
 #[test]

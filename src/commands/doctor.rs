@@ -195,6 +195,7 @@ fn live(common: &Common, network: &Network) -> (Live, Option<Filtered>) {
         peers: report.peers,
         interfaces: report.interfaces.into_iter().map(|i| (i.name, i.attach_mode.to_owned())).collect(),
         agent: report.agent.map(|agent| agent.pid),
+        captures: report.evidence.and_then(|evidence| evidence.captures_problem),
         refused: refused.map(|refused| format!("{} was refused: {}", refused.attempt, refused.error)),
     };
     (Live::InForce(force, problems), Some(filtered))

@@ -68,6 +68,9 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
             "evidence: {} denied frames in flows, {} captures, {lost} not in detail (`nodewall events list`)",
             evidence.flow_packets, evidence.captures
         ))?;
+        if let Some(problem) = &evidence.captures_problem {
+            ui::print_line(&format!("evidence: frames are not captured: {problem}"))?;
+        }
         for output in evidence.outputs.iter().filter(|output| output.lost > 0 || output.error.is_some()) {
             let error = output.error.as_deref().unwrap_or("working again");
             ui::print_line(&format!("evidence: {}: {error}; {} lines lost", output.name, output.lost))?;

@@ -2,6 +2,7 @@
 //! a file, and it is done by one process at a time: the agent.
 
 use std::{
+    fs,
     mem::offset_of,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -26,6 +27,7 @@ use super::{
     sys,
 };
 
+const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 const SECOND_NS: i128 = 1_000_000_000;
 /// Words of a CPU's table.
 const TABLE_WORDS: usize = size_of::<CpuFlows>() / 8;
@@ -114,6 +116,8 @@ pub struct Evidence {
     /// Captures that may be granted, times a second in ns; below 0 when several CPUs spent the same grant.
     tokens_ns: i128,
     spent: u64,
+    /// Why there are no buffers, though there should be.
+    refused: Option<DatapathError>,
 }
 
 impl Maps {
@@ -130,8 +134,9 @@ impl Maps {
             // The first second's worth is there from the beginning.
             tokens_ns: i128::from(budget.per_second) * SECOND_NS,
             spent,
+            refused: None,
         };
-        evidence.configure(budget)?;
+        evidence.configure(budget);
         evidence.grant(0);
         Ok(evidence)
     }
@@ -178,13 +183,21 @@ impl Tables {
 }
 
 impl Evidence {
-    /// Captures by another budget from now on.
-    pub fn configure(&mut self, budget: CaptureBudget) -> Result<(), DatapathError> {
+    /// Captures by another budget from now on. Where the kernel refuses its buffers there are none, and flows all the same.
+    pub fn configure(&mut self, budget: CaptureBudget) {
         for table in self.tables.each() {
             store(table, SNAP_BYTES, u64::from(budget.snap_bytes));
         }
         self.budget = budget;
         self.buffers.clear();
+        self.refused = self.open_buffers().err();
+        if self.refused.is_some() {
+            self.buffers.clear();
+        }
+    }
+
+    fn open_buffers(&mut self) -> Result<(), DatapathError> {
+        let budget = self.budget;
         if budget.per_second == 0 || budget.snap_bytes == 0 {
             return Ok(());
         }
@@ -194,11 +207,24 @@ impl Evidence {
         let cpus = online_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
         for cpu in cpus {
             let buffer = self.captures.open(cpu, Some(pages)).map_err(|error| {
-                DatapathError::io("can not open a buffer for captures")(std::io::Error::other(error))
+                // Debian and Ubuntu ship 3 and 4, which mainline does not know: then CAP_PERFMON does not do.
+                let hint = match fs::read_to_string(PARANOID).ok().and_then(|text| text.trim().parse::<i32>().ok()) {
+                    Some(level) if level > 2 => format!(
+                        " (this kernel asks for CAP_SYS_ADMIN, as kernel.perf_event_paranoid is {level}: set it to 2, or use the \
+                         drop-in captures.conf, and start the agent anew)"
+                    ),
+                    _ => String::new(),
+                };
+                DatapathError::io(format!("can not open a buffer for captures{hint}"))(std::io::Error::other(error))
             })?;
             self.buffers.push((cpu, buffer));
         }
         Ok(())
+    }
+
+    /// Why no frame is captured, though frames should be.
+    pub fn refused(&self) -> Option<&DatapathError> {
+        self.refused.as_ref()
     }
 
     /// Whether anything was denied since the last sweep. Costs a load for each CPU.

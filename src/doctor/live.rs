@@ -19,6 +19,8 @@ pub struct InForce {
     pub agent: Option<u32>,
     /// The change that was refused last, with the reason, if none was accepted since.
     pub refused: Option<String>,
+    /// Why the agent captures no frame of what is denied, though it should.
+    pub captures: Option<String>,
 }
 
 /// The data path, as far as it could be looked at.
@@ -107,6 +109,13 @@ pub fn findings(live: &Live, configured_sha256: Option<&str>) -> Vec<Finding> {
                 .advice("correct what the reason says, then `nodewall apply`"),
         );
     }
+    if let Some(captures) = &force.captures {
+        findings.push(
+            new(Status::Note, "captures", format!("frames that are denied are not captured: {captures}"))
+                .because("the evidence says who knocked, when and how often, and not with what bytes")
+                .advice("sysctl -w kernel.perf_event_paranoid=2 where the kernel's is higher, or the drop-in captures.conf; then start the agent anew"),
+        );
+    }
     findings.extend(problems.iter().map(|problem| {
         let (found, advice) =
             problem.split_once("; ").unwrap_or((problem, "see `nodewall status` and the agent's messages"));
@@ -131,6 +140,7 @@ mod tests {
             interfaces: vec![("eth0".into(), "native".into())],
             agent: Some(7),
             refused: None,
+            captures: None,
         }
     }
 
@@ -154,6 +164,11 @@ mod tests {
             [("in-force", Status::Ok), ("mode", Status::Note), ("problem", Status::Degraded)]
         );
         assert_eq!(findings(&audit, None)[2].advice.as_deref(), Some("find out whose it is"));
+        let blind = InForce { captures: Some("can not open a buffer".into()), ..force("enforce") };
+        assert_eq!(
+            statuses(&Live::InForce(blind, Vec::new()), None),
+            [("in-force", Status::Ok), ("captures", Status::Note)]
+        );
         let alone = InForce { agent: None, refused: Some("reload was refused: x".into()), ..force("enforce") };
         assert_eq!(
             statuses(&Live::InForce(alone, Vec::new()), None),

@@ -39,6 +39,7 @@ pub const CHECKS: &[&str] = &[
     "drift",
     "agent",
     "refused",
+    "captures",
     "problem",
     "attached",
     "generic",

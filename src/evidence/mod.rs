@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 pub struct Standing {
     /// Why nothing is recorded; `None`: it is.
     pub problem: Option<String>,
+    /// Why no frame is captured, though frames should be; flows are recorded all the same.
+    #[serde(default)]
+    pub captures_problem: Option<String>,
     /// Denied frames in flows of the store, since it began.
     pub flow_packets: u64,
     /// Captured frames, likewise.

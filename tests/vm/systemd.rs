@@ -13,6 +13,7 @@ use crate::guest::{fact, skip_outside};
 
 const CONFIG: &str = "/etc/nodewall/nodewall.toml";
 const NODEWALL: &str = "/usr/bin/nodewall";
+const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 const UNITS: [&str; 2] = ["nodewall-apply.service", "nodewall.service"];
 /// An emulated processor is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -132,6 +133,40 @@ fn evidence_reaches_the_journal() {
     // The unit's own messages are apart from it.
     let said = fine("journalctl", &["--no-pager", "-o", "cat", "-t", "nodewall", "-u", UNITS[1]]);
     assert!(said.contains("policy enforced") && !said.contains("10.77.0.99"), "{said}");
+}
+
+/// Debian's own setting of `kernel.perf_event_paranoid` asks for more than the unit has. Flows do not depend on it.
+#[test]
+fn evidence_has_captures_where_the_kernel_lets_it() {
+    if skip_outside("evidence_has_captures_where_the_kernel_lets_it") {
+        return;
+    }
+    let captures = || -> usize {
+        let listed = fine(NODEWALL, &["events", "list", "--kind", "captures", "--port", "9042", "-o", "jsonl"]);
+        listed.lines().count()
+    };
+    eventually("a healthy agent", healthy);
+    let found = fs::read_to_string(PARANOID).unwrap();
+    assert_eq!(found.trim(), "3", "Debian's kernel");
+    let status = fine(NODEWALL, &["status"]);
+    assert!(status.contains("frames are not captured") && status.contains("perf_event_paranoid is 3"), "{status}");
+    assert_eq!(captures(), 0);
+    fs::write(PARANOID, "2").unwrap();
+    fine("systemctl", &["restart", UNITS[1]]);
+    eventually("captures", || captures() > 0);
+    assert!(!fine(NODEWALL, &["status"]).contains("not captured"));
+    // And by the drop-in, with the kernel as it was.
+    fs::write(PARANOID, found.trim()).unwrap();
+    let drop_in = "/etc/systemd/system/nodewall.service.d/captures.conf";
+    fs::copy("/guest/captures.conf", drop_in).unwrap();
+    fine("systemctl", &["daemon-reload"]);
+    fine("systemctl", &["restart", UNITS[1]]);
+    let before = captures();
+    eventually("more captures", || captures() > before);
+    fs::remove_file(drop_in).unwrap();
+    fine("systemctl", &["daemon-reload"]);
+    fine("systemctl", &["restart", UNITS[1]]);
+    eventually("a healthy agent", healthy);
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 use std::{
     path::PathBuf,
-    sync::PoisonError,
     time::{Duration, Instant},
 };
 
@@ -13,6 +12,7 @@ use super::{
     happenings::Happenings,
     live::Live,
     notes::{self, Base},
+    problems::Problems,
 };
 use crate::{
     evidence::{
@@ -41,7 +41,7 @@ pub(super) struct Book {
     state: StateDir,
     bpffs: PathBuf,
     settings: Settings,
-    alarm: Alarm,
+    problems: Problems,
     store: Option<Writer>,
     opened_ns: u64,
     retained_ns: u64,
@@ -69,7 +69,7 @@ impl Book {
             state,
             bpffs,
             settings,
-            alarm,
+            problems: Problems::new(alarm),
             store: None,
             opened_ns: 0,
             retained_ns: 0,
@@ -108,10 +108,9 @@ impl Book {
         if let Some(store) = &mut self.store {
             store.limit(self.settings.limits);
         }
-        if let Some(live) = &mut self.live
-            && let Err(error) = live.evidence.configure(self.settings.budget)
-        {
-            tracing::warn!("captures go on as before: {error}");
+        if let Some(live) = &mut self.live {
+            live.evidence.configure(self.settings.budget);
+            live.tell_refused();
         }
         self.retained_ns = 0;
     }
@@ -208,7 +207,7 @@ impl Book {
                 }
                 self.store = Some(opened.writer);
                 self.note_base();
-                self.set_problem(None);
+                self.problems.of_store(None);
                 self.moved = true;
             }
             Err(error) => self.problem(&error),
@@ -232,16 +231,7 @@ impl Book {
     }
 
     fn problem(&mut self, error: &StoreError) {
-        let problem = format!("evidence is not recorded: {error}");
-        if self.standing.problem.as_ref() != Some(&problem) {
-            tracing::error!("{problem}");
-            self.set_problem(Some(problem));
-        }
-    }
-
-    fn set_problem(&mut self, problem: Option<String>) {
-        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&problem);
-        self.standing.problem = problem;
+        self.problems.of_store(Some(format!("evidence is not recorded: {error}")));
     }
 
     /// Finds the data path, or notices that it is another.
@@ -277,10 +267,12 @@ impl Book {
                     };
                     self.note_base();
                 }
+                live.tell_refused();
                 (self.live, self.moved) = (Some(live), true);
+                self.problems.of_data_path(None);
             }
-            Ok(None) => {}
-            Err(error) => tracing::debug!("evidence: {error}"),
+            Ok(None) => self.problems.of_data_path(None),
+            Err(error) => self.problems.of_data_path(Some(format!("evidence is not recorded: {error}"))),
         }
     }
 
@@ -313,7 +305,10 @@ impl Book {
         self.flows.take(&sweep.flows, &mut live.names, since_ns, until_ns, &mut self.losses);
         let (packets, bytes) = (sweep.not_attributed_packets, sweep.not_attributed_bytes);
         self.losses.add(LossKind::NotAttributed, packets, bytes, since_ns, until_ns);
-        self.losses.add(LossKind::CaptureBudget, sweep.over_budget, 0, since_ns, until_ns);
+        // Without buffers nothing is granted.
+        let refused = live.evidence.refused().is_some();
+        let not_granted = if refused { LossKind::CaptureBuffer } else { LossKind::CaptureBudget };
+        self.losses.add(not_granted, sweep.over_budget, 0, since_ns, until_ns);
         self.losses.add(LossKind::CaptureBuffer, sweep.unread, 0, since_ns, until_ns);
         let offset_ns = now.unix_ns.cast_signed().wrapping_sub(now.boot_ns.cast_signed());
         let captures = sweep.captures.into_iter().filter_map(|captured| live.names.capture(captured, offset_ns));
@@ -365,7 +360,7 @@ impl Book {
                 {
                     tracing::warn!("evidence: {error}");
                 }
-                self.set_problem(None);
+                self.problems.of_store(None);
                 self.standing.last_unix_ns = batch.unix_ns;
             }
             Err(error) => {
@@ -395,7 +390,7 @@ impl Book {
     fn retain(&mut self, now_ns: u64) {
         let Some(store) = &mut self.store else { return };
         // When it was full, at once.
-        let is_full = self.standing.problem.is_some();
+        let is_full = self.problems.is_stuck();
         if now_ns.saturating_sub(self.retained_ns) < RETAIN_EVERY_NS && !is_full {
             return;
         }
@@ -417,6 +412,8 @@ impl Book {
         if let Some(outlets) = &self.outlets {
             self.standing.outputs = outlets.standing();
         }
+        self.standing.problem = self.problems.first().cloned();
+        self.standing.captures_problem = self.live.as_ref().and_then(Live::captures_problem);
         if self.standing != self.told {
             if let Err(error) = self.state.save_evidence_standing(&self.standing) {
                 tracing::debug!("evidence: how it stands could not be noted: {error}");

@@ -31,6 +31,18 @@ impl Live {
         Ok(Some(Self { pins, maps, evidence, id, generation: 0, names: Names::default() }))
     }
 
+    /// Why frames are not captured, though they should be.
+    pub(super) fn captures_problem(&self) -> Option<String> {
+        self.evidence.refused().map(ToString::to_string)
+    }
+
+    /// Says so.
+    pub(super) fn tell_refused(&self) {
+        if let Some(error) = self.evidence.refused() {
+            tracing::error!("denied flows are recorded, their frames are not captured: {error}");
+        }
+    }
+
     /// Whether it is still what is pinned. Pins that were taken away may be put back.
     pub(super) fn is_pinned(&self) -> Result<bool, DatapathError> {
         self.maps.are_pinned(&self.pins)

@@ -6,6 +6,7 @@ mod flows;
 mod happenings;
 mod live;
 mod notes;
+mod problems;
 
 use std::{
     io,

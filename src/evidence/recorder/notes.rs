@@ -79,6 +79,7 @@ pub(super) fn cut_off(last: Option<LastWord>, base: &Base, now: &Clock) -> Optio
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::unnecessary_wraps)]
     use super::*;
 
     const SECOND_NS: u64 = 1_000_000_000;

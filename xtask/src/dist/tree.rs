@@ -16,6 +16,7 @@ const FILES: &[(&str, &str)] = &[
     ("packaging/systemd/nodewall.service", "usr/lib/systemd/system"),
     ("nodewall.schema.json", "usr/share/nodewall"),
     ("packaging/systemd/old-systemd.conf", "usr/share/nodewall"),
+    ("packaging/systemd/captures.conf", "usr/share/nodewall"),
     ("packaging/prometheus/rules.yml", "usr/share/nodewall"),
     ("packaging/grafana/nodewall.json", "usr/share/nodewall"),
     ("README.md", "usr/share/doc/nodewall"),

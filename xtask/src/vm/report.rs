@@ -95,7 +95,9 @@ const ROWS: [Row; 27] = [
     }),
     ("systemd: stop and upgrade: nobody comes in", |t| tests(t, SYSTEMD, &["systemd::stop_", "systemd::upgrade_"])),
     ("systemd: three capabilities, the sandbox, the pins seen outside", |t| tests(t, SYSTEMD, &["systemd::sandbox_"])),
-    ("systemd: evidence in the journal", |t| tests(t, SYSTEMD, &["systemd::evidence_"])),
+    ("systemd: evidence in the journal; captures where the kernel lets it", |t| {
+        tests(t, SYSTEMD, &["systemd::evidence_"])
+    }),
     ("systemd: which; exposure of the agent's unit", |t| said(t, &["systemd", "exposure_nodewall"])),
     ("all tests of the network rung", |t| tests(t, "network", &[""])),
 ];

@@ -30,6 +30,7 @@ const UNITS: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     ("tests/vm/systemd/nodewall.toml", "/etc/nodewall/nodewall.toml"),
     ("tests/vm/systemd/watchdog.conf", "/etc/systemd/system/nodewall.service.d/watchdog.conf"),
+    ("packaging/systemd/captures.conf", "/guest/captures.conf"),
     ("tests/vm/systemd/listen.pl", "/guest/listen.pl"),
     ("tests/vm/systemd/knock.pl", "/guest/knock.pl"),
 ];

@@ -1,0 +1,60 @@
+//! Why nothing is recorded, told once and to everybody: the log, the agent's alarm, `status`.
+
+use std::sync::PoisonError;
+
+use super::Alarm;
+
+/// What stands in the way; the store's trouble is told first.
+#[derive(Debug)]
+pub(super) struct Problems {
+    alarm: Alarm,
+    /// Why the store takes nothing.
+    store: Option<String>,
+    /// Why the data path gives nothing.
+    data_path: Option<String>,
+}
+
+impl Problems {
+    pub(super) fn new(alarm: Alarm) -> Self {
+        Self { alarm, store: None, data_path: None }
+    }
+
+    pub(super) fn of_store(&mut self, problem: Option<String>) {
+        if told_anew(self.store.as_ref(), problem.as_ref()) {
+            self.store = problem;
+            self.tell();
+        }
+    }
+
+    pub(super) fn of_data_path(&mut self, problem: Option<String>) {
+        if told_anew(self.data_path.as_ref(), problem.as_ref()) {
+            self.data_path = problem;
+            self.tell();
+        }
+    }
+
+    /// The store takes nothing.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// The one to be told.
+    pub(super) fn first(&self) -> Option<&String> {
+        self.store.as_ref().or(self.data_path.as_ref())
+    }
+
+    fn tell(&self) {
+        let mut alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
+        *alarm = self.first().cloned();
+    }
+}
+
+fn told_anew(before: Option<&String>, problem: Option<&String>) -> bool {
+    if before == problem {
+        return false;
+    }
+    if let Some(problem) = problem {
+        tracing::error!("{problem}");
+    }
+    true
+}

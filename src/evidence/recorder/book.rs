@@ -187,7 +187,7 @@ impl Book {
         }
         self.opened_ns = now.unix_ns;
         match Writer::open(&self.state.evidence(), self.settings.limits) {
-            Ok(opened) => {
+            Ok(mut opened) => {
                 if let Some((aside, problem)) = opened.set_aside {
                     let what = format!(
                         "the store of evidence was damaged ({problem}): it is now {}, and a new one begun",
@@ -199,7 +199,7 @@ impl Book {
                 let known = notes::read(&opened.writer, notes::KNOWN).unwrap_or_default();
                 self.happenings = Some(Happenings::new(self.state.clone(), known));
                 self.base = notes::read(&opened.writer, notes::BASE).unwrap_or_default();
-                self.resume(&opened.writer, now);
+                self.resume(&mut opened.writer, now);
                 // A data path that this store has not met. What was swept of it already waits to be written.
                 if let Some(live) = self.live.as_ref().filter(|live| live.id != self.base.live) {
                     let [packets, bytes] = opened.writer.totals().denied();
@@ -215,7 +215,7 @@ impl Book {
     }
 
     /// How the one before left the store. Opened once more by this one, it is this one's.
-    fn resume(&mut self, store: &Writer, now: &Clock) {
+    fn resume(&mut self, store: &mut Writer, now: &Clock) {
         if self.complete_until_ns.is_some() {
             return;
         }
@@ -224,9 +224,13 @@ impl Book {
             None
         });
         self.complete_until_ns = Some(notes::complete_until_ns(last, now));
-        if let Some(event) = notes::cut_off(last, &self.base, now) {
+        let boot: Option<String> = notes::read(store, notes::BOOT);
+        if let Some(event) = notes::cut_off(last, boot.as_deref(), now) {
             tracing::warn!("evidence: {}", event.detail);
             self.waiting.insert(0, event);
+        }
+        if let Err(error) = notes::write(store, notes::BOOT, &now.boot_id) {
+            tracing::warn!("evidence: {error}");
         }
     }
 

@@ -15,6 +15,8 @@ use crate::{
 
 /// What was recorded of policies, peers and the journal.
 pub(super) const KNOWN: &str = "recorder.known";
+/// The boot in which the store was written last.
+pub(super) const BOOT: &str = "recorder.boot";
 /// A [`Base`].
 pub(super) const BASE: &str = "recorder.base";
 /// A flow waits for so long to be written; sweeps are a second apart.
@@ -33,10 +35,6 @@ impl Base {
     /// What names a data path.
     pub(super) fn name(clock: &Clock, map: u32) -> String {
         format!("{} {map}", clock.boot_id)
-    }
-
-    fn is_of_boot(&self, clock: &Clock) -> bool {
-        self.live.split(' ').next() == Some(&clock.boot_id)
     }
 }
 
@@ -57,10 +55,10 @@ pub(super) fn complete_until_ns(last: Option<LastWord>, now: &Clock) -> u64 {
     written.max(boot_ns).min(now.unix_ns)
 }
 
-/// Tells of a recorder that did not end in order. `base` is what it noted.
-pub(super) fn cut_off(last: Option<LastWord>, base: &Base, now: &Clock) -> Option<Event> {
+/// Tells of a recorder that did not end in order. `boot`: the one in which it wrote.
+pub(super) fn cut_off(last: Option<LastWord>, boot: Option<&str>, now: &Clock) -> Option<Event> {
     let last = last.filter(|last| !last.stopped)?;
-    let detail = if base.is_of_boot(now) {
+    let detail = if boot == Some(now.boot_id.as_str()) {
         format!(
             "the agent before wrote last at {} and did not end in order; what was denied and not written is counted as unrecorded",
             Zone::UTC.show_seconds(last.unix_ns)
@@ -105,13 +103,12 @@ mod tests {
 
     #[test]
     fn an_end_out_of_order_is_told_with_what_it_cost() {
-        let base = |boot: &str| Base { live: format!("{boot} 17"), ..Base::default() };
-        assert_eq!(cut_off(None, &base("this"), &now()), None);
-        assert_eq!(cut_off(word(300, true), &base("before"), &now()), None);
-        let killed = cut_off(word(300, false), &base("this"), &now()).unwrap();
+        assert_eq!(cut_off(None, Some("this"), &now()), None);
+        assert_eq!(cut_off(word(300, true), Some("before"), &now()), None);
+        let killed = cut_off(word(300, false), Some("this"), &now()).unwrap();
         assert_eq!(killed.kind, EventKind::AgentCutOff);
         assert!(killed.detail.contains("2026-11-22T15:55:00") && killed.detail.contains("unrecorded"), "{killed:?}");
-        let power = cut_off(word(300, false), &base("before"), &now()).unwrap();
+        let power = cut_off(word(300, false), Some("before"), &now()).unwrap();
         assert!(power.detail.contains("between 2026-11-22T15:53:58"), "{power:?}");
         assert!(power.detail.contains("its number is not known"), "{power:?}");
     }

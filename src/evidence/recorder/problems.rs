@@ -1,4 +1,4 @@
-//! Why nothing is recorded, told once and to everybody: the log, the agent's alarm, `status`.
+//! Why nothing is recorded, told once and to everybody: the log, the agent's alarm, `status`. It must not do anything about it.
 
 use std::sync::PoisonError;
 
@@ -20,16 +20,18 @@ impl Problems {
     }
 
     pub(super) fn of_store(&mut self, problem: Option<String>) {
-        if told_anew(self.store.as_ref(), problem.as_ref()) {
+        if self.store != problem {
+            log(problem.as_ref());
             self.store = problem;
-            self.tell();
+            self.raise();
         }
     }
 
     pub(super) fn of_data_path(&mut self, problem: Option<String>) {
-        if told_anew(self.data_path.as_ref(), problem.as_ref()) {
+        if self.data_path != problem {
+            log(problem.as_ref());
             self.data_path = problem;
-            self.tell();
+            self.raise();
         }
     }
 
@@ -43,18 +45,14 @@ impl Problems {
         self.store.as_ref().or(self.data_path.as_ref())
     }
 
-    fn tell(&self) {
+    fn raise(&self) {
         let mut alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
         *alarm = self.first().cloned();
     }
 }
 
-fn told_anew(before: Option<&String>, problem: Option<&String>) -> bool {
-    if before == problem {
-        return false;
-    }
+fn log(problem: Option<&String>) {
     if let Some(problem) = problem {
         tracing::error!("{problem}");
     }
-    true
 }

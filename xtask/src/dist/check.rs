@@ -39,7 +39,7 @@ const LOOKS: &[Look] = &[
     ("the kernel object, built in another folder", reproduced),
     ("bill of materials", bill),
     (".deb: installed, upgraded, removed, purged", debian),
-    (".deb: Debian's lintian", judged),
+    (".deb: Debian's lintian", lintian),
     (".rpm: files, scripts, requirements", redhat),
     ("manual pages", manual),
     ("completions", completions),
@@ -132,7 +132,7 @@ fn debian(made: &Made) -> Result<String> {
     if place.exists() {
         fs::remove_dir_all(&place).with_context(|| format!("{} could not be removed", place.display()))?;
     }
-    for name in ["given", "root"] {
+    for name in ["given", "overlay"] {
         fs::create_dir_all(place.join(name)).with_context(|| format!("{} could not be made", place.display()))?;
     }
     for (from, to) in [(&made.deb, "first.deb"), (&later, "later.deb")] {
@@ -147,13 +147,13 @@ fn debian(made: &Made) -> Result<String> {
     fs::write(place.join("given/files"), files).with_context(|| format!("{} could not be written", place.display()))?;
     // All of it is in memory, in a mount namespace that ends with it.
     let outside = "set -e
-        mount -t tmpfs none \"$2/root\"
-        mkdir \"$2/root/upper\" \"$2/root/work\" \"$2/root/all\"
-        mount -t overlay none -o \"lowerdir=$1,upperdir=$2/root/upper,workdir=$2/root/work\" \"$2/root/all\"
-        mkdir \"$2/root/all/given\"
-        mount --bind \"$2/given\" \"$2/root/all/given\"
-        mount -t proc proc \"$2/root/all/proc\"
-        exec chroot \"$2/root/all\" /bin/sh /given/inside.sh";
+        mount -t tmpfs none \"$2/overlay\"
+        mkdir \"$2/overlay/upper\" \"$2/overlay/scratch\" \"$2/overlay/all\"
+        mount -t overlay none -o \"lowerdir=$1,upperdir=$2/overlay/upper,workdir=$2/overlay/scratch\" \"$2/overlay/all\"
+        mkdir \"$2/overlay/all/given\"
+        mount --bind \"$2/given\" \"$2/overlay/all/given\"
+        mount -t proc proc \"$2/overlay/all/proc\"
+        exec chroot \"$2/overlay/all\" /bin/sh /given/inside.sh";
     let said = Cmd::new("unshare")
         .args(["--mount", "--pid", "--fork", "--net", "--propagation", "private", "sh", "-c", outside, "sh"])
         .args([&debian, &place])
@@ -166,9 +166,10 @@ fn debian(made: &Made) -> Result<String> {
     Ok(found.trim_start_matches("fine: ").to_owned())
 }
 
-fn judged(made: &Made) -> Result<String> {
+fn lintian(made: &Made) -> Result<String> {
     // Its own version is that of the changelog, which lintian does not compare.
-    let changelog = fs::read_to_string(workspace::root().join("packaging/deb/changelog"))?;
+    let changelog = fs::read_to_string(workspace::root().join("packaging/deb/changelog"))
+        .context("packaging/deb/changelog can not be read")?;
     let version = changelog.lines().next().and_then(|line| line.split(['(', ')']).nth(1)).unwrap_or_default();
     let file = made.deb.file_name().unwrap_or_default().to_string_lossy().into_owned();
     ensure!(

@@ -21,6 +21,8 @@ const FILES: &[(&str, &str)] = &[
     ("packaging/grafana/nodewall.json", "usr/share/nodewall"),
     ("README.md", "usr/share/doc/nodewall"),
     ("CHANGELOG.md", "usr/share/doc/nodewall"),
+    ("ARCHITECTURE.md", "usr/share/doc/nodewall"),
+    ("CONTRIBUTING.md", "usr/share/doc/nodewall"),
     ("SECURITY.md", "usr/share/doc/nodewall"),
     ("LICENSE-MIT", "usr/share/doc/nodewall"),
     ("LICENSE-APACHE", "usr/share/doc/nodewall"),

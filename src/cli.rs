@@ -13,8 +13,8 @@ use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueE
 use ipnet::IpNet;
 
 use crate::{
-    agent::Allow,
     config::{Overrides, Protocol},
+    control::Allow,
 };
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};

@@ -3,15 +3,20 @@
 //!
 //! Rules hold for the calling thread and for what it starts later, so this comes before every other thread.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::env;
+use std::path::Path;
+use std::path::PathBuf;
 
-use landlock::{
-    ABI, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetError,
-    RulesetStatus, path_beneath_rules,
-};
+use landlock::ABI;
+use landlock::AccessFs;
+use landlock::CompatLevel;
+use landlock::Compatible as _;
+use landlock::Ruleset;
+use landlock::RulesetAttr as _;
+use landlock::RulesetCreatedAttr as _;
+use landlock::RulesetError;
+use landlock::RulesetStatus;
+use landlock::path_beneath_rules;
 
 /// What can be written by every process that starts others or sorts: devices (the null device), temporary files.
 const SHARED: [&str; 3] = ["/dev", "/tmp", "/var/tmp"];

@@ -1,31 +1,33 @@
 //! What the agent does at each of its wakes: reload, attach what appeared, follow what commands did, repair. Whatever fails, the last good policy stands
 //! and the reason is logged.
 
-use std::{
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::pin::Pin;
+use std::time::Duration;
+use std::time::Instant;
 
 use super::{
-    apply::{Allow, Cause, apply, reapply},
-    block,
-    change::{Applied, Outcome, Site},
-    error::AgentError,
-    interfaces::cover,
-    peer_watch::{Heard, PeerWatch},
-    peers, plan,
+    peer_watch::{PeerWatch, SourceAnswer},
     run::Start,
-    surroundings::Surroundings,
-    trial, warnings,
     watchdog::{self, Programs},
 };
 use crate::{
     config::{Config, ConfigErrors, Mode, Push},
+    control::{
+        self, Good, Health, Refused, Seen, Trial,
+        apply::{Allow, Cause, apply, reapply},
+        block,
+        change::{Applied, Outcome, Site},
+        error::AgentError,
+        interfaces::cover,
+        peers, plan,
+        surroundings::Surroundings,
+        trial, warnings,
+    },
     datapath,
     evidence::recorder::Recorder,
     export::{Exporters, Place, push::Pusher},
     memory::give_back,
-    state::{Clock, Health, PolicyLock, Seen, Stamp},
+    state::{Clock, PolicyLock, Stamp},
 };
 
 mod beside;
@@ -45,7 +47,7 @@ pub(super) struct Keeper<R> {
     /// Of the last look, also of a failed attempt: it is not made again before something else changes.
     seen: Surroundings,
     programs: Programs,
-    state_stamp: Vec<Option<Stamp>>,
+    state_stamp: [Option<Stamp>; 3],
     /// Of the configuration that was read last, and of the last look: a file is read once it has stopped changing.
     config_read: Option<Stamp>,
     config_seen: Option<Stamp>,
@@ -99,14 +101,14 @@ where
             pushed: None,
             looks: 0,
             programs: watchdog::programs(&site)?,
-            state_stamp: site.state.stamp(),
+            state_stamp: control::stamps(&site.state),
             seen: applied.surroundings.clone(),
             config_seen: config_read.clone(),
             config_read,
             saved: Health::default(),
             open_told: false,
             peers: PeerWatch::new(start.config.as_ref().ok()),
-            connected: site.state.seen(),
+            connected: site.state.read_note::<Seen>().unwrap_or_default(),
             sampled: None,
             path_alarms: Vec::new(),
             exporters: Exporters::start(Place { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
@@ -137,7 +139,7 @@ where
     }
 
     fn note_programs(&mut self) {
-        self.state_stamp = self.site.state.stamp();
+        self.state_stamp = control::stamps(&self.site.state);
         match watchdog::programs(&self.site) {
             Ok(programs) => self.programs = programs,
             Err(error) => tracing::error!("the links can not be read: {error}"),
@@ -149,7 +151,7 @@ where
         let config = match (self.start.reload)() {
             Ok(config) => config,
             Err(errors) => {
-                self.site.state.note_refused("reload", true, &errors.to_string());
+                Refused::note(&self.site.state, "reload", true, &errors.to_string());
                 tracing::error!("reload refused, the last good policy stays in force: {errors}");
                 return;
             }
@@ -170,7 +172,7 @@ where
     }
 
     /// Takes what sources of peers said.
-    pub(super) async fn learn(&mut self, heard: Vec<Heard>) {
+    pub(super) async fn learn(&mut self, heard: Vec<SourceAnswer>) {
         if let Some(applied) = self.peers.learn(&self.site, heard).await {
             self.adopt(applied);
         }
@@ -281,7 +283,7 @@ where
         self.sampled = Some(Instant::now());
         let noted = crate::net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
             self.connected.add(plan::inbound(&sockets), Clock::now().unix_ns);
-            self.site.state.save_seen(&self.connected)
+            self.site.state.write_note(&self.connected)
         });
         if let Err(error) = noted {
             tracing::debug!("who is connected could not be noted: {error}");
@@ -294,9 +296,9 @@ where
         let still = now == self.config_seen;
         self.config_seen.clone_from(&now);
         // A change on trial comes first; the file waits for its end.
-        if still && now != self.config_read && !matches!(self.site.state.trial(), Ok(Some(_))) {
+        if still && now != self.config_read && !matches!(self.site.state.load::<Trial>(), Ok(Some(_))) {
             // A command that came after the change has the last word: a rollback is not undone by the file that it rolled back.
-            let decided_unix_ns = self.site.state.good().ok().flatten().map_or(0, |good| good.decided_unix_ns);
+            let decided_unix_ns = Good::last(&self.site.state).ok().flatten().map_or(0, |good| good.decided_unix_ns);
             if now.as_ref().is_some_and(|now| now.is_before(decided_unix_ns)) {
                 self.config_read = now;
                 return;
@@ -317,11 +319,11 @@ where
             Ok(None) => {}
             Err(error) => self.alarm(vec![format!("blocks that ran out can not be lifted: {error}")]),
         }
-        let stamp = self.site.state.stamp();
+        let stamp = control::stamps(&self.site.state);
         if stamp == self.state_stamp {
             return;
         }
-        let good = match self.site.state.good() {
+        let good = match Good::last(&self.site.state) {
             Ok(Some(good)) => good,
             Ok(None) => return,
             Err(error) => {
@@ -369,7 +371,7 @@ where
         if self.health == self.saved {
             return;
         }
-        if let Err(error) = self.site.state.save_health(&self.health) {
+        if let Err(error) = self.site.state.write_note(&self.health) {
             tracing::warn!("{}: the agent's health could not be noted: {error}", self.site.state.path().display());
         }
         self.saved = self.health.clone();

@@ -1,20 +1,16 @@
 //! What the agent tells systemd (`sd_notify(3)`): that its policy stands, that it reloads, that it is alive, how it is doing. Says nothing where nobody listens,
 //! and never waits: a full queue costs a message, not a look at the data path. It must not know what the agent does.
 
-use std::{
-    env,
-    ffi::OsStr,
-    io,
-    os::{
-        linux::net::SocketAddrExt as _,
-        unix::{
-            ffi::OsStrExt as _,
-            net::{SocketAddr, UnixDatagram},
-        },
-    },
-};
+use std::env;
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
+use rustix::time::clock_gettime;
 
 /// The way to systemd, if it started this process.
 pub(super) struct Notify {

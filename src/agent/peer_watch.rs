@@ -1,17 +1,19 @@
 //! The agent's side of learnt peers: the sources being asked, what ran out, and how often a changed set may come into force. What a change means is
 //! in `peers`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use std::time::Instant;
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
-use super::{
-    apply::Allow,
-    change::{Applied, Site},
-    peers,
-};
 use crate::{
     config::Config,
+    control::{
+        apply::Allow,
+        change::{Applied, Site},
+        peers,
+    },
     peers::{Answer, Registry, Source, SourceError, SourceName, sources},
     state::{Clock, Stamp},
 };
@@ -24,7 +26,7 @@ const STAMP_EVERY: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(10);
 
 /// What a source said, or why it said nothing.
-pub(super) type Heard = (SourceName, Result<Answer, SourceError>);
+pub(super) type SourceAnswer = (SourceName, Result<Answer, SourceError>);
 
 /// Peers between two wakes of the agent.
 pub(super) struct PeerWatch {
@@ -59,7 +61,7 @@ impl PeerWatch {
     }
 
     /// The next answers. Never ends without sources.
-    pub(super) async fn heard(&mut self) -> Vec<Heard> {
+    pub(super) async fn heard(&mut self) -> Vec<SourceAnswer> {
         self.listening.next().await
     }
 
@@ -74,7 +76,7 @@ impl PeerWatch {
     }
 
     /// Takes what sources said. `Some`: it is in force.
-    pub(super) async fn learn(&mut self, site: &Site, heard: Vec<Heard>) -> Option<Applied> {
+    pub(super) async fn learn(&mut self, site: &Site, heard: Vec<SourceAnswer>) -> Option<Applied> {
         if let Err(error) = peers::learn(site, heard) {
             tracing::error!("what a source of peers said could not be taken: {error}");
             return None;
@@ -85,12 +87,12 @@ impl PeerWatch {
     /// Looks for what ran out and what commands changed. Reads the registry only when it is another, or due.
     pub(super) async fn look(&mut self, site: &Site) -> Option<Applied> {
         let now = Clock::now();
-        if site.state.peers_stamp() != self.stamp || self.registry.is_due(&now) {
+        if site.state.stamp::<Registry>() != self.stamp || self.registry.is_due(&now) {
             match peers::expire(site) {
                 Ok(registry) => self.registry = registry,
                 Err(error) => tracing::error!("the registry of peers can not be looked at: {error}"),
             }
-            self.stamp = site.state.peers_stamp();
+            self.stamp = site.state.stamp::<Registry>();
             self.waits = true;
             let alarms = self.registry.alarms(&now);
             for alarm in alarms.iter().filter(|alarm| !self.alarms.contains(alarm)) {
@@ -131,7 +133,7 @@ impl PeerWatch {
 /// The sources of a configuration, being asked. Dropping it ends the asking.
 struct Listening {
     _tasks: JoinSet<()>,
-    heard: mpsc::Receiver<Heard>,
+    heard: mpsc::Receiver<SourceAnswer>,
 }
 
 impl Listening {
@@ -145,7 +147,7 @@ impl Listening {
     }
 
     /// The next answer, and what else has come by now. Never ends without sources.
-    async fn next(&mut self) -> Vec<Heard> {
+    async fn next(&mut self) -> Vec<SourceAnswer> {
         let Some(first) = self.heard.recv().await else { return std::future::pending().await };
         let mut all = vec![first];
         while let Ok(more) = self.heard.try_recv() {
@@ -155,7 +157,7 @@ impl Listening {
     }
 }
 
-async fn ask(mut source: Box<dyn Source>, sender: mpsc::Sender<Heard>) {
+async fn ask(mut source: Box<dyn Source>, sender: mpsc::Sender<SourceAnswer>) {
     loop {
         let stamp = source.stamp();
         let answer = source.fetch().await;

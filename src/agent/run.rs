@@ -1,16 +1,18 @@
 //! The foreground agent: applies, then watches signals, the configuration file, the network, the state directory and the data path. Its end leaves
 //! enforcement in place. Whatever fails, the last good policy stands and the reason is logged.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
+use std::time::Duration;
+use std::time::Instant;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
+use tokio::signal::unix::SignalKind;
+use tokio::signal::unix::signal;
 
-use super::{apply::Allow, change::Site, error::AgentError, keeper::Keeper, notify::Notify, peer_watch::Heard};
+use super::{keeper::Keeper, notify::Notify, peer_watch::SourceAnswer};
 use crate::{
     config::{Config, ConfigErrors, Export},
+    control::{apply::Allow, change::Site, error::AgentError},
     net::{LinkWatch, NetError},
 };
 
@@ -45,7 +47,7 @@ enum Wake {
     Settled,
     Look,
     /// Sources of peers answered.
-    Peers(Vec<Heard>),
+    Peers(Vec<SourceAnswer>),
     /// The in-kernel log ended, which it never does.
     Log,
 }

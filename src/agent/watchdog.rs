@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::{
-    change::{Applied, Site},
-    error::AgentError,
-};
 use crate::{
     config::Mode,
+    control::{
+        change::{Applied, Site},
+        error::AgentError,
+    },
     datapath::{self, DatapathError, Outlet, PinDir},
-    policy::hex,
+    text::hex,
 };
 
 /// What is wrong.

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{DEGRADED, FINE, Failure, block_on, enforceable, run::has_last_good, site};
 use crate::{
-    agent::{self, Applied, Cause, Outcome},
     cli::{AllowArgs, Common, Format},
+    control::{self, Applied, Cause, Outcome},
     datapath::Maps,
     state::Who,
     ui,
@@ -35,10 +35,10 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let site = site(common, false)?;
     let cause = Cause::Command(Who::here("nodewall apply"));
     let (applied, warnings) = block_on(async {
-        agent::ask_local(&site, &config).await?;
-        let applied = agent::apply(&site, &config, common.mode.is_some(), args.allow(), cause).await?;
-        let warnings = agent::warnings(&applied).await;
-        Ok::<_, agent::AgentError>((applied, warnings))
+        control::ask_local(&site, &config).await?;
+        let applied = control::apply(&site, &config, common.mode.is_some(), args.allow(), cause).await?;
+        let warnings = control::warnings(&applied).await;
+        Ok::<_, control::AgentError>((applied, warnings))
     })??;
     let code = if applied.missing.is_empty() { FINE } else { DEGRADED };
     print(common, applied, warnings)?;
@@ -52,7 +52,7 @@ fn last_good(common: &Common, refused: Failure) -> Result<u8, Failure> {
     }
     tracing::error!("{}", refused.text());
     let site = site(common, false)?;
-    let applied = block_on(agent::reapply(&site))??;
+    let applied = block_on(control::reapply(&site))??;
     let warning = "the configuration was refused; the last good policy is in force".to_owned();
     print(common, applied, vec![warning])?;
     Ok(DEGRADED)

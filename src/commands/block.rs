@@ -4,9 +4,9 @@ use serde::Serialize;
 
 use super::{DEGRADED, FINE, Failure, block_on, site};
 use crate::{
-    agent::{self, Blocking, Changed},
     cli::{BlockArgs, Common, Format, UnblockArgs},
     config::show,
+    control::{self, Blocking, Changed},
     state::Who,
     ui,
 };
@@ -22,7 +22,7 @@ struct Report {
 pub(super) fn block(common: &Common, args: &BlockArgs) -> Result<u8, Failure> {
     let site = site(common, false)?;
     let wanted = Blocking { prefix: args.source, ttl: args.ttl, reason: args.reason.clone(), force: args.force };
-    let changed = block_on(agent::block(&site, &wanted, &Who::here("nodewall block")))??;
+    let changed = block_on(control::block(&site, &wanted, &Who::here("nodewall block")))??;
     let until = args.ttl.map_or_else(
         || "until `nodewall unblock`".to_owned(),
         |ttl| format!("for {}", humantime::format_duration(ttl)),
@@ -36,7 +36,7 @@ pub(super) fn block(common: &Common, args: &BlockArgs) -> Result<u8, Failure> {
 
 pub(super) fn unblock(common: &Common, args: UnblockArgs) -> Result<u8, Failure> {
     let site = site(common, false)?;
-    let changed = block_on(agent::unblock(&site, &args.source, &Who::here("nodewall unblock")))??;
+    let changed = block_on(control::unblock(&site, &args.source, &Who::here("nodewall unblock")))??;
     print(common, &changed, false, &format!("{} is no longer blocked", show(&args.source)))?;
     Ok(FINE)
 }

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     cli::{CaptureArgs, Common},
+    control::Good,
     evidence::{
         node::Node,
         pcapng::Captures,
@@ -81,7 +82,7 @@ fn follow(state: &StateDir, target: Target, stop: &AtomicBool) -> Result<(), Fai
     let other = |error: StoreError| Failure::other(error.into());
     let mut reader = evidence_out::reader(state)?;
     let mut seq = reader.as_ref().map_or(Ok(0), Reader::last_seq).map_err(other)?;
-    let policy = state.good()?.map(|good| good.policy_sha256);
+    let policy = Good::last(state)?.map(|good| good.policy_sha256);
     let mut file = match Captures::new(target, &Node::here(), policy.as_deref(), Vec::new()) {
         Ok(file) => file,
         Err(error) => return written(Err(error)),

@@ -6,7 +6,8 @@ use super::{FINE, Failure, read_policy};
 use crate::{
     cli::{Common, Format},
     config::{Config, PortRange, Protocol, show},
-    policy::{Facts, Policy, PortClass, RowTable, compile, hex},
+    policy::{Facts, Policy, PortClass, RowTable, compile},
+    text::hex,
     ui,
 };
 

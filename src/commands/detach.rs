@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::{FINE, Failure, block_on, site};
 use crate::{
-    agent,
     cli::{Common, Format},
+    control,
     state::Who,
     ui,
 };
@@ -17,7 +17,7 @@ struct Report {
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let site = site(common, false)?;
-    let report = Report { removed: block_on(agent::detach(&site, &Who::here("nodewall detach")))?? };
+    let report = Report { removed: block_on(control::detach(&site, &Who::here("nodewall detach")))?? };
     tracing::warn!(links = report.removed.len(), "the node is open: nodewall filters nothing any more");
     match common.output {
         Format::Table => match report.removed.as_slice() {

@@ -15,10 +15,11 @@ use crate::{
     cli::{Common, DoctorArgs, Format},
     config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
     datapath::{Buffers, DatapathError},
-    doctor::{self, Finding, InForce, Interfaces, Live, Status, Subject},
+    doctor::{self, Finding, InForce, Interfaces, Live, Reached, Status, Subject},
     net::{self, Firewall, Network, Selection},
-    policy::{Facts, Policy, RowTable, compile, hex},
-    state::{Clock, Reached, StateDir},
+    policy::{Facts, Policy, RowTable, compile},
+    state::{Clock, StateDir},
+    text::hex,
     ui,
     view::status,
 };
@@ -52,7 +53,7 @@ fn mission_control(common: &Common) -> Result<u8, Failure> {
             step: failed.map(|finding| finding.check.to_owned()),
             found: failed.map(|finding| finding.found.clone()),
         };
-        if let Err(error) = state.save_reached(&reached) {
+        if let Err(error) = state.write_note(&reached) {
             tracing::warn!("{}: the result could not be noted: {error}", state.path().display());
         }
     }

@@ -3,8 +3,8 @@
 use std::{io::Write, process::ExitCode};
 
 use crate::{
-    agent::AgentError,
     config::ConfigErrors,
+    control::AgentError,
     datapath::DatapathError,
     evidence::store::StoreError,
     net::NetError,

@@ -13,8 +13,8 @@ use tokio::{
 
 use super::{FINE, Failure};
 use crate::{
-    agent::{self, AgentError, Applied, Site, Standing},
-    state::{Trial, TrialKind, Who},
+    control::{self, AgentError, Applied, Site, Standing, Trial, TrialKind},
+    state::Who,
 };
 
 /// How often the trial's standing is looked at.
@@ -42,7 +42,7 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, 
             _ = interrupt.recv() => true,
             _ = terminate.recv() => true,
             () = pressed(&mut enter) => {
-                match agent::confirm(site, who).await {
+                match control::confirm(site, who).await {
                     Ok(_) | Err(AgentError::NoTrial(_)) => {}
                     Err(error) => tell(&format!("can not confirm: {error}")),
                 }
@@ -53,7 +53,7 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, 
         if stop {
             return go_back(site, who).await;
         }
-        match agent::standing(site, trial).await {
+        match control::standing(site, trial).await {
             Ok(Standing::Left(left)) => count_down(left, &mut told_s),
             Ok(Standing::Confirmed) => {
                 tell("confirmed: enforced for good");
@@ -98,7 +98,7 @@ fn ended(trial: &Trial) -> u8 {
 }
 
 async fn go_back(site: &Site, who: &Who) -> Result<u8, Failure> {
-    match agent::rollback_trial(site, who).await {
+    match control::rollback_trial(site, who).await {
         Ok(Some(applied)) => tell(&format!("ended: generation {}, mode {}", applied.generation, applied.policy().mode)),
         Ok(None) => tell("it was over already"),
         Err(error) => return Err(error.into()),

@@ -6,13 +6,14 @@ use serde::Serialize;
 
 use super::{FINE, Failure, block_on, failure::PRIVILEGE, plan};
 use crate::{
-    agent::{self, Affected, AgentError, Allow, Difference},
     cli::{Common, Format, InitArgs},
     config::{Access, Config, DEFAULT_PATH, Mode, Protocol, parse_peer, show},
+    control::{self, Affected, AgentError, Allow, Desired, Difference, Good},
     datapath::Maps,
     init::{self, Answers, AnswersError, FileError, Found, FoundInterface, FoundPeer, Given, Knocker, Terminal},
     policy::Policy,
-    state::{Clock, Desired, StateDir},
+    state::{Clock, StateDir},
+    text::plain,
     ui,
     view::counters::{Counters, Row},
 };
@@ -125,7 +126,7 @@ fn refuse_to_write(common: &Common, args: &InitArgs, path: &Path, state: Option<
         init::refuse_existing(path).map_err(unwritten)?;
     }
     let Some(state) = state.filter(|state| !state.is_detached()) else { return Ok(()) };
-    if state.good()?.is_some_and(|good| good.desired.policy.mode == Mode::Enforce) {
+    if Good::last(state)?.is_some_and(|good| good.desired.policy.mode == Mode::Enforce) {
         // A running agent follows the file at once.
         return Err(Failure::other(anyhow::anyhow!(
             "this node enforces, and a configuration that audits would open it; `nodewall init --stdout` shows what it would be, \
@@ -174,12 +175,12 @@ fn differs(
     found: &Found,
     mode: Mode,
 ) -> Result<Difference, Failure> {
-    let (mut desired, _): (Desired, _) = agent::desired(state, config, None)?;
+    let (mut desired, _): (Desired, _) = control::desired(state, config, None)?;
     desired.policy.mode = mode;
     desired.policy.peers.extend(answers.all_peers(found));
     desired.policy.peers.sort_unstable();
     desired.policy.peers.dedup();
-    Ok(block_on(agent::plan(state, &desired, Allow::default()))?.map_err(|error: AgentError| error)?)
+    Ok(block_on(control::plan(state, &desired, Allow::default()))?.map_err(|error: AgentError| error)?)
 }
 
 /// Frames to 8443 that are denied or only audited, also where no agent records who sends them. `None`: nothing is in force, or only root may see.
@@ -202,7 +203,7 @@ fn access_8443(config: &Config) -> Result<&'static str, Failure> {
 }
 
 fn print_text(outcome: &Outcome<'_>) -> anyhow::Result<()> {
-    let line = |text: &str| ui::print_line(&ui::plain(text));
+    let line = |text: &str| ui::print_line(&plain(text));
     line(&format!("wrote {} (mode audit: nothing is dropped)", outcome.file))?;
     if let Some(backup) = &outcome.backup {
         line(&format!("the configuration before is {backup}"))?;

@@ -2,9 +2,9 @@
 
 use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, hold, read_config, site};
 use crate::{
-    agent::{self, AgentError},
     cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
     config::{Mode, Trust},
+    control::{self, AgentError},
     state::Who,
     ui,
 };
@@ -12,11 +12,11 @@ use crate::{
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;
     let site = site(common, false)?;
-    let (configured, _) = agent::desired(Some(&site.state), &config, None)?;
+    let (configured, _) = control::desired(Some(&site.state), &config, None)?;
     let who = Who::here("nodewall enforce");
     block_on(async {
         let (applied, trial) =
-            match agent::enforce(&site, configured, args.allow.allow(), args.confirm_within, &who).await {
+            match control::enforce(&site, configured, args.allow.allow(), args.confirm_within, &who).await {
                 Err(already @ AgentError::Enforcing { .. }) => {
                     ui::print_line(&already.to_string())?;
                     return Ok(FINE);
@@ -35,14 +35,14 @@ pub(super) fn panic_open(common: &Common, args: PanicOpenArgs) -> Result<u8, Fai
     let site = site(common, false)?;
     let who = Who::here("nodewall panic-open");
     block_on(async {
-        let (applied, trial) = agent::panic_open(&site, args.open_for, &who).await?;
+        let (applied, trial) = control::panic_open(&site, args.open_for, &who).await?;
         hold::until_settled(&site, &trial, applied, &who).await
     })?
 }
 
 pub(super) fn confirm(common: &Common) -> Result<u8, Failure> {
     let site = site(common, false)?;
-    let good = block_on(agent::confirm(&site, &Who::here("nodewall confirm")))??;
+    let good = block_on(control::confirm(&site, &Who::here("nodewall confirm")))??;
     ui::print_line(&format!(
         "generation {} is kept, mode {}; it stays, whatever the configuration's mode, until that is changed",
         good.generation, good.desired.policy.mode
@@ -52,7 +52,7 @@ pub(super) fn confirm(common: &Common) -> Result<u8, Failure> {
 
 pub(super) fn rollback(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let site = site(common, false)?;
-    let applied = block_on(agent::rollback(&site, args.allow(), &Who::here("nodewall rollback")))??;
+    let applied = block_on(control::rollback(&site, args.allow(), &Who::here("nodewall rollback")))??;
     let audit = applied.policy().mode == Mode::Audit;
     print_in_force(common, applied)?;
     tracing::warn!("the configuration file is as it was: the next `apply` or reload puts it into force");

@@ -35,9 +35,9 @@ use node_ebpf_common::{
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
-    agent::Site,
     cli::{Cli, Color, Command, Common},
     config::{self, Config, ConfigErrors, Trust},
+    control::{Refused, Site},
     datapath::{DatapathError, Maps, PinDir, missing_capabilities},
     policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
     state::StateDir,
@@ -145,7 +145,7 @@ fn site(common: &Common, kernel_log: bool) -> Result<Site, Failure> {
 fn enforceable(common: &Common, attempt: &str, unattended: bool) -> Result<Config, Failure> {
     let refused = |error: Failure| {
         if let Ok(Some(state)) = StateDir::open(&common.state_dir) {
-            state.note_refused(attempt, unattended, &error.text());
+            Refused::note(&state, attempt, unattended, &error.text());
         }
         error
     };

@@ -8,7 +8,8 @@ use serde::Serialize;
 use super::{FINE, Failure};
 use crate::{
     cli::{Common, Format},
-    state::{Address, StateDir},
+    export::{Address, Token},
+    state::StateDir,
     ui,
 };
 
@@ -21,7 +22,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let none = || Failure::other(anyhow!("no agent runs that could show a page; `nodewall run` starts one"));
     let state = StateDir::open(&common.state_dir)?.ok_or_else(none)?;
     let agent = state.agent().ok_or_else(none)?;
-    let address = state.address().filter(|address| address.pid == agent).ok_or_else(|| {
+    let address = state.read_note::<Address>().filter(|address| address.pid == agent).ok_or_else(|| {
         Failure::other(anyhow!(
             "the agent (pid {agent}) is just starting, or older than this command; try again, or restart it"
         ))
@@ -32,7 +33,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
         ))
     };
     let listen = address.listen.ok_or_else(nowhere)?;
-    let token = state.token()?.ok_or_else(|| {
+    let token = Token::read(&state)?.ok_or_else(|| {
         Failure::other(anyhow!("the agent has not made its token yet; `nodewall status` says whether it could listen"))
     })?;
     let report = Report { url: format!("{}?token={}", base(&address, listen), token.reveal()) };

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::{DEGRADED, FINE, Failure, block_on, read_config, site};
 use crate::{
-    agent::{self, AgentError, Allow, Site},
     cli::{AllowArgs, Common, Format, PeersAddArgs, PeersArgs, PeersCommand, PeersRemoveArgs},
     config::{Trust, show},
+    control::{self, AgentError, Allow, Good, Site},
     peers::{Entry, PeerState, Registry, SourceStatus, Undo},
     state::{Clock, StateDir, Who},
     ui,
@@ -52,7 +52,8 @@ pub(super) fn run(common: &Common, args: &PeersArgs) -> Result<u8, Failure> {
 
 /// What is recorded; where nothing is, what the configuration alone would make of it.
 fn registry(common: &Common, now: &Clock) -> Result<Registry, Failure> {
-    let recorded = StateDir::open(&common.state_dir)?.map(|state| state.peers()).transpose()?.unwrap_or_default();
+    let recorded =
+        StateDir::open(&common.state_dir)?.map(|state| Registry::load(&state)).transpose()?.unwrap_or_default();
     if !recorded.is_new() {
         return Ok(recorded);
     }
@@ -214,9 +215,9 @@ fn know_configured(registry: &mut Registry, common: &Common, now: &Clock) -> Res
 /// Changes the registry on disk, and notes what changed.
 fn record<T>(site: &Site, change: impl FnOnce(&mut Registry) -> Result<T, Failure>) -> Result<T, Failure> {
     let _lock = site.state.lock_policy()?;
-    let mut registry = site.state.peers()?;
+    let mut registry = Registry::load(&site.state)?;
     let done = change(&mut registry)?;
-    site.state.save_peers(&mut registry)?;
+    registry.save(&site.state)?;
     for change in registry.changes() {
         if let Err(error) = site.state.journal("peers", &change.detail, change.who.as_ref()) {
             tracing::error!("{error}; not in the journal: peers: {}", change.detail);
@@ -229,9 +230,9 @@ fn record<T>(site: &Site, change: impl FnOnce(&mut Registry) -> Result<T, Failur
 fn put_in_force(site: &Site, peer: IpNet, allow: AllowArgs, undo: Undo) -> Result<Option<u64>, Failure> {
     // One peer by hand is meant, however small the cluster; what else waits for the guard goes on waiting.
     let allow = Allow { peer_change: allow.allow_peer_change || is_the_only_change(site, peer)? };
-    match block_on(agent::peers_changed(site, allow))? {
+    match block_on(control::peers_changed(site, allow))? {
         Ok(Some(applied)) => Ok(Some(applied.generation)),
-        Ok(None) => Ok(site.state.good()?.map(|good| good.generation)),
+        Ok(None) => Ok(Good::last(&site.state)?.map(|good| good.generation)),
         Err(AgentError::NothingInForce | AgentError::Detached) => Ok(None),
         Err(error) => {
             let taken_back = record(site, |registry| {
@@ -248,9 +249,9 @@ fn put_in_force(site: &Site, peer: IpNet, allow: AllowArgs, undo: Undo) -> Resul
 
 /// Whether the peers in force and those recorded differ by `peer` alone.
 fn is_the_only_change(site: &Site, peer: IpNet) -> Result<bool, Failure> {
-    let Some(good) = site.state.good()? else { return Ok(false) };
+    let Some(good) = Good::last(&site.state)? else { return Ok(false) };
     let in_force: BTreeSet<IpNet> = good.desired.policy.peers.into_iter().collect();
-    let recorded = site.state.peers()?.active(&Clock::now());
+    let recorded = Registry::load(&site.state)?.active(&Clock::now());
     Ok(in_force.symmetric_difference(&recorded).all(|net| *net == peer))
 }
 

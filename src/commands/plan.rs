@@ -2,9 +2,9 @@
 
 use super::{DEGRADED, FINE, Failure, block_on, read_config};
 use crate::{
-    agent::{self, AgentError, Difference},
     cli::{AllowArgs, Common, Format},
     config::Trust,
+    control::{self, AgentError, Difference, ModeOverride},
     state::StateDir,
     ui,
 };
@@ -13,12 +13,12 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;
     let state = StateDir::open(&common.state_dir)?;
     let word = match &state {
-        Some(state) if common.mode.is_none() => state.mode_override()?,
+        Some(state) if common.mode.is_none() => state.load::<ModeOverride>()?,
         _ => None,
     };
-    let (desired, _) = agent::desired(state.as_ref(), &config, word)?;
+    let (desired, _) = control::desired(state.as_ref(), &config, word)?;
     let difference =
-        block_on(agent::plan(state.as_ref(), &desired, args.allow()))?.map_err(|error: AgentError| error)?;
+        block_on(control::plan(state.as_ref(), &desired, args.allow()))?.map_err(|error: AgentError| error)?;
     match common.output {
         Format::Table => print_text(&difference)?,
         Format::Json => ui::print_json(&difference)?,

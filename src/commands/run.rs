@@ -5,6 +5,7 @@ use crate::{
     agent::{self, Confined, Start},
     cli::{Common, RunArgs},
     config::{Config, Export},
+    control::Good,
     datapath::PinDir,
     state::StateDir,
 };
@@ -51,5 +52,5 @@ fn confine(common: &Common, config: Option<&Config>) -> Result<(), Failure> {
 /// Whether a policy is stored that an operator has not detached.
 pub(super) fn has_last_good(common: &Common) -> bool {
     let state = StateDir::open(&common.state_dir).ok().flatten();
-    state.is_some_and(|state| !state.is_detached() && matches!(state.good(), Ok(Some(_))))
+    state.is_some_and(|state| !state.is_detached() && matches!(Good::last(&state), Ok(Some(_))))
 }

@@ -28,6 +28,7 @@ use crate::{
     cli::{Color, Common, TopArgs},
     datapath::{DatapathError, Maps},
     net,
+    peers::Registry,
     state::{Clock, StateDir},
     ui::top::{Look, Model, Reading, Told, draw, press, to_text},
     view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
@@ -154,7 +155,7 @@ async fn read(common: &Common) -> anyhow::Result<Reading> {
         status::add_state(&mut status, &state);
         // What can not be read is told by `events`, and is no reason to show nothing.
         denied = DeniedSources::read(&state, now.unix_ns).map(|denied| denied.sources).unwrap_or_default();
-        let registry = state.peers()?;
+        let registry = Registry::load(&state)?;
         peers = (!registry.is_new()).then(|| Peers::of(&registry, &now));
     }
     let since_boot = clock_gettime(ClockId::Boottime);

@@ -3,7 +3,10 @@
 
 mod certificate;
 mod proxy;
+mod reached;
 mod upgrade;
+
+pub use reached::Reached;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 

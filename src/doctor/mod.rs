@@ -18,7 +18,7 @@ pub use interfaces::{Interfaces, findings as interfaces};
 pub use kernel::{Kernel, findings as kernel, look as look_at_kernel};
 pub use listeners::{Listeners, findings as listeners, look as look_at_listeners};
 pub use live::{InForce, Live, findings as live};
-pub use mission_control::look as look_at_mission_control;
+pub use mission_control::{Reached, look as look_at_mission_control};
 pub use places::{Place, findings as places, look as look_at_places};
 pub use replies::{Replies, findings as replies, look as look_at_replies};
 

@@ -14,7 +14,16 @@ pub mod select;
 pub mod store;
 pub mod when;
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+
+use crate::state::{Note, StateDir};
+
+/// Where the store lies in the state directory.
+pub fn directory(state: &StateDir) -> PathBuf {
+    state.file("evidence")
+}
 
 /// How the recorder is doing: a note for `status` and the exporters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,4 +45,8 @@ pub struct Standing {
     pub last_unix_ns: u64,
     /// Where records go besides, and how that goes.
     pub outputs: Vec<outlet::Standing>,
+}
+
+impl Note for Standing {
+    const FILE: &'static str = "evidence.json";
 }

@@ -24,10 +24,8 @@ use tokio::time::Instant;
 use super::{connections::Patience, live::Reader, reply};
 use crate::{
     state::Clock,
-    view::{
-        counters::Counters,
-        status::{Status, node_name},
-    },
+    text::host_name,
+    view::{counters::Counters, status::Status},
 };
 
 /// Streams at a time.
@@ -118,7 +116,7 @@ impl Told {
     async fn read(&self) -> Result<Tick, String> {
         let status = self.reader.status().await?;
         let counters = self.reader.counters()?;
-        Ok(Tick { unix_ms: Clock::now().unix_ns / 1_000_000, node: node_name(), status, counters })
+        Ok(Tick { unix_ms: Clock::now().unix_ns / 1_000_000, node: host_name(), status, counters })
     }
 }
 

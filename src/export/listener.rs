@@ -15,6 +15,7 @@ use super::{
     Alarm, Place,
     connections::{Connections, PATIENCE, Patience},
     gate, set, tls,
+    token::Token,
 };
 use crate::config;
 
@@ -59,7 +60,7 @@ async fn prepare(
 ) -> Result<(TcpListener, Option<TlsAcceptor>, Router), String> {
     let failed = |error: String| format!("metrics and page are not served at {listen}: {error}");
     let tls = export.tls.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
-    let token = place.state.token_or_new().map_err(|error| failed(error.to_string()))?;
+    let token = Token::read_or_new(&place.state).map_err(|error| failed(error.to_string()))?;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let help = "another [export] listen or --listen names another address, \"none\" none";
         failed(format!("{error}; {help}"))

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::Place;
 use crate::{
+    control::{self, Blocks},
     datapath::{DatapathError, Maps},
     memory::give_back,
     net,
@@ -26,7 +27,7 @@ pub(super) struct Reader {
 }
 
 /// Of the files that the numbers were computed from.
-type Version = (Option<Stamp>, Vec<Option<Stamp>>);
+type Version = (Option<Stamp>, [Option<Stamp>; 3]);
 
 impl Reader {
     pub(super) fn new(place: Place) -> Self {
@@ -79,13 +80,13 @@ impl Reader {
 
     /// How many peers there are. Computed anew when a file changed, as the agent changes it when anything runs out.
     pub(super) fn numbers(&self) -> Result<Numbers, String> {
-        let version = (self.place.state.peers_stamp(), self.place.state.stamp());
+        let version = (self.place.state.stamp::<Registry>(), control::stamps(&self.place.state));
         let mut kept = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, numbers)) = kept.as_ref().filter(|(of, _)| *of == version) {
             return Ok(numbers.clone());
         }
         let now = Clock::now();
-        let blocks = self.place.state.blocks().map_err(|error| error.to_string())?.prefixes(&now);
+        let blocks = Blocks::load(&self.place.state).map_err(|error| error.to_string())?.prefixes(&now);
         let numbers = Numbers::of(&self.registry()?, &blocks, &now);
         *kept = Some((version, numbers.clone()));
         give_back();
@@ -93,6 +94,6 @@ impl Reader {
     }
 
     fn registry(&self) -> Result<Registry, String> {
-        self.place.state.peers().map_err(|error| error.to_string())
+        Registry::load(&self.place.state).map_err(|error| error.to_string())
     }
 }

@@ -13,6 +13,7 @@ mod page;
 pub mod push;
 mod reply;
 mod tls;
+mod token;
 
 use std::{
     path::PathBuf,
@@ -23,10 +24,11 @@ use std::{
 use tokio::sync::oneshot;
 
 pub use metrics::{ALL as METRICS, Kind, Metric};
+pub use token::{Address, Token};
 
 use crate::{
     config,
-    state::{Address, Stamp, StateDir},
+    state::{Stamp, StateDir},
 };
 
 /// Where what is shown is read.
@@ -104,7 +106,7 @@ impl Exporters {
         let export = &self.configured.export;
         let host = export.hosts.first().cloned();
         let address = Address { pid: std::process::id(), listen: export.listen, host, tls: export.tls.is_some() };
-        if let Err(error) = self.place.state.save_address(&address) {
+        if let Err(error) = self.place.state.write_note(&address) {
             tracing::warn!(
                 "{}: where the agent listens could not be noted: {error}",
                 self.place.state.path().display()

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use crate::ui;
+use crate::text::plain;
 
 /// Somebody who can be asked.
 pub trait Ask {
@@ -66,7 +66,7 @@ impl Terminal {
 impl Ask for Terminal {
     fn ask(&mut self, question: &str) -> io::Result<String> {
         let mut out = io::stderr().lock();
-        write!(out, "{}", ui::plain(question))?;
+        write!(out, "{}", plain(question))?;
         out.flush()?;
         let mut answer = String::new();
         if io::stdin().lock().read_line(&mut answer)? == 0 {
@@ -78,7 +78,7 @@ impl Ask for Terminal {
     fn tell(&mut self, text: &str) {
         for line in text.lines() {
             // A terminal that went away is noticed by the next question.
-            let _ = writeln!(io::stderr().lock(), "{}", ui::plain(line));
+            let _ = writeln!(io::stderr().lock(), "{}", plain(line));
         }
     }
 }

@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::config::{parse_peer, show};
-use crate::evidence::store::{Filter, Reader};
-use crate::net::{self, NetError, Network, SelectError, Sockets};
-use crate::peers::{CLUSTER_PORTS, FileSource, VendorFirewall};
-use crate::state::StateDir;
+use crate::{
+    config::{parse_peer, show},
+    evidence::{
+        self,
+        store::{Filter, Reader},
+    },
+    net::{self, NetError, Network, SelectError, Sockets},
+    peers::{CLUSTER_PORTS, FileSource, VendorFirewall},
+    state::StateDir,
+};
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";
@@ -175,7 +180,7 @@ impl Found {
         let mut found: BTreeMap<IpAddr, Knocker> = BTreeMap::new();
         if let Some(state) = state {
             let filter = Filter { ports: vec![AGENT_PORT], limit: Some(MAX_FLOWS), ..Filter::default() };
-            let flows = Reader::open(&state.evidence())
+            let flows = Reader::open(&evidence::directory(state))
                 .and_then(|reader| reader.map_or_else(|| Ok(Vec::new()), |reader| reader.flows(&filter)));
             match flows {
                 Ok(flows) => {

@@ -44,6 +44,9 @@ pub struct Answer {
     pub valid_for: Option<Duration>,
 }
 
+/// What a source said, or why it said nothing.
+pub type SourceAnswer = (SourceName, Result<Answer, SourceError>);
+
 /// A source being asked.
 pub type Fetch<'a> = Pin<Box<dyn Future<Output = Result<Answer, SourceError>> + Send + 'a>>;
 

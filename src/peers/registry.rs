@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::{Config, show},
-    state::{Clock, Deadline, Who},
+    state::{Clock, Deadline, StateDir, StateError, Stored, Who},
 };
 
 /// An answer that changes nothing is worth a write for its age alone only this often.
@@ -103,6 +103,10 @@ pub struct Registry {
     is_timed: OnceLock<bool>,
 }
 
+impl Stored for Registry {
+    const FILE: &'static str = "peers.state";
+}
+
 impl Registry {
     /// Nothing was ever recorded.
     pub fn is_new(&self) -> bool {
@@ -114,9 +118,18 @@ impl Registry {
         self.unsaved
     }
 
-    /// It is on disk.
-    pub fn mark_saved(&mut self) {
+    /// What is known of peers and from whom; empty where nothing was ever written.
+    ///
+    /// Whoever means to change it holds the lock of [`StateDir::lock_policy`] from before this call until after [`Self::save`].
+    pub fn load(state: &StateDir) -> Result<Self, StateError> {
+        Ok(state.load()?.unwrap_or_default())
+    }
+
+    /// Writes it, whole or not at all.
+    pub fn save(&mut self, state: &StateDir) -> Result<(), StateError> {
+        state.save(self)?;
         self.unsaved = false;
+        Ok(())
     }
 
     /// What changed since the last call, oldest first.

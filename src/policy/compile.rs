@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write,
     net::IpAddr,
 };
 
@@ -84,15 +83,6 @@ pub struct Compiled {
 /// SHA-256 of a policy's canonical text.
 pub(super) fn policy_sha256(policy: &Policy) -> [u8; 32] {
     Sha256::digest(policy.canonical().as_bytes()).into()
-}
-
-/// A hash as people write it.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String can not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Compiles `policy`; ports that `rows` knows keep their rows.

@@ -19,7 +19,7 @@ use std::fmt;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-pub use self::compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, compile, hex};
+pub use self::compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, compile};
 pub use self::peer_slots::{PeerTable, peer_of};
 pub use self::probe::probe_frame;
 pub use self::profile::{ProfileTable, profile};

@@ -43,7 +43,8 @@ pub enum StateError {
 }
 
 impl StateError {
-    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// A call that failed: what was tried, and why it failed.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }

@@ -1,21 +1,10 @@
-//! The state directory: what outlives a process. The last good policy, the one before it, blocks, a change on trial, locks, the journal of
-//! operators' commands, the agent's health. Every file is whole or not there, also when the power goes; what is damaged is found by its checksum.
-//! It must not touch the kernel or judge a policy.
+//! The state directory: what outlives a process. Sealed files of the values that others own ([`Stored`]), notes, locks, the journal of operators'
+//! commands. A sealed file is whole or not there, also when the power goes; what is damaged is found by its checksum. It must not know what is stored.
 
-mod agent;
-mod blocks;
 mod deadline;
 mod error;
-mod evidence;
-mod export;
-mod good;
 mod journal;
-mod mission_control;
-mod peers;
-mod push;
-mod seen;
 mod store;
-mod trial;
 mod who;
 
 use std::{
@@ -25,16 +14,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use agent::{Gaps, Health, Refused, Repair};
-pub use blocks::{Block, Blocks};
 pub use deadline::{Clock, Deadline};
 pub use error::StateError;
-pub use export::{Address, Token};
-pub use good::{Desired, Good, ModeOverride};
-pub use journal::Entry;
-pub use mission_control::Reached;
-pub use seen::Seen;
-pub use trial::{Trial, TrialKind};
+pub use journal::{Entry, JOURNAL};
+pub use store::{Note, Stored};
 pub use who::Who;
 
 /// Held by an agent for its whole life; holds its process id.
@@ -125,12 +108,8 @@ impl StateDir {
         &self.path
     }
 
-    /// What tells whether the last good policy, the blocks or the trial were written anew since.
-    pub fn stamp(&self) -> Vec<Option<Stamp>> {
-        [good::GOOD, blocks::BLOCKS, trial::TRIAL].map(|name| Stamp::of(&self.file(name))).into()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
+    /// A file of this name in it.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 

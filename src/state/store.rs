@@ -14,17 +14,68 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{StateDir, StateError};
-use crate::policy::hex;
+use super::{Stamp, StateDir, StateError};
+use crate::text::hex;
 
 /// Number of this form of file.
 const HEADING: &str = "nodewall-state 1 sha256 ";
 /// More than any state; a larger file is not ours.
 const MAX_BYTES: u64 = 64 << 20;
 
+/// A value with a sealed file of its own: whole or not there, and believed only when its checksum is right.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The file's name in the state directory.
+    const FILE: &'static str;
+}
+
+/// A value that is only told to people, in a file of its own: without a checksum, and not flushed.
+pub trait Note: Serialize + DeserializeOwned {
+    /// The file's name in the state directory.
+    const FILE: &'static str;
+}
+
 impl StateDir {
+    /// Reads a stored value; `None` where none was saved.
+    pub fn load<T: Stored>(&self) -> Result<Option<T>, StateError> {
+        self.read_sealed(T::FILE)
+    }
+
+    /// Writes a value: whole or not at all, also when the power goes.
+    pub fn save<T: Stored>(&self, value: &T) -> Result<(), StateError> {
+        self.write_sealed(T::FILE, value)
+    }
+
+    /// Removes a stored value; none is fine.
+    pub fn forget<T: Stored>(&self) -> Result<(), StateError> {
+        self.remove(T::FILE)
+    }
+
+    /// Which version of a stored value there is; `None`: none.
+    pub fn stamp<T: Stored>(&self) -> Option<Stamp> {
+        Stamp::of(&self.file(T::FILE))
+    }
+
+    /// What was noted last, if it can be read.
+    pub fn read_note<T: Note>(&self) -> Option<T> {
+        serde_json::from_str(&self.read(T::FILE).ok()?).ok()
+    }
+
+    /// Writes a note.
+    pub fn write_note<T: Note>(&self, value: &T) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(value)?;
+        let new = self.file(&format!("{}.new", T::FILE));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&text)?;
+        fs::rename(&new, self.file(T::FILE))
+    }
+
+    /// Removes a note. Failing to is not told: a reader would still show it.
+    pub fn forget_note<T: Note>(&self) {
+        drop(fs::remove_file(self.file(T::FILE)));
+    }
+
     /// Writes `value`: whole or not at all, also when the power goes.
-    pub(super) fn write_sealed<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+    fn write_sealed<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
         // On one line: 16,384 peers are read before anything is enforced.
         let body = serde_json::to_string(value)
             .map_err(|e| StateError::io(format!("can not write {}", self.file(name).display()))(e.into()))?;
@@ -33,7 +84,7 @@ impl StateDir {
     }
 
     /// Reads what [`Self::write_sealed`] wrote; `None` where nothing was.
-    pub(super) fn read_sealed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+    fn read_sealed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
         let path = self.file(name);
         let damaged = |problem: String| StateError::Damaged { path: path.clone(), problem };
         let text = match self.read(name) {
@@ -55,20 +106,6 @@ impl StateDir {
         let mut text = String::new();
         File::open(self.file(name))?.take(MAX_BYTES).read_to_string(&mut text)?;
         Ok(text)
-    }
-
-    /// For what is only told to people: without a checksum, and not flushed.
-    pub(super) fn write_note<T: Serialize>(&self, name: &str, value: &T) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(value)?;
-        let new = self.file(&format!("{name}.new"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&text)?;
-        fs::rename(&new, self.file(name))
-    }
-
-    /// What [`Self::write_note`] wrote, if it can be read.
-    pub(super) fn read_note<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
-        serde_json::from_str(&self.read(name).ok()?).ok()
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), StateError> {

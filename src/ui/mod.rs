@@ -1,6 +1,5 @@
 //! How values look: tables, JSON, the screen of `top`. It must not compute them.
 
-mod escape;
 mod event;
 pub mod top;
 
@@ -10,12 +9,13 @@ use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-pub use escape::{json as safe_json, plain};
 pub use event::OneLine;
+
+use crate::text::safe_json;
 
 /// Prints one JSON document, indented; safe for a terminal.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print_line(&escape::json(serde_json::to_string_pretty(value)?))
+    print_line(&safe_json(serde_json::to_string_pretty(value)?))
 }
 
 /// Prints each value as JSON on a line of its own.
@@ -25,7 +25,7 @@ pub fn print_jsonl<T: Serialize>(values: impl IntoIterator<Item = T>) -> anyhow:
 
 /// A value as JSON in one line; safe for a terminal.
 pub fn json_line(value: &impl Serialize) -> anyhow::Result<String> {
-    Ok(escape::json(serde_json::to_string(value)?))
+    Ok(safe_json(serde_json::to_string(value)?))
 }
 
 /// Prints a line; a reader that went away (`| head`) ends the program quietly, as other tools do.

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use crate::{
-    evidence::store::{Filter, Reader, StoreError},
+    evidence::{
+        self,
+        store::{Filter, Reader, StoreError},
+    },
     state::StateDir,
 };
 
@@ -54,7 +57,7 @@ impl DeniedSources {
     /// Those of the last hour; nobody where no evidence is.
     pub fn read(state: &StateDir, now_unix_ns: u64) -> Result<Self, StoreError> {
         let since_unix_ns = now_unix_ns.saturating_sub(WITHIN_NS);
-        let Some(reader) = Reader::open(&state.evidence())? else {
+        let Some(reader) = Reader::open(&evidence::directory(state))? else {
             return Ok(Self { since_unix_ns, ..Self::default() });
         };
         let filter = Filter { since_unix_ns: Some(since_unix_ns), limit: Some(MAX_FLOWS), ..Filter::default() };

@@ -1,17 +1,19 @@
 //! What is in force, where, and whether it is all that should be: what `status -o json` prints and every exporter shows. It must not print.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
 use crate::{
     config::show,
+    control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
     datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
+    doctor::Reached,
     evidence,
     export::push::Standing,
     net::{self, Network, XdpMode},
-    policy::hex,
-    state::{Clock, Reached, Refused, Repair, StateDir, StateError, TrialKind},
+    state::{Clock, StateDir, StateError},
+    text::hex,
 };
 
 /// The live system at one time.
@@ -105,11 +107,6 @@ pub struct Interface {
     pub program_id: u32,
     /// How what leaves there is counted: `tcx`, `clsact` or `none`.
     pub egress: &'static str,
-}
-
-/// The node's name, as the kernel has it; empty if it can not be read.
-pub fn node_name() -> String {
-    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim_end().to_owned()
 }
 
 /// What is in force on the interfaces of `network`, without what the state directory tells.
@@ -211,7 +208,7 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
 /// What the state directory tells besides.
 pub fn add_state(report: &mut Status, state: &StateDir) {
     let now = Clock::now();
-    let blocks = readable(state.blocks(), report);
+    let blocks = readable(Blocks::load(state), report);
     report.blocks = blocks
         .current(&now)
         .map(|block| Blocked {
@@ -221,7 +218,7 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
             by: block.who.to_string(),
         })
         .collect();
-    if let Some(trial) = readable(state.trial(), report) {
+    if let Some(trial) = readable(state.load::<Trial>(), report) {
         if trial.is_over(&now) {
             report.problems.push(format!(
                 "{} should have ended: no agent and no countdown runs; `nodewall rollback` ends it",
@@ -238,17 +235,17 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
             by: trial.who.to_string(),
         });
     }
-    report.refused = state.refused();
+    report.refused = state.read_note::<Refused>();
     if let Some(refused) = report.refused.as_ref().filter(|refused| refused.unattended) {
         report.problems.push(format!("{} was refused: {}", refused.attempt, refused.error));
     }
-    report.mission_control = state.reached();
-    let health = state.health().unwrap_or_default();
+    report.mission_control = state.read_note::<Reached>();
+    let health = state.read_note::<Health>().unwrap_or_default();
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
-        report.push = state.push_standing().filter(|_| health.pushes);
-        report.evidence = state.evidence_standing().filter(|_| health.records);
+        report.push = state.read_note::<Standing>().filter(|_| health.pushes);
+        report.evidence = state.read_note::<evidence::Standing>().filter(|_| health.records);
         report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
         Agent {
             pid,

@@ -1,6 +1,6 @@
 //! `events verify`: exit codes and what is told. What the chain finds is the store's own to test.
 
-use nodewall::policy::hex;
+use nodewall::text::hex;
 use serde_json::json;
 
 use crate::world::World;

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use nodewall::policy::hex;
-use nodewall::state::{Good, StateDir};
+use nodewall::text::hex;
+use nodewall::{control::Good, state::StateDir};
 use rustix::mount::{MountFlags, mount};
 use sha2::{Digest as _, Sha256};
 
@@ -37,7 +37,7 @@ fn load(node: &mut Node, state: &StateDir) -> Option<u64> {
         return None;
     }
     assert_whole(&file);
-    let good = state.good().unwrap().expect("a state");
+    let good = Good::last(state).unwrap().expect("a state");
     node.configure_text("mode = \"broken");
     node.start_agent();
     let said = node.agent().output();
@@ -57,7 +57,7 @@ fn states(node: &Node, state: &StateDir) -> [Good; 2] {
         node.configure(&policy);
         let applied = node.nodewall("apply", &[]);
         assert!(applied.status.success(), "{applied:?}");
-        state.good().unwrap().unwrap()
+        Good::last(state).unwrap().unwrap()
     })
 }
 
@@ -85,7 +85,7 @@ fn the_power_is_cut_again_and_again() {
     for number in odd.generation + 1.. {
         let (which, before) = if number % 2 == 0 { (&even, &odd) } else { (&odd, &even) };
         let before = Good { generation: number - 1, ..before.clone() };
-        state.save_good(&Good { generation: number, ..which.clone() }, Some(&before)).unwrap();
+        Good { generation: number, ..which.clone() }.save(&state, Some(&before)).unwrap();
         println!("{MARK} stored {number}");
     }
 }

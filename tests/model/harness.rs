@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use nodewall::policy::hex;
+use nodewall::text::hex;
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 use super::{

@@ -12,7 +12,7 @@ fn recorded(world: &mut World) -> Place {
     let place = Place::new();
     let state = nodewall::state::StateDir::create(&place.state()).unwrap();
     // As if it all had just happened.
-    state.save_peers(&mut world.registry).unwrap();
+    world.registry.save(&state).unwrap();
     place
 }
 

@@ -136,12 +136,12 @@ fn the_registry_is_as_it_was_after_a_restart_and_a_damaged_one_is_found() {
 
     let parent = tempfile::tempdir().unwrap();
     let state = nodewall::state::StateDir::create(&parent.path().join("state")).unwrap();
-    assert!(state.peers().unwrap().is_new());
-    state.save_peers(&mut world.registry).unwrap();
+    assert!(Registry::load(&state).unwrap().is_new());
+    world.registry.save(&state).unwrap();
     let file = parent.path().join("state/peers.state");
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("192.0.2.1", "10.66.6.6")).unwrap();
-    let error = state.peers().unwrap_err().to_string();
+    let error = Registry::load(&state).unwrap_err().to_string();
     assert!(error.contains("peers.state") && error.contains("checksum"), "{error}");
 }
 

@@ -73,13 +73,13 @@ impl World {
 
     /// Through the disk.
     pub(crate) fn restart(&mut self) {
-        self.state.save_peers(&mut self.registry).unwrap();
+        self.registry.save(&self.state).unwrap();
         self.read_anew();
     }
 
     /// What was not written is forgotten.
     pub(crate) fn read_anew(&mut self) {
-        self.registry = self.state.peers().unwrap();
+        self.registry = Registry::load(&self.state).unwrap();
     }
 }
 

@@ -4,14 +4,11 @@ use std::time::Instant;
 
 use super::Keeper;
 use crate::{
-    agent::{
-        apply::note,
-        error::AgentError,
-        watchdog::{self, Finding},
-    },
+    agent::watchdog::{self, Finding},
     config::{Config, ConfigErrors},
+    control::{Repair, apply::note, error::AgentError},
     datapath::PinDir,
-    state::{Clock, Repair},
+    state::Clock,
 };
 
 impl<R> Keeper<R>

@@ -10,6 +10,7 @@ use super::super::{
 };
 use crate::{
     cli::{Common, ExportArgs, ExportFormat},
+    control::Good,
     evidence::{
         ecs::Lines,
         node::Node,
@@ -68,7 +69,7 @@ fn batches(
 fn pcapng(state: &StateDir, reader: &Reader, filter: &Filter, target: Target) -> Result<(), Failure> {
     let is_stdout = target.is_stdout();
     let written = |result| Target::written(is_stdout, result);
-    let policy = state.good()?.map(|good| good.policy_sha256);
+    let policy = Good::last(state)?.map(|good| good.policy_sha256);
     let mut policies = reader.events(filter).map_err(|error| Failure::other(error.into()))?;
     policies.retain(|event| event.record.kind == EventKind::Policy);
     // Oldest first; a comment holds 64 KiB, and nobody reads more of them.

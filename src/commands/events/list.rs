@@ -13,6 +13,7 @@ use crate::{
         when::WhenError,
     },
     state::Clock,
+    text::plain,
     ui,
     view::{
         evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
@@ -209,7 +210,7 @@ impl<R: Row> Rows<R> {
 
 /// Safe for a terminal, and for a spreadsheet: what it would take for a formula gets a quote before.
 fn csv_cell(cell: &str) -> String {
-    let cell = ui::plain(cell);
+    let cell = plain(cell);
     let is_formula = cell.starts_with(['=', '+', '-', '@']);
     if is_formula { format!("'{cell}") } else { cell.into_owned() }
 }

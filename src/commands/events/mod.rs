@@ -15,6 +15,7 @@ use crate::{
     cli::{Common, EventsArgs, EventsCommand, Match, Output},
     evidence::store::{Filter, Reader},
     state::StateDir,
+    text::plain,
     view::evidence::Row,
 };
 
@@ -66,6 +67,6 @@ impl Match {
 
 /// A table with everything in it safe for a terminal.
 fn table<R: Row>(rows: &[R]) -> String {
-    let cells = rows.iter().map(|row| row.table().iter().map(|cell| crate::ui::plain(cell).into_owned()).collect());
+    let cells = rows.iter().map(|row| row.table().iter().map(|cell| plain(cell).into_owned()).collect());
     crate::ui::table(R::TABLE, R::NUMBERS, cells)
 }

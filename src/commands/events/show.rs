@@ -11,6 +11,7 @@ use crate::{
         record::Capture,
         store::Filter,
     },
+    text::plain,
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
@@ -94,7 +95,7 @@ fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
     for (name, text) in R::CSV.iter().zip(row.csv()) {
         if *name == "text" && !text.is_empty() {
             ui::print_line(name)?;
-            text.lines().try_for_each(|line| ui::print_line(&format!("  {}", ui::plain(line))))?;
+            text.lines().try_for_each(|line| ui::print_line(&format!("  {}", plain(line))))?;
         } else {
             print_field(name, &text)?;
         }
@@ -103,6 +104,6 @@ fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
 }
 
 fn print_field(name: &str, text: &str) -> anyhow::Result<()> {
-    let text = if text.is_empty() { "-".into() } else { ui::plain(text) };
+    let text = if text.is_empty() { "-".into() } else { plain(text) };
     ui::print_line(&format!("{name:<24}{text}"))
 }

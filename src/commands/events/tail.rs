@@ -16,6 +16,7 @@ use super::{FINE, Failure, block_on, store};
 use crate::{
     cli::{Common, Format, Kind, RecordId, TailArgs},
     evidence::store::{FILE, Filter, Reader, Stored},
+    text::plain,
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
@@ -233,7 +234,7 @@ const fn word(kind: Kind) -> &'static str {
 /// The cells of a table's row, one after the other: a table's width is not known before its end.
 fn plain_line(id: RecordId, row: &impl Row) -> String {
     let cells = row.table();
-    let rest = cells.iter().skip(1).map(|cell| ui::plain(cell).into_owned()).collect::<Vec<_>>().join("  ");
+    let rest = cells.iter().skip(1).map(|cell| plain(cell).into_owned()).collect::<Vec<_>>().join("  ");
     format!("{:<7} {rest}", id.to_string())
 }
 

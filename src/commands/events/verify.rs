@@ -9,7 +9,7 @@ use crate::{
         chain::Verdict,
         store::{Reader, StoreError},
     },
-    policy::hex,
+    text::{hex, plain},
     ui,
 };
 
@@ -90,7 +90,7 @@ impl Report {
 
 fn print(report: &Report) -> anyhow::Result<()> {
     if let Some(FaultReport { kind: UNREADABLE, text, .. }) = &report.fault {
-        return ui::print_line(&format!("not sound: it can not be read\nfault    {}", ui::plain(text)));
+        return ui::print_line(&format!("not sound: it can not be read\nfault    {}", plain(text)));
     }
     let span = report.first_batch.zip(report.last_batch);
     let batches = span.map_or_else(String::new, |(first, last)| format!(" ({first} to {last})"));
@@ -103,7 +103,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
         ui::print_line(&format!("anchor   {anchor}: in the chain"))?;
     }
     if let Some(fault) = &report.fault {
-        ui::print_line(&format!("fault    {}", ui::plain(&fault.text)))?;
+        ui::print_line(&format!("fault    {}", plain(&fault.text)))?;
     }
     if report.sound && report.anchor.is_none() {
         ui::print_line(

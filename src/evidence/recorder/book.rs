@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     evidence::{
-        Standing,
+        Standing, directory,
         node::Node,
         outlet::Outlets,
         record::{Batch, Event, EventKind, LossKind},
@@ -186,7 +186,7 @@ impl Book {
             return;
         }
         self.opened_ns = now.unix_ns;
-        match Writer::open(&self.state.evidence(), self.settings.limits) {
+        match Writer::open(&directory(&self.state), self.settings.limits) {
             Ok(mut opened) => {
                 if let Some((aside, problem)) = opened.set_aside {
                     let what = format!(
@@ -419,7 +419,7 @@ impl Book {
         self.standing.problem = self.problems.first().cloned();
         self.standing.captures_problem = self.live.as_ref().and_then(Live::captures_problem);
         if self.standing != self.told {
-            if let Err(error) = self.state.save_evidence_standing(&self.standing) {
+            if let Err(error) = self.state.write_note(&self.standing) {
                 tracing::debug!("evidence: how it stands could not be noted: {error}");
             }
             self.told = self.standing.clone();

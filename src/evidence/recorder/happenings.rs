@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::show,
+    control::Good,
     evidence::record::{Event, EventKind},
-    state::{Good, Stamp, StateDir},
+    state::{JOURNAL, Stamp, StateDir},
 };
 
 /// What was recorded already; kept in the store.
@@ -35,13 +36,13 @@ impl Happenings {
 
     /// What is new.
     pub(super) fn new_events(&mut self) -> Vec<Event> {
-        let now = self.state.recorded_stamps();
+        let now = [self.state.stamp::<Good>(), Stamp::of(&self.state.file(JOURNAL))];
         if self.seen.as_ref() == Some(&now) {
             return Vec::new();
         }
         self.seen = Some(now);
         let mut events = self.journal();
-        match self.state.good() {
+        match Good::last(&self.state) {
             Ok(Some(good)) => self.policy(&good, &mut events),
             Ok(None) => {}
             Err(error) => tracing::debug!("the policy in force is not recorded: {error}"),

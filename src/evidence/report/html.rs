@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::figures::{BUCKETS, Figures};
 use crate::{
     evidence::{chain::Verdict, node::Node, record::EventKind, when::Zone},
-    ui::plain,
+    text::plain,
 };
 
 const CSS: &str = include_str!("report.css");

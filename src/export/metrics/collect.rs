@@ -11,8 +11,8 @@ use prometheus_client::{
 
 use super::list::{self, Kind, Metric};
 use crate::{
+    doctor::Reached,
     evidence::Standing,
-    state::Reached,
     view::{
         counters::{Counters, Row},
         peer_traffic::{PeerRow, PeerTraffic},

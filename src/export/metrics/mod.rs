@@ -117,8 +117,8 @@ mod tests {
 
     use super::*;
     use crate::{
+        doctor::Reached,
         export::push::Standing,
-        state::Reached,
         view::{
             counters::{Counters, Row},
             peer_traffic::{PeerRow, PeerTraffic},

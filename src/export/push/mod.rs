@@ -26,7 +26,7 @@ pub use self::{
 use crate::{
     config,
     https::{Client, HttpError, Outcome, Post, Token, failed},
-    state::{Clock, StateDir, StateError},
+    state::{Clock, Note, StateDir, StateError, Stored},
 };
 
 /// Wait after a first failure; doubled with each, up to [`LONGEST_WAIT`].
@@ -37,6 +37,14 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// From so many failures on, an operator should look.
 const FAILURES_UNTIL_ALARM: u32 = 3;
 const CONTENT_TYPE: &str = "text/plain; charset=utf-8";
+
+impl Note for Standing {
+    const FILE: &'static str = "push.json";
+}
+
+impl Stored for Ledger {
+    const FILE: &'static str = "push.state";
+}
 
 /// How the push is doing: for `status` and the exporters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,7 +122,7 @@ struct Push<'a> {
 impl<'a> Push<'a> {
     fn new(config: &'a config::Push, state: &'a StateDir) -> Self {
         let node = config.is_remote().then(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
-        let standing = Standing { url: config.url.clone(), ..state.push_standing().unwrap_or_default() };
+        let standing = Standing { url: config.url.clone(), ..state.read_note::<Standing>().unwrap_or_default() };
         let client = Client::new(config.ca.as_deref());
         Self {
             config,
@@ -136,9 +144,9 @@ impl<'a> Push<'a> {
         let now = unix_ms();
         let mut changed = false;
         if self.ledger.is_none() {
-            self.ledger = Some(match self.state.push_ledger() {
+            self.ledger = Some(match self.state.load::<Ledger>().map(Option::unwrap_or_default) {
                 Ok(mut ledger) => {
-                    let way = self.state.push_way();
+                    let way = way::read(self.state);
                     if let Some(taken) = ledger.recover(way.as_deref(), &self.boot_id) {
                         changed = true;
                         if let Taken::Unknown(why) = taken {
@@ -163,7 +171,7 @@ impl<'a> Push<'a> {
         for snapshot in snapshots {
             changed |= ledger.note(snapshot, now);
         }
-        if changed && let Err(error) = self.state.save_push_ledger(ledger) {
+        if changed && let Err(error) = self.state.save(ledger) {
             // What was read is read again after a crash; what is sent is written down first.
             self.trouble(error.to_string());
         }
@@ -183,11 +191,11 @@ impl<'a> Push<'a> {
         };
         if let (Some(ledger), Some(number)) = (&mut self.ledger, under_way) {
             // First what a killed process leaves behind at once, then what a power cut does.
-            if let Err(error) = self.state.save_push_way(&record(&self.boot_id, number, Some(&taken))) {
+            if let Err(error) = way::save(self.state, &record(&self.boot_id, number, Some(&taken))) {
                 tracing::error!("{error}");
             }
             ledger.settle(&taken);
-            if let Err(error) = self.state.save_push_ledger(ledger) {
+            if let Err(error) = self.state.save(ledger) {
                 // On disk it is under way; after a crash it would be in doubt, and never be sent twice.
                 tracing::error!("{error}");
             }
@@ -230,9 +238,9 @@ impl<'a> Push<'a> {
         let (state, boot_id) = (self.state, &self.boot_id);
         let before = || async move {
             let number = ledger.begin(sent, boot_id);
-            state.save_push_ledger(ledger).and_then(|()| state.save_push_way(&record(boot_id, number, None))).map_err(
-                |error| failed(url, format!("is not sent to: {error}"), "see that the state directory can be written"),
-            )
+            state.save(ledger).and_then(|()| way::save(state, &record(boot_id, number, None))).map_err(|error| {
+                failed(url, format!("is not sent to: {error}"), "see that the state directory can be written")
+            })
         };
         let outcome = tokio::select! {
             outcome = self.client.post(post, before) => outcome?,
@@ -264,7 +272,7 @@ impl<'a> Push<'a> {
             self.standing.oldest_unix_ms = ledger.oldest_unix_ms();
             self.standing.totals = ledger.totals.clone();
         }
-        if let Err(error) = self.state.save_push_standing(&self.standing) {
+        if let Err(error) = self.state.write_note(&self.standing) {
             tracing::warn!("how the push is doing could not be noted: {error}");
         }
     }

@@ -1,9 +1,15 @@
 //! How far the request under way has come, in a few bytes that are overwritten in place. They outlive a killed process, which is what they are for; after a
 //! power cut they count for nothing, and the ledger, which is flushed, says the rest. Must not be trusted beyond one boot.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs::OpenOptions,
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+};
 
 use super::line::Taken;
+use crate::state::{StateDir, StateError};
 
 /// How far a request has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +57,24 @@ pub(super) fn progress(text: Option<&str>, boot_id: &str, number: u64) -> Progre
         }
         _ => Progress::Sent,
     }
+}
+
+/// Overwritten in place.
+const FILE: &str = "push.way";
+
+/// How far the last request has come.
+pub(super) fn read(state: &StateDir) -> Option<String> {
+    std::fs::read_to_string(state.file(FILE)).ok()
+}
+
+/// Notes it, by one call that is done as soon as it is made, and not flushed: for a killed process, not for a power cut.
+pub(super) fn save(state: &StateDir, record: &str) -> Result<(), StateError> {
+    let path = state.file(FILE);
+    let write = || -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path)?;
+        file.write_all_at(record.as_bytes(), 0)
+    };
+    write().map_err(StateError::io(format!("can not write {}", path.display())))
 }
 
 #[cfg(test)]

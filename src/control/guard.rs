@@ -9,22 +9,22 @@ use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 use super::{apply::Allow, error::AgentError, session::Session};
 use crate::{
     config::{Mode, Protocol},
+    control::{Desired, Good},
     policy::probe_frame,
-    state::{Desired, Good},
 };
 
 /// What the guard knows besides the policies.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     /// What the operator allowed.
-    pub(super) allow: Allow,
+    pub(crate) allow: Allow,
     /// The session that the command came through.
-    pub(super) session: Option<Session>,
+    pub(crate) session: Option<Session>,
 }
 
 impl Guard {
     /// Holds `desired` unless it is safe to enforce. A policy that drops nothing is always safe.
-    pub(super) fn judge(
+    pub(crate) fn judge(
         &self,
         desired: &Desired,
         image: &PolicyImage,

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use crate::{
     config::ConfigErrors,
+    control::TrialKind,
     datapath::DatapathError,
     net::{NetError, SelectError},
     policy::{CompileError, PolicyError},
-    state::{StateError, TrialKind},
+    state::StateError,
 };
 
 /// An error of the agent.
@@ -140,7 +141,7 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
     }

@@ -3,9 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, Deadline, StateDir, StateError, Who};
-
-pub(super) const BLOCKS: &str = "blocks.state";
+use crate::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
 
 /// A source that an operator blocked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,15 +66,19 @@ impl Blocks {
     }
 }
 
-impl StateDir {
+impl Stored for Blocks {
+    const FILE: &'static str = "blocks.state";
+}
+
+impl Blocks {
     /// The blocked sources.
-    pub fn blocks(&self) -> Result<Blocks, StateError> {
-        Ok(self.read_sealed(BLOCKS)?.unwrap_or_default())
+    pub fn load(state: &StateDir) -> Result<Self, StateError> {
+        Ok(state.load()?.unwrap_or_default())
     }
 
     /// Writes them.
-    pub fn save_blocks(&self, blocks: &Blocks) -> Result<(), StateError> {
-        if blocks.list.is_empty() { self.remove(BLOCKS) } else { self.write_sealed(BLOCKS, blocks) }
+    pub fn save(&self, state: &StateDir) -> Result<(), StateError> {
+        if self.list.is_empty() { state.forget::<Self>() } else { state.save(self) }
     }
 }
 

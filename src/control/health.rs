@@ -1,14 +1,9 @@
 //! What the agent tells about itself, for `status` and the exporters: repairs, gaps, what was refused last. Notes for people; nothing is decided by
 //! them, so they are neither sealed nor flushed.
 
-use std::io;
-
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, StateDir};
-
-const HEALTH: &str = "agent.json";
-const REFUSED: &str = "refused.json";
+use crate::state::{Clock, Note, StateDir};
 
 /// A change that was refused; the policy before it stayed in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,35 +84,22 @@ pub struct Health {
     pub records: bool,
 }
 
-impl StateDir {
-    /// What the agent wrote last, whether it runs or not.
-    pub fn health(&self) -> Option<Health> {
-        self.read_note(HEALTH)
-    }
+impl Note for Health {
+    const FILE: &'static str = "agent.json";
+}
 
-    /// Writes the agent's account of itself.
-    pub fn save_health(&self, health: &Health) -> io::Result<()> {
-        self.write_note(HEALTH, health)
-    }
+impl Note for Refused {
+    const FILE: &'static str = "refused.json";
+}
 
-    /// The change that was refused last, if none was accepted since.
-    pub fn refused(&self) -> Option<Refused> {
-        self.read_note(REFUSED)
-    }
-
+impl Refused {
     /// Notes that a change was refused. Failing to is only logged: the refusal itself is what counts.
-    pub fn note_refused(&self, attempt: &str, unattended: bool, error: &str) {
+    pub fn note(state: &StateDir, attempt: &str, unattended: bool, error: &str) {
         let refused =
-            Refused { unix_ns: Clock::now().unix_ns, attempt: attempt.to_owned(), unattended, error: error.to_owned() };
-        if let Err(error) = self.write_note(REFUSED, &refused) {
-            tracing::warn!("{}: the refusal could not be noted: {error}", self.path().display());
+            Self { unix_ns: Clock::now().unix_ns, attempt: attempt.to_owned(), unattended, error: error.to_owned() };
+        if let Err(error) = state.write_note(&refused) {
+            tracing::warn!("{}: the refusal could not be noted: {error}", state.path().display());
         }
-    }
-
-    /// A change was accepted.
-    pub fn forget_refused(&self) {
-        // Absent is what is wanted; anything else is told by `status`, which would still show it.
-        let _ = std::fs::remove_file(self.file(REFUSED));
     }
 }
 

@@ -13,32 +13,32 @@ use super::{
 };
 use crate::{
     datapath::{self, PinDir, Target},
-    net::{self},
+    net,
 };
 
 /// An interface that was open and is filtered now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Covered {
-    pub(super) name: String,
+pub(crate) struct Covered {
+    pub(crate) name: String,
     /// Since `since`.
-    pub(super) gap: Duration,
+    pub(crate) gap: Duration,
 }
 
 /// What looking after the interfaces came to.
 #[derive(Debug, Default)]
-pub(super) struct Coverage {
+pub(crate) struct Coverage {
     /// What was attached.
-    pub(super) covered: Vec<Covered>,
+    pub(crate) covered: Vec<Covered>,
     /// What leaves by an interface is counted again.
-    pub(super) recounted: bool,
+    pub(crate) recounted: bool,
     /// What could not be attached, and why.
-    pub(super) alarms: Vec<String>,
+    pub(crate) alarms: Vec<String>,
     /// The surroundings after it.
-    pub(super) surroundings: Surroundings,
+    pub(crate) surroundings: Surroundings,
 }
 
 /// Attaches what should be attached and is not. `since`: when the change was noticed.
-pub(super) async fn cover(site: &Site, applied: &mut Applied, since: Instant) -> Result<Coverage, AgentError> {
+pub(crate) async fn cover(site: &Site, applied: &mut Applied, since: Instant) -> Result<Coverage, AgentError> {
     let _lock = site.state.lock_policy()?;
     if site.state.is_detached() {
         return Err(AgentError::Detached);

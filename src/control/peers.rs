@@ -10,14 +10,14 @@ use super::{
     change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege},
     error::AgentError,
     guard::Guard,
-    peer_watch::Heard,
     trial::{self, readable},
 };
 use crate::{
     config::Config,
-    peers::{Answer, Registry, SourceError, SourceName, sources},
+    control::{Desired, ModeOverride},
+    peers::{Answer, Registry, SourceAnswer, SourceError, SourceName, sources},
     policy::Policy,
-    state::{Clock, Desired, ModeOverride, PolicyLock, StateDir},
+    state::{Clock, PolicyLock, StateDir},
 };
 
 /// At the very first start, when nothing is known, the sources get this long.
@@ -30,7 +30,7 @@ pub fn desired(
     word: Option<ModeOverride>,
 ) -> Result<(Desired, Registry), AgentError> {
     let mut registry = match state {
-        Some(state) => readable(state.peers())?,
+        Some(state) => readable(Registry::load(state))?,
         None => Registry::default(),
     };
     let now = Clock::now();
@@ -41,12 +41,12 @@ pub fn desired(
 }
 
 /// Writes the registry, and what changed into the journal. A full disk must not keep a peer out.
-pub(super) fn save(state: &StateDir, registry: &mut Registry) {
+pub(crate) fn save(state: &StateDir, registry: &mut Registry) {
     for change in registry.changes() {
         note(state, "peers", &change.detail, change.who.as_ref());
     }
     if registry.is_unsaved()
-        && let Err(error) = state.save_peers(registry)
+        && let Err(error) = registry.save(state)
     {
         tracing::error!("{error}; a start from this disk would not know what was learnt");
     }
@@ -62,9 +62,9 @@ pub async fn ask_local(site: &Site, config: &Config) -> Result<(), AgentError> {
 }
 
 /// The very first start: nothing is known, so every source is asked before anything is put into force.
-pub(super) async fn ask_first(site: &Site, config: &Config) -> Result<(), AgentError> {
+pub(crate) async fn ask_first(site: &Site, config: &Config) -> Result<(), AgentError> {
     let sources = sources(config);
-    if sources.is_empty() || !readable(site.state.peers())?.is_new() {
+    if sources.is_empty() || !readable(Registry::load(&site.state))?.is_new() {
         return Ok(());
     }
     let mut asked = JoinSet::new();
@@ -74,13 +74,13 @@ pub(super) async fn ask_first(site: &Site, config: &Config) -> Result<(), AgentE
             timeout(FIRST_WITHIN, source.fetch()).await.ok().map(|answer| (name, answer))
         });
     }
-    let heard: Vec<Heard> = asked.join_all().await.into_iter().flatten().collect();
+    let heard: Vec<SourceAnswer> = asked.join_all().await.into_iter().flatten().collect();
     hear(site, config, heard)
 }
 
-fn hear(site: &Site, config: &Config, heard: Vec<Heard>) -> Result<(), AgentError> {
+fn hear(site: &Site, config: &Config, heard: Vec<SourceAnswer>) -> Result<(), AgentError> {
     let _lock = site.state.lock_policy()?;
-    let mut registry = readable(site.state.peers())?;
+    let mut registry = readable(Registry::load(&site.state))?;
     let now = Clock::now();
     registry.configure(config, &now);
     for (name, answer) in heard {
@@ -101,9 +101,9 @@ fn tell(registry: &mut Registry, name: &SourceName, answer: Result<Answer, Sourc
 }
 
 /// Takes what sources said into the registry on disk.
-pub(super) fn learn(site: &Site, heard: Vec<Heard>) -> Result<(), AgentError> {
+pub(crate) fn learn(site: &Site, heard: Vec<SourceAnswer>) -> Result<(), AgentError> {
     let _lock = site.state.lock_policy()?;
-    let mut registry = readable(site.state.peers())?;
+    let mut registry = readable(Registry::load(&site.state))?;
     let now = Clock::now();
     for (name, answer) in heard {
         tell(&mut registry, &name, answer, &now);
@@ -113,9 +113,9 @@ pub(super) fn learn(site: &Site, heard: Vec<Heard>) -> Result<(), AgentError> {
 }
 
 /// Takes out what has run out, and returns the registry as it is then.
-pub(super) fn expire(site: &Site) -> Result<Registry, AgentError> {
+pub(crate) fn expire(site: &Site) -> Result<Registry, AgentError> {
     let _lock = site.state.lock_policy()?;
-    let mut registry = readable(site.state.peers())?;
+    let mut registry = readable(Registry::load(&site.state))?;
     registry.expire(&Clock::now());
     save(&site.state, &mut registry);
     Ok(registry)
@@ -130,7 +130,7 @@ pub async fn peers_changed(site: &Site, allow: Allow) -> Result<Option<Applied>,
 
 async fn peers_changed_locked(site: &Site, lock: &PolicyLock, allow: Allow) -> Result<Option<Applied>, AgentError> {
     let Some(good) = trial::in_force(site)? else { return Ok(None) };
-    let registry = readable(site.state.peers())?;
+    let registry = readable(Registry::load(&site.state))?;
     let active = registry.active(&Clock::now());
     let in_force: BTreeSet<_> = good.desired.policy.peers.iter().copied().collect();
     // Without a registry the policy came from an earlier version, or from a damaged file.

@@ -3,9 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, Deadline, Good, StateDir, StateError, Who};
-
-pub(super) const TRIAL: &str = "trial.state";
+use super::good::Good;
+use crate::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
 
 /// What is on trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,24 +46,11 @@ impl Trial {
     }
 }
 
-impl StateDir {
-    /// The change on trial.
-    pub fn trial(&self) -> Result<Option<Trial>, StateError> {
-        self.read_sealed(TRIAL)
-    }
+impl Stored for Trial {
+    const FILE: &'static str = "trial.state";
+}
 
-    /// Whether blocks are lifted for now.
-    pub fn is_panic_open(&self) -> Result<bool, StateError> {
-        Ok(self.trial()?.is_some_and(|trial| trial.kind == TrialKind::PanicOpen))
-    }
-
-    /// Writes the change on trial.
-    pub fn save_trial(&self, trial: &Trial) -> Result<(), StateError> {
-        self.write_sealed(TRIAL, trial)
-    }
-
-    /// Ends the trial on disk.
-    pub fn clear_trial(&self) -> Result<(), StateError> {
-        self.remove(TRIAL)
-    }
+/// Whether blocks are lifted for now.
+pub fn is_panic_open(state: &StateDir) -> Result<bool, StateError> {
+    Ok(state.load::<Trial>()?.is_some_and(|trial| trial.kind == TrialKind::PanicOpen))
 }

@@ -12,17 +12,20 @@ use serde::Serialize;
 
 use super::{
     apply::Allow,
+    block_list::Blocks,
     error::AgentError,
     guard::Guard,
+    seen::Seen,
     session,
     surroundings::{own_addresses, select},
     trial::readable,
 };
 use crate::{
     config::{Access, PortRange, Protocol, show},
+    control::{Desired, Good},
     net::{self, Firewall, Redirect, Sockets, Transport},
     policy::{Facts, Policy, PortClass, RowTable, compile, probe_frame},
-    state::{Clock, Desired, Good, StateDir},
+    state::{Clock, StateDir},
 };
 
 /// Everything that would change. Empty: nothing.
@@ -97,11 +100,11 @@ impl Difference {
 /// What `desired` would change of the last good policy in `state` (none: the node is open).
 pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> Result<Difference, AgentError> {
     let good = match state {
-        Some(state) if !state.is_detached() => state.good()?,
+        Some(state) if !state.is_detached() => Good::last(state)?,
         _ => None,
     };
     let blocked = match state {
-        Some(state) => readable(state.blocks())?.prefixes(&Clock::now()),
+        Some(state) => readable(Blocks::load(state))?.prefixes(&Clock::now()),
         None => Vec::new(),
     };
     let network = net::snapshot().await?;
@@ -245,7 +248,7 @@ fn on_the_wire(port: u16, redirects: &[Redirect]) -> Vec<u16> {
 
 /// Sources and local ports, each with whether the connection is there now.
 fn connections(state: Option<&StateDir>) -> Result<BTreeMap<(IpAddr, u16), bool>, AgentError> {
-    let seen = state.map(StateDir::seen).unwrap_or_default();
+    let seen = state.and_then(StateDir::read_note::<Seen>).unwrap_or_default();
     let mut all: BTreeMap<_, _> =
         seen.within_the_hour(Clock::now().unix_ns).map(|connection| (connection, false)).collect();
     all.extend(inbound(&net::sockets()?).into_iter().map(|connection| (connection, true)));
@@ -253,7 +256,7 @@ fn connections(state: Option<&StateDir>) -> Result<BTreeMap<(IpAddr, u16), bool>
 }
 
 /// Who is connected from outside: source and local port.
-pub(super) fn inbound(sockets: &Sockets) -> Vec<(IpAddr, u16)> {
+pub(crate) fn inbound(sockets: &Sockets) -> Vec<(IpAddr, u16)> {
     let ends = sockets.inbound().map(|end| (end.remote.ip().to_canonical(), end.local.port()));
     ends.filter(|(source, _)| !source.is_loopback()).collect()
 }

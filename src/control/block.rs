@@ -12,11 +12,13 @@ use super::{
     session::{self, Session},
     surroundings::own_addresses,
     trial,
+    trial_file::is_panic_open,
 };
 use crate::{
     config::show,
+    control::{Block, Blocks, Good},
     net::{self, gateways},
-    state::{Block, Blocks, Clock, Deadline, Good, StateError, Who},
+    state::{Clock, Deadline, StateError, Who},
 };
 
 /// A shorter prefix is a slip, or an attack on the operator.
@@ -66,7 +68,7 @@ pub async fn block(site: &Site, wanted: &Blocking, who: &Who) -> Result<Changed,
         reason: wanted.reason.clone(),
         who: who.clone(),
     };
-    let before = site.state.blocks()?;
+    let before = Blocks::load(&site.state)?;
     let mut after = before.clone();
     after.take_over(&now);
     after.insert(block.clone());
@@ -74,14 +76,14 @@ pub async fn block(site: &Site, wanted: &Blocking, who: &Who) -> Result<Changed,
     let ttl = wanted.ttl.map_or_else(|| "until it is taken back".into(), |ttl| format!("for {} s", ttl.as_secs()));
     let reason = wanted.reason.as_deref().map_or(String::new(), |reason| format!(": {reason}"));
     note(&site.state, "block", &format!("{} {ttl}{reason}", show(&wanted.prefix)), Some(who));
-    Ok(Changed { block, generation, lifted: site.state.is_panic_open()? })
+    Ok(Changed { block, generation, lifted: is_panic_open(&site.state)? })
 }
 
 /// Takes a block back.
 pub async fn unblock(site: &Site, prefix: &IpNet, who: &Who) -> Result<Changed, AgentError> {
     require_privilege()?;
     let lock = site.state.lock_policy()?;
-    let before = site.state.blocks()?;
+    let before = Blocks::load(&site.state)?;
     let mut after = before.clone();
     after.take_over(&Clock::now());
     let Some(block) = after.remove(prefix) else {
@@ -90,17 +92,17 @@ pub async fn unblock(site: &Site, prefix: &IpNet, who: &Who) -> Result<Changed, 
     };
     let generation = change(site, &lock, &before, &after).await?;
     note(&site.state, "unblock", &show(prefix), Some(who));
-    Ok(Changed { block, generation, lifted: site.state.is_panic_open()? })
+    Ok(Changed { block, generation, lifted: is_panic_open(&site.state)? })
 }
 
 /// Takes out the blocks whose time is over. `None`: there were none.
-pub(super) async fn expire(site: &Site) -> Result<Option<Vec<Block>>, AgentError> {
+pub(crate) async fn expire(site: &Site) -> Result<Option<Vec<Block>>, AgentError> {
     // Asked each second, and mostly there is none.
-    if site.state.blocks()?.list.is_empty() {
+    if Blocks::load(&site.state)?.list.is_empty() {
         return Ok(None);
     }
     let lock = site.state.lock_policy()?;
-    let before = site.state.blocks()?;
+    let before = Blocks::load(&site.state)?;
     let mut after = before.clone();
     let over = after.take_over(&Clock::now());
     if over.is_empty() {
@@ -120,14 +122,14 @@ async fn change(
     before: &Blocks,
     after: &Blocks,
 ) -> Result<Option<u64>, AgentError> {
-    site.state.save_blocks(after)?;
+    after.save(&site.state)?;
     if trial::in_force(site)?.is_none() {
         return Ok(None);
     }
     match last_good(site, lock).await {
         Ok(applied) => Ok(Some(applied.generation)),
         Err(error) => {
-            let restored: Result<(), StateError> = site.state.save_blocks(before);
+            let restored: Result<(), StateError> = before.save(&site.state);
             if let Err(also) = restored {
                 tracing::error!("{also}; the list of blocks on disk is not the one in force");
             }

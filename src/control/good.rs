@@ -3,15 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{StateDir, StateError};
 use crate::{
     config::{AttachMode, Mode},
     policy::Policy,
+    state::{StateDir, StateError, Stored},
 };
-
-pub(super) const GOOD: &str = "good.state";
-const PREVIOUS: &str = "previous.state";
-const MODE: &str = "mode.state";
 
 /// What is wanted: a policy, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,60 +58,68 @@ impl ModeOverride {
     }
 }
 
-impl StateDir {
+impl Stored for Good {
+    const FILE: &'static str = "good.state";
+}
+
+/// The policy that was in force before the last good one.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Previous(Good);
+
+impl Stored for Previous {
+    const FILE: &'static str = "previous.state";
+}
+
+impl Stored for ModeOverride {
+    const FILE: &'static str = "mode.state";
+}
+
+impl Good {
     /// The last good policy. Where its file is damaged, the one before it, with a warning.
-    pub fn good(&self) -> Result<Option<Good>, StateError> {
-        match self.read_sealed(GOOD) {
-            Ok(good) => Ok(good),
-            Err(error @ StateError::Damaged { .. }) => match self.read_sealed(PREVIOUS) {
+    pub fn last(state: &StateDir) -> Result<Option<Self>, StateError> {
+        match state.load() {
+            Err(error @ StateError::Damaged { .. }) => match Self::previous(state) {
                 Ok(Some(previous)) => {
                     tracing::warn!("{error}; going on with the policy before it");
                     Ok(Some(previous))
                 }
                 _ => Err(error),
             },
-            Err(error) => Err(error),
+            result => result,
         }
     }
 
     /// The policy that was in force before the last good one.
-    pub fn previous(&self) -> Result<Option<Good>, StateError> {
-        self.read_sealed(PREVIOUS)
+    pub fn previous(state: &StateDir) -> Result<Option<Self>, StateError> {
+        Ok(state.load()?.map(|Previous(good)| good))
     }
 
-    /// Makes `good` the last good policy. What it replaces (`before`: what [`Self::good`] said) becomes the previous one, if the two differ in what they
+    /// Makes this the last good policy. What it replaces (`before`: what [`Self::last`] said) becomes the previous one, if the two differ in what they
     /// mean.
-    pub fn save_good(&self, good: &Good, before: Option<&Good>) -> Result<(), StateError> {
-        if let Some(before) = before.filter(|before| before.desired != good.desired) {
-            self.write_sealed(PREVIOUS, before)?;
+    pub fn save(&self, state: &StateDir, before: Option<&Self>) -> Result<(), StateError> {
+        if let Some(before) = before.filter(|before| before.desired != self.desired) {
+            before.save_as_previous(state)?;
         }
-        self.replace_good(good)
+        state.save(self)
     }
 
-    /// Makes `good` the last good policy and leaves the previous one as it is.
-    pub fn replace_good(&self, good: &Good) -> Result<(), StateError> {
-        self.write_sealed(GOOD, good)
+    /// Makes this the policy to go back to.
+    pub fn save_as_previous(&self, state: &StateDir) -> Result<(), StateError> {
+        state.save(&Previous(self.clone()))
     }
 
-    /// Makes `previous` the policy to go back to.
-    pub fn save_previous(&self, previous: &Good) -> Result<(), StateError> {
-        self.write_sealed(PREVIOUS, previous)
+    /// Forgets the last good policy and the one before it.
+    pub fn forget(state: &StateDir) -> Result<(), StateError> {
+        state.forget::<Self>()?;
+        state.forget::<Previous>()
     }
+}
 
-    /// Forgets both.
-    pub fn forget_good(&self) -> Result<(), StateError> {
-        self.remove(GOOD)?;
-        self.remove(PREVIOUS)
-    }
-
-    /// The operator's word on the mode.
-    pub fn mode_override(&self) -> Result<Option<ModeOverride>, StateError> {
-        self.read_sealed(MODE)
-    }
-
+impl ModeOverride {
     /// Writes or takes back the operator's word on the mode.
-    pub fn save_mode_override(&self, word: Option<&ModeOverride>) -> Result<(), StateError> {
-        word.map_or_else(|| self.remove(MODE), |word| self.write_sealed(MODE, word))
+    pub fn save_in(state: &StateDir, word: Option<&Self>) -> Result<(), StateError> {
+        word.map_or_else(|| state.forget::<Self>(), |word| state.save(word))
     }
 }
 
@@ -148,19 +152,19 @@ mod tests {
     fn the_last_good_policy_and_the_one_before_it_survive() {
         let parent = tempfile::tempdir().unwrap();
         let state = StateDir::create(&parent.path().join("state")).unwrap();
-        assert_eq!(state.good().unwrap(), None);
-        let save = |new: Good| state.save_good(&new, state.good().unwrap().as_ref()).unwrap();
+        assert_eq!(Good::last(&state).unwrap(), None);
+        let save = |new: Good| new.save(&state, Good::last(&state).unwrap().as_ref()).unwrap();
         save(good(1, Mode::Audit));
         save(good(2, Mode::Audit));
-        assert_eq!(state.previous().unwrap(), None, "the same policy under another number");
+        assert_eq!(Good::previous(&state).unwrap(), None, "the same policy under another number");
         save(good(3, Mode::Enforce));
-        assert_eq!(state.good().unwrap().unwrap(), good(3, Mode::Enforce));
-        assert_eq!(state.previous().unwrap().unwrap(), good(2, Mode::Audit));
+        assert_eq!(Good::last(&state).unwrap().unwrap(), good(3, Mode::Enforce));
+        assert_eq!(Good::previous(&state).unwrap().unwrap(), good(2, Mode::Audit));
         // A file that was cut short is not believed; the one before it is.
-        std::fs::write(state.file(GOOD), "nodewall-state 1 sha256 00\n{").unwrap();
-        assert_eq!(state.good().unwrap().unwrap(), good(2, Mode::Audit));
-        std::fs::write(state.file(PREVIOUS), "").unwrap();
-        assert!(matches!(state.good(), Err(StateError::Damaged { .. })));
+        std::fs::write(state.file(Good::FILE), "nodewall-state 1 sha256 00\n{").unwrap();
+        assert_eq!(Good::last(&state).unwrap().unwrap(), good(2, Mode::Audit));
+        std::fs::write(state.file(Previous::FILE), "").unwrap();
+        assert!(matches!(Good::last(&state), Err(StateError::Damaged { .. })));
     }
 
     #[test]

@@ -6,24 +6,24 @@ use std::{collections::BTreeSet, net::IpAddr};
 use super::error::AgentError;
 use crate::{
     config::AttachMode,
+    control::Desired,
     datapath::{self, DatapathError, PinDir},
     net::{self, Link, Network, Selection, XdpMode},
-    state::Desired,
 };
 
 /// What of the host's network a policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// Indices of the interfaces to attach.
-    pub(super) attach: BTreeSet<u32>,
+    pub(crate) attach: BTreeSet<u32>,
     /// Those of them that nothing filters. An interface that was deleted and came back under its old index is among them.
-    pub(super) unfiltered: BTreeSet<u32>,
+    pub(crate) unfiltered: BTreeSet<u32>,
     /// The node's own addresses.
-    pub(super) own_addresses: BTreeSet<IpAddr>,
+    pub(crate) own_addresses: BTreeSet<IpAddr>,
 }
 
 impl Surroundings {
-    pub(super) fn new(selection: &Selection, network: &Network) -> Self {
+    pub(crate) fn new(selection: &Selection, network: &Network) -> Self {
         let attach: BTreeSet<u32> = selection.attach.iter().map(|s| s.index).collect();
         let open = |index: &u32| network.by_index(*index).is_some_and(|link| link.xdp.is_none());
         let unfiltered = attach.iter().copied().filter(open).collect();
@@ -31,18 +31,18 @@ impl Surroundings {
     }
 
     /// The same once everything is attached.
-    pub(super) fn all_filtered(self) -> Self {
+    pub(crate) fn all_filtered(self) -> Self {
         Self { unfiltered: BTreeSet::new(), ..self }
     }
 }
 
 /// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.
-pub(super) fn own_addresses(network: &Network) -> Vec<IpAddr> {
+pub(crate) fn own_addresses(network: &Network) -> Vec<IpAddr> {
     network.links().flat_map(Link::own_addresses).collect()
 }
 
 /// The interfaces to attach. Where none are configured, those of the last time count besides the default: at boot nothing is addressed yet.
-pub(super) fn select(desired: &Desired, network: &Network, stored: &[String]) -> Result<Selection, AgentError> {
+pub(crate) fn select(desired: &Desired, network: &Network, stored: &[String]) -> Result<Selection, AgentError> {
     if !desired.interfaces.is_empty() {
         return Ok(net::resolve(network, Some(&desired.interfaces))?);
     }
@@ -63,7 +63,7 @@ pub(super) fn select(desired: &Desired, network: &Network, stored: &[String]) ->
 }
 
 /// nodewall does not share an interface, and does not change the mode of an attachment in passing.
-pub(super) fn refuse_occupied(
+pub(crate) fn refuse_occupied(
     selection: &Selection,
     network: &Network,
     pins: Option<&PinDir>,

@@ -7,16 +7,20 @@ use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
 use super::{
+    block_list::Blocks,
     error::AgentError,
     surroundings::{Surroundings, own_addresses, refuse_occupied, select},
     trial::readable,
+    trial_file::is_panic_open,
 };
 use crate::{
     config::{AttachMode, Mode},
+    control::{Desired, Good},
     datapath::{self, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target},
     net::{self, Network, Selection, Uncovered},
-    policy::{Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile, hex},
-    state::{Clock, Desired, Good, PolicyLock, StateDir},
+    policy::{Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile},
+    state::{Clock, PolicyLock, StateDir},
+    text::hex,
 };
 
 /// Where nodewall keeps things on this node.
@@ -73,7 +77,7 @@ pub struct Applied {
     /// Blocked sources.
     pub blocked: usize,
     /// It audits, and the policy before it enforced.
-    pub(super) opens: bool,
+    pub(crate) opens: bool,
     /// The loaded object, for its log and for interfaces to come. Enforcement does not depend on it.
     pub loaded: Loaded,
 }
@@ -85,14 +89,14 @@ impl Applied {
     }
 
     /// Interfaces whose outbound traffic is not counted, each with why.
-    pub(super) fn uncounted(&self) -> Vec<String> {
+    pub(crate) fn uncounted(&self) -> Vec<String> {
         self.interfaces.iter().filter_map(|interface| interface.uncounted.clone()).collect()
     }
 }
 
 /// Whether the policy must be on disk before it comes into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Persist {
+pub(crate) enum Persist {
     /// An operator's new policy: refused when it can not be written down, for the next start would bring back another.
     Required,
     /// A return to a policy, a repair, an interface: must happen, also on a full disk.
@@ -101,7 +105,7 @@ pub(super) enum Persist {
 
 /// Which sources are blocked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Blocking {
+pub(crate) enum Blocking {
     /// Those of the list, unless a panic-open has lifted them.
     AsListed,
     /// Those of the list: a panic-open ends.
@@ -111,38 +115,38 @@ pub(super) enum Blocking {
 }
 
 /// Refuses, or not.
-pub(super) type Judge<'a> = &'a dyn Fn(&PolicyImage, &[IpAddr], Option<&Good>) -> Result<(), AgentError>;
+pub(crate) type Judge<'a> = &'a dyn Fn(&PolicyImage, &[IpAddr], Option<&Good>) -> Result<(), AgentError>;
 
 /// What is to come into force.
-pub(super) struct Request<'a> {
-    pub(super) desired: Desired,
-    pub(super) persist: Persist,
-    pub(super) blocking: Blocking,
+pub(crate) struct Request<'a> {
+    pub(crate) desired: Desired,
+    pub(crate) persist: Persist,
+    pub(crate) blocking: Blocking,
     /// Judges before anything changes; gets the compiled image, the node's own addresses and the last good policy.
-    pub(super) judge: Judge<'a>,
+    pub(crate) judge: Judge<'a>,
     /// Whether the policy that this one replaces becomes the one to roll back to.
-    pub(super) keep_previous: bool,
+    pub(crate) keep_previous: bool,
     /// Somebody decided what is to be in force, rather than kept it: what the configuration file said before that no longer counts.
-    pub(super) decides: bool,
+    pub(crate) decides: bool,
 }
 
 /// Judges nothing.
 #[expect(clippy::unnecessary_wraps, reason = "the shape of a judge")]
-pub(super) fn unjudged(_: &PolicyImage, _: &[IpAddr], _: Option<&Good>) -> Result<(), AgentError> {
+pub(crate) fn unjudged(_: &PolicyImage, _: &[IpAddr], _: Option<&Good>) -> Result<(), AgentError> {
     Ok(())
 }
 
 /// The kernel's privileges, before anything is touched.
-pub(super) fn require_privilege() -> Result<(), AgentError> {
+pub(crate) fn require_privilege() -> Result<(), AgentError> {
     let missing = datapath::missing_capabilities();
     if missing.is_empty() { Ok(()) } else { Err(DatapathError::Privilege { missing }.into()) }
 }
 
 /// Puts a policy into force. The caller holds the lock.
-pub(super) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Request<'_>) -> Result<Applied, AgentError> {
+pub(crate) async fn put_in_force(site: &Site, _lock: &PolicyLock, request: Request<'_>) -> Result<Applied, AgentError> {
     require_privilege()?;
     let Request { desired, persist, blocking, judge, keep_previous, decides } = request;
-    let before = site.state.good();
+    let before = Good::last(&site.state);
     if let Err(error) = &before {
         tracing::error!("the last good policy can not be read: {error}");
     }
@@ -226,9 +230,9 @@ fn blocked(site: &Site, blocking: Blocking, now: &Clock) -> Result<Vec<IpNet>, A
     let lifted = match blocking {
         Blocking::Lifted => true,
         Blocking::Restored => false,
-        Blocking::AsListed => readable(site.state.is_panic_open())?,
+        Blocking::AsListed => readable(is_panic_open(&site.state))?,
     };
-    Ok(if lifted { Vec::new() } else { readable(site.state.blocks())?.prefixes(now) })
+    Ok(if lifted { Vec::new() } else { readable(Blocks::load(&site.state))?.prefixes(now) })
 }
 
 /// Before the swap, so that no power cut brings back a policy that was replaced long ago.
@@ -239,7 +243,7 @@ fn write_down(
     persist: Persist,
     keep_previous: bool,
 ) -> Result<(), AgentError> {
-    let written = if keep_previous { site.state.save_good(good, before) } else { site.state.replace_good(good) };
+    let written = if keep_previous { good.save(&site.state, before) } else { site.state.save(good) };
     // The same policy under another number is on disk already, for all that a start needs.
     let needed = persist == Persist::Required && before.is_none_or(|before| before.desired != good.desired);
     match written {
@@ -257,8 +261,8 @@ fn write_down(
 /// The change failed: what is on disk must be what is in force.
 fn take_back(site: &Site, before: Option<&Good>) {
     let restored = match before {
-        Some(before) => site.state.replace_good(before),
-        None => site.state.forget_good(),
+        Some(before) => site.state.save(before),
+        None => Good::forget(&site.state),
     };
     if let Err(error) = restored {
         tracing::error!("{error}; a start from this disk would try the refused policy");
@@ -349,7 +353,7 @@ impl Change<'_> {
     }
 }
 
-pub(super) fn attach_one(
+pub(crate) fn attach_one(
     loaded: &mut Loaded,
     pins: &PinDir,
     target: &Target,
@@ -368,7 +372,7 @@ pub(super) fn attach_one(
 }
 
 /// Counts what leaves by an interface. Why it is not counted is told, and nothing more: the filter stands without it.
-pub(super) fn count_outbound(loaded: &mut Loaded, pins: &PinDir, target: &Target) -> Option<String> {
+pub(crate) fn count_outbound(loaded: &mut Loaded, pins: &PinDir, target: &Target) -> Option<String> {
     let error = datapath::attach_egress(loaded, pins, target, None).err()?;
     Some(format!("{}: what it sends is not counted: {error}", target.name))
 }

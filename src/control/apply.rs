@@ -9,8 +9,9 @@ use super::{
 };
 use crate::{
     config::Config,
+    control::{Desired, Good, ModeOverride, Refused},
     policy::Policy,
-    state::{Desired, Good, ModeOverride, PolicyLock, StateDir, StateError, Who},
+    state::{PolicyLock, StateDir, StateError, Who},
 };
 
 /// Flags by which an operator allows what the guards would hold.
@@ -60,9 +61,9 @@ pub async fn apply(
     };
     let result = apply_locked(site, config, mode_named, allow, &cause).await;
     match &result {
-        Ok(_) => site.state.forget_refused(),
+        Ok(_) => site.state.forget_note::<Refused>(),
         Err(error) => {
-            site.state.note_refused(&attempt, !matches!(cause, Cause::Command(_)), &error.to_string());
+            Refused::note(&site.state, &attempt, !matches!(cause, Cause::Command(_)), &error.to_string());
         }
     }
     result
@@ -102,7 +103,7 @@ async fn apply_locked(
     .await?;
     peers::save(&site.state, &mut registry);
     if mode_named {
-        site.state.save_mode_override(None)?;
+        ModeOverride::save_in(&site.state, None)?;
     }
     site.state.clear_detached()?;
     if applied.opens || operator {
@@ -118,21 +119,21 @@ async fn apply_locked(
 
 /// The operator's word on the mode. Where its file is damaged, the mode that was in force.
 fn word(state: &StateDir) -> Result<Option<ModeOverride>, AgentError> {
-    match state.mode_override() {
+    match state.load::<ModeOverride>() {
         Err(error @ StateError::Damaged { .. }) => {
             tracing::error!("{error}; keeping the mode that was in force");
             let in_force = |good: Good| ModeOverride {
                 mode: good.desired.policy.mode,
                 while_configured: good.desired.configured_mode,
             };
-            Ok(state.good()?.map(in_force))
+            Ok(Good::last(state)?.map(in_force))
         }
         result => Ok(result?),
     }
 }
 
 /// Writes to the journal. A full disk must not keep a lever from working.
-pub(super) fn note(state: &StateDir, action: &str, detail: &str, who: Option<&Who>) {
+pub(crate) fn note(state: &StateDir, action: &str, detail: &str, who: Option<&Who>) {
     if let Err(error) = state.journal(action, detail, who) {
         tracing::error!("{error}; not in the journal: {action}: {detail}");
     }
@@ -150,8 +151,8 @@ pub async fn reapply(site: &Site) -> Result<Applied, AgentError> {
     last_good(site, &lock).await
 }
 
-pub(super) async fn last_good(site: &Site, lock: &PolicyLock) -> Result<Applied, AgentError> {
-    let good = site.state.good()?.ok_or(AgentError::NothingInForce)?;
+pub(crate) async fn last_good(site: &Site, lock: &PolicyLock) -> Result<Applied, AgentError> {
+    let good = Good::last(&site.state)?.ok_or(AgentError::NothingInForce)?;
     put_in_force(
         site,
         lock,

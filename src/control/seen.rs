@@ -1,12 +1,11 @@
 //! Who was connected to this node within the last hour, as the agent saw it. A note for `plan`; nothing is decided by it.
 
-use std::{collections::BTreeMap, io, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::StateDir;
+use crate::state::Note;
 
-const SEEN: &str = "seen.json";
 /// How long somebody is remembered.
 const HOUR_NS: u64 = 3_600_000_000_000;
 /// More than the connections of a busy node; those seen longest ago make room.
@@ -42,16 +41,8 @@ impl Seen {
     }
 }
 
-impl StateDir {
-    /// Who was seen; nobody where no agent noted it.
-    pub fn seen(&self) -> Seen {
-        self.read_note(SEEN).unwrap_or_default()
-    }
-
-    /// Writes it.
-    pub fn save_seen(&self, seen: &Seen) -> io::Result<()> {
-        self.write_note(SEEN, seen)
-    }
+impl Note for Seen {
+    const FILE: &'static str = "seen.json";
 }
 
 #[cfg(test)]

@@ -1,12 +1,8 @@
 //! What `doctor --mission-control` found last. A note for `status` and the exporters; nothing is decided by it.
 
-use std::io;
-
 use serde::{Deserialize, Serialize};
 
-use super::StateDir;
-
-const REACHED: &str = "mission_control.json";
+use crate::state::Note;
 
 /// Whether Mission Control was reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,14 +17,6 @@ pub struct Reached {
     pub found: Option<String>,
 }
 
-impl StateDir {
-    /// What was found last, if ever.
-    pub fn reached(&self) -> Option<Reached> {
-        self.read_note(REACHED)
-    }
-
-    /// Notes it.
-    pub fn save_reached(&self, reached: &Reached) -> io::Result<()> {
-        self.write_note(REACHED, reached)
-    }
+impl Note for Reached {
+    const FILE: &'static str = "mission_control.json";
 }

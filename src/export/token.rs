@@ -5,11 +5,12 @@ use std::{fmt, fs::OpenOptions, io, io::Write as _, net::SocketAddr, os::unix::f
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use super::{StateDir, StateError};
-use crate::policy::hex;
+use crate::{
+    state::{Note, StateDir, StateError},
+    text::hex,
+};
 
 const TOKEN: &str = "token";
-const ADDRESS: &str = "export.json";
 const TOKEN_BYTES: usize = 32;
 const TOKEN_CHARS: usize = 2 * TOKEN_BYTES;
 
@@ -57,10 +58,10 @@ pub struct Address {
     pub tls: bool,
 }
 
-impl StateDir {
+impl Token {
     /// The token, if one was ever made.
-    pub fn token(&self) -> Result<Option<Token>, StateError> {
-        let path = self.file(TOKEN);
+    pub fn read(state: &StateDir) -> Result<Option<Self>, StateError> {
+        let path = state.file(TOKEN);
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -75,11 +76,11 @@ impl StateDir {
     }
 
     /// The token; made where there is none.
-    pub fn token_or_new(&self) -> Result<Token, StateError> {
-        if let Some(token) = self.token()? {
+    pub fn read_or_new(state: &StateDir) -> Result<Self, StateError> {
+        if let Some(token) = Self::read(state)? {
             return Ok(token);
         }
-        let (path, new) = (self.file(TOKEN), self.file("token.new"));
+        let (path, new) = (state.file(TOKEN), state.file("token.new"));
         let make = || -> io::Result<Token> {
             let token = Token::new()?;
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -90,16 +91,10 @@ impl StateDir {
         };
         make().map_err(StateError::io(format!("can not make {}", path.display())))
     }
+}
 
-    /// Says where the agent answers. A note for people.
-    pub fn save_address(&self, address: &Address) -> io::Result<()> {
-        self.write_note(ADDRESS, address)
-    }
-
-    /// Where the agent that runs, or ran last, answers.
-    pub fn address(&self) -> Option<Address> {
-        self.read_note(ADDRESS)
-    }
+impl Note for Address {
+    const FILE: &'static str = "export.json";
 }
 
 #[cfg(test)]
@@ -112,9 +107,9 @@ mod tests {
     fn a_token_is_made_once_for_its_owner_alone_and_never_shown() {
         let parent = tempfile::tempdir().unwrap();
         let state = StateDir::create(&parent.path().join("state")).unwrap();
-        assert!(state.token().unwrap().is_none());
-        let token = state.token_or_new().unwrap();
-        assert_eq!((token.reveal().len(), state.token_or_new().unwrap().reveal()), (64, token.reveal()));
+        assert!(Token::read(&state).unwrap().is_none());
+        let token = Token::read_or_new(&state).unwrap();
+        assert_eq!((token.reveal().len(), Token::read_or_new(&state).unwrap().reveal()), (64, token.reveal()));
         let mode = std::fs::metadata(state.file(TOKEN)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(format!("{token:?}"), "Token(hidden)");
@@ -123,6 +118,6 @@ mod tests {
             assert!(!token.is(wrong), "{wrong}");
         }
         std::fs::write(state.file(TOKEN), "short\n").unwrap();
-        assert!(state.token_or_new().unwrap_err().to_string().contains("move it away"));
+        assert!(Token::read_or_new(&state).unwrap_err().to_string().contains("move it away"));
     }
 }

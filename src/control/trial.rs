@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     config::Mode,
+    control::{Desired, Good, ModeOverride, Trial, TrialKind},
     policy::Policy,
-    state::{Clock, Deadline, Desired, Good, ModeOverride, PolicyLock, StateError, Trial, TrialKind, Who},
+    state::{Clock, Deadline, PolicyLock, StateError, Who},
 };
 
 /// How a trial stands.
@@ -27,14 +28,14 @@ pub enum Standing {
 }
 
 /// The change on trial, unless its time is over: then it is ended here.
-pub(super) async fn pending(site: &Site, lock: &PolicyLock) -> Result<Option<Trial>, AgentError> {
-    let Some(trial) = readable(site.state.trial())? else { return Ok(None) };
+pub(crate) async fn pending(site: &Site, lock: &PolicyLock) -> Result<Option<Trial>, AgentError> {
+    let Some(trial) = readable(site.state.load::<Trial>())? else { return Ok(None) };
     if !trial.is_over(&Clock::now()) {
         return Ok(Some(trial));
     }
     if site.state.is_detached() {
         // The node is open by an operator's word; there is nothing to go back to any more.
-        site.state.clear_trial()?;
+        site.state.forget::<Trial>()?;
         return Ok(None);
     }
     end(site, lock, &trial, None, "its time is over").await?;
@@ -42,7 +43,7 @@ pub(super) async fn pending(site: &Site, lock: &PolicyLock) -> Result<Option<Tri
 }
 
 /// What is damaged counts as not there, said loudly: a node must not stay open at a boot because of a file that only refines the policy.
-pub(super) fn readable<T: Default>(read: Result<T, StateError>) -> Result<T, StateError> {
+pub(crate) fn readable<T: Default>(read: Result<T, StateError>) -> Result<T, StateError> {
     match read {
         Err(error @ StateError::Damaged { .. }) => {
             tracing::error!("{error}; going on without it");
@@ -53,13 +54,13 @@ pub(super) fn readable<T: Default>(read: Result<T, StateError>) -> Result<T, Sta
 }
 
 /// Ends a trial whose time is over. Whether there was one.
-pub(super) async fn end_overdue(site: &Site) -> Result<bool, AgentError> {
+pub(crate) async fn end_overdue(site: &Site) -> Result<bool, AgentError> {
     // Asked each second, and mostly there is none.
-    if site.state.trial()?.is_none() {
+    if site.state.load::<Trial>()?.is_none() {
         return Ok(false);
     }
     let lock = site.state.lock_policy()?;
-    let before = site.state.trial()?.is_some();
+    let before = site.state.load::<Trial>()?.is_some();
     Ok(before && pending(site, &lock).await?.is_none())
 }
 
@@ -84,7 +85,7 @@ async fn end(
         },
     )
     .await?;
-    site.state.clear_trial()?;
+    site.state.forget::<Trial>()?;
     let mode = applied.policy().mode;
     let detail = format!("{} ended ({why}): generation {}, mode {mode}", trial.kind.command(), applied.generation);
     tracing::warn!(generation = applied.generation, "{} ended: {why}; mode {mode} again", trial.kind.command());
@@ -113,7 +114,7 @@ pub async fn enforce(
         good
     } else {
         audit(site, &lock, configured).await?;
-        site.state.good()?.ok_or(AgentError::NothingInForce)?
+        Good::last(&site.state)?.ok_or(AgentError::NothingInForce)?
     };
     let policy = Policy { mode: Mode::Enforce, ..before.desired.policy.clone() };
     let desired = Desired { policy, ..before.desired.clone() };
@@ -214,15 +215,15 @@ async fn begin(
     trial: Option<&Trial>,
     request: Request<'_>,
 ) -> Result<Applied, AgentError> {
-    let before = site.state.trial()?;
+    let before = site.state.load::<Trial>()?;
     if let Some(trial) = trial {
-        site.state.save_trial(trial)?;
+        site.state.save(trial)?;
     }
     let applied = put_in_force(site, lock, request).await;
     if applied.is_err() && trial.is_some() {
         match before {
-            Some(before) => site.state.save_trial(&before)?,
-            None => site.state.clear_trial()?,
+            Some(before) => site.state.save(&before)?,
+            None => site.state.forget::<Trial>()?,
         }
     }
     applied
@@ -242,10 +243,10 @@ pub async fn confirm(site: &Site, who: &Who) -> Result<Good, AgentError> {
             "a panic-open is not confirmed: it ends by itself, and `nodewall rollback` ends it now; to stay open, set mode = \"audit\"",
         ));
     }
-    let good = site.state.good()?.ok_or(AgentError::NothingInForce)?;
+    let good = Good::last(&site.state)?.ok_or(AgentError::NothingInForce)?;
     keep_mode(site, &good.desired)?;
-    site.state.save_previous(&trial.back_to)?;
-    site.state.clear_trial()?;
+    trial.back_to.save_as_previous(&site.state)?;
+    site.state.forget::<Trial>()?;
     note(
         &site.state,
         "confirm",
@@ -272,7 +273,7 @@ pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<Applied, A
         return end(site, &lock, &trial, Some(who), "by command").await;
     }
     in_force(site)?.ok_or(AgentError::NothingInForce)?;
-    let previous = site.state.previous()?.ok_or(AgentError::NoPrevious)?;
+    let previous = Good::previous(&site.state)?.ok_or(AgentError::NoPrevious)?;
     let guard = Guard { allow, session: super::session::current() };
     let desired = previous.desired;
     let judge_desired = desired.clone();
@@ -303,7 +304,7 @@ pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<Applied, A
 /// How the trial that `mine` began stands now; ends it when its time is over.
 pub async fn standing(site: &Site, mine: &Trial) -> Result<Standing, AgentError> {
     let now = Clock::now();
-    match site.state.trial()? {
+    match site.state.load::<Trial>()? {
         Some(trial) if trial == *mine && !trial.is_over(&now) => return Ok(Standing::Left(trial.deadline.left(&now))),
         Some(trial) if trial == *mine => {}
         _ => return outcome(site, mine),
@@ -317,7 +318,7 @@ pub async fn standing(site: &Site, mine: &Trial) -> Result<Standing, AgentError>
 
 /// Of a trial that is no longer on disk.
 fn outcome(site: &Site, mine: &Trial) -> Result<Standing, AgentError> {
-    let good = site.state.good()?;
+    let good = Good::last(&site.state)?;
     let kept = mine.kind == TrialKind::Enforce && good.is_some_and(|good| good.desired.policy.mode == Mode::Enforce);
     // What enforced before the trial enforces after its end, too.
     let told = kept && mine.back_to.desired.policy.mode != Mode::Enforce;
@@ -328,7 +329,7 @@ fn outcome(site: &Site, mine: &Trial) -> Result<Standing, AgentError> {
 fn keep_mode(site: &Site, desired: &Desired) -> Result<(), AgentError> {
     let word = ModeOverride { mode: desired.policy.mode, while_configured: desired.configured_mode };
     let needed = word.mode != word.while_configured;
-    Ok(site.state.save_mode_override(needed.then_some(&word))?)
+    Ok(ModeOverride::save_in(&site.state, needed.then_some(&word))?)
 }
 
 async fn refuse_pending(site: &Site, lock: &PolicyLock) -> Result<(), AgentError> {
@@ -339,9 +340,9 @@ async fn refuse_pending(site: &Site, lock: &PolicyLock) -> Result<(), AgentError
 }
 
 /// The last good policy, unless an operator opened the node.
-pub(super) fn in_force(site: &Site) -> Result<Option<Good>, AgentError> {
+pub(crate) fn in_force(site: &Site) -> Result<Option<Good>, AgentError> {
     if site.state.is_detached() {
         return Ok(None);
     }
-    Ok(site.state.good()?)
+    Ok(Good::last(&site.state)?)
 }

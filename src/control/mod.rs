@@ -1,0 +1,43 @@
+//! Changes of what is in force, each under one lock (`apply`, `enforce`, `confirm`, `rollback`, `panic_open`, `block`, `detach`), and the files that
+//! hold what is wanted. It must not print: commands do, and events go to `tracing`.
+
+pub(crate) mod apply;
+pub(crate) mod block;
+mod block_list;
+pub(crate) mod change;
+mod detach;
+pub(crate) mod error;
+mod good;
+mod guard;
+mod health;
+pub(crate) mod interfaces;
+pub(crate) mod peers;
+pub(crate) mod plan;
+mod seen;
+mod session;
+pub(crate) mod surroundings;
+pub(crate) mod trial;
+mod trial_file;
+pub(crate) mod warnings;
+
+pub use apply::{Allow, Cause, apply, reapply};
+pub use block::{Blocking, Changed, block, unblock};
+pub use block_list::{Block, Blocks};
+pub use change::{Applied, AppliedInterface, Outcome, Site};
+pub use detach::detach;
+pub use error::AgentError;
+pub use good::{Desired, Good, ModeOverride};
+pub use health::{Gaps, Health, Refused, Repair};
+pub use peers::{ask_local, desired, peers_changed};
+pub use plan::{Affected, Difference, plan};
+pub use seen::Seen;
+pub use trial::{Standing, confirm, enforce, panic_open, rollback, rollback_trial, standing};
+pub use trial_file::{Trial, TrialKind, is_panic_open};
+pub use warnings::warnings;
+
+use crate::state::{Stamp, StateDir};
+
+/// What tells whether the last good policy, the blocks or the trial were written anew since.
+pub fn stamps(state: &StateDir) -> [Option<Stamp>; 3] {
+    [state.stamp::<Good>(), state.stamp::<Blocks>(), state.stamp::<Trial>()]
+}

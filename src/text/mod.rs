@@ -1,0 +1,21 @@
+//! Text: strangers' text made safe for a terminal, bytes in hexadecimal, this host's name. Knows nothing of the rest of the project.
+
+mod escape;
+
+use std::{fmt::Write as _, fs};
+
+pub use escape::{json as safe_json, plain};
+
+/// Bytes in hexadecimal, two lower-case digits each.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing into a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// This host's name, as the kernel has it; empty if it can not be read.
+pub fn host_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim_end().to_owned()
+}

@@ -28,7 +28,7 @@ const FILES: &[(&str, &str)] = &[
     ("LICENSE-APACHE", "usr/share/doc/nodewall"),
 ];
 /// Folders of documents with what they show, laid out as in the project: a link of the README is one on the node, too. By extension.
-const DOCUMENTS: &[(&str, &str)] = &[("docs", "md"), ("docs/img", "png"), ("docs/bench", "svg")];
+const DOCUMENTS: &[(&str, &str)] = &[("docs", "md"), ("docs/img", "png")];
 /// The shells whose completions are packaged, and where each looks.
 const COMPLETIONS: &[(&str, &str)] = &[
     ("bash", "usr/share/bash-completion/completions/nodewall"),

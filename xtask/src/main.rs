@@ -61,7 +61,7 @@ enum Verb {
     /// Check formatting, run clippy on everything including the kernel program, then tidy
     Lint,
     /// Check the house rules that no compiler checks
-    Tidy,
+    Tidy(tidy::Args),
     /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed) and write docs/KERNELS.md
     Vm(vm::Args),
     /// Hold what nodewall is made of to deny.toml: licences, sources, versions
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lint => lint::run(),
-        Verb::Tidy => tidy::run(),
+        Verb::Tidy(args) => tidy::run_with(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Deny(args) => deny::run(&args),
         Verb::Dist(args) => dist::run(&args),

@@ -8,6 +8,7 @@ mod demo;
 mod deny;
 mod dist;
 mod faults;
+mod files;
 mod fuzz;
 mod lint;
 mod mutants;
@@ -62,7 +63,7 @@ enum Verb {
     Lint,
     /// Check the house rules that no compiler checks
     Tidy(tidy::Args),
-    /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed) and write docs/KERNELS.md
+    /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed)
     Vm(vm::Args),
     /// Hold what nodewall is made of to deny.toml: licences, sources, versions
     Deny(deny::Args),

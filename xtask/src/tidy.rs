@@ -9,9 +9,9 @@ mod supply;
 mod text;
 
 use std::fmt;
-use std::fs;
 
 use anyhow::{Result, bail, ensure};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 use crate::workspace;

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use proc_macro2::{TokenStream, TokenTree};
-use quote::ToTokens as _;
-use syn::{Attribute, Item, UseTree, Visibility};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 use super::SourceFile;
 
+/// What an item begins with; the last of a row says what it is, and its name follows.
+const KEYWORDS: &str = " mod use fn struct enum const static trait type macro_rules mut unsafe async extern ";
 /// Re-exports of re-exports are followed so far.
 const DEPTH_MAX: usize = 16;
 
@@ -50,7 +50,7 @@ pub(super) fn find(files: &[SourceFile], with_parents: bool) -> Result<Vec<Strin
     let mut circles = Vec::new();
     for root in texts.keys().filter(|path| is_root(path)) {
         let mut krate = Crate { texts: &texts, modules: Vec::new() };
-        krate.read(root, 0, folder(root))?;
+        krate.read(root, 0, root.rsplit_once('/').map_or("", |(folder, _)| folder))?;
         circles.extend(shortest_circles(&krate.edges(with_parents)));
     }
     Ok(circles)
@@ -62,10 +62,6 @@ fn is_root(path: &str) -> bool {
         .any(|root| path.strip_suffix(root).is_some_and(|p| p.is_empty() || p.ends_with('/')))
 }
 
-fn folder(path: &str) -> String {
-    path.rsplit_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned())
-}
-
 struct Crate<'f> {
     texts: &'f BTreeMap<&'f str, &'f str>,
     /// The first is the root.
@@ -74,57 +70,43 @@ struct Crate<'f> {
 
 impl<'f> Crate<'f> {
     /// Reads a file as a module, and the modules below it, whose files are in `folder`.
-    fn read(&mut self, file: &'f str, parent: usize, folder: String) -> Result<usize, String> {
+    fn read(&mut self, file: &'f str, parent: usize, folder: &str) -> Result<usize, String> {
         let text = self.texts.get(file).copied().unwrap_or_default();
-        let parsed = syn::parse_file(text).map_err(|error| format!("{file} can not be read: {error}"))?;
-        self.take(parsed.items, file, parent, &folder)
+        let tokens = text.parse().map_err(|error| format!("{file} can not be read: {error}"))?;
+        self.take(tokens, file, parent, folder)
     }
 
-    fn take(&mut self, items: Vec<Item>, file: &'f str, parent: usize, folder: &str) -> Result<usize, String> {
+    fn take(&mut self, tokens: TokenStream, file: &'f str, parent: usize, folder: &str) -> Result<usize, String> {
         let at = self.modules.len();
         self.modules.push(Module { file, parent, ..Module::default() });
         let mut module = Module { file, parent, ..Module::default() };
-        for item in items {
-            let (attributes, name): (&[Attribute], _) = match &item {
-                Item::Mod(item) => (&item.attrs, None),
-                Item::Use(item) => (&item.attrs, None),
-                Item::Fn(item) => (&item.attrs, Some(&item.sig.ident)),
-                Item::Struct(item) => (&item.attrs, Some(&item.ident)),
-                Item::Enum(item) => (&item.attrs, Some(&item.ident)),
-                Item::Const(item) => (&item.attrs, Some(&item.ident)),
-                Item::Static(item) => (&item.attrs, Some(&item.ident)),
-                Item::Trait(item) => (&item.attrs, Some(&item.ident)),
-                Item::Type(item) => (&item.attrs, Some(&item.ident)),
-                Item::Macro(item) => (&item.attrs, item.ident.as_ref()),
-                Item::Impl(item) => (&item.attrs, None),
-                _ => (&[], None),
-            };
-            if attributes
-                .iter()
-                .any(|attribute| attribute.to_token_stream().to_string().replace(' ', "") == "#[cfg(test)]")
-            {
-                continue;
-            }
-            module.items.extend(name.map(ToString::to_string));
-            match item {
-                Item::Mod(child) => {
-                    let name = child.ident.to_string();
+        for item in items(tokens) {
+            let words: Vec<String> = item.iter().filter_map(word).collect();
+            let is_keyword = |word: &String| KEYWORDS.contains(&format!(" {word} "));
+            let first = words.iter().position(is_keyword).unwrap_or(words.len());
+            let name_at = first + words.iter().skip(first).take_while(|word| is_keyword(word)).count();
+            let keyword = name_at.checked_sub(1).and_then(|at| words.get(at)).map_or("", String::as_str);
+            match (keyword, words.get(name_at)) {
+                ("mod", Some(name)) => {
                     let below = format!("{folder}/{name}");
                     let places = [format!("{below}.rs"), format!("{below}/mod.rs")];
                     let own_file = self.texts.keys().copied().find(|path| places.iter().any(|place| place == path));
-                    let child = match (child.content, own_file) {
-                        (Some((_, items)), _) => self.take(items, file, at, &below)?,
-                        (None, Some(own_file)) => self.read(own_file, at, below)?,
+                    let child = match (item.last(), own_file) {
+                        (Some(TokenTree::Group(within)), _) => self.take(within.stream(), file, at, &below)?,
+                        (_, Some(own_file)) => self.read(own_file, at, &below)?,
                         // At a path of its own: tests have that.
-                        (None, None) => continue,
+                        _ => continue,
                     };
-                    module.children.insert(name, child);
+                    module.children.insert(name.clone(), child);
                 }
-                Item::Use(item) => {
-                    let is_private = matches!(item.vis, Visibility::Inherited);
-                    module.take_use(&item.tree, &mut Vec::new(), is_private);
+                ("use", _) => {
+                    let tree = item.iter().skip_while(|token| word(token).is_none_or(|word| word != "use")).skip(1);
+                    module.take_use(tree.cloned(), &[], words.iter().any(|word| word == "pub"));
                 }
-                other => scan(other.to_token_stream(), &[], &mut module.mentions),
+                (_, name) => {
+                    module.items.extend(name.cloned());
+                    scan(item.into_iter().collect(), &[], &mut module.mentions);
+                }
             }
         }
         if let Some(place) = self.modules.get_mut(at) {
@@ -205,33 +187,72 @@ impl<'f> Crate<'f> {
 }
 
 impl Module<'_> {
-    fn take_use(&mut self, tree: &UseTree, before: &mut Path, is_private: bool) {
-        let (name, last) = match tree {
-            UseTree::Path(path) => {
-                before.push(path.ident.to_string());
-                self.take_use(&path.tree, before, is_private);
-                before.pop();
-                return;
+    /// Takes what stands behind `use`, or in braces within it.
+    fn take_use(&mut self, tree: impl IntoIterator<Item = TokenTree>, before: &[String], is_public: bool) {
+        let tokens: Vec<TokenTree> = tree.into_iter().collect();
+        'pieces: for piece in tokens.split(|token| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ',')) {
+            let mut path = before.to_vec();
+            for token in piece {
+                match token {
+                    TokenTree::Ident(name) => path.push(name.to_string()),
+                    TokenTree::Group(group) => {
+                        self.take_use(group.stream(), &path, is_public);
+                        continue 'pieces;
+                    }
+                    TokenTree::Punct(punct) if punct.as_char() == '*' => {
+                        self.globs.push(path);
+                        continue 'pieces;
+                    }
+                    _ => {}
+                }
             }
-            UseTree::Group(group) => {
-                return group.items.iter().for_each(|tree| self.take_use(tree, before, is_private));
+            let alias = path.iter().position(|word| word == "as").and_then(|at| path.drain(at..).nth(1));
+            // `use a::b::{self}` brings `b`.
+            if path.len() > 1 && path.last().is_some_and(|word| word == "self") {
+                path.pop();
             }
-            UseTree::Glob(_) => return self.globs.push(before.clone()),
-            UseTree::Name(name) => (name.ident.to_string(), name.ident.to_string()),
-            UseTree::Rename(rename) => (rename.rename.to_string(), rename.ident.to_string()),
-        };
-        // `use a::b::{self}` brings `b`.
-        let (name, path) = match (last.as_str(), before.last()) {
-            ("self", Some(module)) => (if name == "self" { module.clone() } else { name }, before.clone()),
-            _ => (name, [before.clone(), vec![last]].concat()),
-        };
-        if path.len() > 1 || path.first() != Some(&name) {
-            if !is_private {
-                self.reexports.insert(name.clone());
+            let Some(name) = alias.or_else(|| path.last().cloned()) else { continue };
+            if path.len() > 1 || path.first() != Some(&name) {
+                if is_public {
+                    self.reexports.insert(name.clone());
+                }
+                self.uses.insert(name, path);
             }
-            self.uses.insert(name, path);
         }
     }
+}
+
+fn word(token: &TokenTree) -> Option<String> {
+    if let TokenTree::Ident(word) = token { Some(word.to_string()) } else { None }
+}
+
+/// The items of a module but for tests, each to its semicolon or its braces.
+fn items(tokens: TokenStream) -> Vec<Vec<TokenTree>> {
+    let (mut items, mut item, mut is_test, mut is_use) = (Vec::new(), Vec::new(), false, false);
+    for token in tokens {
+        let is_end = match &token {
+            TokenTree::Group(group) => {
+                let is_attribute = group.delimiter() == Delimiter::Bracket;
+                is_test |= is_attribute && group.stream().to_string().replace(' ', "") == "cfg(test)";
+                group.delimiter() == Delimiter::Brace && !is_use
+            }
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Ident(word) => {
+                is_use |= word == "use";
+                false
+            }
+            TokenTree::Literal(_) => false,
+        };
+        item.push(token);
+        if is_end {
+            let whole = std::mem::take(&mut item);
+            if !std::mem::take(&mut is_test) {
+                items.push(whole);
+            }
+            is_use = false;
+        }
+    }
+    items
 }
 
 /// Collects the paths in some code: names joined by `::`, also those that stand in braces behind one (`use` within a function).

@@ -258,6 +258,5 @@ fn report(all: &[Figures]) -> Result<Report> {
         bars,
         figures: json!(all),
         notes: vec!["What a whole scrape over HTTP costs is in docs/METRICS.md.".to_owned()],
-        ..Report::default()
     })
 }

@@ -4,7 +4,6 @@
 mod bars;
 pub mod frames;
 mod lineup;
-mod pictures;
 pub mod reference;
 pub mod sample;
 pub mod sources;
@@ -128,7 +127,6 @@ impl Section for Data {
                 facts,
             ],
             bars,
-            plots: pictures::all(&frames, &peers, &lengths),
             figures: json!({ "frames": frames, "peers": peers, "lengths": lengths, "programs": facts_json }),
             notes,
         })

@@ -1,4 +1,4 @@
-//! docs/PERFORMANCE.md and docs/bench: puts a run's tables between their markers, its figures and pictures beside. What stands outside of the
+//! docs/PERFORMANCE.md and docs/bench: puts a run's tables between their markers, its figures beside. What stands outside of the
 //! markers belongs to people.
 
 use std::{
@@ -36,9 +36,6 @@ pub fn write(section: &str, machine: &Machine, setting: &Setting, report: &Repor
     fs::create_dir_all(&folder).with_context(|| format!("{} can not be made", folder.display()))?;
     let record = serde_json::to_string_pretty(&Record { section, machine, setting, report })?;
     let mut files = vec![(folder.join(format!("{section}.json")), record + "\n")];
-    for plot in &report.plots {
-        files.push((folder.join(format!("{}.svg", plot.name)), plot.svg()));
-    }
     let performance = docs().join("PERFORMANCE.md");
     let mut text =
         fs::read_to_string(&performance).with_context(|| format!("{} can not be read", performance.display()))?;

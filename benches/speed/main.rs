@@ -13,7 +13,6 @@ mod data;
 mod document;
 mod live;
 mod machine;
-mod plot;
 mod policy;
 mod random;
 mod report;

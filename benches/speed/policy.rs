@@ -212,7 +212,6 @@ fn report(sizes: &[Size]) -> Report {
         notes: vec![
             "An image has the same size whatever is in it: nothing is allocated when a policy grows.".to_owned(),
         ],
-        ..Report::default()
     }
 }
 

@@ -1,10 +1,8 @@
-//! What a section found: tables for people, bars, plots, and every figure for programs. How it looks on a terminal and in Markdown; it takes no
+//! What a section found: tables for people, bars, and every figure for programs. How it looks on a terminal and in Markdown; it takes no
 //! measurement.
 
 use comfy_table::{CellAlignment, Table as Grid, presets};
 use serde::Serialize;
-
-use crate::plot::Plot;
 
 /// A section's outcome.
 #[derive(Debug, Default, Serialize)]
@@ -17,9 +15,6 @@ pub struct Report {
     pub figures: serde_json::Value,
     /// Sentences that belong to the figures.
     pub notes: Vec<String>,
-    /// Pictures.
-    #[serde(skip)]
-    pub plots: Vec<Plot>,
 }
 
 /// One table.

@@ -9,7 +9,7 @@ use node_ebpf_common::decide;
 use nodewall::config::{Config, ConfigErrors, Protocol};
 use nodewall::policy::{Compiled, Facts, Policy, PolicyError, RowTable, class_name, compile};
 use nodewall_fuzz::cases::frames::{Ip4, Ip6, TCP, UDP, transport};
-use nodewall_fuzz::{oracle, rewrite};
+use nodewall_fuzz::{model, rewrite};
 
 /// Ports of one policy that are tried, so that a long text is no slow one.
 const PORTS_TRIED: usize = 24;
@@ -82,14 +82,15 @@ fn answers_as_its_lists_do(policy: &Policy, compiled: &Compiled) {
             for port in ports {
                 for number in [TCP, UDP] {
                     let frame = frame(source, number, port);
-                    let plain = oracle::read(&frame).expect("a plain frame");
                     let decision = decide(frame.as_slice(), &compiled.image);
-                    let right = oracle::verdict(policy, &[], &[], &plain);
-                    assert_eq!(decision.verdict(), right, "{plain:?} gave {decision:?}\n{}", policy.canonical());
+                    let right = model::judge(&frame, policy, &[], &[]);
+                    let said = (decision.verdict(), decision.reason());
+                    let text = policy.canonical();
+                    assert_eq!(said, (right.verdict, Some(right.reason)), "{decision:?}, the model: {right}\n{text}");
                     let protocol = if number == TCP { Protocol::Tcp } else { Protocol::Udp };
                     if let Some(class) = policy.class_of(protocol, port) {
                         let record = compiled.rows.records().get(decision.row as usize).expect("a row that exists");
-                        assert_eq!(class_name(record), class.name, "{plain:?} is counted for another class");
+                        assert_eq!(class_name(record), class.name, "{source} to {port} is counted for another class");
                     }
                 }
             }

@@ -1,8 +1,8 @@
-//! What the fuzz targets share: the policies they judge by, the plain reading that contradicts the verdict function, a policy written back
+//! What the fuzz targets share: the policies they judge by, the tests' model of the verdict, a policy written back
 //! as configuration, and an allocator that remembers the largest request. Must not use the project's packet parser.
 
 pub mod allocation;
-pub mod oracle;
+pub mod model;
 pub mod policies;
 pub mod rewrite;
 

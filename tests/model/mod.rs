@@ -39,28 +39,12 @@ pub mod policies;
 mod ports;
 pub mod shrink;
 pub mod tally;
-
-use std::net::IpAddr;
-
-use node_ebpf_common::Reason;
+mod verdict;
 
 use answer::Answer;
-use parse::Parsed;
 use policies::Case;
 
 /// The model's answer for `frame` under the policy of a case, on its node, with its blocks.
 pub fn judge(frame: &[u8], case: &Case) -> Answer {
-    match parse::parse(frame) {
-        Parsed::Unported { source: Some(source), bytes, .. } if is_blocked(source, case) => {
-            Answer::unported(Reason::BlockedSource, bytes)
-        }
-        Parsed::Unported { reason, bytes, .. } => Answer::unported(reason, bytes),
-        Parsed::Sent { source, to, bytes } => {
-            ports::rule(source, to, &case.meaning, &case.own, is_blocked(source, case)).counting(bytes)
-        }
-    }
-}
-
-fn is_blocked(source: IpAddr, case: &Case) -> bool {
-    ports::is_genuine(source, &case.own) && case.blocked.iter().any(|net| net.contains(&source))
+    verdict::judge(frame, &case.meaning, &case.own, &case.blocked)
 }

@@ -2,28 +2,29 @@
 //! that says what came of it. It owns the order of events; the network is the testbed's, what is right is the vendor's
 //! document's, and every rule about a cell is in `verdict`. It never touches the machine's own interfaces.
 
-mod counters;
 mod filter;
-mod traffic;
 mod vendor;
 mod verdict;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
-use nodewall_testbed::{Family, Lab, Listener, Protocol, privileged};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use nodewall_testbed::{Family, Host, Lab, Listener, Probe, Protocol, privileged, probe_many};
 
 use crate::build::{self, Profile};
 use crate::progress::{Step, seconds};
-use counters::Snapshot;
 use filter::Filter;
-use vendor::{Access, Line};
-use verdict::Evidence;
+use vendor::Access;
+use verdict::{Conversation, Evidence};
 
 /// A port for cluster nodes, by which the outsider finds out whether the filter is on.
 const WITNESS_PORT: u16 = 9042;
-const HOSTS_THAT_ASK: usize = 3;
+/// For what should be answered: long, and never waited out when all is right.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// For what should be dropped: always waited out, once for all. Under the second after which TCP sends its SYN again.
+const SILENCE_FOR: Duration = Duration::from_millis(400);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,9 +36,6 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", conflicts_with = "without_nodewall")]
     nodewall: Option<PathBuf>,
 }
-
-/// A port to try, the document's line about it, and the protocol.
-type Target = (u16, &'static Line, Protocol);
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(
@@ -73,20 +71,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let evidence = gather(&lab, &listener, filter.as_ref())?;
     step.done();
 
-    let rows: Vec<_> = evidence.iter().map(|evidence| evidence.judge(&lab)).collect();
-    println!("{}", verdict::table(&rows));
-    let mut wrong: Vec<String> = rows.iter().flat_map(verdict::Row::wrong).collect();
+    println!("{}", verdict::table(&evidence));
+    let mut wrong: Vec<String> = evidence.iter().flat_map(Evidence::wrong).collect();
     if let Some(filter) = &filter {
         wrong.extend(take_down(&lab, filter)?);
     }
 
     let conversations: usize = evidence.iter().map(|evidence| evidence.conversations.len()).sum();
     let summary = format!(
-        "{} ports × {} protocols × {} families × {HOSTS_THAT_ASK} hosts: {conversations} conversations, {} rows",
+        "{} ports × {} protocols × {} families × 3 hosts: {conversations} conversations, {} rows",
         ports.len(),
         Protocol::ALL.len(),
         Family::ALL.len(),
-        rows.len()
+        evidence.len()
     );
     if wrong.is_empty() {
         println!("{summary}, all right ({})", seconds(started.elapsed()));
@@ -101,48 +98,63 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     bail!("{summary}, {} things wrong", wrong.len())
 }
 
-/// Makes all conversations and puts together what is known about each port. Ports that the policy does not name share one
-/// row of counters, so they are asked for one after the other, with a look at the counters after each.
+/// Lets every host ask for every port, all at once, and puts together what is known about each.
 fn gather(lab: &Lab, listener: &Listener, filter: Option<&Filter<'_>>) -> Result<Vec<Evidence>> {
-    let look = || filter.map_or_else(|| Ok(Snapshot::default()), Filter::counters);
-    let targets: Vec<Target> =
-        vendor::ports().flat_map(|(port, line)| Protocol::ALL.map(|protocol| (port, line, protocol))).collect();
-    let (unnamed, named): (Vec<Target>, Vec<Target>) =
-        targets.into_iter().partition(|(_, line, _)| line.access == Access::NotNamed);
-
-    let mut conversations = traffic::converse(lab, &named)?;
-    let mut unnamed_evidence = Vec::new();
-    let mut now = look()?;
-    for target in unnamed {
-        let before = now;
-        let own = traffic::converse(lab, &[target])?;
-        now = look()?;
-        unnamed_evidence.push(put_together(target, own, None, (&before, &now), listener));
+    let mut evidence: Vec<Evidence> = Vec::new();
+    for (port, access) in vendor::ports() {
+        for protocol in Protocol::ALL {
+            let (conversations, arrived) = (Vec::new(), listener.arrived(protocol, port));
+            evidence.push(Evidence { port, access, protocol, conversations, counted: None, arrived });
+        }
     }
-    // Last, and from zero: nothing but its own conversations may ever have been counted on a named port's row.
-    let zero = Snapshot::default();
-    let mut evidence = Vec::new();
-    for target in named {
-        let (port, _, protocol) = target;
-        let of_this = |said: &mut traffic::Conversation| (said.port, said.protocol) == (port, protocol);
-        let own = conversations.extract_if(.., of_this).collect();
-        evidence.push(put_together(target, own, Some(port), (&zero, &now), listener));
+    let hosts = [(lab.peer1()?, true), (lab.peer2()?, true), (lab.outsider()?, false)];
+    let said = thread::scope(|scope| {
+        let evidence = &evidence;
+        let asked = hosts.iter().flat_map(|(host, is_peer)| [(*host, *is_peer, true), (*host, *is_peer, false)]);
+        let running: Vec<_> = asked
+            .map(|(host, is_peer, wanted)| scope.spawn(move || ask(lab, host, is_peer, wanted, evidence)))
+            .collect();
+        let joined =
+            running.into_iter().map(|host| host.join().map_err(|_| anyhow!("a thread that makes probes panicked"))?);
+        joined.collect::<Result<Vec<_>>>()
+    })?;
+    let counted = filter.map(Filter::counters).transpose()?.unwrap_or_default();
+    for (at, conversation) in said.into_iter().flatten() {
+        if let Some(row) = evidence.get_mut(at) {
+            row.conversations.push(conversation);
+        }
     }
-    evidence.append(&mut unnamed_evidence);
+    for row in &mut evidence {
+        row.counted = counted.get(&(row.port, row.protocol.name().to_owned())).cloned();
+        row.arrived = listener.arrived(row.protocol, row.port);
+    }
     Ok(evidence)
 }
 
-fn put_together(
-    (port, line, protocol): Target,
-    conversations: Vec<traffic::Conversation>,
-    row: Option<u16>,
-    (before, after): (&Snapshot, &Snapshot),
-    listener: &Listener,
-) -> Evidence {
-    let arrived = listener.arrived(protocol, port);
-    let counted = after.moved(before, row, protocol);
-    let named = after.names(port, protocol);
-    Evidence { port, line, protocol, conversations, counted, named, arrived }
+/// One host asks, over both families, for every port where it should be answered, or should not; each with the row that it belongs to.
+fn ask(lab: &Lab, host: &Host, from_peer: bool, wanted: bool, rows: &[Evidence]) -> Result<Vec<(usize, Conversation)>> {
+    let may = |row: &Evidence| from_peer || row.access != Access::ClusterNodes;
+    let asked: Vec<(usize, Family, Probe)> = (0..)
+        .zip(rows)
+        .filter(|(_, row)| may(row) == wanted)
+        .flat_map(|(at, row)| {
+            Family::ALL.map(|family| (at, family, Probe::new(row.protocol, lab.node().socket(family, row.port))))
+        })
+        .collect();
+    let probes: Vec<Probe> = asked.iter().map(|(.., probe)| *probe).collect();
+    let done = probe_many(host.netns(), &probes, if wanted { ANSWER_WITHIN } else { SILENCE_FOR })?;
+    let conversations = asked.into_iter().zip(done).map(|((at, family, _), probed)| {
+        let (host, address) = (host.name().to_owned(), host.address(family));
+        (at, Conversation { host, address, family, from_peer, wanted, probed })
+    });
+    Ok(conversations.collect())
+}
+
+/// Asks for one port from the outsider, as a witness that the filter is on, or off.
+fn outsider_reaches(lab: &Lab, port: u16) -> Result<bool> {
+    let probe = Probe::tcp(lab.node().socket(Family::V4, port));
+    let done = probe_many(lab.outsider()?.netns(), &[probe], SILENCE_FOR)?;
+    Ok(done.iter().any(|probed| probed.outcome.is_answered()))
 }
 
 /// Ends the agent, looks whether enforcement stays, detaches, and looks whether it is gone. Returns what was wrong.
@@ -150,13 +162,13 @@ fn take_down(lab: &Lab, filter: &Filter<'_>) -> Result<Vec<String>> {
     let step = Step::start("ending the agent (enforcement must stay), then `nodewall detach` (it must go)");
     let mut wrong = Vec::new();
     filter.end_agent()?;
-    if traffic::outsider_reaches(lab, WITNESS_PORT)? {
+    if outsider_reaches(lab, WITNESS_PORT)? {
         wrong.push(format!(
             "after the agent's end the outsider reached {WITNESS_PORT}/tcp: enforcement did not outlive it"
         ));
     }
     filter.detach()?;
-    if !traffic::outsider_reaches(lab, WITNESS_PORT)? {
+    if !outsider_reaches(lab, WITNESS_PORT)? {
         wrong.push(format!("after `nodewall detach` the outsider still does not reach {WITNESS_PORT}/tcp"));
     }
     step.done();

@@ -6,15 +6,15 @@ mod checksums;
 mod object;
 mod tree;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 use crate::progress::Step;
 use crate::setup::{self, Tool};
-use crate::workspace;
+use crate::{files, workspace};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const CARGO_DEB: Tool = Tool { name: "cargo-deb", version: "3.8.0", what_for: "it makes the .deb; about 1 minute" };
@@ -26,7 +26,7 @@ const CARGO_CYCLONEDX: Tool =
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Then install, upgrade, remove and purge the .deb in a Debian of its own, look into the .rpm, build the kernel object in another folder and
-    /// compare (needs root); writes docs/PACKAGES.md
+    /// compare (needs root)
     #[arg(long)]
     check: bool,
 }
@@ -57,10 +57,10 @@ fn make() -> Result<Made> {
     let built = executable()?;
     let version = version(&built)?;
     let executable = folder().join(format!("nodewall-{version}-{TARGET}"));
-    copy(&built, &executable)?;
+    files::copy(&built, &executable)?;
     tree::lay_out(&executable)?;
     let object = folder().join(format!("nodewall-{version}.bpf.o"));
-    copy(&object::newest_below(&build_folder().join(TARGET).join("release"))?, &object)?;
+    files::copy(&object::newest_below(&build_folder().join(TARGET).join("release"))?, &object)?;
     let (deb, rpm) = (deb(None)?, rpm()?);
     let bill = bill_of_materials(&version)?;
     let made = Made { executable, deb, rpm, object, bill };
@@ -120,7 +120,7 @@ fn rpm() -> Result<PathBuf> {
     let step = Step::start("making the .rpm");
     for old in fs::read_dir(folder()).into_iter().flatten().flatten() {
         if old.path().extension().is_some_and(|extension| extension == "rpm") {
-            fs::remove_file(old.path()).with_context(|| format!("{} could not be removed", old.path().display()))?;
+            fs::remove_file(old.path())?;
         }
     }
     Cmd::new(CARGO_RPM.ensure()?)
@@ -129,8 +129,7 @@ fn rpm() -> Result<PathBuf> {
         .dir(workspace::root())
         .run_quiet()?;
     step.done();
-    let made = fs::read_dir(folder())
-        .with_context(|| format!("{} can not be read", folder().display()))?
+    let made = fs::read_dir(folder())?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.extension().is_some_and(|extension| extension == "rpm"));
@@ -168,21 +167,14 @@ fn bill_of_materials(version: &str) -> Result<PathBuf> {
     for crate_folder in ["", "node-ebpf", "node-ebpf-common", "tests/support", "xtask"] {
         let made = workspace::root().join(crate_folder).join(format!("{name}.json"));
         match crate_folder {
-            "" => copy(&made, &bill)?,
-            "node-ebpf" => copy(&made, &folder().join(format!("nodewall-{version}.bpf.cdx.json")))?,
+            "" => files::copy(&made, &bill)?,
+            "node-ebpf" => files::copy(&made, &folder().join(format!("nodewall-{version}.bpf.cdx.json")))?,
             _ => {}
         }
-        fs::remove_file(&made).with_context(|| format!("{} could not be removed", made.display()))?;
+        fs::remove_file(&made)?;
     }
     step.done();
     Ok(bill)
-}
-
-fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to.parent().unwrap_or(to))
-        .and_then(|()| fs::copy(from, to))
-        .with_context(|| format!("{} could not be copied to {}", from.display(), to.display()))?;
-    Ok(())
 }
 
 fn folder() -> PathBuf {

@@ -1,14 +1,14 @@
 //! `cargo xtask faults`: the faults rung (tests/faults.rs), and with it the faults that need a machine of their own. The tests own what is done and what
-//! must come of it; this file says how many runs, gathers what they measured, and writes the table of docs/RELIABILITY.md.
+//! must come of it; this file says how many runs, gathers what they measured, and prints it as a table.
 
 mod next;
 mod table;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 use crate::progress::seconds;
@@ -50,11 +50,11 @@ const POWER_CUTS: [u32; 2] = [2, 50];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// All runs of every fault, those in virtual machines included, optimised; renews the table of docs/RELIABILITY.md (an hour)
+    /// All runs of every fault, those in virtual machines included, optimised (an hour)
     #[arg(long)]
     full: bool,
 
-    /// Only these faults (repeatable); docs/RELIABILITY.md stays as it is
+    /// Only these faults (repeatable)
     #[arg(long, value_name = "NAME", value_parser = FAULTS.map(|(name, _)| name))]
     only: Vec<String>,
 }
@@ -83,15 +83,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let table = table::render(&chosen.iter().map(|(name, _)| *name).collect::<Vec<_>>(), &lines);
     println!("\n{table}");
-    if args.full && args.only.is_empty() {
-        let file = workspace::root().join("docs/RELIABILITY.md");
-        let page = fs::read_to_string(&file).with_context(|| format!("{} can not be read", file.display()))?;
-        let heading = table::heading(&workspace::kernel_release()?, guest_kernel.as_deref(), began.elapsed());
-        fs::write(&file, table::put_into(&page, &format!("{heading}\n\n{table}"))?)
-            .with_context(|| format!("{} could not be written", file.display()))?;
-        println!("written to docs/RELIABILITY.md");
-    }
-    println!("{} faults in {}", chosen.len(), seconds(began.elapsed()));
+    let guests = guest_kernel.map_or_else(String::new, |release| format!(", guests with Linux {release}"));
+    println!("{} faults in {}, Linux {}{guests}", chosen.len(), seconds(began.elapsed()), workspace::kernel_release()?);
     let failed: Vec<&str> = chosen
         .iter()
         .map(|(name, _)| *name)
@@ -115,7 +108,7 @@ fn here(args: &Args, chosen: &[(&str, Place)], folder: &Path) -> Result<Vec<Line
     let results = folder.join("results.jsonl");
     match fs::remove_file(&results) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("{} could not be removed", results.display()));
+            return Err(error.into());
         }
         _ => {}
     }

@@ -1,24 +1,17 @@
 //! `cargo xtask fuzz`: the targets below fuzz/ for a while, each from the committed corpus and the seeds; or one input through one target. Owns
 //! how they are built, run and reported; what they assert stands in `fuzz/fuzz_targets`.
 
-mod corpus;
-mod cover;
-mod outcome;
-
 use std::ffi::OsString;
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 use crate::progress::Step;
 use crate::setup::{self, Tool};
-use crate::workspace;
-
-use outcome::Outcome;
+use crate::{files, workspace};
 
 const CARGO_FUZZ: Tool =
     Tool { name: "cargo-fuzz", version: "0.13.2", what_for: "it builds the fuzz targets; about 1 minute" };
@@ -27,6 +20,8 @@ const CARGO_FUZZ: Tool =
 const TIMEOUT_SECONDS: u32 = 5;
 /// Memory of one target, `AddressSanitizer`'s shadow included.
 const MEMORY_MIB: u32 = 2048;
+/// Lines of a finding that are printed; the log has all of them.
+const SHOWN_LINES: usize = 12;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -37,10 +32,6 @@ pub(crate) struct Args {
     /// How long each target runs, once built
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-
-    /// Afterwards, reduce what was found to the least that covers as much, as the new fuzz/corpus
-    #[arg(long, conflicts_with = "input")]
-    minimise: bool,
 
     /// Only run one target on this file: to see a crash again
     #[arg(long, value_name = "FILE", conflicts_with = "seconds")]
@@ -96,7 +87,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(input) = &args.input {
         return reproduce(&places, &args.targets, input);
     }
-    corpus::write_seeds(&places)?;
+    write_seeds(&places)?;
     let targets = if args.targets.is_empty() { Target::value_variants() } else { &args.targets };
     let mut found = Vec::new();
     for target in targets {
@@ -105,12 +96,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
     }
     ensure!(found.is_empty(), "{} found something (above); the inputs are in fuzz/crashes", found.join(" and "));
-    if args.minimise {
-        for target in targets {
-            corpus::minimise(&places, *target)?;
-        }
-        corpus::check_size()?;
-    }
     Ok(())
 }
 
@@ -140,14 +125,21 @@ fn build(cargo_fuzz: &Path) -> Result<Places> {
 /// `AddressSanitizer`, where the toolchain has its runtime.
 fn sanitizer() -> Result<&'static str> {
     let folder = Cmd::new("rustc").args(["--print", "target-libdir"]).dir(workspace::root()).read()?;
-    let has_runtime = fs::read_dir(folder.trim_end())
-        .with_context(|| format!("{} can not be read", folder.trim_end()))?
+    let has_runtime = fs::read_dir(folder.trim_end())?
         .flatten()
         .any(|entry| entry.file_name().to_string_lossy().ends_with("_rt.asan.a"));
     if !has_runtime {
         eprintln!("note: this toolchain has no AddressSanitizer, so only panics, time and memory are watched");
     }
     Ok(if has_runtime { "address" } else { "none" })
+}
+
+/// Writes every target's seeds anew, so that a new case in tests/cases is one at once.
+fn write_seeds(places: &Places) -> Result<()> {
+    let folder = places.scratch.join("seeds");
+    files::renew(&folder)?;
+    // The table of cases leaks its names, on purpose.
+    Cmd::new(places.executables.join("seeds")).arg(&folder).env("ASAN_OPTIONS", "detect_leaks=0").run_quiet()
 }
 
 /// A target's command line, without inputs.
@@ -160,47 +152,50 @@ fn command(places: &Places, target: Target) -> Cmd {
         .arg(format!("-max_len={}", target.longest_bytes()))
 }
 
-/// Runs a target for a while and prints a line; `false`: it found something, which was printed too.
+/// Runs a target for a while, from the seeds, the committed corpus and what earlier runs found, and prints a line; `false`: it found something, which
+/// was printed too.
 fn fuzz(places: &Places, target: Target, seconds: u32) -> Result<bool> {
     let name = target.name();
-    let crashes = workspace::root().join("fuzz/crashes");
-    let found = corpus::found(places, target);
-    for folder in [&crashes, &found] {
-        fs::create_dir_all(folder).with_context(|| format!("{} could not be made", folder.display()))?;
-    }
+    let root = workspace::root();
+    let (crashes, found) = (root.join("fuzz/crashes"), places.scratch.join("found").join(name));
+    fs::create_dir_all(&crashes)?;
+    fs::create_dir_all(&found)?;
+    // A new target has nothing committed yet.
+    let given = [places.scratch.join("seeds").join(name), root.join("fuzz/corpus").join(name)];
     let mut prefix = OsString::from("-artifact_prefix=");
     prefix.push(crashes.join(format!("{name}-")));
     let log = places.scratch.join(format!("{name}.log"));
-    let started = Instant::now();
     let status = command(places, target)
-        .args([format!("-max_total_time={seconds}"), "-print_final_stats=1".to_owned()])
+        .arg(format!("-max_total_time={seconds}"))
         .arg(prefix)
         .arg(&found)
-        .args(corpus::inputs(places, target))
+        .args(given.iter().filter(|folder| folder.is_dir()))
         .log_to(&log)?;
     let said = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    let outcome = Outcome::read(&said);
-    println!("{name:<8} {outcome}, {:.0} s", started.elapsed().as_secs_f64());
     if status.success() {
-        ensure!(outcome.executions > 0, "{name} ran nothing; its log is {}", log.display());
+        let numbers = said.lines().rev().find(|line| line.starts_with('#') && line.contains("DONE"));
+        println!("{name:<8} {}", numbers.with_context(|| format!("{name} ran nothing; its log is {}", log.display()))?);
         return Ok(true);
     }
     eprintln!("{name} failed ({status}); its log is {}", log.display());
-    for line in outcome::what_happened(&said) {
+    for line in what_happened(&said) {
         eprintln!("  | {line}");
     }
-    match outcome::artifact(&said) {
-        Some(input) => show_input(target, &input),
-        None => bail!("{name} ended without an input to blame: see its log"),
-    }
+    let input = said.lines().rev().find_map(|line| Some(line.split_once("Test unit written to ")?.1.trim()));
+    let input = input.with_context(|| format!("{name} ended without an input to blame: see its log"))?;
+    let file = Path::new(input).strip_prefix(root).unwrap_or(Path::new(input)).display();
+    eprintln!("  again: cargo xtask fuzz {name} --input {file}");
     Ok(false)
 }
 
-fn show_input(target: Target, input: &Path) {
-    let bytes = fs::read(input).unwrap_or_default();
-    let file = input.strip_prefix(workspace::root()).unwrap_or(input).display();
-    eprintln!("  input, {} bytes: {}", bytes.len(), outcome::hex(&bytes));
-    eprintln!("  again: cargo xtask fuzz {} --input {file}", target.name());
+/// The lines that say what went wrong: the panic, or the fuzzer's own error, without the stack.
+fn what_happened(log: &str) -> Vec<&str> {
+    let is_first = |line: &&str| line.contains(" panicked at ") || line.contains("ERROR: ");
+    log.lines()
+        .skip_while(|line| !is_first(line))
+        .take_while(|line| !line.starts_with("stack backtrace:") && !line.trim_start().starts_with("#0 "))
+        .take(SHOWN_LINES)
+        .collect()
 }
 
 /// Runs one target once, with its own output.
@@ -213,6 +208,25 @@ fn reproduce(places: &Places, targets: &[Target], input: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_crash_is_told_by_its_panic() {
+        let log = "#2\tINITED cov: 20\nthread 'x' (7) panicked at fuzz_targets/decide.rs:22:9:\nassertion failed: a\nstack backtrace:\n   0: x\n";
+        let panic = ["thread 'x' (7) panicked at fuzz_targets/decide.rs:22:9:", "assertion failed: a"];
+        assert_eq!(what_happened(log), panic);
+        assert_eq!(
+            what_happened("ERROR: libFuzzer: deadly signal\n    #0 0x55 in y\n"),
+            ["ERROR: libFuzzer: deadly signal"]
+        );
+    }
+
+    /// At most 300 files and 1 MB of all targets together: they are in the repository.
+    #[test]
+    fn what_is_committed_is_small() {
+        let corpus = files::below(&workspace::root().join("fuzz/corpus")).unwrap_or_default();
+        let bytes: u64 = corpus.iter().filter_map(|file| Some(fs::metadata(file).ok()?.len())).sum();
+        assert!((1..=300).contains(&corpus.len()) && bytes <= 1_000_000, "{} files, {bytes} bytes", corpus.len());
+    }
 
     #[test]
     fn every_target_is_a_program_of_the_fuzz_workspace() {

@@ -8,6 +8,7 @@ mod demo;
 mod deny;
 mod dist;
 mod faults;
+mod files;
 mod fuzz;
 mod lint;
 mod mutants;
@@ -61,8 +62,8 @@ enum Verb {
     /// Check formatting, run clippy on everything including the kernel program, then tidy
     Lint,
     /// Check the house rules that no compiler checks
-    Tidy,
-    /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed) and write docs/KERNELS.md
+    Tidy(tidy::Args),
+    /// Run the tests in virtual machines with other kernels (QEMU, no KVM needed)
     Vm(vm::Args),
     /// Hold what nodewall is made of to deny.toml: licences, sources, versions
     Deny(deny::Args),
@@ -87,7 +88,7 @@ fn main() -> ExitCode {
         Verb::Mutants(args) => mutants::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lint => lint::run(),
-        Verb::Tidy => tidy::run(),
+        Verb::Tidy(args) => tidy::run_with(&args),
         Verb::Vm(args) => vm::run(&args),
         Verb::Deny(args) => deny::run(&args),
         Verb::Dist(args) => dist::run(&args),

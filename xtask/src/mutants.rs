@@ -5,11 +5,11 @@
 mod document;
 mod outcomes;
 
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 use crate::progress::seconds;
@@ -31,7 +31,7 @@ const TEST_TIMEOUT_SECONDS: u32 = 30;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only the K-th of N parts of the mutants, from 0: every survivor must be listed, the ratio is not judged, docs/MUTATION.md stays as it is
+    /// Only the K-th of N parts of the mutants, from 0: every survivor must be listed, the ratio is not judged
     #[arg(long, value_name = "K/N", value_parser = shard)]
     shard: Option<String>,
 
@@ -47,17 +47,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let _lock = setup::lock_file(&folder.join("lock"), "run of mutants")?;
     let started = Instant::now();
     let outcomes = mutate(&executable, &folder, args)?;
-    let total = outcomes.total();
+    let total = outcomes.total;
     println!("{total}, in {}", seconds(started.elapsed()));
     println!("every outcome and its log: {}", folder.join("mutants.out").display());
 
     let file = workspace::root().join("docs/MUTATION.md");
     let document = Document::parse(&fs::read_to_string(&file).with_context(|| unreadable(&file))?)?;
-    if args.shard.is_none() {
-        fs::write(&file, document.with_figures(&outcomes.table()))
-            .with_context(|| format!("{} could not be written", file.display()))?;
-        println!("figures written to docs/MUTATION.md");
-    }
     let problems = document.compare(outcomes.survivors(), args.shard.is_none());
     for problem in &problems {
         eprintln!("{problem}");

@@ -2,7 +2,6 @@
 //! `target/tools`, but for Debian packages; the user's Rust toolchain is written only by rustup, and only where it may.
 
 pub(crate) mod debian_tree;
-mod linker;
 mod packages;
 mod private_apt;
 mod python;
@@ -22,13 +21,17 @@ pub(crate) use rust_src::fetched_library;
 pub(crate) use sources::debian_archive;
 pub(crate) use tool::Tool;
 
+/// Links the kernel program; the version that it is built and tested with.
+const LINKER: Tool =
+    Tool { name: "bpf-linker", version: "0.10.3", what_for: "it links the kernel program; 1 to 2 minutes" };
+
 /// Makes everything ready; fast when it is.
 pub(crate) fn run() -> Result<()> {
     let _lock = lock()?;
     packages::ensure(packages::PROGRAMS)?;
     rust_src::ensure()?;
     python::ensure()?;
-    linker::ensure()
+    LINKER.ensure().map(drop)
 }
 
 /// The same, and what `cargo xtask vm` runs besides: too much to ask of everyone.

@@ -1,15 +1,17 @@
 //! `cargo xtask tidy`: the house rules that no compiler checks. Each finding is one line: file, line, what is wrong and
 //! what to do. Reads the files that git knows or would add; changes nothing. Also runs as a test of this crate.
 
+mod circles;
 mod code_map;
 mod modules;
+mod size;
 mod supply;
 mod text;
 
 use std::fmt;
-use std::fs;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 use crate::workspace;
@@ -48,6 +50,41 @@ impl SourceFile {
     fn has_extension(&self, extensions: &[&str]) -> bool {
         self.path.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension))
     }
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only count lines: those of src and crates/*/src that are neither blank nor comment (files of tests left out), and xtask's
+    #[arg(long, conflicts_with = "circles")]
+    size: bool,
+
+    /// Only look for circles between the files of a crate
+    #[arg(long)]
+    circles: bool,
+
+    /// With --circles: count also what a module uses of the modules below it
+    #[arg(long, requires = "circles")]
+    parents: bool,
+}
+
+pub(crate) fn run_with(args: &Args) -> Result<()> {
+    if args.size {
+        print!("{}", size::table(&files()?));
+        return Ok(());
+    }
+    if !args.circles {
+        return run();
+    }
+    let circles = circles::find(&files()?, args.parents).map_err(anyhow::Error::msg)?;
+    for circle in &circles {
+        println!("{circle}");
+    }
+    ensure!(
+        circles.is_empty(),
+        "{} circles between files (above); move what both sides use into a file of its own",
+        circles.len()
+    );
+    Ok(())
 }
 
 /// Checks the whole repository.

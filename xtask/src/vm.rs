@@ -1,5 +1,5 @@
 //! `cargo xtask vm`: the data path on other kernels. Debian's kernels boot in QEMU with an initramfs that holds the statically
-//! linked tests; what they say becomes docs/KERNELS.md. Everything is made below `target/vm`; no interface, route or disk of this
+//! linked tests; what they say is printed as a table. Everything is made below `target/vm`; no interface, route or disk of this
 //! machine is given to a guest.
 
 mod faults;
@@ -12,16 +12,15 @@ mod report;
 mod systemd;
 mod transcript;
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
+use fs_err as fs;
 
 pub(crate) use faults::{Wanted, run as run_faults};
-pub(crate) use report::date;
 
 use crate::progress::{Step, seconds};
 use crate::{setup, workspace};
@@ -35,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long = "kernel", value_name = "SERIES", default_value = "all", value_parser = series())]
     kernels: Vec<String>,
 
-    /// Run only these checks (repeatable); the report is printed, but docs/KERNELS.md stays as it is
+    /// Run only these checks (repeatable)
     #[arg(long, value_name = "CHECK", value_parser = CHECKS.map(|check| check.name))]
     only: Vec<String>,
 
@@ -52,10 +51,6 @@ impl Args {
     fn chosen(&self) -> Vec<&'static Kernel> {
         let wanted = |kernel: &&Kernel| self.kernels.iter().any(|name| name == "all" || name == kernel.series);
         KERNELS.iter().filter(wanted).collect()
-    }
-
-    fn is_whole(&self) -> bool {
-        self.only.is_empty() && self.chosen().len() == KERNELS.len()
     }
 }
 
@@ -85,13 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .transpose()?;
 
     let outcomes = boot_all(kernels, &common, disk.as_deref(), &args.only)?;
-    let text = report::render(&outcomes);
-    println!("\n{text}");
-    if args.is_whole() {
-        let file = workspace::root().join("docs/KERNELS.md");
-        fs::write(&file, &text).with_context(|| format!("{} could not be written", file.display()))?;
-        println!("written to docs/KERNELS.md");
-    }
+    println!("\n{}", report::render(&outcomes));
     println!("{} kernels in {}", outcomes.len(), seconds(started.elapsed()));
     let bad: Vec<String> = outcomes.iter().filter_map(failed).collect();
     if bad.is_empty() {
@@ -101,7 +90,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// What every run of guests needs; holds off others until the returned file is closed.
-fn prepare() -> Result<fs::File> {
+fn prepare() -> Result<std::fs::File> {
     ensure!(
         std::env::consts::ARCH == "x86_64",
         "the kernels and QEMU's machine are for x86-64, this machine is {}; run this on x86-64",
@@ -170,14 +159,14 @@ fn boot(kernel: kernels::Fetched, common: &Common, disk: Option<&Path>, only: &[
     if !plan.is_empty() {
         let initramfs = image::for_kernel(&kernel, &common.archive, &plan, |_| Ok(()))?;
         transcript = machine::run(&kernel.vmlinuz(), &initramfs, None, &plan, &log, &say)?;
-        fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
+        fs::remove_file(&initramfs)?;
     }
     if !apart.is_empty() {
         let fill = |root: &Path| systemd::fill(root, common.programs.nodewall());
         let initramfs = image::for_kernel(&kernel, &common.archive, &apart, fill)?;
         let log = machine::with_suffix(&log, plan::SYSTEMD);
         transcript.absorb(machine::run(&kernel.vmlinuz(), &initramfs, disk, &apart, &log, &say)?);
-        fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
+        fs::remove_file(&initramfs)?;
     }
     say(format!("done in {}", seconds(began.elapsed())));
     Ok(Outcome { kernel, transcript, log, took: began.elapsed() })
@@ -193,23 +182,4 @@ fn failed(outcome: &Outcome) -> Option<String> {
     let mut lines: String = failures.iter().map(|what| format!("\n  Linux {release}: {what}")).collect();
     lines.push_str(&format!("\n  what was said: {0}.tests, what the kernel said: {0}.console", outcome.log.display()));
     Some(lines)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_whole_run_is_written_down() {
-        let args = |kernels: &[&str], only: &[&str]| Args {
-            kernels: kernels.iter().map(|name| (*name).to_owned()).collect(),
-            only: only.iter().map(|name| (*name).to_owned()).collect(),
-            refresh: false,
-        };
-        assert!(args(&["all"], &[]).is_whole());
-        assert!(args(&["5.10", "6.1", "6.12", "7.x"], &[]).is_whole());
-        assert!(!args(&["6.1"], &[]).is_whole());
-        assert!(!args(&["all"], &["load"]).is_whole());
-        assert_eq!(args(&["6.1"], &[]).chosen().len(), 1);
-    }
 }

@@ -1,11 +1,10 @@
-//! The live section's tables, bars and pictures.
+//! The live section's tables and bars.
 
 use serde_json::json;
 
 use super::{Beside, Sample, Samples, takers::Taker};
 use crate::{
     data::sample::Spread,
-    plot::{Content, Plot, Row},
     report::{Bar, Report, Table, short},
     setting::Setting,
 };
@@ -45,7 +44,6 @@ pub fn report(samples: &Samples, setting: &Setting, generator_cpu: usize) -> Rep
     Report {
         tables: vec![flood_table(samples), service_table(samples)],
         bars: bars(samples),
-        plots: vec![flood_plot(samples), service_plot(samples)],
         figures: json!({ "floods": floods, "service": service }),
         notes,
     }
@@ -153,32 +151,4 @@ fn bars(samples: &Samples) -> Vec<Bar> {
         ));
     }
     bars
-}
-
-fn flood_plot(samples: &Samples) -> Plot {
-    let row = |(taker, all): (&Taker, &Vec<Sample>)| Row {
-        name: taker.name().to_owned(),
-        values: vec![Some(spread(all, |s| s.cpu_ns).median)],
-    };
-    Plot {
-        name: "live-flood",
-        title: "What a packet of a flood costs the node (veth pair, outsiders to 9042)".to_owned(),
-        unit: "receive-side CPU time a packet, ns",
-        series: vec!["median".to_owned()],
-        content: Content::Dots(samples.floods.iter().map(row).collect()),
-    }
-}
-
-fn service_plot(samples: &Samples) -> Plot {
-    let row = |(case, all): (&Beside, &Vec<(f64, Option<Sample>)>)| Row {
-        name: name(*case),
-        values: vec![Some(answers(all).median / 1_000.0)],
-    };
-    Plot {
-        name: "live-service",
-        title: "What a service on a public port notices of a flood of 9042".to_owned(),
-        unit: "thousand answers a second",
-        series: vec!["median".to_owned()],
-        content: Content::Dots(samples.service.iter().map(row).collect()),
-    }
 }

@@ -1,6 +1,7 @@
 //! The real nodewall in the node's namespace: starting the agent, asking for its counters, ending it, detaching. It knows
 //! nodewall by its command line alone.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use nodewall_testbed::cleanup::{self, Guard};
 use nodewall_testbed::{Host, Lab, Process, run_to_end};
-
-use super::counters::Snapshot;
+use serde::Deserialize;
 
 /// Loading and verifying takes well under a second; a loaded machine gets longer.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -20,6 +20,32 @@ const COMMAND_WITHIN: Duration = Duration::from_secs(10);
 const READY_WORDS: &str = "policy enforced";
 /// A configuration of the machine's owner, which must not change what the demo shows.
 const MACHINES_CONFIGURATION: &str = "/etc/nodewall/nodewall.toml";
+
+/// The published format of `nodewall counters -o json`, as far as it is of use here.
+#[derive(Deserialize)]
+struct Counters {
+    rows: Vec<Row>,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    class: Option<String>,
+    port: Option<u16>,
+    protocol: Option<String>,
+    direction: String,
+    outcome: String,
+    packets: u64,
+}
+
+/// The packets of one port and protocol.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) passed: u64,
+    pub(super) dropped: u64,
+    /// Audit mode's answer, which enforcement must never give, and any outcome that the format does not know.
+    pub(super) other: u64,
+    pub(super) classes: BTreeSet<String>,
+}
 
 /// A running nodewall with a pin directory and a state directory of its own.
 pub(super) struct Filter<'lab> {
@@ -61,9 +87,23 @@ impl<'lab> Filter<'lab> {
         Ok(Self { node, executable: executable.to_owned(), pins, state, agent, _directories: directories })
     }
 
-    /// The counters as they stand now.
-    pub(super) fn counters(&self) -> Result<Snapshot> {
-        Snapshot::parse(&self.ask("counters", &["-o", "json"])?)
+    /// What came in on each port that the policy names, by port and protocol.
+    pub(super) fn counters(&self) -> Result<BTreeMap<(u16, String), Counted>> {
+        let said = self.ask("counters", &["-o", "json"])?;
+        let counters: Counters =
+            serde_json::from_str(&said).with_context(|| format!("`nodewall counters -o json` printed:\n{said}"))?;
+        let mut ports = BTreeMap::<_, Counted>::new();
+        for row in counters.rows.into_iter().filter(|row| row.direction == "in") {
+            let (Some(port), Some(protocol)) = (row.port, row.protocol) else { continue };
+            let counted = ports.entry((port, protocol)).or_default();
+            *match row.outcome.as_str() {
+                "pass" => &mut counted.passed,
+                "drop" => &mut counted.dropped,
+                _ => &mut counted.other,
+            } += row.packets;
+            counted.classes.extend(row.class);
+        }
+        Ok(ports)
     }
 
     /// Everything that the agent has logged.

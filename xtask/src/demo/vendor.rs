@@ -6,9 +6,9 @@ use std::ops::RangeInclusive;
 /// Who may reach a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Must be open to everyone.
+    /// Must be open to everyone: "ports 443 must remain open to allow incoming traffic from your data center".
     Everyone,
-    /// Only cluster nodes need it.
+    /// Only cluster nodes need it: "can be closed to traffic coming from outside the Dynatrace cluster".
     ClusterNodes,
     /// The document does not name it: not nodewall's business.
     NotNamed,
@@ -23,53 +23,25 @@ impl Access {
             Self::NotNamed => "not named",
         }
     }
-
-    /// Whether a host that is no peer may reach it.
-    pub(super) const fn admits_outsiders(self) -> bool {
-        !matches!(self, Self::ClusterNodes)
-    }
 }
-
-/// One line of the document.
-pub(super) struct Line {
-    /// Both ends included.
-    pub(super) ports: RangeInclusive<u16>,
-    pub(super) access: Access,
-    /// The document's words, which a wrong cell repeats.
-    pub(super) words: &'static str,
-}
-
-const fn line(first: u16, last: u16, access: Access, words: &'static str) -> Line {
-    Line { ports: first..=last, access, words }
-}
-
-const CLOSABLE: &str = "can be closed to traffic coming from outside the Dynatrace cluster";
 
 /// The ports to try, in the document's order, then some that it does not name: among them both neighbours of its range.
-pub(super) const LINES: [Line; 18] = [
-    line(443, 443, Access::Everyone, "ports 443 must remain open to allow incoming traffic from your data center"),
-    line(8443, 8443, Access::ClusterNodes, "doesn't need to be exposed to the outside of the cluster nodes"),
-    line(8018, 8018, Access::ClusterNodes, CLOSABLE),
-    line(8019, 8019, Access::ClusterNodes, CLOSABLE),
-    line(8020, 8021, Access::ClusterNodes, CLOSABLE),
-    line(8022, 8022, Access::ClusterNodes, CLOSABLE),
-    line(5701, 5711, Access::ClusterNodes, CLOSABLE),
-    line(9042, 9042, Access::ClusterNodes, CLOSABLE),
-    line(7000, 7000, Access::ClusterNodes, CLOSABLE),
-    line(7001, 7001, Access::ClusterNodes, CLOSABLE),
-    line(7199, 7199, Access::ClusterNodes, CLOSABLE),
-    line(9200, 9200, Access::ClusterNodes, CLOSABLE),
-    line(9300, 9300, Access::ClusterNodes, CLOSABLE),
-    line(22, 22, Access::NotNamed, "the document does not name it (SSH)"),
-    line(80, 80, Access::NotNamed, "the document does not name it"),
-    line(5700, 5700, Access::NotNamed, "the document does not name it (just below 5701-5711)"),
-    line(5712, 5712, Access::NotNamed, "the document does not name it (just above 5701-5711)"),
-    line(9999, 9999, Access::NotNamed, "the document does not name it"),
+const LINES: [(Access, &[RangeInclusive<u16>]); 3] = [
+    (Access::Everyone, &[443..=443]),
+    (
+        Access::ClusterNodes,
+        &[8443..=8443, 8018..=8022, 5701..=5711, 9042..=9042, 7000..=7001, 7199..=7199, 9200..=9200, 9300..=9300],
+    ),
+    (Access::NotNamed, &[22..=22, 80..=80, 5700..=5700, 5712..=5712, 9999..=9999]),
 ];
 
-/// Every port to try, with its line.
-pub(super) fn ports() -> impl Iterator<Item = (u16, &'static Line)> {
-    LINES.iter().flat_map(|line| line.ports.clone().map(move |port| (port, line)))
+/// Every port to try.
+pub(super) fn ports() -> impl Iterator<Item = (u16, Access)> {
+    let of = |(access, ranges): &(Access, &'static [RangeInclusive<u16>])| {
+        let access = *access;
+        ranges.iter().cloned().flatten().map(move |port| (port, access))
+    };
+    LINES.iter().flat_map(of)
 }
 
 #[cfg(test)]
@@ -81,9 +53,7 @@ mod tests {
     fn the_document_names_24_ports_and_we_try_5_more() {
         let all: BTreeSet<u16> = ports().map(|(port, _)| port).collect();
         assert_eq!((all.len(), ports().count()), (29, 29));
-        let count = |access| ports().filter(|(_, line)| line.access == access).count();
-        assert_eq!(count(Access::Everyone), 1);
-        assert_eq!(count(Access::ClusterNodes), 23);
-        assert_eq!(count(Access::NotNamed), 5);
+        let count = |access| ports().filter(|(_, of)| *of == access).count();
+        assert_eq!([Access::Everyone, Access::ClusterNodes, Access::NotNamed].map(count), [1, 23, 5]);
     }
 }

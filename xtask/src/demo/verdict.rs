@@ -1,148 +1,96 @@
-//! Judging and showing: one table row per port and protocol, each cell held against the vendor's document and against
-//! what the hosts really sent. A wrong cell is named with its reason.
+//! Judging and showing: one table row per port and protocol, each held against the vendor's document and against what the hosts really sent.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, TableComponent, presets};
-use nodewall_testbed::{Arrived, Lab, Outcome, Protocol};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, Table, TableComponent, presets};
+use nodewall_testbed::{Arrived, Family, Outcome, Probed, Protocol};
 
-use super::counters::Tally;
-use super::traffic::Conversation;
-use super::vendor::{Access, Line};
+use super::filter::Counted;
+use super::vendor::Access;
+
+/// One attempt of a host to reach a port of the node.
+pub(super) struct Conversation {
+    pub(super) host: String,
+    pub(super) address: IpAddr,
+    pub(super) family: Family,
+    pub(super) from_peer: bool,
+    /// Whether the vendor's document wants it answered.
+    pub(super) wanted: bool,
+    pub(super) probed: Probed,
+}
 
 /// Everything that is known about one port and protocol.
 pub(super) struct Evidence {
     pub(super) port: u16,
-    pub(super) line: &'static Line,
+    pub(super) access: Access,
     pub(super) protocol: Protocol,
     pub(super) conversations: Vec<Conversation>,
-    pub(super) counted: Tally,
-    /// Whether nodewall has a row for this very port.
-    pub(super) named: bool,
+    /// On nodewall's own row for this port, if it has one.
+    pub(super) counted: Option<Counted>,
     pub(super) arrived: Arrived,
-}
-
-/// One cell's text, and why it is wrong, if it is.
-struct Judged {
-    text: String,
-    wrong: Vec<String>,
-}
-
-/// One row of the table.
-pub(super) struct Row {
-    port: u16,
-    protocol: Protocol,
-    cells: [(&'static str, Judged); 7],
 }
 
 const HEADINGS: [&str; 9] =
     ["port", "protocol", "class", "for whom", "peers", "outsider", "passed", "dropped", "reached the socket"];
 
 impl Evidence {
-    /// Holds every cell against what is right.
-    pub(super) fn judge(&self, lab: &Lab) -> Row {
-        Row {
-            port: self.port,
-            protocol: self.protocol,
-            cells: [
-                ("class", self.class()),
-                ("for whom", Judged { text: self.line.access.text().to_owned(), wrong: Vec::new() }),
-                ("peers", self.answers(true)),
-                ("outsider", self.answers(false)),
-                ("passed", self.passed()),
-                ("dropped", self.dropped()),
-                ("reached the socket", self.reached(lab)),
-            ],
-        }
-    }
-
-    fn class(&self) -> Judged {
-        let classes: Vec<&str> = self.counted.classes.iter().map(String::as_str).collect();
-        let (text, wrong) = match (self.line.access, classes.as_slice()) {
-            (Access::NotNamed, _) if self.named => (
-                "?".to_owned(),
-                vec!["nodewall counts it on a row of its own, but the document does not name it".into()],
-            ),
-            (Access::NotNamed, _) => ("-".to_owned(), Vec::new()),
-            (_, [class]) => ((*class).to_owned(), Vec::new()),
-            (_, []) => ("-".to_owned(), vec!["no row of the counters gives this port a class".into()]),
-            (_, many) => (many.join("+"), vec!["the counters give this port more than one class".into()]),
-        };
-        Judged { text, wrong }
-    }
-
-    fn answers(&self, from_peer: bool) -> Judged {
-        let mut kinds = BTreeMap::<&str, usize>::new();
+    /// A sentence for each thing that is wrong.
+    pub(super) fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        for said in self.conversations.iter().filter(|said| said.from_peer == from_peer) {
-            let outcome = &said.probed.outcome;
-            *kinds.entry(word(outcome)).or_default() += 1;
-            let right = if said.wanted {
-                *outcome == Outcome::Answered { by_port: self.port }
-            } else {
-                *outcome == Outcome::TimedOut
-            };
-            if !right {
-                let wanted = if said.wanted { "an answer from this port" } else { "silence" };
-                let words = self.line.words;
-                wrong.push(format!(
-                    "{} over {} got {outcome:?}, expected {wanted}: \"{words}\"",
-                    said.host, said.family
-                ));
+        for said in &self.conversations {
+            let right = if said.wanted { Outcome::Answered { by_port: self.port } } else { Outcome::TimedOut };
+            if said.probed.outcome != right {
+                let (host, family, got) = (&said.host, said.family, &said.probed.outcome);
+                wrong.push(format!("{host} over {family} got {got:?}, expected {right:?}"));
             }
         }
-        let text = match kinds.len() {
-            1 => kinds.into_keys().collect(),
-            _ => kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", "),
-        };
-        Judged { text, wrong }
+        match (&self.counted, self.access) {
+            (None, Access::NotNamed) => {}
+            (None, _) => wrong.push("nodewall has no row for it".to_owned()),
+            (Some(_), Access::NotNamed) => {
+                wrong.push("nodewall counts it on a row of its own, but the document does not name it".to_owned());
+            }
+            (Some(counted), _) => {
+                let (sent, told) =
+                    ((self.sent(true), self.sent(false), 0), (counted.passed, counted.dropped, counted.other));
+                if told != sent || counted.passed == 0 {
+                    wrong.push(format!(
+                        "nodewall counted {told:?} packets (passed, dropped, else), the hosts sent {sent:?}"
+                    ));
+                }
+                if counted.classes.len() != 1 {
+                    wrong.push(format!("the counters give it the classes {:?}, not one", counted.classes));
+                }
+            }
+        }
+        // The listener's word, which knows nothing of nodewall: exactly the wanted conversations, from exactly these sources.
+        let mut expected = BTreeMap::<IpAddr, u64>::new();
+        for said in self.conversations.iter().filter(|said| said.wanted) {
+            *expected.entry(said.address).or_default() += 1;
+        }
+        if self.arrived.sources != expected {
+            let sources = &self.arrived.sources;
+            wrong.push(format!("the node's own socket was reached from {sources:?}, expected from {expected:?}"));
+        }
+        wrong.iter().map(|what| format!("{}/{}: {what}", self.port, self.protocol)).collect()
     }
 
-    /// What the hosts sent in the conversations that the document wants, or does not want, to be answered.
+    /// Packets of the conversations that the document wants, or does not want, to be answered.
     fn sent(&self, wanted: bool) -> u64 {
         let these = self.conversations.iter().filter(|said| said.wanted == wanted);
         these.map(|said| u64::from(said.probed.sent_packets)).sum()
     }
 
-    fn passed(&self) -> Judged {
-        let (counted, sent) = (self.counted.passed, self.sent(true));
-        let mut wrong = Vec::new();
-        if counted != sent || counted == 0 {
-            wrong
-                .push(format!("nodewall counted {counted} packets as passed; the hosts that may reach it sent {sent}"));
+    fn answers(&self, from_peer: bool) -> String {
+        let mut kinds = BTreeMap::<&str, usize>::new();
+        for said in self.conversations.iter().filter(|said| said.from_peer == from_peer) {
+            *kinds.entry(word(&said.probed.outcome)).or_default() += 1;
         }
-        if self.counted.other != 0 {
-            wrong.push(format!("{} packets were neither passed nor dropped", self.counted.other));
+        match kinds.len() {
+            1 => kinds.into_keys().collect(),
+            _ => kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect::<Vec<_>>().join(", "),
         }
-        Judged { text: counted.to_string(), wrong }
-    }
-
-    fn dropped(&self) -> Judged {
-        let (counted, sent) = (self.counted.dropped, self.sent(false));
-        let mut wrong = Vec::new();
-        if counted != sent {
-            wrong.push(format!(
-                "nodewall counted {counted} packets as dropped; the hosts that may not reach it sent {sent}"
-            ));
-        }
-        Judged { text: counted.to_string(), wrong }
-    }
-
-    /// The listener's word, which knows nothing of nodewall: exactly the wanted conversations, from exactly these sources.
-    fn reached(&self, lab: &Lab) -> Judged {
-        let mut expected = BTreeMap::<IpAddr, u64>::new();
-        for said in self.conversations.iter().filter(|said| said.wanted) {
-            if let Ok(host) = lab.host(&said.host) {
-                *expected.entry(host.address(said.family)).or_default() += 1;
-            }
-        }
-        let mut wrong = Vec::new();
-        if self.arrived.sources != expected {
-            let sources = &self.arrived.sources;
-            wrong.push(format!("the node's own socket was reached from {sources:?}, expected from {expected:?}"));
-        }
-        Judged { text: self.arrived.count.to_string(), wrong }
     }
 }
 
@@ -156,20 +104,10 @@ fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
-impl Row {
-    /// One sentence per reason why one of its cells is wrong.
-    pub(super) fn wrong(&self) -> impl Iterator<Item = String> {
-        let name = |column: &str| format!("{}/{}, {column}", self.port, self.protocol);
-        self.cells.iter().flat_map(move |(column, judged)| {
-            judged.wrong.iter().map(move |reason| format!("{}: {reason}", name(column)))
-        })
-    }
-}
-
-/// The one table. It has colour on a terminal only, and none when `NO_COLOR` is set; a wrong cell is marked in both.
-pub(super) fn table(rows: &[Row]) -> Table {
+/// The one table. It has colour on a terminal only, and none when `NO_COLOR` is set; a wrong row is marked in both.
+pub(super) fn table(evidence: &[Evidence]) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     for between_rows in [TableComponent::HorizontalLines, TableComponent::MiddleIntersections] {
         table.remove_style(between_rows);
     }
@@ -177,10 +115,26 @@ pub(super) fn table(rows: &[Row]) -> Table {
         table.force_no_tty();
     }
     table.set_header(HEADINGS.map(|heading| Cell::new(heading).add_attribute(Attribute::Bold)));
-    for row in rows {
-        let mut cells = vec![Cell::new(row.port), Cell::new(row.protocol)];
-        cells.extend(row.cells.iter().map(|(column, judged)| cell(column, judged)));
-        table.add_row(cells);
+    for row in evidence {
+        let counted = |of: fn(&Counted) -> String| row.counted.as_ref().map_or_else(|| "-".to_owned(), of);
+        let is_wrong = !row.wrong().is_empty();
+        let cells = [
+            format!("{}{}", if is_wrong { "✗ " } else { "" }, row.port),
+            row.protocol.to_string(),
+            counted(|counted| counted.classes.iter().cloned().collect::<Vec<_>>().join("+")),
+            row.access.text().to_owned(),
+            row.answers(true),
+            row.answers(false),
+            counted(|counted| counted.passed.to_string()),
+            counted(|counted| counted.dropped.to_string()),
+            row.arrived.count.to_string(),
+        ];
+        table.add_row(cells.map(|text| match text.as_str() {
+            _ if is_wrong => Cell::new(text).fg(Color::Red).add_attribute(Attribute::Bold),
+            "answered" => Cell::new(text).fg(Color::Green),
+            "silence" => Cell::new(text).fg(Color::Yellow),
+            _ => Cell::new(text),
+        }));
     }
     for column in [0, 6, 7, 8] {
         if let Some(column) = table.column_mut(column) {
@@ -188,16 +142,4 @@ pub(super) fn table(rows: &[Row]) -> Table {
         }
     }
     table
-}
-
-fn cell(column: &str, judged: &Judged) -> Cell {
-    if !judged.wrong.is_empty() {
-        return Cell::new(format!("✗ {}", judged.text)).fg(Color::Red).add_attribute(Attribute::Bold);
-    }
-    let cell = Cell::new(&judged.text);
-    match (column, judged.text.as_str()) {
-        ("peers" | "outsider", "answered") => cell.fg(Color::Green),
-        ("outsider", "silence") => cell.fg(Color::Yellow),
-        _ => cell,
-    }
 }

@@ -1,17 +1,17 @@
-//! Looks at what was made as its receivers would; each look is a line of docs/PACKAGES.md. It must not touch this machine's own packages.
+//! Looks at what was made as its receivers would; each look prints a line. It must not touch this machine's own packages.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use fs_err as fs;
 
 use super::{Made, checksums, deb, folder, object, tree};
 use crate::cmd::Cmd;
 use crate::progress::seconds;
 use crate::setup::debian_tree;
-use crate::workspace;
+use crate::{files, workspace};
 
 const INSIDE: &str = include_str!("inside.sh");
 /// The same Debian as the guest's of `cargo xtask vm`, so that it is made once.
@@ -46,30 +46,15 @@ const LOOKS: &[Look] = &[
 ];
 
 pub(super) fn run(made: &Made) -> Result<()> {
-    let mut table = String::from("| look | found |\n|---|---|\n");
     for (name, look) in LOOKS {
         let began = Instant::now();
         let found = look(made).with_context(|| (*name).to_owned())?;
-        eprintln!("    {name}: {found} ({})", seconds(began.elapsed()));
-        let _ = writeln!(table, "| {name} | {found} |");
+        println!("{name}: {found} ({})", seconds(began.elapsed()));
     }
-    let mut sizes = String::from("| file | bytes |\n|---|---:|\n");
     for file in [&made.executable, &made.deb, &made.rpm, &made.object, &made.bill] {
-        let bytes = fs::metadata(file).with_context(|| format!("{} can not be read", file.display()))?.len();
-        let _ = writeln!(sizes, "| {} | {bytes} |", file.file_name().unwrap_or_default().display());
+        println!("{}: {} bytes", file.file_name().unwrap_or_default().display(), fs::metadata(file)?.len());
     }
-    write(&format!("{sizes}\n{table}"))
-}
-
-/// What is between the markers of docs/PACKAGES.md.
-fn write(text: &str) -> Result<()> {
-    let page = workspace::root().join("docs/PACKAGES.md");
-    let old = fs::read_to_string(&page).with_context(|| format!("{} can not be read", page.display()))?;
-    let (begin, end) = ("<!-- dist begin -->\n", "<!-- dist end -->");
-    let parts = old.split_once(begin).and_then(|(head, rest)| Some((head, rest.split_once(end)?.1)));
-    let Some((head, tail)) = parts else { bail!("{} has lost its markers {begin:?} and {end:?}", page.display()) };
-    fs::write(&page, format!("{head}{begin}{text}{end}{tail}"))
-        .with_context(|| format!("{} could not be written", page.display()))
+    Ok(())
 }
 
 fn executable(made: &Made) -> Result<String> {
@@ -95,7 +80,7 @@ fn reproduced(made: &Made) -> Result<String> {
 }
 
 fn bill(made: &Made) -> Result<String> {
-    let text = fs::read_to_string(&made.bill).with_context(|| format!("{} can not be read", made.bill.display()))?;
+    let text = fs::read_to_string(&made.bill)?;
     let bill: serde_json::Value = serde_json::from_str(&text).context("it is no JSON")?;
     let of = |pointer: &str| bill.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
     ensure!(of("/bomFormat") == "CycloneDX" && of("/metadata/component/name") == "nodewall", "it is not nodewall's");
@@ -129,22 +114,19 @@ fn debian(made: &Made) -> Result<String> {
     let later = deb(Some(LATER))?;
     let debian = debian_tree::tree("systemd", SUITE, debian_tree::WITH_SYSTEMD)?;
     let place = folder().join("debian");
-    if place.exists() {
-        fs::remove_dir_all(&place).with_context(|| format!("{} could not be removed", place.display()))?;
-    }
+    files::remove(&place)?;
     for name in ["given", "overlay"] {
-        fs::create_dir_all(place.join(name)).with_context(|| format!("{} could not be made", place.display()))?;
+        fs::create_dir_all(place.join(name))?;
     }
     for (from, to) in [(&made.deb, "first.deb"), (&later, "later.deb")] {
-        super::copy(from, &place.join("given").join(to))?;
+        files::copy(from, &place.join("given").join(to))?;
     }
-    fs::write(place.join("given/inside.sh"), INSIDE)
-        .with_context(|| format!("{} could not be written", place.display()))?;
+    fs::write(place.join("given/inside.sh"), INSIDE)?;
     let mut files = String::new();
     for file in tree::files()? {
         let _ = writeln!(files, "/{}", file.display());
     }
-    fs::write(place.join("given/files"), files).with_context(|| format!("{} could not be written", place.display()))?;
+    fs::write(place.join("given/files"), files)?;
     // All of it is in memory, in a mount namespace that ends with it.
     let outside = "set -e
         mount -t tmpfs none \"$2/overlay\"
@@ -160,7 +142,7 @@ fn debian(made: &Made) -> Result<String> {
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .advice("this needs root, and a kernel with overlayfs")
         .read()?;
-    fs::remove_file(&later).with_context(|| format!("{} could not be removed", later.display()))?;
+    fs::remove_file(&later)?;
     let found = said.lines().last().unwrap_or_default();
     ensure!(found.starts_with("fine: "), "the script inside ended without its last word: {said}");
     Ok(found.trim_start_matches("fine: ").to_owned())
@@ -211,10 +193,7 @@ fn redhat(made: &Made) -> Result<String> {
         ensure!(scripts.contains(words), "no script says {words:?}");
     }
     let unpacked = folder().join("redhat");
-    if unpacked.exists() {
-        fs::remove_dir_all(&unpacked).with_context(|| format!("{} could not be removed", unpacked.display()))?;
-    }
-    fs::create_dir_all(&unpacked).with_context(|| format!("{} could not be made", unpacked.display()))?;
+    files::renew(&unpacked)?;
     let unpack = "rpm2cpio \"$1\" | (cd \"$2\" && cpio --quiet -id)";
     Cmd::new("sh").args(["-c", unpack, "sh"]).args([&made.rpm, &unpacked]).run_quiet()?;
     Cmd::new("mv")

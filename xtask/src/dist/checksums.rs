@@ -1,9 +1,9 @@
 //! SHA256SUMS, as `sha256sum --check` reads it.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use fs_err as fs;
 
 use super::folder;
 use crate::cmd::Cmd;
@@ -15,8 +15,7 @@ pub(super) const NAME: &str = "SHA256SUMS";
 pub(super) fn write(files: &[&Path]) -> Result<()> {
     let names = files.iter().filter_map(|file| file.file_name());
     let sums = Cmd::new("sha256sum").arg("--").args(names).dir(folder()).read()?;
-    let path = folder().join(NAME);
-    fs::write(&path, sums).with_context(|| format!("{} could not be written", path.display()))
+    Ok(fs::write(folder().join(NAME), sums)?)
 }
 
 /// The sum of one file, hexadecimal.

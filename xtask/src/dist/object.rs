@@ -1,21 +1,20 @@
 //! The kernel object of a build, and whether the same source makes the same one in another folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
+use fs_err as fs;
 
-use super::{copy, folder};
+use super::folder;
 use crate::cmd::Cmd;
 use crate::progress::Step;
-use crate::workspace;
+use crate::{files, workspace};
 
 /// The object that build.rs made last below a folder of cargo's.
 pub(super) fn newest_below(profile: &Path) -> Result<PathBuf> {
     let builds = profile.join("build");
-    let mut objects: Vec<(SystemTime, PathBuf)> = fs::read_dir(&builds)
-        .with_context(|| format!("{} can not be read", builds.display()))?
+    let mut objects: Vec<(SystemTime, PathBuf)> = fs::read_dir(&builds)?
         .flatten()
         .map(|build| build.path().join("out/kernel/node-ebpf.o"))
         .filter_map(|object| Some((object.metadata().ok()?.modified().ok()?, object)))
@@ -31,17 +30,8 @@ pub(super) fn built_elsewhere() -> Result<PathBuf> {
     );
     let place = folder().join("elsewhere");
     let source = place.join("another/folder");
-    if source.exists() {
-        fs::remove_dir_all(&source).with_context(|| format!("{} could not be removed", source.display()))?;
-    }
-    let listed = Cmd::new("git").args(["ls-files", "-z"]).dir(workspace::root()).read()?;
-    for file in listed.split('\0').filter(|file| !file.is_empty()) {
-        let from = workspace::root().join(file);
-        // A link, or what is deleted and not committed yet.
-        if from.is_file() {
-            copy(&from, &source.join(file))?;
-        }
-    }
+    files::remove(&source)?;
+    files::copy_sources(&source)?;
     // Linked file by file: the folder itself is part of what is tried.
     fs::create_dir_all(source.join("target"))?;
     Cmd::new("cp").arg("-al").arg(workspace::tools()).arg(source.join("target/tools")).run_quiet()?;

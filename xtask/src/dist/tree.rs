@@ -1,13 +1,13 @@
 //! The tree of files that both packages hold, in target/dist/tree. What becomes of a file (mode, configuration or not) is said in Cargo.toml.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use fs_err as fs;
 
-use super::{copy, folder};
+use super::folder;
 use crate::cmd::Cmd;
-use crate::workspace;
+use crate::{files, workspace};
 
 /// Files of the project, and the folder that they go to.
 const FILES: &[(&str, &str)] = &[
@@ -28,7 +28,7 @@ const FILES: &[(&str, &str)] = &[
     ("LICENSE-APACHE", "usr/share/doc/nodewall"),
 ];
 /// Folders of documents with what they show, laid out as in the project: a link of the README is one on the node, too. By extension.
-const DOCUMENTS: &[(&str, &str)] = &[("docs", "md"), ("docs/img", "png"), ("docs/bench", "svg")];
+const DOCUMENTS: &[(&str, &str)] = &[("docs", "md"), ("docs/img", "png")];
 /// The shells whose completions are packaged, and where each looks.
 const COMPLETIONS: &[(&str, &str)] = &[
     ("bash", "usr/share/bash-completion/completions/nodewall"),
@@ -44,29 +44,24 @@ pub(super) fn root() -> PathBuf {
 /// Makes it anew.
 pub(super) fn lay_out(executable: &Path) -> Result<()> {
     let root = root();
-    if root.exists() {
-        fs::remove_dir_all(&root).with_context(|| format!("{} could not be removed", root.display()))?;
-    }
-    copy(executable, &root.join("usr/bin/nodewall"))?;
+    files::remove(&root)?;
+    files::copy(executable, &root.join("usr/bin/nodewall"))?;
     for (file, to) in FILES {
         let name = Path::new(file).file_name().unwrap_or_default();
-        copy(&workspace::root().join(file), &root.join(to).join(name))?;
+        files::copy(&workspace::root().join(file), &root.join(to).join(name))?;
     }
     for (folder, extension) in DOCUMENTS {
         let from = workspace::root().join(folder);
-        for page in fs::read_dir(&from).with_context(|| format!("{} can not be read", from.display()))?.flatten() {
+        for page in fs::read_dir(&from)?.flatten() {
             if page.path().extension().is_some_and(|found| found == *extension) {
-                copy(&page.path(), &root.join("usr/share/doc/nodewall").join(folder).join(page.file_name()))?;
+                files::copy(&page.path(), &root.join("usr/share/doc/nodewall").join(folder).join(page.file_name()))?;
             }
         }
     }
     Cmd::new(executable).arg("man").arg(root.join("usr/share/man/man1")).run_quiet()?;
     for (shell, file) in COMPLETIONS {
         let script = Cmd::new(executable).args(["completions", shell]).read()?;
-        let file = root.join(file);
-        fs::create_dir_all(file.parent().unwrap_or(&root))
-            .and_then(|()| fs::write(&file, script))
-            .with_context(|| format!("{} could not be written", file.display()))?;
+        files::write(&root.join(file), script)?;
     }
     Ok(())
 }
@@ -74,18 +69,6 @@ pub(super) fn lay_out(executable: &Path) -> Result<()> {
 /// Every file of it, relative to its root, sorted.
 pub(super) fn files() -> Result<Vec<PathBuf>> {
     let root = root();
-    let mut found = Vec::new();
-    let mut folders = vec![root.clone()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).with_context(|| format!("{} can not be read", folder.display()))? {
-            let path = entry.with_context(|| format!("{} can not be read", folder.display()))?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if let Ok(file) = path.strip_prefix(&root) {
-                found.push(file.to_owned());
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
+    let found = files::below(&root)?;
+    Ok(found.iter().filter_map(|file| Some(file.strip_prefix(&root).ok()?.to_owned())).collect())
 }

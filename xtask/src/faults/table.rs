@@ -1,16 +1,12 @@
-//! The results: as the tests write them, as a table, and in docs/RELIABILITY.md between its markers. The rest of that page belongs to people.
+//! The results: as the tests write them, and as a table.
 
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::progress::seconds;
-use crate::vm;
-
-const MARKERS: [&str; 2] =
-    ["<!-- begin: written by cargo xtask faults --full -->\n", "<!-- end: written by cargo xtask faults --full -->"];
 
 /// What one fault's test says.
 #[derive(Debug, Deserialize)]
@@ -51,24 +47,6 @@ pub(super) fn render(names: &[&str], lines: &[Line]) -> String {
     table
 }
 
-/// When and where this was measured.
-pub(super) fn heading(kernel: &str, guest_kernel: Option<&str>, took: Duration) -> String {
-    let guest = guest_kernel.map(|release| format!(", guests with Linux {release}")).unwrap_or_default();
-    format!("Run on {}, Linux {kernel}{guest}, in {}.", vm::date(SystemTime::now()), seconds(took))
-}
-
-/// The page with another table.
-pub(super) fn put_into(page: &str, table: &str) -> Result<String> {
-    let [begin, end] = MARKERS;
-    let (before, rest) = page.split_once(begin).context(missing(begin))?;
-    let (_, after) = rest.split_once(end).context(missing(end))?;
-    Ok(format!("{before}{begin}\n{table}\n{end}{after}"))
-}
-
-fn missing(marker: &str) -> String {
-    format!("docs/RELIABILITY.md lacks the line {:?}; put it back", marker.trim_end())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -86,19 +64,5 @@ mod tests {
         assert!(rows.get(1).is_some_and(|row| row.contains("**FAIL**")), "{table}");
         assert!(rows.get(2).is_some_and(|row| row.contains("no result | **FAIL**")), "{table}");
         assert!(Line::parse_all(&["nonsense".to_owned()]).is_err());
-    }
-
-    #[test]
-    fn only_what_is_between_the_markers_is_written() {
-        let page = format!("before\n{}old\n{}\nafter\n", MARKERS[0], MARKERS[1]);
-        let written = put_into(&page, "new").unwrap();
-        assert_eq!(written, format!("before\n{}\nnew\n{}\nafter\n", MARKERS[0], MARKERS[1]));
-        assert!(put_into("no markers", "new").is_err());
-    }
-
-    #[test]
-    fn the_page_has_its_markers() {
-        let page = std::fs::read_to_string(crate::workspace::root().join("docs/RELIABILITY.md")).unwrap();
-        assert!(put_into(&page, "").is_ok());
     }
 }

@@ -1,26 +1,24 @@
-//! docs/MUTATION.md as this verb reads and writes it: the list of the mutants that may survive, each with its reason, and the figures between
-//! their markers. Everything else on that page belongs to people.
+//! docs/MUTATION.md as this verb reads it: the list of the mutants that may survive, each with its reason. Everything else on that page belongs to
+//! people.
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::Survivor;
 
-const FIGURES: [&str; 2] =
-    ["<!-- begin: written by cargo xtask mutants -->\n", "<!-- end: written by cargo xtask mutants -->"];
 const SURVIVORS: [&str; 2] =
     ["<!-- begin: read by cargo xtask mutants -->\n", "<!-- end: read by cargo xtask mutants -->"];
 
 pub(super) struct Document {
-    before_figures: String,
-    after_figures: String,
     listed: Vec<Survivor>,
 }
 
 impl Document {
     /// An entry of the list is a line ``- `SURVIVOR`: reason``; the reason may go on in indented lines.
     pub(super) fn parse(text: &str) -> Result<Self> {
-        let (before, _, after) = between(text, FIGURES)?;
-        let (_, list, _) = between(text, SURVIVORS)?;
+        let [begin, end] = SURVIVORS;
+        let list = text.split_once(begin).and_then(|(_, rest)| Some(rest.split_once(end)?.0));
+        let list =
+            list.with_context(|| format!("docs/MUTATION.md lacks the lines {begin:?} and {end:?}; put them back"))?;
         let mut listed = Vec::new();
         for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with("  ")) {
             let entry = line.strip_prefix("- `").and_then(|rest| rest.split_once('`'));
@@ -31,19 +29,13 @@ impl Document {
             ensure!(!reason.is_empty(), "docs/MUTATION.md: `{survivor}` has no reason on its line");
             listed.push(survivor.to_owned());
         }
-        Ok(Self { before_figures: before.to_owned(), after_figures: after.to_owned(), listed })
+        Ok(Self { listed })
     }
 
     /// The survivors that have a reason.
     #[cfg(test)]
     pub(super) fn listed(&self) -> &[Survivor] {
         &self.listed
-    }
-
-    /// The page with other figures.
-    pub(super) fn with_figures(&self, figures: &str) -> String {
-        let [begin, end] = FIGURES;
-        format!("{}{begin}\n{figures}\n{end}{}", self.before_figures, self.after_figures)
     }
 
     /// What is wrong between list and survivors, a line each. When only a part of the mutants was run, the others on the list are not missed.
@@ -75,35 +67,18 @@ impl Document {
     }
 }
 
-/// What stands before, between and after a pair of markers.
-fn between<'a>(text: &'a str, [begin, end]: [&str; 2]) -> Result<(&'a str, &'a str, &'a str)> {
-    text.split_once(begin)
-        .and_then(|(before, rest)| rest.split_once(end).map(|(inside, after)| (before, inside, after)))
-        .with_context(|| {
-            format!("docs/MUTATION.md lacks the pair of lines {:?} and {end:?}; put them back", begin.trim_end())
-        })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn page(list: &str) -> String {
-        let ([figures, figures_end], [survivors, survivors_end]) = (FIGURES, SURVIVORS);
-        format!("# Title\n{figures}old\n{figures_end}\ntext\n{survivors}{list}{survivors_end}\nend\n")
+        let [begin, end] = SURVIVORS;
+        format!("# Title\n{begin}{list}{end}\nend\n")
     }
 
     fn names(names: &[&str]) -> Vec<Survivor> {
         names.iter().map(|name| (*name).to_owned()).collect()
-    }
-
-    #[test]
-    fn only_the_figures_change() {
-        let document = Document::parse(&page("- `a`: why\n")).unwrap();
-        let text = document.with_figures("new\n");
-        assert_eq!(text, page("- `a`: why\n").replace("old\n", "\nnew\n\n"));
-        assert_eq!(Document::parse(&text).unwrap().with_figures("new\n"), text, "the same again");
     }
 
     #[test]
@@ -131,7 +106,7 @@ mod tests {
         for list in ["- `a`\n", "- `a`:\n", "- `a`: \n", "- a: why\n", "a\n"] {
             assert!(Document::parse(&page(list)).is_err(), "{list}");
         }
-        for marker in FIGURES.iter().chain(&SURVIVORS) {
+        for marker in SURVIVORS {
             assert!(Document::parse(&page("").replace(marker, "")).is_err(), "{marker}");
         }
     }

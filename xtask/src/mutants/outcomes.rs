@@ -1,7 +1,6 @@
-//! What cargo-mutants' outcomes.json says: how many mutants of which file ended how, and which survived. Judges nothing.
+//! What cargo-mutants' outcomes.json says: how many mutants ended how, and which survived. Judges nothing.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::Deserialize;
@@ -9,7 +8,6 @@ use serde::Deserialize;
 /// The file, as far as it is of use here.
 #[derive(Deserialize)]
 struct Raw {
-    cargo_mutants_version: String,
     /// Nothing until the last mutant is done.
     end_time: Option<String>,
     outcomes: Vec<RawOutcome>,
@@ -81,12 +79,6 @@ impl Tally {
         let permille = (self.caught * 1000).checked_div(self.viable()).unwrap_or(1000);
         format!("{}.{} %", permille / 10, permille % 10)
     }
-
-    fn cells(self) -> String {
-        let Self { caught, missed, timeouts, unviable } = self;
-        let all = self.viable() + unviable;
-        format!("{all} | {unviable} | {caught} | {missed} | {timeouts} | {}", self.percent())
-    }
 }
 
 impl fmt::Display for Tally {
@@ -102,8 +94,7 @@ impl fmt::Display for Tally {
 pub(super) type Survivor = String;
 
 pub(super) struct Outcomes {
-    version: String,
-    files: BTreeMap<String, Tally>,
+    pub(super) total: Tally,
     survivors: Vec<Survivor>,
 }
 
@@ -112,10 +103,10 @@ impl Outcomes {
     pub(super) fn read(json: &str, patch: impl Fn(&str) -> Result<String>) -> Result<Self> {
         let raw: Raw = serde_json::from_str(json).context("outcomes.json is not what cargo-mutants 27 writes")?;
         ensure!(raw.end_time.is_some(), "outcomes.json ends early: cargo-mutants was stopped; run it again");
-        let mut read = Self { version: raw.cargo_mutants_version, files: BTreeMap::new(), survivors: Vec::new() };
+        let mut read = Self { total: Tally::default(), survivors: Vec::new() };
         for RawOutcome { scenario, summary, diff_path } in raw.outcomes {
             let Scenario::Mutant(mutant) = scenario else { continue };
-            let tally = read.files.entry(short(&mutant.file).to_owned()).or_default();
+            let tally = &mut read.total;
             match summary.as_str() {
                 "CaughtMutant" => tally.caught += 1,
                 "MissedMutant" => {
@@ -131,31 +122,8 @@ impl Outcomes {
         Ok(read)
     }
 
-    pub(super) fn total(&self) -> Tally {
-        self.files.values().fold(Tally::default(), |sum, tally| Tally {
-            caught: sum.caught + tally.caught,
-            missed: sum.missed + tally.missed,
-            timeouts: sum.timeouts + tally.timeouts,
-            unviable: sum.unviable + tally.unviable,
-        })
-    }
-
     pub(super) fn survivors(&self) -> &[Survivor] {
         &self.survivors
-    }
-
-    /// The figures as a Markdown table, a row for each file.
-    pub(super) fn table(&self) -> String {
-        let mut text = format!(
-            "cargo-mutants {}:\n\n| file | mutants | unviable | caught | missed | timeouts | caught of the viable |\n",
-            self.version
-        );
-        text.push_str("|---|---|---|---|---|---|---|\n");
-        for (file, tally) in &self.files {
-            let _ = writeln!(text, "| `{file}` | {} |", tally.cells());
-        }
-        let _ = writeln!(text, "| all | {} |", self.total().cells());
-        text
     }
 }
 
@@ -196,8 +164,7 @@ mod tests {
     fn read(outcomes: &[String], end_time: &str) -> Result<Outcomes> {
         let baseline = r#"{"scenario": "Baseline", "summary": "Success", "diff_path": null}"#;
         let outcomes = [&[baseline.to_owned()], outcomes].concat().join(",");
-        let json =
-            format!(r#"{{"cargo_mutants_version": "27.1.0", "end_time": {end_time}, "outcomes": [{outcomes}]}}"#);
+        let json = format!(r#"{{"end_time": {end_time}, "outcomes": [{outcomes}]}}"#);
         // The path of a patch is the mutated line here.
         Outcomes::read(&json, |line| {
             Ok(format!("--- a\n+++ b | ^ {MARK}\n@@ -1,3 +1,3 @@\n fn pack() {{\n-    a | b | c\n+    {line}\n }}\n"))
@@ -205,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn outcomes_are_counted_by_file_and_survivors_are_told_apart_by_their_line() {
+    fn outcomes_are_counted_and_survivors_are_told_apart_by_their_line() {
         let read = read(
             &[
                 outcome("MissedMutant", "a.rs", &format!("a ^ {MARK} b | c"), 2),
@@ -219,18 +186,15 @@ mod tests {
             "\"2026-11-22\"",
         )
         .unwrap();
-        assert_eq!(read.total(), Tally { caught: 2, missed: 3, timeouts: 1, unviable: 1 });
+        assert_eq!(read.total, Tally { caught: 2, missed: 3, timeouts: 1, unviable: 1 });
         assert_eq!(
-            read.total().to_string(),
+            read.total.to_string(),
             "2 caught, 3 missed, 1 timeouts, 1 unviable: 33.3 % of the viable are caught"
         );
         assert_eq!(
             read.survivors(),
             ["a.rs, pack: a ^ b | c", "a.rs, pack: a | b ^ c", "a.rs, pack: replace | with ^ in pack"]
         );
-        let table = read.table();
-        assert!(table.contains("\n| `a.rs` | 4 | 0 | 1 | 3 | 0 | 25.0 % |\n"), "{table}");
-        assert!(table.ends_with("\n| all | 7 | 1 | 2 | 3 | 1 | 33.3 % |\n"), "{table}");
     }
 
     #[test]
@@ -244,7 +208,6 @@ mod tests {
     #[test]
     fn almost_all_is_not_100_percent() {
         let tally = Tally { caught: 9_999, missed: 1, ..Tally::default() };
-        assert!(tally.cells().ends_with(" 99.9 %"), "{}", tally.cells());
         assert!(tally.to_string().contains(" 99.9 %"), "{tally}");
     }
 }

@@ -1,15 +1,15 @@
 //! Trees of files with a Debian in them, made by debootstrap below `target/trees` and used again until their list of packages is another. What is done with
 //! a tree is decided elsewhere; nobody may change it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use fs_err as fs;
 
 use super::debian_archive;
 use crate::cmd::Cmd;
 use crate::progress::Step;
-use crate::workspace;
+use crate::{files, workspace};
 
 /// A Debian with a systemd: for the guest that boots it, and for the life of a package.
 pub(crate) const WITH_SYSTEMD: &[&str] = &["systemd", "systemd-sysv", "iproute2"];
@@ -25,10 +25,8 @@ pub(crate) fn tree(name: &str, suite: &str, packages: &[&str]) -> Result<PathBuf
     let archive = debian_archive(Path::new("/etc/apt"))?;
     let step = Step::start(&format!("making a Debian ({suite}) in target/trees/{name} by debootstrap (about 60 s)"));
     let _ = fs::remove_file(stamp(name));
-    if tree.exists() {
-        fs::remove_dir_all(&tree).with_context(|| format!("{} could not be removed", tree.display()))?;
-    }
-    fs::create_dir_all(folder()).with_context(|| format!("{} could not be made", folder().display()))?;
+    files::remove(&tree)?;
+    fs::create_dir_all(folder())?;
     Cmd::new("debootstrap")
         .args(["--variant=minbase", &format!("--include={}", packages.join(",")), suite])
         .arg(&tree)
@@ -39,7 +37,7 @@ pub(crate) fn tree(name: &str, suite: &str, packages: &[&str]) -> Result<PathBuf
     let _ = fs::remove_dir_all(tree.join("var/cache/apt/archives"));
     let _ = fs::remove_dir_all(tree.join("var/lib/apt/lists"));
     // Written last: a tree that was not finished is made anew.
-    fs::write(stamp(name), wanted).with_context(|| format!("{} could not be written", stamp(name).display()))?;
+    fs::write(stamp(name), wanted)?;
     step.done();
     Ok(tree)
 }

@@ -1,10 +1,10 @@
 //! apt with a state of its own: one source, its own lists and cache, nothing of the system's changed. Works without root.
 //! Proxies and credentials still come from the system's apt configuration.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 
@@ -31,7 +31,7 @@ impl PrivateApt {
         })?;
         for part in ["sources.list.d", "lists/partial", "cache/archives/partial"] {
             let part = folder.join(part);
-            fs::create_dir_all(&part).with_context(|| format!("{} could not be made", part.display()))?;
+            fs::create_dir_all(&part)?;
         }
         let architecture = Cmd::new("dpkg").arg("--print-architecture").read()?;
         Ok(Self { folder, mirror: mirror.to_owned(), keyring, architecture: architecture.trim().to_owned() })
@@ -50,7 +50,7 @@ impl PrivateApt {
              Signed-By: {}\n",
             self.mirror, self.architecture, self.keyring
         );
-        fs::write(&file, source).with_context(|| format!("{} could not be written", file.display()))?;
+        fs::write(&file, source)?;
         self.apt("apt-get").arg("update").run_quiet()
     }
 
@@ -70,8 +70,7 @@ impl PrivateApt {
     /// Downloads and verifies one package and returns its file.
     pub(crate) fn download(&self, package: &str, version: &str) -> Result<PathBuf> {
         self.apt("apt-get").arg("download").arg(format!("{package}={version}")).dir(&self.folder).run_quiet()?;
-        let files =
-            fs::read_dir(&self.folder).with_context(|| format!("{} could not be read", self.folder.display()))?;
+        let files = fs::read_dir(&self.folder)?;
         files
             .filter_map(|entry| Some(entry.ok()?.path()))
             .find(|file| file.extension().is_some_and(|ext| ext == "deb"))

@@ -2,16 +2,16 @@
 //! rustup adds it if it may, else Debian's package of the very same version is unpacked below `target/tools`.
 
 use std::env;
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
+use fs_err as fs;
 
 use super::private_apt::PrivateApt;
 use super::sources;
 use crate::cmd::Cmd;
 use crate::progress::Step;
-use crate::workspace;
+use crate::{files, workspace};
 
 /// The Debian package, and where it is looked for before and after the suites that the machine itself uses.
 const PACKAGE: &str = "rust-src";
@@ -92,7 +92,7 @@ fn by_debian(version: &str, fetched: &Path) -> Result<()> {
         "fetching Rust {version}'s source from Debian's {PACKAGE} into target/tools (source of `core`; about 10 s)"
     ));
     let folder = workspace::tools().join("apt");
-    remove(&folder)?; // What an interrupted setup left there.
+    files::remove(&folder)?; // What an interrupted setup left there.
     let apt = PrivateApt::new(folder, &archive.uri)?;
     let own = archive.suites.iter().map(String::as_str);
     let mut suites: Vec<&str> = Vec::new();
@@ -111,7 +111,7 @@ fn by_debian(version: &str, fetched: &Path) -> Result<()> {
         .run_quiet()?;
     let library = unpacked.join(format!("usr/src/rustc-{version}/library"));
     put_in_place(&library, version, fetched)?;
-    remove(apt.folder())?;
+    files::remove(apt.folder())?;
     step.done();
     Ok(())
 }
@@ -142,22 +142,13 @@ fn upstream_is(package_version: &str, release: &str) -> bool {
 /// Moves the unpacked folder to where the build looks, stamped, in one step.
 fn put_in_place(library: &Path, version: &str, fetched: &Path) -> Result<()> {
     let staged = fetched.with_extension("new");
-    remove(&staged)?;
-    remove(fetched)?;
+    files::remove(&staged)?;
+    files::remove(fetched)?;
     fs::create_dir_all(&staged)
         .and_then(|()| fs::rename(library, staged.join("library")))
         .and_then(|()| fs::write(staged.join(STAMP), format!("{version}\n")))
-        .and_then(|()| fs::rename(&staged, fetched))
-        .with_context(|| format!("{} could not be moved to {}", library.display(), fetched.display()))
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("{} could not be removed", folder.display()))
-        }
-        _ => Ok(()),
-    }
+        .and_then(|()| fs::rename(&staged, fetched))?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -192,7 +183,7 @@ mod tests {
     fn a_package_without_the_library_is_an_error_that_names_it() {
         let folder = env::temp_dir().join(format!("xtask-rust-src-none-{}", std::process::id()));
         let error = put_in_place(&folder.join("library"), "1.2.3", &folder.join("rust-src")).unwrap_err();
-        assert!(error.to_string().contains("could not be moved to"), "{error}");
+        assert!(error.to_string().contains("xtask-rust-src-none"), "{error}");
         fs::remove_dir_all(&folder).unwrap();
     }
 }

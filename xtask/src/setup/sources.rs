@@ -2,10 +2,10 @@
 //! known before any list was fetched). Reads only.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
+use fs_err as fs;
 
 /// A configured mirror of Debian's main archive and the suites that are used from it.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Tools that cargo installs from source: one pinned version of each below `target/tools`, never in the user's cargo folder.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
 use crate::progress::Step;
@@ -38,8 +38,7 @@ impl Tool {
                 "make sure that cargo can download crates and that a C compiler (`cc`) is there, then run this again",
             )
             .run_quiet()?;
-        fs::remove_dir_all(&build)
-            .with_context(|| format!("{} could not be removed; remove it by hand", build.display()))?;
+        fs::remove_dir_all(&build)?;
         let installed = self.installed_version(&executable);
         ensure!(
             installed.as_deref() == Some(version),
@@ -81,7 +80,7 @@ mod tests {
         assert_eq!(tool.installed_version(&executable), None, "not there");
         for (script, expected) in [("echo a-tool 0.9.0", Some("0.9.0")), ("exit 1", None), ("echo hello", None)] {
             fs::write(&executable, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&executable, fs::Permissions::from_mode(0o755)).unwrap();
+            fs::set_permissions(&executable, std::fs::Permissions::from_mode(0o755)).unwrap();
             assert_eq!(tool.installed_version(&executable).as_deref(), expected, "{script}");
         }
         let tool = Tool { name: "cargo-a", ..tool };

@@ -1,7 +1,7 @@
 //! The faults that need a machine of their own (`cargo xtask faults`): its clock, its processors, its power. One kernel: these are faults of the
 //! machine, and what differs between kernels is what `cargo xtask vm` is for.
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use super::kernels::{self, KERNELS};
 use super::{folder, image, machine, plan, power};
@@ -33,7 +33,7 @@ pub(crate) fn run(wanted: &Wanted) -> Result<(Vec<String>, String)> {
         let say = |what: String| eprintln!("    Linux {}: {what}", kernel.release);
         let log = folder().join("log-faults");
         let transcript = machine::run(&kernel.vmlinuz(), &initramfs, None, &plan, &log, &say)?;
-        std::fs::remove_file(&initramfs).with_context(|| format!("{} could not be removed", initramfs.display()))?;
+        std::fs::remove_file(&initramfs)?;
         say(format!("done in {}", seconds(began.elapsed())));
         // A fault that failed has said so in its own line, or is missed for having none.
         for failure in transcript.failures() {

@@ -2,16 +2,16 @@
 //! archive that the kernel unpacks. Reads the machine's own tools, writes below `target/vm` only.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use fs_err as fs;
 
-use super::kernels::{Fetched, remove};
+use super::kernels::Fetched;
 use super::plan::{CHECKS, Planned};
 use crate::cmd::Cmd;
-use crate::workspace;
+use crate::{files, workspace};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 const INIT: &str = include_str!("init.sh");
@@ -110,16 +110,15 @@ fn parse_built(said: &str) -> Programs {
 /// The archive of what all kernels share.
 pub(super) fn common(programs: &Programs) -> Result<PathBuf> {
     let root = super::folder().join("root");
-    remove(&root)?;
+    files::remove(&root)?;
     for folder in FOLDERS {
         let folder = root.join(folder);
-        fs::create_dir_all(&folder).with_context(|| format!("{} could not be made", folder.display()))?;
+        fs::create_dir_all(&folder)?;
     }
     let init = root.join("init");
     fs::write(&init, INIT)
-        .and_then(|()| fs::set_permissions(&init, fs::Permissions::from_mode(0o755)))
-        .and_then(|()| fs::write(root.join("plan.sh"), PLAN))
-        .with_context(|| format!("{} could not be written", init.display()))?;
+        .and_then(|()| fs::set_permissions(&init, std::fs::Permissions::from_mode(0o755)))
+        .and_then(|()| fs::write(root.join("plan.sh"), PLAN))?;
     copy_program(&root, &tool("busybox")?, Path::new("/bin/busybox"))?;
     for name in TOOLS {
         copy_program(&root, &tool(name)?, &Path::new("/usr/sbin").join(name))?;
@@ -131,7 +130,7 @@ pub(super) fn common(programs: &Programs) -> Result<PathBuf> {
     copy_program(&root, &programs.nodewall, &programs.nodewall)?;
     let archive = super::folder().join("common.cpio");
     pack(&root, &archive)?;
-    remove(&root)?;
+    files::remove(&root)?;
     Ok(archive)
 }
 
@@ -157,13 +156,9 @@ fn libraries(said: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Copies a file to its place in a guest.
 pub(super) fn copy(root: &Path, from: &Path, to: &Path) -> Result<()> {
-    let to = root.join(to.strip_prefix("/").unwrap_or(to));
-    let folder = to.parent().unwrap_or(root);
-    fs::create_dir_all(folder)
-        .and_then(|()| fs::copy(from, &to))
-        .map(drop)
-        .with_context(|| format!("{} could not be copied to {}", from.display(), to.display()))
+    files::copy(from, &root.join(to.strip_prefix("/").unwrap_or(to)))
 }
 
 /// The whole archive for one kernel: what all share, then its modules and its plan; `fill` adds what else the guest needs.
@@ -175,8 +170,8 @@ pub(super) fn for_kernel(
 ) -> Result<PathBuf> {
     let series = kernel.kernel.series;
     let root = super::folder().join(format!("root-{series}"));
-    remove(&root)?;
-    fs::create_dir_all(root.join("modules")).with_context(|| format!("{} could not be made", root.display()))?;
+    files::remove(&root)?;
+    fs::create_dir_all(root.join("modules"))?;
     let mut order = String::new();
     for module in modules(kernel)? {
         let name = unpack_module(&module, &root.join("modules"))?;
@@ -192,7 +187,7 @@ pub(super) fn for_kernel(
     fill(&root)?;
     let own = super::folder().join(format!("own-{series}.cpio"));
     pack(&root, &own)?;
-    remove(&root)?;
+    files::remove(&root)?;
     // The kernel takes archives one after the other.
     let whole = super::folder().join(format!("initramfs-{series}.cpio"));
     let join = || -> std::io::Result<()> {
@@ -202,7 +197,7 @@ pub(super) fn for_kernel(
         }
         fs::remove_file(&own)
     };
-    join().with_context(|| format!("{} could not be written", whole.display()))?;
+    join()?;
     Ok(whole)
 }
 
@@ -236,7 +231,7 @@ fn unpack_module(file: &Path, folder: &Path) -> Result<String> {
     let plain = match name.rsplit_once('.') {
         Some((plain, "xz")) => plain,
         Some((_, "ko")) => {
-            fs::copy(file, folder.join(&name)).with_context(|| format!("{} could not be copied", file.display()))?;
+            fs::copy(file, folder.join(&name))?;
             return Ok(name);
         }
         _ => bail!("{} is packed in a way that is not known here", file.display()),

@@ -1,12 +1,13 @@
 //! Debian's kernels: which ones, and their packages unpacked below `target/vm/kernels`. Fetched by apt with a state of its own; what is
 //! there is used again until `--refresh`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use fs_err as fs;
 
 use crate::cmd::Cmd;
+use crate::files;
 use crate::progress::Step;
 use crate::setup::{PrivateApt, debian_archive};
 
@@ -75,7 +76,7 @@ pub(super) fn fetch(kernel: &'static Kernel, refresh: bool) -> Result<Fetched> {
     }
     let step =
         Step::start(&format!("fetching Debian's Linux {} into target/vm/kernels (30 MB; about 20 s)", kernel.series));
-    remove(&folder)?;
+    files::remove(&folder)?;
     let fetched = by_apt(kernel, &folder).with_context(|| {
         format!(
             "Linux {} could not be fetched; make sure that the Debian mirror of this machine's apt sources has {} (older suites move to \
@@ -96,15 +97,14 @@ fn by_apt(kernel: &'static Kernel, folder: &Path) -> Result<Fetched> {
     for package in packages(&apt, &package_version)? {
         let file = apt.download(&package, &package_version)?;
         Cmd::new("dpkg-deb").arg("-x").args([&file, &unpacked]).run_quiet()?;
-        fs::remove_file(&file).with_context(|| format!("{} could not be removed", file.display()))?;
+        fs::remove_file(&file)?;
     }
     let release = put_in_place(&unpacked, folder)?;
     // Packages bring no index of modules: it is made where they are installed.
     Cmd::new("depmod").arg("-b").arg(folder.join("root")).arg(&release).run_quiet()?;
-    remove(&unpacked)?;
-    remove(apt.folder())?;
-    fs::write(folder.join(STAMP), format!("{release} {package_version}\n"))
-        .with_context(|| format!("{} could not be written", folder.join(STAMP).display()))?;
+    files::remove(&unpacked)?;
+    files::remove(apt.folder())?;
+    fs::write(folder.join(STAMP), format!("{release} {package_version}\n"))?;
     Fetched::read(kernel, folder).ok_or_else(|| anyhow!("{} does not say what it is", folder.display()))
 }
 
@@ -147,7 +147,7 @@ fn put_in_place(unpacked: &Path, folder: &Path) -> Result<String> {
     let all =
         ["lib/modules", "usr/lib/modules"].map(|place| unpacked.join(place)).into_iter().find(|place| place.is_dir());
     let all = all.ok_or_else(|| anyhow!("the packages bring no modules"))?;
-    let mut releases = fs::read_dir(&all).with_context(|| format!("{} could not be read", all.display()))?;
+    let mut releases = fs::read_dir(&all)?;
     let release = releases.next().transpose()?.ok_or_else(|| anyhow!("{} is empty", all.display()))?;
     let name = release.file_name().to_string_lossy().into_owned();
     let images = [unpacked.join(format!("boot/vmlinuz-{name}")), release.path().join("vmlinuz")];
@@ -159,15 +159,6 @@ fn put_in_place(unpacked: &Path, folder: &Path) -> Result<String> {
         .and_then(|()| fs::rename(release.path(), modules.join(&name)))
         .with_context(|| format!("the kernel could not be moved into {}", folder.display()))?;
     Ok(name)
-}
-
-pub(super) fn remove(folder: &Path) -> Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("{} could not be removed", folder.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

@@ -22,83 +22,50 @@ pub(super) struct Check {
     usual: bool,
 }
 
+impl Check {
+    /// One that usually runs.
+    const fn new(
+        name: &'static str,
+        executable: &'static str,
+        filters: &'static [&'static str],
+        deadline_s: u64,
+    ) -> Self {
+        Self { name, executable, filters, environment: &[], deadline: Duration::from_secs(deadline_s), usual: true }
+    }
+
+    const fn with(self, environment: &'static [&'static str]) -> Self {
+        Self { environment, ..self }
+    }
+
+    const fn on_request(self) -> Self {
+        Self { usual: false, ..self }
+    }
+}
+
 pub(super) const CHECKS: [Check; 15] = [
-    Check {
-        name: "load",
-        executable: "vm",
-        filters: &["load::"],
-        environment: &[],
-        deadline: Duration::from_secs(240),
-        usual: true,
-    },
-    Check {
-        name: "cases",
-        executable: "kernel",
-        filters: &[],
-        environment: &[],
-        deadline: Duration::from_secs(240),
-        usual: true,
-    },
-    Check {
-        name: "devices",
-        executable: "vm",
-        filters: &["devices::"],
-        environment: &[],
-        deadline: Duration::from_secs(360),
-        usual: true,
-    },
-    Check {
-        name: "upgrade",
-        executable: "vm",
-        filters: &["upgrade::"],
-        environment: &[],
-        deadline: Duration::from_secs(180),
-        usual: true,
-    },
-    Check {
-        name: "outbound",
-        executable: "outbound",
-        filters: &[],
-        environment: &[],
-        deadline: Duration::from_secs(240),
-        usual: true,
-    },
-    Check {
-        name: "per-peer",
-        executable: "peer_traffic",
-        filters: &[],
-        environment: &[],
-        deadline: Duration::from_secs(240),
-        usual: true,
-    },
-    Check {
-        name: "denied",
-        executable: "denied",
-        filters: &[],
-        environment: &[],
-        deadline: Duration::from_secs(240),
-        usual: true,
-    },
-    Check {
-        name: "sent",
-        executable: "network",
-        filters: &["network::outbound::", "network::outbound_hooks::", "network::peer_matrix::each_"],
-        environment: &[],
-        deadline: Duration::from_secs(360),
-        usual: true,
-    },
-    Check {
-        name: "link",
-        executable: "network",
-        filters: &["network::lifecycle::", "network::attach::native_", "network::attach::generic_"],
-        environment: &[],
-        deadline: Duration::from_secs(360),
-        usual: true,
-    },
-    Check {
-        name: "delivery",
-        executable: "network",
-        filters: &[
+    Check::new("load", "vm", &["load::"], 240),
+    Check::new("cases", "kernel", &[], 240),
+    Check::new("devices", "vm", &["devices::"], 360),
+    Check::new("upgrade", "vm", &["upgrade::"], 180),
+    Check::new("outbound", "outbound", &[], 240),
+    Check::new("per-peer", "peer_traffic", &[], 240),
+    Check::new("denied", "denied", &[], 240),
+    Check::new(
+        "sent",
+        "network",
+        &["network::outbound::", "network::outbound_hooks::", "network::peer_matrix::each_"],
+        360,
+    ),
+    Check::new(
+        "link",
+        "network",
+        &["network::lifecycle::", "network::attach::native_", "network::attach::generic_"],
+        360,
+    ),
+    Check::new(
+        "delivery",
+        "network",
+        &[
             "network::forged::",
             "network::rows::https_443_",
             "network::rows::cassandra_",
@@ -106,83 +73,24 @@ pub(super) const CHECKS: [Check; 15] = [
             "network::replies::replies_reach_",
             "network::control::path_mtu_",
         ],
-        environment: &[],
-        deadline: Duration::from_secs(360),
-        usual: true,
-    },
-    Check {
-        name: "oracle",
-        executable: "delivery",
-        filters: &[],
-        // Every shape in every configuration, and fewer mutations than outside: an emulated processor is slow.
-        environment: &["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"],
-        deadline: Duration::from_secs(480),
-        usual: true,
-    },
+        360,
+    ),
+    // Every shape in every configuration, and fewer mutations than outside: an emulated processor is slow.
+    Check::new("oracle", "delivery", &[], 480).with(&["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"]),
     // In a guest of its own (`systemd.rs`).
-    Check {
-        name: SYSTEMD,
-        executable: "vm",
-        filters: &["systemd::"],
-        environment: &[],
-        deadline: Duration::from_secs(360),
-        usual: true,
-    },
+    Check::new(SYSTEMD, "vm", &["systemd::"], 360),
     // Ten minutes a kernel: too long for every run.
-    Check {
-        name: "network",
-        executable: "network",
-        filters: &[],
-        environment: &[],
-        deadline: Duration::from_secs(1500),
-        usual: false,
-    },
+    Check::new("network", "network", &[], 1500).on_request(),
     // Faults: `cargo xtask faults --full` runs them on one kernel.
-    Check {
-        name: "clock",
-        executable: "faults",
-        filters: &["clock::the_clock_"],
-        environment: &[],
-        deadline: Duration::from_secs(240),
-        usual: false,
-    },
-    Check {
-        name: "cpus",
-        executable: "faults",
-        filters: &["cpus::a_cpu_"],
-        environment: &["NODEWALL_FAULTS=full"],
-        deadline: Duration::from_secs(360),
-        usual: false,
-    },
+    Check::new("clock", "faults", &["clock::the_clock_"], 240).on_request(),
+    Check::new("cpus", "faults", &["cpus::a_cpu_"], 360).with(&["NODEWALL_FAULTS=full"]).on_request(),
 ];
 
-/// A test that needs what older kernels lack.
-struct Needs {
-    executable: &'static str,
-    test: &'static str,
-    feature: &'static str,
-    since: (u32, u32),
-}
-
-const NEEDS: &[Needs] = &[
-    Needs {
-        executable: "kernel",
-        test: "every_case_and_jumbo_frames_in_many_buffers",
-        feature: "multi-buffer XDP",
-        since: (5, 18),
-    },
-    Needs {
-        executable: "kernel",
-        test: "the_verifier_has_headroom",
-        feature: "count of verified instructions",
-        since: (5, 16),
-    },
-    Needs {
-        executable: "outbound",
-        test: "the_verifier_has_headroom_for_what_is_sent",
-        feature: "count of verified instructions",
-        since: (5, 16),
-    },
+/// Executable, a test that needs what older kernels lack, the feature, and the version that brought it.
+const NEEDS: [(&str, &str, &str, (u32, u32)); 3] = [
+    ("kernel", "every_case_and_jumbo_frames_in_many_buffers", "multi-buffer XDP", (5, 18)),
+    ("kernel", "the_verifier_has_headroom", "count of verified instructions", (5, 16)),
+    ("outbound", "the_verifier_has_headroom_for_what_is_sent", "count of verified instructions", (5, 16)),
 ];
 
 /// A check as one kernel runs it.
@@ -203,7 +111,7 @@ pub(super) fn for_kernel(version: (u32, u32), only: &[String]) -> Vec<Planned> {
 }
 
 fn planned(check: &Check, version: (u32, u32)) -> Planned {
-    let missing = NEEDS.iter().filter(|needs| needs.executable == check.executable && version < needs.since);
+    let missing = NEEDS.iter().filter(|(executable, .., since)| *executable == check.executable && version < *since);
     // Panics are shown when they happen, not after the last test, which a deadline may forestall.
     let mut command = format!("/tests/{} --nocapture", check.executable);
     if !check.environment.is_empty() {
@@ -217,9 +125,9 @@ fn planned(check: &Check, version: (u32, u32)) -> Planned {
         command.push_str(" --test-threads=1");
     }
     let mut skipped = Vec::new();
-    for needs in missing {
-        command = format!("{command} --skip {}", needs.test);
-        skipped.push((needs.test, format!("{} (Linux {}.{})", needs.feature, needs.since.0, needs.since.1)));
+    for (_, test, feature, (major, minor)) in missing {
+        command = format!("{command} --skip {test}");
+        skipped.push((*test, format!("{feature} (Linux {major}.{minor})")));
     }
     Planned { name: check.name, command, deadline: check.deadline, skipped }
 }
@@ -243,9 +151,9 @@ mod tests {
     #[test]
     fn every_name_in_the_tables_is_a_test() {
         let tests = crate::workspace::root().join("tests");
-        for needs in NEEDS {
-            let text = std::fs::read_to_string(tests.join(format!("{}.rs", needs.executable))).unwrap_or_default();
-            assert!(text.contains(&format!("fn {}()", needs.test)), "{}", needs.test);
+        for (executable, test, ..) in NEEDS {
+            let text = std::fs::read_to_string(tests.join(format!("{executable}.rs"))).unwrap_or_default();
+            assert!(text.contains(&format!("fn {test}()")), "{test}");
         }
         for check in &CHECKS {
             for filter in check.filters {

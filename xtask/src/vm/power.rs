@@ -78,7 +78,7 @@ pub(super) fn run(kernel: &Fetched, common: &Path, cuts: u32) -> Result<String> 
         }
     }
     for file in [&initramfs, &disk] {
-        fs::remove_file(file).with_context(|| format!("{} could not be removed", file.display()))?;
+        fs::remove_file(file)?;
     }
     for problem in &problems {
         eprintln!("    {problem}");
@@ -102,7 +102,7 @@ pub(super) fn run(kernel: &Fetched, common: &Path, cuts: u32) -> Result<String> 
 fn disk() -> Result<PathBuf> {
     let path = folder().join("power.img");
     let made = File::create(&path).and_then(|file| file.set_len(DISK_MIB << 20));
-    made.with_context(|| format!("{} could not be made", path.display()))?;
+    made?;
     Cmd::new(
         crate::workspace::find_program("mke2fs")
             .ok_or_else(|| anyhow!("`mke2fs` is not there; run `cargo xtask setup`"))?,
@@ -117,7 +117,7 @@ fn disk() -> Result<PathBuf> {
 fn boot(kernel: &Fetched, initramfs: &Path, disk: &Path, random: u64) -> Result<Boot> {
     let log = folder().join("log-power");
     let console = machine::with_suffix(&log, "console");
-    File::create(&console).with_context(|| format!("{} could not be made", console.display()))?;
+    File::create(&console)?;
     let mut copy = File::create(machine::with_suffix(&log, "tests")).context("the log could not be made")?;
     let mut command = machine::qemu(&kernel.vmlinuz(), initramfs, &console);
     command.arg("-drive").arg(format!("file={},format=raw,if=virtio,cache=writeback", disk.display()));

@@ -1,11 +1,12 @@
 //! The guest whose first process is a real systemd: a Debian on a disk image, with nodewall, its units and a configuration where the package puts them, and
 //! the stand-ins of `tests/vm/systemd/`. The image is below `target/vm`, and no guest changes it.
 
-use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Result, anyhow};
+use fs_err as fs;
+use fs_err::os::unix::fs::symlink;
 
 use super::image;
 use crate::cmd::Cmd;
@@ -48,13 +49,11 @@ pub(super) fn disk() -> Result<PathBuf> {
     let step = Step::start("making a disk of that Debian, target/vm/systemd.img (about 10 s)");
     // Under another name until it is whole.
     let unfinished = super::folder().join("systemd.img.new");
-    fs::File::create(&unfinished)
-        .and_then(|file| file.set_len(DISK_MIB << 20))
-        .with_context(|| format!("{} could not be made", unfinished.display()))?;
+    fs::File::create(&unfinished).and_then(|file| file.set_len(DISK_MIB << 20))?;
     let mke2fs =
         workspace::find_program("mke2fs").ok_or_else(|| anyhow!("`mke2fs` is not there; run `cargo xtask setup`"))?;
     Cmd::new(mke2fs).args(["-q", "-t", "ext4", "-d"]).args([&tree, &unfinished]).run_quiet()?;
-    fs::rename(&unfinished, &disk).with_context(|| format!("{} could not be made", disk.display()))?;
+    fs::rename(&unfinished, &disk)?;
     step.done();
     Ok(disk)
 }
@@ -69,8 +68,7 @@ pub(super) fn fill(root: &Path, nodewall: &Path) -> Result<()> {
         image::copy(&guest, &from(file), &Path::new("/usr/lib/systemd/system").join(name))?;
         let link = guest.join("etc/systemd/system").join(format!("{wanted_by}.wants")).join(name);
         fs::create_dir_all(link.parent().unwrap_or(&guest))
-            .and_then(|()| symlink(Path::new("/usr/lib/systemd/system").join(name), &link))
-            .with_context(|| format!("{} could not be made", link.display()))?;
+            .and_then(|()| symlink(Path::new("/usr/lib/systemd/system").join(name), &link))?;
     }
     for (file, place) in FILES {
         image::copy(&guest, &from(file), Path::new(place))?;
@@ -78,6 +76,6 @@ pub(super) fn fill(root: &Path, nodewall: &Path) -> Result<()> {
     // The plan's unit is wanted by this one.
     let target = guest.join("etc/systemd/system/default.target");
     symlink("/usr/lib/systemd/system/graphical.target", &target)
-        .and_then(|()| fs::set_permissions(guest.join("etc/nodewall"), fs::Permissions::from_mode(0o755)))
-        .with_context(|| format!("{} could not be made", target.display()))
+        .and_then(|()| fs::set_permissions(guest.join("etc/nodewall"), std::fs::Permissions::from_mode(0o755)))?;
+    Ok(())
 }

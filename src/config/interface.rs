@@ -16,6 +16,11 @@ pub struct InterfacePattern {
 }
 
 impl InterfacePattern {
+    /// Exactly the interface that has this name, whatever characters it is made of.
+    pub fn named(name: &str) -> Self {
+        Self { stem: name.to_owned(), open_ended: false }
+    }
+
     /// Whether the interface called `name` is meant. Never true for `lo`.
     pub fn matches(&self, name: &str) -> bool {
         let meant = if self.open_ended { name.starts_with(&self.stem) } else { name == self.stem };

@@ -9,7 +9,7 @@ use crate::{
     datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
     evidence,
     export::push::Standing,
-    net::{self, Network, XdpMode},
+    net::{self, Network},
     policy::hex,
     state::{Clock, Reached, Refused, Repair, StateDir, StateError, TrialKind},
 };
@@ -169,7 +169,7 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
                 }
                 interfaces.push(Interface {
                     name: link.name.clone(),
-                    attach_mode: if xdp.mode == XdpMode::Generic { "generic" } else { "native" },
+                    attach_mode: xdp.mode.as_str(),
                     program_id: xdp.program_id,
                     egress: match hook {
                         Some(Hook::Tcx) => "tcx",

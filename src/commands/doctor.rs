@@ -6,23 +6,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{
-    DEGRADED, FINE, Failure, block_on,
-    failure::{PRIVILEGE, message},
-    read_config,
-};
-use crate::{
-    cli::{Common, DoctorArgs, Format},
-    config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
-    datapath::{Buffers, DatapathError},
-    doctor::{self, Finding, InForce, Interfaces, Live, Reached, Status, Subject},
-    net::{self, Firewall, Network, Selection},
-    policy::{Facts, Policy, RowTable, compile},
-    state::{Clock, StateDir},
-    text::hex,
-    ui,
-    view::status,
-};
+use super::{block_on, failure::{message, PRIVILEGE}, read_config, Failure, DEGRADED, FINE};
+use crate::{cli::{Common, DoctorArgs, Format}, config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels}, datapath::{Buffers, DatapathError}, doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Reached, Status, Subject}, net::{self, Network, Selection}, policy::{compile, Facts, Policy, RowTable}, state::{Clock, StateDir}, text::hex, ui, view::status};
 
 /// A change of policy or of a program takes some hundredths of a second.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
@@ -44,7 +29,7 @@ pub(super) fn run(common: &Common, args: DoctorArgs) -> Result<u8, Failure> {
 /// The way to Mission Control alone. What came of it is kept, for `status` and the exporters.
 fn mission_control(common: &Common) -> Result<u8, Failure> {
     let config = read_config(common, Trust::Anyone)?;
-    let findings = block_on(doctor::look_at_mission_control(&config.mission_link))?;
+    let findings = block_on(doctor::check_mission_control(&config.mission_link))?;
     if let Ok(Some(state)) = StateDir::open(&common.state_dir) {
         let failed = findings.iter().find(|finding| finding.status == Status::Failed);
         let reached = Reached {
@@ -83,19 +68,18 @@ fn host(common: &Common) -> Result<u8, Failure> {
     };
     let compiled = compile(test_policy, RowTable::default(), &Facts::default())?;
 
-    let kernel = doctor::look_at_kernel(&common.bpffs, &compiled.image);
+    let kernel = doctor::probe_kernel(&common.bpffs, &compiled.image);
     findings.extend(doctor::kernel(&kernel));
-    findings.extend(doctor::live(&live, policy.map(|_| hex(&compiled.image.policy_sha256)).as_deref()));
+    findings.extend(doctor::data_path(&live, policy.map(|_| hex(&compiled.image.policy_sha256)).as_deref()));
 
     let selection = select(config, &network);
-    let names = filtered_names(filtered.as_ref(), selection.as_ref().ok(), &network);
     let multi_buffer =
         kernel.features.as_ref().is_ok_and(|f| f.filter.as_ref().is_ok_and(|f| f.buffers == Buffers::Frags));
     let drivers = net::drivers(&network);
-    findings.extend(doctor::interfaces(&Interfaces {
+    findings.extend(doctor::interfaces(&InterfaceFacts {
         network: &network,
         drivers: &drivers,
-        in_force: matches!(live, Live::InForce(..)),
+        in_force: matches!(live, DataPathState::InForce(..)),
         filtered,
         selection,
         attach_mode: if policy.is_some() { config.attach_mode } else { AttachMode::Native },
@@ -103,19 +87,19 @@ fn host(common: &Common) -> Result<u8, Failure> {
         tunnels: policy.map_or(Tunnels::Peers, |policy| policy.tunnels),
         cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
     }));
+    let listings = net::listings();
+    findings.extend(doctor::other_filters(&net::other_filters(&listings)));
     if let Some(policy) = policy {
-        let listings = net::listings();
-        let replies = doctor::look_at_replies(net::masquerade_ranges_in(&listings));
+        let replies = doctor::read_reply_facts(net::masquerade_ranges_in(&listings));
         findings.extend(doctor::replies(&replies, policy));
-        match doctor::look_at_listeners() {
+        match doctor::read_listeners() {
             Ok(listeners) => findings.extend(doctor::listeners(&listeners, policy)),
             Err(error) => {
                 findings.push(Finding::new(Subject::Listeners, Status::Unknown, "sockets", error.to_string()));
             }
         }
-        findings.extend(doctor::firewall(&Firewall::read(&listings), policy, &names));
     } else {
-        findings.extend([Subject::Replies, Subject::Listeners, Subject::Firewall].map(|subject| {
+        findings.extend([Subject::Replies, Subject::Listeners].map(|subject| {
             Finding::new(
                 subject,
                 Status::Unknown,
@@ -124,7 +108,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
             )
         }));
     }
-    findings.extend(places(common, &config.origin));
+    findings.extend(ownership(common, &config.origin));
     findings.sort_by_key(|finding| finding.subject);
     print(common.output, findings)
 }
@@ -145,14 +129,16 @@ fn configured(common: &Common) -> Result<(Config, Policy), Finding> {
 }
 
 /// The links and what is in force on them. What is wrong is looked at twice: a change may be under way just then.
-fn in_force(common: &Common) -> Result<(Network, Live, Option<Filtered>), Failure> {
+fn in_force(common: &Common) -> Result<(Network, DataPathState, Option<Filtered>), Failure> {
     let look = || {
         let network = block_on(net::snapshot())??;
         let (live, filtered) = live(common, &network);
         Ok::<_, Failure>((network, live, filtered))
     };
     let first = look()?;
-    if matches!(&first.1, Live::InForce(_, problems) if problems.is_empty()) || matches!(first.1, Live::Privilege(_)) {
+    if matches!(&first.1, DataPathState::InForce(_, problems) if problems.is_empty())
+        || matches!(first.1, DataPathState::MissingPrivilege(_))
+    {
         return Ok(first);
     }
     std::thread::sleep(SETTLES_WITHIN);
@@ -160,11 +146,11 @@ fn in_force(common: &Common) -> Result<(Network, Live, Option<Filtered>), Failur
 }
 
 /// What is in force, and where our program runs as far as that is known.
-fn live(common: &Common, network: &Network) -> (Live, Option<Filtered>) {
+fn live(common: &Common, network: &Network) -> (DataPathState, Option<Filtered>) {
     let mut report = match status::look(&common.bpffs, network) {
         Ok(report) => report,
-        Err(DatapathError::Privilege { missing }) => return (Live::Privilege(missing), None),
-        Err(error) => return (Live::Broken(message(&error.into())), None),
+        Err(DatapathError::Privilege { missing }) => return (DataPathState::MissingPrivilege(missing), None),
+        Err(error) => return (DataPathState::Unreadable(message(&error.into())), None),
     };
     match StateDir::open(&common.state_dir) {
         Ok(Some(state)) => status::add_state(&mut report, &state),
@@ -178,7 +164,7 @@ fn live(common: &Common, network: &Network) -> (Live, Option<Filtered>) {
         .collect();
     let (Some(mode), Some(generation), Some(policy_sha256)) = (report.mode, report.generation, report.policy_sha256)
     else {
-        return (Live::Nothing, Some(filtered));
+        return (DataPathState::NothingInForce, Some(filtered));
     };
     // What nothing covers, and whose program runs there instead, are findings of the interfaces'.
     let attached = filtered.keys().copied().collect();
@@ -199,38 +185,24 @@ fn live(common: &Common, network: &Network) -> (Live, Option<Filtered>) {
         captures: report.evidence.and_then(|evidence| evidence.captures_problem),
         refused: refused.map(|refused| format!("{} was refused: {}", refused.attempt, refused.error)),
     };
-    (Live::InForce(force, problems), Some(filtered))
+    (DataPathState::InForce(force, problems), Some(filtered))
 }
 
 fn select(config: &Config, network: &Network) -> Result<Selection, String> {
-    let patterns: Vec<String> = config.interfaces.iter().map(ToString::to_string).collect();
-    let patterns = (!patterns.is_empty()).then_some(patterns.as_slice());
+    let patterns = (!config.interfaces.is_empty()).then_some(config.interfaces.as_slice());
     net::resolve(network, patterns).map_err(|error| error.to_string())
 }
 
-/// Names of the interfaces through which outsiders come: those that are filtered, else those that would be.
-fn filtered_names(filtered: Option<&Filtered>, selection: Option<&Selection>, network: &Network) -> Vec<String> {
-    let filtered: Vec<String> = filtered
-        .into_iter()
-        .flat_map(BTreeMap::keys)
-        .filter_map(|index| Some(network.by_index(*index)?.name.clone()))
-        .collect();
-    if !filtered.is_empty() {
-        return filtered;
-    }
-    selection.map(|selection| selection.attach.iter().map(|s| s.name.clone()).collect()).unwrap_or_default()
-}
-
-fn places(common: &Common, origin: &ConfigOrigin) -> Vec<Finding> {
-    let mut places = Vec::new();
+fn ownership(common: &Common, origin: &ConfigOrigin) -> Vec<Finding> {
+    let mut paths = Vec::new();
     if let ConfigOrigin::Named(path) | ConfigOrigin::Standard(path) = origin {
-        places.push(doctor::look_at_places("the configuration", path));
+        paths.push(doctor::read_ownership("the configuration", path));
         if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
-            places.push(doctor::look_at_places("the configuration's directory", directory));
+            paths.push(doctor::read_ownership("the configuration's directory", directory));
         }
     }
-    places.push(doctor::look_at_places("the state directory", &common.state_dir));
-    doctor::places(&places, rustix::process::geteuid().as_raw())
+    paths.push(doctor::read_ownership("the state directory", &common.state_dir));
+    doctor::ownership(&paths, rustix::process::geteuid().as_raw())
 }
 
 fn print(format: Format, findings: Vec<Finding>) -> Result<u8, Failure> {

@@ -140,7 +140,7 @@ fn refuse_to_write(common: &Common, args: &InitArgs, path: &Path, state: Option<
 fn given(common: &Common, args: &InitArgs) -> Given {
     Given {
         yes: args.yes,
-        interfaces: common.interfaces.clone(),
+        interfaces: common.interfaces.iter().filter_map(|text| text.parse().ok()).collect(),
         // The command line has judged them.
         peers: common.peers.iter().filter_map(|text| parse_peer(text).ok()).collect(),
         peers_file: args.peers_file.clone(),

@@ -16,6 +16,11 @@ pub struct InterfacePattern {
 }
 
 impl InterfacePattern {
+    /// Exactly the interface that has this name, whatever characters it is made of.
+    pub fn named(name: &str) -> Self {
+        Self { stem: name.to_owned(), open_ended: false }
+    }
+
     /// Whether the interface called `name` is meant. Never true for `lo`.
     pub fn matches(&self, name: &str) -> bool {
         let meant = if self.open_ended { name.starts_with(&self.stem) } else { name == self.stem };
@@ -33,13 +38,15 @@ impl FromStr for InterfacePattern {
 
     fn from_str(text: &str) -> Result<Self, ValueError> {
         let (stem, open_ended) = text.strip_suffix('*').map_or((text, false), |stem| (stem, true));
-        // As the kernel's dev_valid_name; a star inside a name is legal there, but is always a slip here.
-        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*');
+        // As the kernel's dev_valid_name; a star inside a name and a question mark are legal there, but always a slip here.
+        let bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '/' | ':' | '*' | '?');
         let nameless = stem.is_empty() && !open_ended;
         if nameless || stem.len() > MAX_NAME_BYTES || stem.contains(bad) || matches!(stem, "." | "..") {
-            return Err(ValueError::new(format!(
+            let error = ValueError::new(format!(
                 "{text:?} is not an interface name; expected 1 to {MAX_NAME_BYTES} bytes such as \"eth0\", or a beginning such as \"bond*\""
-            )));
+            ));
+            let is_pattern = stem.contains(['*', '?']);
+            return Err(if is_pattern { error.help("only a * at the end stands for something else") } else { error });
         }
         if stem == "lo" && !open_ended {
             return Err(ValueError::new("\"lo\" is never attached: loopback traffic does not come from the wire")

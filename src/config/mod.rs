@@ -54,7 +54,7 @@ pub use self::peers::{
     DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY, DynatraceApi, HttpSd, MAX_DNS_NAMES,
     NamedPeer, PeerOrigin, Peers,
 };
-pub use self::port::PortRange;
+pub use self::port::{PortRange, PortSet};
 pub use self::push::{DEFAULT_PUSH_INTERVAL, DEFAULT_PUSH_URL, Push};
 pub(crate) use self::rule::RuleFile;
 pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, MAX_RULE_NAME_BYTES, RESERVED_RULE_NAMES, Rule};
@@ -89,8 +89,8 @@ pub struct Config {
     pub later_fragments: LaterFragments,
     /// `allow_lockout`; default false.
     pub allow_lockout: bool,
-    /// `lockout_ports`: ports that no policy may close unless `allow_lockout`, besides those of [`LOCKOUT_PORTS`]; ascending, in the fewest ranges.
-    pub lockout_ports: Vec<PortRange>,
+    /// `lockout_ports`: ports that no policy may close unless `allow_lockout`, besides those of [`LOCKOUT_PORTS`].
+    pub lockout_ports: PortSet,
     /// `[profile]`.
     pub profile: Profile,
     /// `[peers]`.
@@ -142,7 +142,7 @@ impl Config {
             tunnels: Tunnels::Peers,
             later_fragments: LaterFragments::All,
             allow_lockout: false,
-            lockout_ports: Vec::new(),
+            lockout_ports: PortSet::default(),
             profile: Profile::default(),
             peers: Peers::default(),
             mission_control: MissionControl::of_profile(ProfileName::DynatraceManaged),
@@ -173,7 +173,7 @@ impl Config {
         let mut problems = Problems::new(source);
         let mut sources = SourceCount::default();
         let lockout_ports = rule::lockout_ports(raw.lockout_ports, &mut problems);
-        let closable = if raw.allow_lockout.unwrap_or(false) { None } else { Some(lockout_ports.as_slice()) };
+        let closable = if raw.allow_lockout.unwrap_or(false) { None } else { Some(&lockout_ports) };
         let profile = profile(raw.profile.0, &mut problems);
         let mut mission = raw.mission_control.0;
         let (enabled, addresses) = (mission.enabled, mission.addresses.take());

@@ -1,4 +1,4 @@
-//! Ports and ranges of ports, both ends included.
+//! Ports, ranges of ports (both ends included) and sets of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -30,6 +30,9 @@ impl From<PortRange> for (u16, u16) {
 }
 
 impl PortRange {
+    /// Every port.
+    pub const ALL: Self = Self { first: 1, last: u16::MAX };
+
     /// A range, unless it is empty or holds port 0.
     pub const fn new(first: u16, last: u16) -> Option<Self> {
         if first == 0 || first > last { None } else { Some(Self { first, last }) }
@@ -58,39 +61,6 @@ impl PortRange {
     /// The ports, ascending.
     pub fn ports(self) -> std::ops::RangeInclusive<u16> {
         self.first..=self.last
-    }
-
-    /// The same ports in the fewest ranges, ascending.
-    pub fn normalize(mut ranges: Vec<Self>) -> Vec<Self> {
-        ranges.sort_unstable();
-        let mut merged: Vec<Self> = Vec::with_capacity(ranges.len());
-        for range in ranges {
-            match merged.last_mut() {
-                Some(previous) if u32::from(range.first) <= u32::from(previous.last) + 1 => {
-                    previous.last = previous.last.max(range.last);
-                }
-                _ => merged.push(range),
-            }
-        }
-        merged
-    }
-
-    /// The ports of `ranges` that are not in `taken`. Both normalized, and so is the result.
-    pub fn subtract(ranges: &[Self], taken: &[Self]) -> Vec<Self> {
-        let mut left = Vec::new();
-        for range in ranges {
-            let mut next = u32::from(range.first);
-            for cut in taken.iter().filter(|cut| cut.first <= range.last && range.first <= cut.last) {
-                if let (Ok(first), Some(last)) = (u16::try_from(next), cut.first.checked_sub(1)) {
-                    left.extend(Self::new(first, last));
-                }
-                next = u32::from(cut.last) + 1;
-            }
-            if let Ok(first) = u16::try_from(next) {
-                left.extend(Self::new(first, range.last));
-            }
-        }
-        left
     }
 
     /// A port written as an integer.
@@ -127,5 +97,103 @@ impl FromStr for PortRange {
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
+/// A set of ports: the fewest ranges, ascending. Written as `7000-7001,7199`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortSet(Vec<PortRange>);
+
+impl PortSet {
+    /// Its ranges, ascending; between two of them is at least one port.
+    pub fn as_slice(&self) -> &[PortRange] {
+        &self.0
+    }
+
+    /// The same, one after the other.
+    pub fn iter(&self) -> std::slice::Iter<'_, PortRange> {
+        self.0.iter()
+    }
+
+    /// Whether no port is in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `port` is in it.
+    pub fn contains(&self, port: u16) -> bool {
+        self.iter().any(|range| range.contains(port))
+    }
+
+    /// The ports of both sets.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        self.iter().chain(other).copied().collect()
+    }
+
+    /// The ports that are in both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let common = |a: &PortRange, b: &PortRange| PortRange::new(a.first.max(b.first), a.last.min(b.last));
+        self.iter().flat_map(|a| other.iter().filter_map(move |b| common(a, b))).collect()
+    }
+
+    /// The ports that are not in `other`.
+    #[must_use]
+    pub fn difference(&self, other: &Self) -> Self {
+        let mut left = Vec::new();
+        for range in self {
+            // A number for the port after 65535, too.
+            let mut next = u32::from(range.first);
+            for cut in other.iter().filter(|cut| cut.first <= range.last && range.first <= cut.last) {
+                if let (Ok(first), Some(last)) = (u16::try_from(next), cut.first.checked_sub(1)) {
+                    left.extend(PortRange::new(first, last));
+                }
+                next = u32::from(cut.last) + 1;
+            }
+            if let Ok(first) = u16::try_from(next) {
+                left.extend(PortRange::new(first, range.last));
+            }
+        }
+        Self(left)
+    }
+}
+
+impl FromIterator<PortRange> for PortSet {
+    fn from_iter<I: IntoIterator<Item = PortRange>>(ranges: I) -> Self {
+        let mut ranges: Vec<PortRange> = ranges.into_iter().collect();
+        ranges.sort_unstable();
+        let mut merged: Vec<PortRange> = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            match merged.last_mut() {
+                Some(previous) if u32::from(range.first) <= u32::from(previous.last) + 1 => {
+                    previous.last = previous.last.max(range.last);
+                }
+                _ => merged.push(range),
+            }
+        }
+        Self(merged)
+    }
+}
+
+impl From<PortRange> for PortSet {
+    fn from(range: PortRange) -> Self {
+        Self(vec![range])
+    }
+}
+
+impl<'a> IntoIterator for &'a PortSet {
+    type Item = &'a PortRange;
+    type IntoIter = std::slice::Iter<'a, PortRange>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for PortSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges: Vec<String> = self.iter().map(ToString::to_string).collect();
+        f.write_str(&ranges.join(","))
     }
 }

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::address::{SourceCount, parse_allowed};
 use super::error::{ConfigErrors, Problems, Source, ValueError};
-use super::port::{PortRange, not_a_port};
+use super::port::{PortRange, PortSet, not_a_port};
 use super::schema::{self, List, RawPort, RawRule, RawRuleFile, Table};
 use super::word::{Access, Protocol};
 
@@ -30,8 +30,8 @@ const MAX_NOTE_CHARS: usize = 600;
 pub struct Rule {
     /// 1 to 31 bytes of `[a-z0-9_-]`.
     pub name: String,
-    /// Ascending, in the fewest ranges; never empty.
-    pub ports: Vec<PortRange>,
+    /// Never empty.
+    pub ports: PortSet,
     /// Sorted, never empty.
     pub protocols: Vec<Protocol>,
     /// Who may reach the ports.
@@ -55,7 +55,7 @@ impl RuleFile {
         let source = Source { file, text };
         let raw: RawRuleFile = schema::read(source)?;
         let mut problems = Problems::new(source);
-        let rules = rules(raw.rule, Some(&[]), &mut SourceCount::default(), &mut problems);
+        let rules = rules(raw.rule, Some(&PortSet::default()), &mut SourceCount::default(), &mut problems);
         problems.finish()?;
         Ok(Self { about: raw.about.into_inner(), rules })
     }
@@ -70,15 +70,15 @@ struct Claim {
 }
 
 /// The operator's own list of ports that must stay open.
-pub(crate) fn lockout_ports(raw: Option<List<RawPort>>, problems: &mut Problems<'_>) -> Vec<PortRange> {
+pub(crate) fn lockout_ports(raw: Option<List<RawPort>>, problems: &mut Problems<'_>) -> PortSet {
     let listed = raw.map(|raw| port_list("lockout_ports", raw, problems)).unwrap_or_default();
-    PortRange::normalize(listed.into_iter().map(|(range, _)| range).collect())
+    listed.into_iter().map(|(range, _)| range).collect()
 }
 
 /// Judges all rules of one file. `guarded`: ports that must stay open besides [`LOCKOUT_PORTS`]; `None`: any may be closed. What is refused is noted in `problems`, and then the result is not to be used.
 pub(crate) fn rules(
     raw: Vec<Spanned<Table<RawRule>>>,
-    guarded: Option<&[PortRange]>,
+    guarded: Option<&PortSet>,
     sources: &mut SourceCount,
     problems: &mut Problems<'_>,
 ) -> Vec<Rule> {
@@ -115,7 +115,7 @@ pub(crate) fn rules(
                 span: span.clone(),
             }));
         }
-        let ports = PortRange::normalize(ports);
+        let ports = ports.into_iter().collect();
         let note = note(raw.note, problems);
         rules.push(Rule { name, ports, protocols, access, also_allow, note });
     }
@@ -245,7 +245,7 @@ fn judge_group(span: &Range<usize>, access: Access, groups: &mut usize, problems
 fn refuse_lockout(
     range: PortRange,
     access: Access,
-    guarded: &[PortRange],
+    guarded: &PortSet,
     span: &Range<usize>,
     problems: &mut Problems<'_>,
 ) {

@@ -10,23 +10,8 @@ use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 use serde::Serialize;
 
-use super::{
-    apply::Allow,
-    block_list::Blocks,
-    error::AgentError,
-    guard::Guard,
-    seen::Seen,
-    session,
-    surroundings::{own_addresses, select},
-    trial::readable,
-};
-use crate::{
-    config::{Access, PortRange, Protocol, show},
-    control::{Desired, Good},
-    net::{self, Firewall, Redirect, Sockets, Transport},
-    policy::{Facts, Policy, PortClass, RowTable, compile, probe_frame},
-    state::{Clock, StateDir},
-};
+use super::{apply::Allow, block_list::Blocks, error::AgentError, guard::Guard, seen::Seen, session, surroundings::{own_addresses, select}, trial::readable};
+use crate::{config::{show, Access, PortRange, Protocol}, control::{Desired, Good}, net::{self, listings, tcp_redirects, Redirect, Sockets}, policy::{compile, probe_frame, Facts, Policy, PortClass, RowTable}, state::{Clock, StateDir}};
 
 /// Everything that would change. Empty: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -133,7 +118,7 @@ pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> 
         peers_removed: old_peers.difference(&new_peers).map(show).collect(),
         interfaces_added: interfaces.difference(&attached).cloned().collect(),
         interfaces_removed: attached.difference(&interfaces).cloned().collect(),
-        affected: affected(&connections(state)?, &redirects(), old.as_deref(), &new),
+        affected: affected(&connections(state)?, &tcp_redirects(&listings()), old.as_deref(), &new),
         held,
     })
 }
@@ -234,16 +219,10 @@ fn action(image: Option<&PolicyImage>, source: IpAddr, port: u16) -> (&'static s
     (if dropped { "drop" } else { "pass" }, reason)
 }
 
-/// The host's own rules that send one port to another: a socket shows the port behind them, the filter judges the one on the wire.
-fn redirects() -> Vec<Redirect> {
-    let to_tcp = |redirect: &Redirect| redirect.transports.contains(&Transport::Tcp);
-    Firewall::read(&net::listings()).redirects().into_iter().filter(to_tcp).collect()
-}
-
 /// The ports on the wire that may have led to this socket.
 fn on_the_wire(port: u16, redirects: &[Redirect]) -> Vec<u16> {
     let from = redirects.iter().filter(|redirect| redirect.to == port).flat_map(|redirect| &redirect.from);
-    std::iter::once(port).chain(from.map(|(first, _)| *first)).collect()
+    std::iter::once(port).chain(from.map(|range| range.first())).collect()
 }
 
 /// Sources and local ports, each with whether the connection is there now.

@@ -4,12 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::error::AgentError;
-use crate::{
-    config::AttachMode,
-    control::Desired,
-    datapath::{self, DatapathError, PinDir},
-    net::{self, Link, Network, Selection, XdpMode},
-};
+use crate::{config::{AttachMode, InterfacePattern}, control::Desired, datapath::{self, DatapathError, PinDir}, net::{self, Link, Network, Selection}};
 
 /// What of the host's network a policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,11 +39,15 @@ pub(crate) fn own_addresses(network: &Network) -> Vec<IpAddr> {
 /// The interfaces to attach. Where none are configured, those of the last time count besides the default: at boot nothing is addressed yet.
 pub(crate) fn select(desired: &Desired, network: &Network, stored: &[String]) -> Result<Selection, AgentError> {
     if !desired.interfaces.is_empty() {
-        return Ok(net::resolve(network, Some(&desired.interfaces))?);
+        // One that an older version wrote down, and that is no pattern any more, is that name.
+        let pattern = |text: &String| text.parse().unwrap_or_else(|_| InterfacePattern::named(text));
+        let patterns: Vec<_> = desired.interfaces.iter().map(pattern).collect();
+        return Ok(net::resolve(network, Some(&patterns))?);
     }
+    let stored: Vec<_> = stored.iter().map(|name| InterfacePattern::named(name)).collect();
     match net::resolve(network, None) {
         Ok(mut selection) => {
-            let before = net::resolve(network, Some(stored)).unwrap_or_default();
+            let before = net::resolve(network, Some(&stored)).unwrap_or_default();
             for selected in before.attach {
                 if selection.attach.iter().all(|s| s.index != selected.index) {
                     selection.attach.push(selected);
@@ -57,7 +56,7 @@ pub(crate) fn select(desired: &Desired, network: &Network, stored: &[String]) ->
             selection.missing.extend(before.missing);
             Ok(selection)
         }
-        Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(stored))?),
+        Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(&stored))?),
         Err(error) => Err(error.into()),
     }
 }
@@ -76,9 +75,8 @@ pub(crate) fn refuse_occupied(
         if !ours.iter().any(|link| link.if_index == selected.index && link.program_id == xdp.program_id) {
             return Err(DatapathError::Occupied { interface, program_id: xdp.program_id }.into());
         }
-        let live = if xdp.mode == XdpMode::Generic { AttachMode::Generic } else { AttachMode::Native };
-        if live != wanted {
-            return Err(AgentError::ModeChange { interface, live: live.as_str(), wanted: wanted.as_str() });
+        if xdp.mode != wanted {
+            return Err(AgentError::ModeChange { interface, live: xdp.mode.as_str(), wanted: wanted.as_str() });
         }
     }
     Ok(())

@@ -2,16 +2,16 @@
 
 use super::change::Applied;
 use crate::{
-    config::Access,
+    config::PortSet,
     net::{self, LocalPorts, NatReport},
-    policy::{FEW_LENGTHS, Policy},
+    policy::FEW_LENGTHS,
 };
 
 /// Warnings about a policy that is in force on this host. The future asks the host's NAT tools, which may take seconds; it does not borrow
 /// `applied`, so that an agent need not wait for it.
 pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send + use<> {
     let mut warnings = known(applied);
-    let restricted = restricted_ports(applied.policy());
+    let restricted = applied.policy().restricted_ports();
     async move {
         // No report at all only when the runtime is shutting down.
         let report = tokio::task::spawn_blocking(net::masquerade_ranges).await.unwrap_or_default();
@@ -34,10 +34,10 @@ fn known(applied: &Applied) -> Vec<String> {
             ));
         }
     }
-    let restricted = restricted_ports(applied.policy());
+    let restricted = applied.policy().restricted_ports();
     match LocalPorts::read() {
         Ok(local) => {
-            if let Some(overlap) = local.overlap(restricted.iter().copied()) {
+            if let Some(overlap) = local.overlap(&restricted) {
                 warnings.push(overlap.to_string());
             }
         }
@@ -46,14 +46,8 @@ fn known(applied: &Applied) -> Vec<String> {
     warnings
 }
 
-fn nat(report: &NatReport, restricted: &[(u16, u16)]) -> Vec<String> {
-    let overlaps = net::masquerade_overlaps(report, restricted.iter().copied());
+fn nat(report: &NatReport, restricted: &PortSet) -> Vec<String> {
+    let overlaps = net::masquerade_overlaps(report, restricted);
     let unread = report.unread.iter().map(|tool| format!("can not compare the NAT rules with the policy: {tool}"));
     overlaps.iter().map(ToString::to_string).chain(unread).collect()
-}
-
-/// Ports that are not open to everyone, both ends included.
-fn restricted_ports(policy: &Policy) -> Vec<(u16, u16)> {
-    let classes = policy.classes.iter().filter(|c| c.access != Access::Public);
-    classes.flat_map(|c| &c.ports).map(|entry| (entry.ports.first(), entry.ports.last())).collect()
 }

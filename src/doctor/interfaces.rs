@@ -1,38 +1,19 @@
 //! Interfaces: how each is or could be filtered, what of its driver stands in the way, and the ways into this host that nothing covers.
 
 mod driver;
+mod facts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, Status, Subject};
+use super::finding::{Finding, Status, Subject};
 use crate::config::{AttachMode, Tunnels};
-use crate::net::{self, Driver, Drivers, Link, Network, Selection, XdpMode};
+use crate::net::{self, Driver, Link};
+use facts::new;
 
-/// What the checks of interfaces need to know.
-#[derive(Debug)]
-pub struct Interfaces<'a> {
-    /// The links.
-    pub network: &'a Network,
-    /// Their drivers.
-    pub drivers: &'a Drivers,
-    /// A policy is in force.
-    pub in_force: bool,
-    /// Interfaces where our program runs, by index, with the program's id; `None`: what is in force could not be looked at.
-    pub filtered: Option<BTreeMap<u32, u32>>,
-    /// What the configuration selects; or why it selects nothing.
-    pub selection: Result<Selection, String>,
-    /// How it would be attached.
-    pub attach_mode: AttachMode,
-    /// The kernel takes the filter for frames of many buffers.
-    pub multi_buffer: bool,
-    /// Who may send tunnelled traffic.
-    pub tunnels: Tunnels,
-    /// Processors.
-    pub cpus: u32,
-}
+pub use facts::InterfaceFacts;
 
 /// Judges them.
-pub fn findings(interfaces: &Interfaces<'_>) -> Vec<Finding> {
+pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let none = BTreeMap::new();
     let filtered = interfaces.filtered.as_ref().unwrap_or(&none);
@@ -74,12 +55,8 @@ pub fn findings(interfaces: &Interfaces<'_>) -> Vec<Finding> {
     findings
 }
 
-fn new(status: Status, check: &'static str, found: String) -> Finding {
-    Finding::new(Subject::Interfaces, status, check, found)
-}
-
 /// One interface that is filtered or is to be.
-fn one(interfaces: &Interfaces<'_>, link: &Link, filtered: &BTreeMap<u32, u32>) -> Vec<Finding> {
+fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u32>) -> Vec<Finding> {
     let unknown = Driver::default();
     let driver = interfaces.drivers.of(link.index).unwrap_or(&unknown);
     let name = &link.name;
@@ -99,7 +76,7 @@ fn one(interfaces: &Interfaces<'_>, link: &Link, filtered: &BTreeMap<u32, u32>) 
                 xdp.program_id
             )),
         ],
-        Some(xdp) if xdp.mode == XdpMode::Generic => {
+        Some(xdp) if xdp.mode == AttachMode::Generic => {
             let gro = if driver.gro == Some(true) { "; GRO is on" } else { "" };
             vec![
                 new(Status::Note, "generic", format!("{name}: generic mode, {of}, MTU {}{gro}", link.mtu))
@@ -123,7 +100,7 @@ fn one(interfaces: &Interfaces<'_>, link: &Link, filtered: &BTreeMap<u32, u32>) 
 }
 
 /// Devices that take packets out of packets, or out of no Ethernet frame at all.
-fn tunnel(interfaces: &Interfaces<'_>, link: &Link) -> Option<Finding> {
+fn tunnel(interfaces: &InterfaceFacts<'_>, link: &Link) -> Option<Finding> {
     let kind = link.kind.name();
     let judged = matches!(
         kind,

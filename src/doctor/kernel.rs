@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use node_ebpf_common::PolicyImage;
 
-use super::{Finding, Status, Subject};
+use super::finding::{Finding, Status, Subject};
 use crate::datapath::{self, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
@@ -26,11 +26,11 @@ const FRAMES: [&[u8]; 4] = [
 
 /// What was found of the kernel.
 #[derive(Clone, Debug)]
-pub struct Kernel {
+pub struct KernelFacts {
     /// `uname -r`.
     pub release: String,
     /// What was tried; or the capabilities that are missing, or another error's text.
-    pub features: Result<Features, Unseen>,
+    pub features: Result<Features, ProbeFailure>,
     /// The kernel publishes its types.
     pub btf: bool,
     /// Whether the place for pins, or what is there of its path, is on a bpf file system.
@@ -45,7 +45,7 @@ pub struct Kernel {
 
 /// Why the kernel's features were not tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unseen {
+pub enum ProbeFailure {
     /// These capabilities are missing.
     Privilege(Vec<&'static str>),
     /// Something else.
@@ -53,15 +53,15 @@ pub enum Unseen {
 }
 
 /// Tries what the kernel can do; `image` is the policy for the test frames.
-pub fn look(pins: &Path, image: &PolicyImage) -> Kernel {
+pub fn probe(pins: &Path, image: &PolicyImage) -> KernelFacts {
     // Before the probes, which lift it for this process.
     let memory_lock_bytes = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     let there = pins.ancestors().find(|path| path.exists());
-    Kernel {
+    KernelFacts {
         release: fs::read_to_string(RELEASE).unwrap_or_default().trim().to_owned(),
         features: datapath::probe(image, &FRAMES).map_err(|error| match error {
-            datapath::DatapathError::Privilege { missing } => Unseen::Privilege(missing),
-            other => Unseen::Other(other.to_string()),
+            datapath::DatapathError::Privilege { missing } => ProbeFailure::Privilege(missing),
+            other => ProbeFailure::Other(other.to_string()),
         }),
         btf: Path::new(BTF).exists(),
         bpffs: there.is_some_and(datapath::on_bpffs),
@@ -72,15 +72,15 @@ pub fn look(pins: &Path, image: &PolicyImage) -> Kernel {
 }
 
 /// Judges the kernel.
-pub fn findings(kernel: &Kernel) -> Vec<Finding> {
+pub fn findings(kernel: &KernelFacts) -> Vec<Finding> {
     let mut findings = match &kernel.features {
         Ok(features) => features_findings(kernel, features),
-        Err(Unseen::Privilege(missing)) => vec![
+        Err(ProbeFailure::Privilege(missing)) => vec![
             new(Status::NotLookedAt, "features", format!("Linux {}: what it can do was not tried", kernel.release))
                 .because(format!("trying needs {}", missing.join(", ")))
                 .advice("run `nodewall doctor` as root"),
         ],
-        Err(Unseen::Other(error)) => vec![new(
+        Err(ProbeFailure::Other(error)) => vec![new(
             Status::Unknown,
             "features",
             format!("Linux {}: what it can do could not be tried: {error}", kernel.release),
@@ -112,7 +112,7 @@ fn new(status: Status, check: &'static str, found: impl Into<String>) -> Finding
     Finding::new(Subject::Kernel, status, check, found)
 }
 
-fn features_findings(kernel: &Kernel, features: &Features) -> Vec<Finding> {
+fn features_findings(kernel: &KernelFacts, features: &Features) -> Vec<Finding> {
     let mut findings = Vec::new();
     let there: Vec<&str> = features.probes.iter().filter(|p| p.answer == Ok(true)).map(|p| p.feature).collect();
     findings.push(Finding::ok(Subject::Kernel, "features", format!("Linux {}: {}", kernel.release, there.join(", "))));
@@ -214,7 +214,7 @@ fn verifier(check: &'static str, what: &str, filter: &datapath::FilterFacts) -> 
 }
 
 /// Only for kernels that charge maps to the limit.
-fn memory(kernel: &Kernel) -> Option<Finding> {
+fn memory(kernel: &KernelFacts) -> Option<Finding> {
     let bytes = kernel.memory_lock_bytes?;
     Some(
         new(Status::Note, "memory-lock", format!("maps count against the memory-lock limit of {bytes} bytes"))
@@ -223,7 +223,7 @@ fn memory(kernel: &Kernel) -> Option<Finding> {
     )
 }
 
-fn bpffs(kernel: &Kernel) -> Finding {
+fn bpffs(kernel: &KernelFacts) -> Finding {
     if kernel.bpffs {
         return Finding::ok(Subject::Kernel, "bpffs", format!("{} is on bpffs", kernel.pins.display()));
     }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Finding, Status, Subject,
-    ports::{PortSet, protocol, transport},
+    finding::{Finding, Status, Subject},
+    ports::ProtocolPorts,
 };
-use crate::config::{Access, LOCKOUT_PORTS};
+use crate::config::{Access, LOCKOUT_PORTS, PortRange, Protocol};
 use crate::net::{self, Listening, NetError, Owner, Sockets};
 use crate::policy::Policy;
 
@@ -17,12 +17,12 @@ pub struct Listeners {
     pub sockets: Sockets,
     /// Their processes, by inode.
     pub owners: BTreeMap<u64, Owner>,
-    /// The ports that the kernel gives to sockets that ask for none, both ends included.
-    pub local_ports: Option<(u16, u16)>,
+    /// The ports that the kernel gives to sockets that ask for none.
+    pub local_ports: Option<PortRange>,
 }
 
-/// Looks, in the calling thread's network namespace.
-pub fn look() -> Result<Listeners, NetError> {
+/// Reads them, in the calling thread's network namespace.
+pub fn read() -> Result<Listeners, NetError> {
     let sockets = net::sockets()?;
     let inodes: BTreeSet<u64> = sockets.listening().filter(|socket| !socket.is_loopback()).map(|s| s.inode).collect();
     let local_ports = net::LocalPorts::read().ok().map(|local| local.range);
@@ -46,23 +46,23 @@ fn reachable(listeners: &Listeners) -> impl Iterator<Item = &Listening> {
 
 /// Listeners on ports that the policy leaves alone, or closes; by process, so that a server with ten ports is one line.
 fn strangers(listeners: &Listeners, policy: &Policy) -> Vec<Finding> {
-    let (mut unnamed, mut left_alone, mut closed) = (BTreeMap::new(), PortSet::default(), BTreeMap::new());
+    let (mut unnamed, mut left_alone, mut closed) = (BTreeMap::new(), ProtocolPorts::default(), BTreeMap::new());
     for socket in reachable(listeners) {
         let port = socket.local.port();
-        let class = policy.class_of(protocol(socket.transport), port);
+        let class = policy.class_of(socket.protocol, port);
         let by = match class.map(|class| class.access) {
             // Listed with the policy as the ones that it never closes by accident.
             None if LOCKOUT_PORTS.iter().any(|(known, _)| *known == port) => {
-                left_alone.add(socket.transport, port, port);
+                left_alone.add(socket.protocol, port);
                 continue;
             }
             // Sockets of clients: a DNS resolver's, for a moment.
-            None if socket.transport == net::Transport::Udp && is_given_out(listeners, port) => continue,
+            None if socket.protocol == Protocol::Udp && is_given_out(listeners, port) => continue,
             None => &mut unnamed,
             Some(Access::Closed) => &mut closed,
             Some(_) => continue,
         };
-        by.entry(owner(listeners, socket)).or_insert_with(PortSet::default).add(socket.transport, port, port);
+        by.entry(owner(listeners, socket)).or_insert_with(ProtocolPorts::default).add(socket.protocol, port);
     }
     let mut findings = Vec::new();
     if !left_alone.is_empty() {
@@ -86,7 +86,7 @@ fn strangers(listeners: &Listeners, policy: &Policy) -> Vec<Finding> {
 }
 
 fn is_given_out(listeners: &Listeners, port: u16) -> bool {
-    listeners.local_ports.is_some_and(|(first, last)| (first..=last).contains(&port))
+    listeners.local_ports.is_some_and(|range| range.contains(port))
 }
 
 fn owner(listeners: &Listeners, socket: &Listening) -> String {
@@ -98,21 +98,17 @@ fn owner(listeners: &Listeners, socket: &Listening) -> String {
 
 /// Cluster ports without a listener, one line a class. A class's UDP ports count only where it has no TCP ports: the vendor's table names both.
 fn silent(listeners: &Listeners, policy: &Policy) -> Vec<Finding> {
-    let served: BTreeSet<(net::Transport, u16)> =
-        reachable(listeners).map(|socket| (socket.transport, socket.local.port())).collect();
+    let served: BTreeSet<(Protocol, u16)> =
+        reachable(listeners).map(|socket| (socket.protocol, socket.local.port())).collect();
     let (mut silent, mut with_listener, mut classes) = (Vec::new(), Vec::new(), 0);
     for class in policy.classes.iter().filter(|class| class.access == Access::Cluster) {
-        let entries = || class.ports.iter().map(|entry| (transport(entry.protocol), entry.ports));
-        let only =
-            if entries().any(|(t, _)| t == net::Transport::Tcp) { net::Transport::Tcp } else { net::Transport::Udp };
-        let (mut missing, mut any) = (PortSet::default(), false);
-        for (transport, range) in entries().filter(|(transport, _)| *transport == only) {
-            for port in range.ports() {
-                if served.contains(&(transport, port)) {
-                    any = true;
-                } else {
-                    missing.add(transport, port, port);
-                }
+        let only = if class.ranges(Protocol::Tcp).next().is_some() { Protocol::Tcp } else { Protocol::Udp };
+        let (mut missing, mut any) = (ProtocolPorts::default(), false);
+        for port in class.ranges(only).flat_map(PortRange::ports) {
+            if served.contains(&(only, port)) {
+                any = true;
+            } else {
+                missing.add(only, port);
             }
         }
         classes += 1;

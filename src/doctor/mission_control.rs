@@ -4,42 +4,25 @@
 mod certificate;
 mod proxy;
 mod reached;
+mod step;
 mod upgrade;
 
 pub use reached::Reached;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    time::timeout,
-};
+use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{
     TlsConnector,
     rustls::{self, AlertDescription, ProtocolVersion, pki_types::ServerName},
 };
 
-use super::{Finding, Status, Subject};
-use crate::{
-    config::MissionLink,
-    https::{Shown, refusal, witnessed_config},
-    net::addresses_of,
-};
-
-/// No step takes longer.
-const STEP: Duration = Duration::from_secs(5);
-
-/// A connection, straight or through a proxy.
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
-type Connection = Box<dyn Stream>;
-
-/// A step that went well, or one that did not, after which there is no other.
-type Step<T> = Result<(T, Finding), Finding>;
+use super::finding::{Finding, Subject};
+use crate::{config::MissionLink, https::{refusal, witnessed_config, Shown}, net::addresses_of};
+use step::{Connection, STEP, StepResult, fail};
 
 /// Goes the way until a step fails. The failed one is the last finding.
-pub async fn look(link: &MissionLink) -> Vec<Finding> {
+pub async fn check(link: &MissionLink) -> Vec<Finding> {
     let mut done = Vec::new();
     if let Err(failed) = go(link, &mut done).await {
         done.push(failed);
@@ -61,11 +44,11 @@ async fn go(link: &MissionLink, done: &mut Vec<Finding>) -> Result<(), Finding> 
     }
     let (connection, found) = handshake(link, connection).await?;
     done.extend(found);
-    done.push(upgrade::look(&link.host, link.port, connection).await?);
+    done.push(upgrade::ask(&link.host, link.port, connection).await?);
     Ok(())
 }
 
-async fn resolve(host: &str, port: u16) -> Step<Vec<SocketAddr>> {
+async fn resolve(host: &str, port: u16) -> StepResult<Vec<SocketAddr>> {
     let failed = |why: String| {
         fail("resolve", format!("{host} can not be looked up: {why}"))
             .because("without its address nothing of it can be reached")
@@ -83,7 +66,7 @@ async fn resolve(host: &str, port: u16) -> Step<Vec<SocketAddr>> {
     Ok((addresses, Finding::ok(Subject::MissionControl, "resolve", format!("{host}: {}", shown.join(", ")))))
 }
 
-async fn connect(addresses: &[SocketAddr], is_proxy: bool) -> Step<TcpStream> {
+async fn connect(addresses: &[SocketAddr], is_proxy: bool) -> StepResult<TcpStream> {
     let mut problems = Vec::new();
     let attempt = async {
         // Each gets its part of the time: one that is silent must not hide the next.
@@ -169,8 +152,4 @@ fn refused(link: &MissionLink, shown: &Shown, error: &io::Error) -> Finding {
             .because("a firewall that looks at the server's name (SNI) breaks off like this, and so does a server that is no TLS server")
             .advice(format!("let TLS to {} pass", link.host)),
     }
-}
-
-fn fail(check: &'static str, found: impl Into<String>) -> Finding {
-    Finding::new(Subject::MissionControl, Status::Failed, check, found)
 }

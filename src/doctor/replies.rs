@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use super::{Finding, Status, Subject};
-use crate::config::{Access, LaterFragments};
+use super::finding::{Finding, Status, Subject};
+use crate::config::LaterFragments;
 use crate::net::{self, LocalPorts, NatReport};
 use crate::policy::Policy;
 
@@ -15,7 +15,7 @@ const FRAGMENT_MEMORY: [(&str, &str); 2] = [
 
 /// What the host hands out by itself.
 #[derive(Clone, Debug)]
-pub struct Replies {
+pub struct ReplyFacts {
     /// The kernel's ports for connections; or why they could not be read.
     pub local_ports: Result<LocalPorts, String>,
     /// Source NAT rules with ports.
@@ -24,10 +24,10 @@ pub struct Replies {
     pub fragment_bytes: Vec<(&'static str, u64)>,
 }
 
-/// Looks, in the calling thread's network namespace. `nat` was listed before.
-pub fn look(nat: NatReport) -> Replies {
+/// Reads it, in the calling thread's network namespace. `nat` was listed before.
+pub fn read(nat: NatReport) -> ReplyFacts {
     let bytes = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
-    Replies {
+    ReplyFacts {
         local_ports: LocalPorts::read().map_err(|error| error.to_string()),
         nat,
         fragment_bytes: FRAGMENT_MEMORY.into_iter().filter_map(|(name, path)| Some((name, bytes(path)?))).collect(),
@@ -35,40 +35,24 @@ pub fn look(nat: NatReport) -> Replies {
 }
 
 /// Compares it with the policy.
-pub fn findings(replies: &Replies, policy: &Policy) -> Vec<Finding> {
+pub fn findings(replies: &ReplyFacts, policy: &Policy) -> Vec<Finding> {
     let new = |status, check, found: String| Finding::new(Subject::Replies, status, check, found);
-    let restricted: Vec<(u16, u16)> = policy
-        .classes
-        .iter()
-        .filter(|class| class.access != Access::Public)
-        .flat_map(|class| &class.ports)
-        .map(|entry| (entry.ports.first(), entry.ports.last()))
-        .collect();
+    let restricted = policy.restricted_ports();
     let mut findings = Vec::new();
     match &replies.local_ports {
         Err(error) => findings.push(new(Status::Unknown, "local-ports", error.clone())),
-        Ok(local) => match local.overlap(restricted.iter().copied()) {
+        Ok(local) => match local.overlap(&restricted) {
             None => findings.push(Finding::ok(
                 Subject::Replies,
                 "local-ports",
-                format!("ip_local_port_range {}-{} keeps clear of the policy's ports", local.range.0, local.range.1),
+                format!("ip_local_port_range {} keeps clear of the policy's ports", local.range),
             )),
             Some(overlap) => {
-                let ports: Vec<String> = overlap
-                    .ports
-                    .iter()
-                    .map(|(a, b)| if a == b { a.to_string() } else { format!("{a}-{b}") })
-                    .collect();
                 findings.push(
                     new(
                         Status::Degraded,
                         "local-ports",
-                        format!(
-                            "ip_local_port_range {}-{} holds ports of the policy: {}",
-                            overlap.range.0,
-                            overlap.range.1,
-                            ports.join(",")
-                        ),
+                        format!("ip_local_port_range {} holds ports of the policy: {}", overlap.range, overlap.ports),
                     )
                     .because(
                         "the kernel may give them to this host's own connections, and the replies would be dropped",
@@ -78,15 +62,12 @@ pub fn findings(replies: &Replies, policy: &Policy) -> Vec<Finding> {
             }
         },
     }
-    let overlaps = net::masquerade_overlaps(&replies.nat, restricted);
+    let overlaps = net::masquerade_overlaps(&replies.nat, &restricted);
     findings.extend(overlaps.iter().map(|overlap| {
         new(
             Status::Degraded,
             "masquerade",
-            format!(
-                "source NAT hands out ports {}-{}: {}",
-                overlap.range.ports.0, overlap.range.ports.1, overlap.range.rule
-            ),
+            format!("source NAT hands out ports {}: {}", overlap.range.ports, overlap.range.rule),
         )
         .because("it may give a connection a port of the policy, and the replies would be dropped")
         .advice("give the rule a port range outside the policy; ip_local_reserved_ports does not help here")
@@ -136,18 +117,22 @@ pub(super) fn denied(complaint: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, PortRange, PortSet};
     use crate::net::NatRange;
 
-    fn checks(replies: &Replies, policy: &Policy) -> Vec<(&'static str, Status)> {
+    fn ports(first: u16, last: u16) -> PortRange {
+        PortRange::new(first, last).unwrap()
+    }
+
+    fn checks(replies: &ReplyFacts, policy: &Policy) -> Vec<(&'static str, Status)> {
         findings(replies, policy).iter().map(|finding| (finding.check, finding.status)).collect()
     }
 
     #[test]
     fn overlaps_are_degraded_and_name_the_cure() {
         let policy = Policy::from_config(&Config::embedded()).unwrap();
-        let clear = Replies {
-            local_ports: Ok(LocalPorts { range: (32768, 60999), reserved: Vec::new() }),
+        let clear = ReplyFacts {
+            local_ports: Ok(LocalPorts { range: ports(32768, 60999), reserved: PortSet::default() }),
             nat: NatReport::default(),
             fragment_bytes: vec![("net.ipv4.ipfrag_high_thresh", 4_194_304)],
         };
@@ -158,12 +143,19 @@ mod tests {
         let peers_only = Policy { later_fragments: LaterFragments::Peers, ..policy.clone() };
         assert_eq!(checks(&clear, &peers_only).len(), 2);
 
-        let range = |ports| NatRange { ports, rule: "-A POSTROUTING -j MASQUERADE --random".to_owned() };
+        let range = |first, last| NatRange {
+            ports: ports(first, last).into(),
+            rule: "-A POSTROUTING -j MASQUERADE --random".to_owned(),
+        };
         let nat = NatReport {
-            ranges: vec![range((1024, 65535)), range((20_000, 20_010))],
+            ranges: vec![range(1024, 65535), range(20_000, 20_010)],
             unread: vec!["nft: exit status: 1: Operation not permitted".to_owned(), "snat to a map".to_owned()],
         };
-        let wide = Replies { local_ports: Ok(LocalPorts { range: (1024, 65535), reserved: Vec::new() }), nat, ..clear };
+        let wide = ReplyFacts {
+            local_ports: Ok(LocalPorts { range: ports(1024, 65535), reserved: PortSet::default() }),
+            nat,
+            ..clear
+        };
         assert_eq!(
             checks(&wide, &policy),
             [

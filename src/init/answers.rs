@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::ask::Ask;
 use super::found::{Found, Witness};
-use crate::config::{ClusterVersion, InterfacePattern, ProfileAccess, parse_peer, show};
+use crate::config::{ClusterVersion, InterfacePattern, ProfileAccess, ValueError, parse_peer, show};
 
 /// From this version on 8443 is the cluster's.
 const CLUSTER_8443_SINCE: (u32, u32) = (1, 166);
@@ -23,7 +23,7 @@ pub struct Given {
     /// `--yes`.
     pub yes: bool,
     /// `--interface`.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<InterfacePattern>,
     /// `--peer`.
     pub peers: Vec<IpNet>,
     /// `--peers-file`.
@@ -52,7 +52,7 @@ impl Given {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     /// Empty: the default set.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<InterfacePattern>,
     /// `[peers] static`, sorted.
     pub peers: Vec<IpNet>,
     /// `[peers] file`.
@@ -208,7 +208,7 @@ fn ask_all(given: &Given, found: &mut Found, answers: &mut Answers, asker: &mut 
     Ok(())
 }
 
-fn ask_interfaces(found: &mut Found, asker: &mut impl Ask) -> Result<Vec<String>, AnswersError> {
+fn ask_interfaces(found: &mut Found, asker: &mut impl Ask) -> Result<Vec<InterfacePattern>, AnswersError> {
     asker.tell("\nInterfaces to filter:");
     for interface in &found.interfaces {
         asker.tell(&format!("  {} ({})", interface.name, interface.because));
@@ -221,9 +221,8 @@ fn ask_interfaces(found: &mut Found, asker: &mut impl Ask) -> Result<Vec<String>
     };
     let chosen = asker.until(question, default, |text| {
         let names = text.split([' ', ',']).filter(|name| !name.is_empty());
-        let names: Vec<String> = names
-            .map(|name| name.parse::<InterfacePattern>().map(|_| name.to_owned()).map_err(|error| error.message))
-            .collect::<Result<_, String>>()?;
+        let names: Vec<InterfacePattern> =
+            names.map(|name| name.parse().map_err(|error: ValueError| error.message)).collect::<Result<_, String>>()?;
         if names.is_empty() {
             return Err("expected at least one name".to_owned());
         }

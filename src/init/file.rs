@@ -69,7 +69,7 @@ pub fn text(answers: &Answers, found: &Found) -> Result<String, FileError> {
         |key: &str, value: Value, because: Vec<String>| chosen.insert(key.to_owned(), Chosen { value, because });
     choose("mode", "audit".into(), Vec::new());
     if !answers.interfaces.is_empty() {
-        choose("interfaces", list(answers.interfaces.iter().cloned()), Vec::new());
+        choose("interfaces", list(answers.interfaces.iter().map(ToString::to_string)), Vec::new());
     }
     if answers.single_node {
         choose("single_node", true.into(), Vec::new());

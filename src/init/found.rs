@@ -7,16 +7,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{
-    config::{parse_peer, show},
-    evidence::{
-        self,
-        store::{Filter, Reader},
-    },
-    net::{self, NetError, Network, SelectError, Sockets},
-    peers::{CLUSTER_PORTS, FileSource, VendorFirewall},
-    state::StateDir,
-};
+use crate::{config::{parse_peer, show, InterfacePattern}, evidence::{self, store::{Filter, Reader}}, net::{self, NetError, Network, SelectError, Sockets}, peers::{cluster_ports, FileSource, VendorFirewall}, state::StateDir};
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";
@@ -158,7 +149,7 @@ impl Found {
 
     /// Connections to cluster ports, either way; this node's own addresses are nobody else.
     fn read_sockets(&mut self, sockets: &Sockets, own: &[IpAddr]) {
-        let is_cluster = |port: u16| CLUSTER_PORTS.iter().any(|(first, last)| (*first..=*last).contains(&port));
+        let cluster = cluster_ports();
         let peer = |address: IpAddr| {
             let address = address.to_canonical();
             if own.contains(&address) { None } else { parse_peer(&address.to_string()).ok() }
@@ -167,10 +158,10 @@ impl Found {
         for connection in sockets.connections() {
             let Some(net) = peer(connection.remote.ip()) else { continue };
             if inbound.contains(connection) {
-                if is_cluster(connection.local.port()) {
+                if cluster.contains(connection.local.port()) {
                     self.add(net, Witness::ConnectedFrom);
                 }
-            } else if is_cluster(connection.remote.port()) {
+            } else if cluster.contains(connection.remote.port()) {
                 self.add(net, Witness::ConnectedTo);
             }
         }
@@ -213,8 +204,8 @@ impl Found {
         self.knocked.iter().filter(|knocker| !is_peer(knocker)).cloned().collect()
     }
 
-    /// Which interfaces these names are; none: the default set.
-    pub fn resolve(&self, named: &[String]) -> Result<Vec<FoundInterface>, SelectError> {
+    /// Which interfaces these are; none: the default set.
+    pub fn resolve(&self, named: &[InterfacePattern]) -> Result<Vec<FoundInterface>, SelectError> {
         let selection = net::resolve(&self.network, (!named.is_empty()).then_some(named))?;
         let attach = selection.attach.into_iter().map(|s| FoundInterface { name: s.name, because: s.because });
         let missing = selection.missing.into_iter();
@@ -222,7 +213,7 @@ impl Found {
         Ok(attach.chain(missing).collect())
     }
 
-    fn read_interfaces(&mut self, named: &[String]) {
+    fn read_interfaces(&mut self, named: &[InterfacePattern]) {
         match self.resolve(named) {
             Ok(interfaces) => self.interfaces = interfaces,
             Err(error) => self.no_interface = Some(error.to_string()),
@@ -235,7 +226,7 @@ impl Found {
 /// # Errors
 /// Only what nothing can be done without: the links and the sockets.
 pub async fn find(
-    interfaces: &[String],
+    interfaces: &[InterfacePattern],
     typed: &[IpNet],
     peers_file: Option<&Path>,
     state: Option<&StateDir>,

@@ -2,29 +2,14 @@
 //! features that it announces (netlink family `netdev`, Linux 6.3). Asks only; attaches and sets nothing.
 
 mod announced;
+mod driver;
 mod ethtool;
 
 use std::collections::BTreeMap;
 
-use super::Network;
+use super::links::Network;
 
-pub use announced::XdpFeatures;
-pub use ethtool::Queues;
-
-/// What is known of one interface's driver. What could not be asked is `None`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Driver {
-    /// The kernel's name of the driver: `ixgbe`, `virtio_net`, `veth`.
-    pub name: Option<String>,
-    /// Generic receive offload is on: the stack joins packets before a generic XDP program sees them.
-    pub gro: Option<bool>,
-    /// Large receive offload is on: the card or the driver joins packets, which most drivers refuse to do under XDP.
-    pub lro: Option<bool>,
-    /// Queues in use, and how many there could be.
-    pub queues: Option<Queues>,
-    /// What the driver announces for XDP; `None` on kernels that do not tell.
-    pub xdp: Option<XdpFeatures>,
-}
+pub use driver::{Driver, Queues, XdpFeatures};
 
 /// The drivers of a network's interfaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,9 +37,9 @@ pub fn drivers(network: &Network) -> Drivers {
         Ok(announced) => (announced, None),
         Err(error) => (BTreeMap::new(), Some(error.to_string())),
     };
-    let asking = ethtool::Asking::new().ok();
+    let ethtool = ethtool::EthtoolSocket::new().ok();
     let drivers = network.links().map(|link| {
-        let mut driver = asking.as_ref().map(|asking| asking.driver(&link.name)).unwrap_or_default();
+        let mut driver = ethtool.as_ref().map(|socket| socket.driver(&link.name)).unwrap_or_default();
         driver.xdp = announced.get(&link.index).copied();
         (link.index, driver)
     });
@@ -66,7 +51,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
     use crate::net::snapshot;
-    use crate::net::test_namespace::{in_own_namespace_async, ip, try_ip};
+    use nodewall_testbed::{in_own_namespace_async, ip, try_ip};
 
     #[test]
     fn a_veth_announces_xdp_and_a_bridge_does_not() {
@@ -106,8 +91,7 @@ mod tests {
             let gro = || drivers(&network).of(index).unwrap().gro.unwrap();
             for (word, expected) in [("on", true), ("off", false), ("on", true)] {
                 let set = std::process::Command::new("ethtool").args(["-K", "va", "gro", word]).output();
-                let Ok(set) = set else { return crate::net::test_namespace::cannot("ethtool") };
-                assert!(set.status.success(), "{set:?}");
+                assert!(set.as_ref().unwrap().status.success(), "{set:?}");
                 assert_eq!(gro(), expected);
             }
         });

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::NetError;
+use super::error::NetError;
 
 const ROUTES_V4: &str = "/proc/thread-self/net/route";
 const ROUTES_V6: &str = "/proc/thread-self/net/ipv6_route";

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::config::AttachMode;
+
 /// `ARPHRD_ETHER` of `linux/if_arp.h`: frames begin with an Ethernet header.
 const ARPHRD_ETHER: u16 = 1;
 
@@ -52,38 +54,13 @@ impl LinkKind {
     }
 }
 
-/// How an XDP program is attached to a link.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum XdpMode {
-    /// In the driver (`XDP_ATTACHED_DRV`).
-    Native,
-    /// In the kernel's own receive path, after GRO (`XDP_ATTACHED_SKB`).
-    Generic,
-    /// On the card (`XDP_ATTACHED_HW`).
-    Offload,
-    /// Several programs in several modes at once (`XDP_ATTACHED_MULTI`).
-    Multi,
-}
-
-impl std::fmt::Display for XdpMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Generic => "generic",
-            Self::Offload => "offload",
-            Self::Multi => "multi",
-        })
-    }
-}
-
 /// An XDP program that is attached to a link, whoever attached it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct XdpAttached {
-    /// The program's id; in [`XdpMode::Multi`] the driver's, else the first that the kernel names.
+    /// The program's id; the driver's where there are several, else the first that the kernel names.
     pub program_id: u32,
-    /// Where it runs.
-    pub mode: XdpMode,
+    /// Where it runs. A program on the card itself is native, too.
+    pub mode: AttachMode,
 }
 
 /// One network interface.

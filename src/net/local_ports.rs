@@ -3,27 +3,28 @@
 
 use std::path::{Path, PathBuf};
 
-use super::NetError;
-use super::ranges::{self, PortRange};
+use super::error::NetError;
+use super::ports::parse_ports;
+use crate::config::{PortRange, PortSet};
 
 const IPV4_SYSCTLS: &str = "/proc/sys/net/ipv4";
 
 /// The ports that the kernel hands out to connections by itself, for IPv4 and IPv6 alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalPorts {
-    /// `net.ipv4.ip_local_port_range`, both ends included.
-    pub range: (u16, u16),
-    /// `net.ipv4.ip_local_reserved_ports`: never handed out. Sorted, inclusive.
-    pub reserved: Vec<(u16, u16)>,
+    /// `net.ipv4.ip_local_port_range`.
+    pub range: PortRange,
+    /// `net.ipv4.ip_local_reserved_ports`: never handed out.
+    pub reserved: PortSet,
 }
 
 /// Ports of the policy that the kernel may hand out to this host's own connections.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlap {
-    /// `net.ipv4.ip_local_port_range`, both ends included.
-    pub range: (u16, u16),
-    /// The ports in both, without those already reserved. Sorted, inclusive.
-    pub ports: Vec<(u16, u16)>,
+    /// `net.ipv4.ip_local_port_range`.
+    pub range: PortRange,
+    /// The ports in both, without those already reserved.
+    pub ports: PortSet,
     /// The command that reserves them, keeping what is reserved already.
     pub sysctl: String,
 }
@@ -32,12 +33,9 @@ impl std::fmt::Display for Overlap {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "ip_local_port_range {}-{} overlaps ports of the policy ({}): replies to this host's own connections from \
+            "ip_local_port_range {} overlaps ports of the policy ({}): replies to this host's own connections from \
              those ports would be dropped; run: {}",
-            self.range.0,
-            self.range.1,
-            ranges::render(&self.ports),
-            self.sysctl
+            self.range, self.ports, self.sysctl
         )
     }
 }
@@ -60,7 +58,7 @@ impl LocalPorts {
                 expected: "two ports",
                 found: range,
             })?,
-            reserved: parse_reserved(&reserved).ok_or(NetError::Parse {
+            reserved: parse_ports(&reserved).ok_or(NetError::Parse {
                 path: reserved_path,
                 expected: "a list of ports and ranges of ports",
                 found: reserved,
@@ -68,15 +66,13 @@ impl LocalPorts {
         })
     }
 
-    /// The ports of `policy` (inclusive ranges, any order) that the kernel may hand out; `None` when there is none.
-    pub fn overlap(&self, policy: impl IntoIterator<Item = (u16, u16)>) -> Option<Overlap> {
-        let wanted = ranges::intersect(&ranges::normalise(policy), &[self.range]);
-        let ports = ranges::subtract(&wanted, &ranges::normalise(self.reserved.iter().copied()));
+    /// The ports of a policy that the kernel may hand out; `None` when there is none.
+    pub fn overlap(&self, policy: &PortSet) -> Option<Overlap> {
+        let ports = policy.intersection(&self.range.into()).difference(&self.reserved);
         if ports.is_empty() {
             return None;
         }
-        let reserve = ranges::normalise(self.reserved.iter().chain(&ports).copied());
-        let sysctl = format!("sysctl -w net.ipv4.ip_local_reserved_ports={}", ranges::render(&reserve));
+        let sysctl = format!("sysctl -w net.ipv4.ip_local_reserved_ports={}", self.reserved.union(&ports));
         Some(Overlap { range: self.range, ports, sysctl })
     }
 }
@@ -91,13 +87,8 @@ fn read(directory: &Path, name: &str) -> Result<(PathBuf, String), NetError> {
 
 fn parse_local_range(text: &str) -> Option<PortRange> {
     let mut words = text.split_whitespace();
-    let range = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let range = PortRange::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?)?;
     words.next().is_none().then_some(range)
-}
-
-fn parse_reserved(text: &str) -> Option<Vec<PortRange>> {
-    let parts = text.trim().split(',').map(str::trim).filter(|part| !part.is_empty());
-    Some(ranges::normalise(parts.map(ranges::parse_range).collect::<Option<Vec<_>>>()?))
 }
 
 #[cfg(test)]
@@ -105,22 +96,24 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
-    const POLICY: [(u16, u16); 6] = [(9042, 9042), (7000, 7001), (7199, 7199), (5701, 5711), (443, 443), (8018, 8022)];
+    fn policy() -> PortSet {
+        parse_ports("9042,7000-7001,7199,5701-5711,443,8018-8022").unwrap()
+    }
 
     fn ports(range: &str, reserved: &str) -> LocalPorts {
-        LocalPorts { range: parse_local_range(range).unwrap(), reserved: parse_reserved(reserved).unwrap() }
+        LocalPorts { range: parse_local_range(range).unwrap(), reserved: parse_ports(reserved).unwrap() }
     }
 
     #[test]
     fn the_usual_range_does_not_overlap() {
-        assert_eq!(ports("32768\t60999\n", "\n").overlap(POLICY), None);
+        assert_eq!(ports("32768\t60999\n", "\n").overlap(&policy()), None);
     }
 
     #[test]
     fn a_wide_range_names_the_line_that_fixes_it() {
-        let overlap = ports("1024 65535", "").overlap(POLICY).unwrap();
-        assert_eq!(overlap.range, (1024, 65535));
-        assert_eq!(overlap.ports, [(5701, 5711), (7000, 7001), (7199, 7199), (8018, 8022), (9042, 9042)]);
+        let overlap = ports("1024 65535", "").overlap(&policy()).unwrap();
+        assert_eq!(overlap.range.to_string(), "1024-65535");
+        assert_eq!(overlap.ports.to_string(), "5701-5711,7000-7001,7199,8018-8022,9042");
         assert_eq!(
             overlap.sysctl,
             "sysctl -w net.ipv4.ip_local_reserved_ports=5701-5711,7000-7001,7199,8018-8022,9042"
@@ -130,27 +123,27 @@ mod tests {
 
     #[test]
     fn both_ends_of_the_range_count() {
-        assert_eq!(ports("7001 7199", "").overlap(POLICY).unwrap().ports, [(7001, 7001), (7199, 7199)]);
-        assert_eq!(ports("7002 7198", "").overlap(POLICY), None);
+        assert_eq!(ports("7001 7199", "").overlap(&policy()).unwrap().ports.to_string(), "7001,7199");
+        assert_eq!(ports("7002 7198", "").overlap(&policy()), None);
     }
 
     #[test]
     fn what_is_reserved_is_kept_and_does_not_overlap() {
-        let overlap = ports("1024 65535", "8080,7002-7004,9042,30000").overlap(POLICY).unwrap();
-        assert_eq!(overlap.ports, [(5701, 5711), (7000, 7001), (7199, 7199), (8018, 8022)]);
+        let overlap = ports("1024 65535", "8080,7002-7004,9042,30000").overlap(&policy()).unwrap();
+        assert_eq!(overlap.ports.to_string(), "5701-5711,7000-7001,7199,8018-8022");
         assert_eq!(
             overlap.sysctl,
             "sysctl -w net.ipv4.ip_local_reserved_ports=5701-5711,7000-7004,7199,8018-8022,8080,9042,30000"
         );
-        assert_eq!(ports("1024 65535", "1024-65535").overlap(POLICY), None);
+        assert_eq!(ports("1024 65535", "1024-65535").overlap(&policy()), None);
     }
 
     #[test]
     fn the_printed_line_is_what_it_takes() {
         let before = ports("1024 65535", "8080");
-        let line = before.overlap(POLICY).unwrap().sysctl;
+        let line = before.overlap(&policy()).unwrap().sysctl;
         let after = ports("1024 65535", line.split_once('=').unwrap().1);
-        assert_eq!(after.overlap(POLICY), None);
+        assert_eq!(after.overlap(&policy()), None);
     }
 
     #[test]
@@ -166,7 +159,6 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_range() {
-        let read = LocalPorts::read().unwrap();
-        assert!(read.range.0 <= read.range.1);
+        LocalPorts::read().unwrap();
     }
 }

@@ -1,22 +1,23 @@
-//! Source NAT rules that may give a connection a port of the policy: its replies would be dropped. Lists rules with the
-//! system's own tools (`nft`, `iptables-save` and kin) and changes none; parsing is pure.
-
-mod tools;
+//! Source NAT rules that may give a connection a port of the policy: its replies would be dropped. Reads what the system's own tools
+//! listed and changes nothing.
 
 use serde_json::Value;
 
-use super::ranges::{self, PortRange};
-
-pub use tools::{Listing, listings, masquerade_ranges, masquerade_ranges_in};
+use super::listing::{Listing, listings};
+use super::ports::parse_ports;
+use super::{iptables, nft};
+use crate::config::{PortRange, PortSet};
 
 /// What the kernel chooses from when a rule asks for a random port and names no range (`nf_nat_l4proto_unique_tuple`).
-const ANY_PORT: PortRange = (1024, 65535);
+fn any_port() -> PortSet {
+    PortRange::new(1024, u16::MAX).into_iter().collect()
+}
 
 /// The ports that one source NAT rule may give to a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NatRange {
-    /// Both ends included.
-    pub ports: (u16, u16),
+    /// Never empty.
+    pub ports: PortSet,
     /// The rule: `nft ip nat post handle 3: masquerade`, or iptables' own line.
     pub rule: String,
 }
@@ -36,8 +37,8 @@ pub struct NatReport {
 pub struct NatOverlap {
     /// The rule and its range.
     pub range: NatRange,
-    /// The ports in both. Sorted, inclusive.
-    pub ports: Vec<(u16, u16)>,
+    /// The ports in both.
+    pub ports: PortSet,
 }
 
 impl std::fmt::Display for NatOverlap {
@@ -46,84 +47,73 @@ impl std::fmt::Display for NatOverlap {
             f,
             "source NAT hands out ports {} and so ports of the policy ({}): replies to those connections would be dropped; \
              give the rule a port range outside the policy (ip_local_reserved_ports does not help here): {}",
-            ranges::render(&[self.range.ports]),
-            ranges::render(&self.ports),
-            self.range.rule
+            self.range.ports, self.ports, self.range.rule
         )
     }
 }
 
-/// The rules of `report` that overlap `policy` (inclusive ranges, any order).
-pub fn masquerade_overlaps(report: &NatReport, policy: impl IntoIterator<Item = (u16, u16)>) -> Vec<NatOverlap> {
-    let policy = ranges::normalise(policy);
-    let mut overlaps = Vec::new();
-    for range in &report.ranges {
-        let ports = ranges::intersect(&policy, &[range.ports]);
-        if !ports.is_empty() {
-            overlaps.push(NatOverlap { range: range.clone(), ports });
-        }
-    }
-    overlaps
+/// The rules of `report` that overlap the ports of a policy.
+pub fn masquerade_overlaps(report: &NatReport, policy: &PortSet) -> Vec<NatOverlap> {
+    let overlap = |range: &NatRange| NatOverlap { range: range.clone(), ports: range.ports.intersection(policy) };
+    report.ranges.iter().map(overlap).filter(|overlap| !overlap.ports.is_empty()).collect()
 }
 
-/// Reads the output of `nft -j list ruleset` (libnftables-json(5)): `masquerade` and `snat` statements.
+/// The source NAT rules of the calling thread's network namespace that hand out ports of their own.
 ///
-/// A statement without ports keeps a connection's own port and is left out, unless it asks for a random one. Rules made by
-/// iptables-nft show here without their ports; [`parse_iptables_save`] has those.
-pub fn parse_nft(json: &str) -> NatReport {
+/// Blocks as [`listings`] does. What could not be read is in [`NatReport::unread`].
+pub fn masquerade_ranges() -> NatReport {
+    masquerade_ranges_in(&listings())
+}
+
+/// The same, of what was listed before.
+pub fn masquerade_ranges_in(listings: &[Listing]) -> NatReport {
     let mut report = NatReport::default();
-    let parsed: Value = match serde_json::from_str(json) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            report.unread.push(format!("nft -j list ruleset: not JSON: {error}"));
-            return report;
-        }
-    };
-    for rule in parsed.get("nftables").and_then(Value::as_array).into_iter().flatten().filter_map(|o| o.get("rule")) {
-        for statement in rule.get("expr").and_then(Value::as_array).into_iter().flatten() {
-            for verb in ["masquerade", "snat"] {
-                if let Some(nat) = statement.get(verb) {
-                    nft_statement(rule, verb, nat, &mut report);
-                }
+    let mut seen = Vec::new();
+    for Listing { tool, answer } in listings {
+        match answer {
+            Ok(json) if *tool == "nft" => read_nft(json, &mut report),
+            Ok(text) if seen.contains(&text) => {}
+            Ok(text) => {
+                read_iptables(tool, text, &mut report);
+                seen.push(text);
             }
+            Err(why) if *tool == "nft" => report.unread.push(format!("nft -j list ruleset: {why}")),
+            Err(why) => report.unread.push(format!("{tool}: {why}")),
         }
     }
     report
 }
 
-fn nft_statement(rule: &Value, verb: &str, nat: &Value, report: &mut NatReport) {
-    let text = |key: &str| rule.get(key).and_then(Value::as_str).unwrap_or("?");
-    let handle = rule.get("handle").and_then(Value::as_u64).unwrap_or(0);
-    let name = format!("nft {} {} {} handle {handle}: {verb}", text("family"), text("table"), text("chain"));
-    match nat.get("port") {
-        Some(expression) => {
-            let mut ports = Vec::new();
-            if nft_ports(expression, &mut ports) {
-                report.ranges.extend(ports.into_iter().map(|ports| NatRange { ports, rule: name.clone() }));
-            } else {
-                report.unread.push(format!("{name} to ports that could not be read: {expression}"));
+/// `masquerade` and `snat` statements. One without ports keeps a connection's own port and is left out, unless it asks for a random one.
+/// Rules made by iptables-nft show here without their ports; `iptables-save` has those.
+fn read_nft(json: &str, report: &mut NatReport) {
+    let rules = nft::objects(json, "rule").unwrap_or_else(|error| {
+        report.unread.push(error);
+        Vec::new()
+    });
+    for rule in &rules {
+        for statement in nft::statements(rule) {
+            for verb in ["masquerade", "snat"] {
+                if let Some(nat) = statement.get(verb) {
+                    nft_statement(rule, verb, nat, report);
+                }
             }
         }
-        None if nft_random(nat) => report.ranges.push(NatRange { ports: ANY_PORT, rule: format!("{name} random") }),
-        None => {}
     }
 }
 
-/// A port, a range, or a map whose values are such. `false` when it is anything else.
-fn nft_ports(expression: &Value, ports: &mut Vec<PortRange>) -> bool {
-    let port = |value: &Value| value.as_u64().and_then(|port| u16::try_from(port).ok());
-    if let Some(port) = port(expression) {
-        ports.push((port, port));
-        return true;
+fn nft_statement(rule: &Value, verb: &str, nat: &Value, report: &mut NatReport) {
+    let text = |key| nft::text(rule, key);
+    let handle = rule.get("handle").and_then(Value::as_u64).unwrap_or(0);
+    let name = format!("nft {} {} {} handle {handle}: {verb}", text("family"), text("table"), text("chain"));
+    match nat.get("port").map(|expression| (nft::ports(expression), expression)) {
+        Some((Some(ports), _)) => report.add(ports, name),
+        Some((None, expression)) => {
+            report.unread.push(format!("{name} to ports that could not be read: {expression}"));
+        }
+        None if nft_random(nat) => report.add(any_port(), format!("{name} random")),
+        None => {}
     }
-    if let Some([first, last]) = expression.get("range").and_then(Value::as_array).map(Vec::as_slice) {
-        let Some(range) = port(first).zip(port(last)) else { return false };
-        ports.push(range);
-        return true;
-    }
-    let elements = expression.get("map").and_then(|map| map.get("data")).and_then(|data| data.get("set"));
-    let Some(elements) = elements.and_then(Value::as_array) else { return false };
-    elements.iter().all(|element| element.get(1).is_some_and(|value| nft_ports(value, ports)))
 }
 
 fn nft_random(nat: &Value) -> bool {
@@ -135,35 +125,19 @@ fn nft_random(nat: &Value) -> bool {
     }
 }
 
-/// Reads the output of `iptables-save` or `ip6tables-save`: `MASQUERADE` and `SNAT` rules of the nat table.
-///
-/// `tool` goes before each rule's text. A rule without ports keeps a connection's own port and is left out, unless it
-/// asks for a random one.
-pub fn parse_iptables_save(tool: &str, text: &str) -> NatReport {
-    let mut report = NatReport::default();
-    let mut in_nat = false;
-    for line in text.lines().map(str::trim) {
-        if let Some(table) = line.strip_prefix('*') {
-            in_nat = table == "nat";
-        } else if in_nat && line.starts_with("-A ") {
-            iptables_rule(tool, line, &mut report);
-        }
+/// `MASQUERADE` and `SNAT` rules of the nat table; `tool` goes before each rule's text. A rule without ports keeps a connection's own port and is
+/// left out, unless it asks for a random one.
+fn read_iptables(tool: &str, text: &str, report: &mut NatReport) {
+    for line in iptables::lines(text, "nat") {
+        iptables_rule(tool, line, report);
     }
-    report
 }
 
 fn iptables_rule(tool: &str, line: &str, report: &mut NatReport) {
-    let words = split_words(line);
-    let mut words = words.iter().map(String::as_str);
+    let words = iptables::split_words(line);
     // Options behind the target are the target's.
-    let target = loop {
-        match words.next() {
-            Some("-j" | "--jump") => break words.next(),
-            Some(_) => {}
-            None => return,
-        }
-    };
-    if !matches!(target, Some("MASQUERADE" | "SNAT")) {
+    let mut words = words.iter().map(String::as_str).skip_while(|word| !matches!(*word, "-j" | "--jump")).skip(1);
+    if !matches!(words.next(), Some("MASQUERADE" | "SNAT")) {
         return;
     }
     let rule = format!("{tool}: {line}");
@@ -183,52 +157,27 @@ fn iptables_rule(tool: &str, line: &str, report: &mut NatReport) {
             }
             _ => None,
         };
+        let Some(text) = ports else { continue };
+        named = true;
         // `1024-65535/7` would be an offset for port shifting; the range is what comes first.
-        match ports.map(|ports| (ports, ranges::parse_range(ports.split('/').next().unwrap_or(ports)))) {
-            Some((_, Some(ports))) => {
-                named = true;
-                report.ranges.push(NatRange { ports, rule: rule.clone() });
-            }
-            Some((text, None)) => {
-                named = true;
-                report.unread.push(format!("ports {text:?} of {rule}"));
-            }
-            None => {}
+        match parse_ports(text.split('/').next().unwrap_or(text)).filter(|ports| !ports.is_empty()) {
+            Some(ports) => report.add(ports, rule.clone()),
+            None => report.unread.push(format!("ports {text:?} of {rule}")),
         }
     }
     if random && !named {
-        report.ranges.push(NatRange { ports: ANY_PORT, rule });
+        report.add(any_port(), rule);
     }
 }
 
-/// Words as iptables-save quotes them: double quotes around, backslash before a quote or a backslash.
-pub(super) fn split_words(line: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let (mut word, mut quoted, mut open) = (String::new(), false, false);
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' => {
-                quoted = !quoted;
-                open = true;
-            }
-            '\\' if quoted => word.extend(letters.next()),
-            ' ' if !quoted => {
-                if open {
-                    words.push(std::mem::take(&mut word));
-                }
-                open = false;
-            }
-            other => {
-                word.push(other);
-                open = true;
-            }
+impl NatReport {
+    /// The same rule may be listed by two tools.
+    fn add(&mut self, ports: PortSet, rule: String) {
+        let range = NatRange { ports, rule };
+        if !self.ranges.contains(&range) {
+            self.ranges.push(range);
         }
     }
-    if open {
-        words.push(word);
-    }
-    words
 }
 
 #[cfg(test)]

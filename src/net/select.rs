@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::glob;
 use super::links::{Link, LinkKind, MAX_STACK_DEPTH, Network};
+use crate::config::InterfacePattern;
 
 /// A link to attach to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,13 +112,13 @@ fn left_out(skipped: &[Skipped]) -> String {
 
 /// The links to attach to.
 ///
-/// With `patterns`: names and globs (`*`, `?`), each name also tried as an alternative name. Without: every addressed
+/// With `patterns`: an interface counts by its name and by its alternative names. Without: every addressed
 /// Ethernet interface but loopback, bridges, container veths and devices without a wire, where a VLAN device (macvlan,
 /// ipvlan) stands for its parent and a bond's slave for the bond.
 ///
 /// # Errors
 /// When a plain name is of an interface that may not be attached to, or when nothing is left and nothing is missing.
-pub fn resolve(network: &Network, patterns: Option<&[String]>) -> Result<Selection, SelectError> {
+pub fn resolve(network: &Network, patterns: Option<&[InterfacePattern]>) -> Result<Selection, SelectError> {
     let mut chosen = BTreeMap::new();
     let mut selection = Selection::default();
     match patterns {
@@ -129,7 +129,10 @@ pub fn resolve(network: &Network, patterns: Option<&[String]>) -> Result<Selecti
     if selection.attach.is_empty() && selection.missing.is_empty() {
         let looked_for = match patterns {
             Some([]) => "the list of interfaces is empty".to_owned(),
-            Some(patterns) => format!("nothing that may be attached matches {}", patterns.join(", ")),
+            Some(patterns) => {
+                let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+                format!("nothing that may be attached matches {}", patterns.join(", "))
+            }
             None => "no addressed Ethernet interface was found".to_owned(),
         };
         return Err(SelectError::NothingSelected { looked_for, skipped: selection.skipped });
@@ -139,30 +142,31 @@ pub fn resolve(network: &Network, patterns: Option<&[String]>) -> Result<Selecti
 
 fn by_patterns(
     network: &Network,
-    patterns: &[String],
+    patterns: &[InterfacePattern],
     chosen: &mut BTreeMap<u32, Selected>,
     selection: &mut Selection,
 ) -> Result<(), SelectError> {
     for pattern in patterns {
-        if let Some(link) = network.by_name(pattern) {
-            if let Some(why) = obstacle(network, link) {
-                return Err(SelectError::NotAttachable { interface: pattern.clone(), why });
-            }
-            choose(chosen, link, "named");
-        } else if !glob::is_pattern(pattern) {
-            if !selection.missing.contains(pattern) {
-                selection.missing.push(pattern.clone());
-            }
-        } else {
-            let names = |link: &Link| {
-                glob::matches(pattern, &link.name) || link.alt_names.iter().any(|alt| glob::matches(pattern, alt))
-            };
-            for link in network.links().filter(|link| names(link)) {
+        let Some(name) = pattern.exact() else {
+            let matches =
+                |link: &Link| pattern.matches(&link.name) || link.alt_names.iter().any(|alt| pattern.matches(alt));
+            for link in network.links().filter(|link| matches(link)) {
                 match obstacle(network, link) {
                     Some(why) => skip(selection, link, why.to_string()),
-                    None => choose(chosen, link, pattern),
+                    None => choose(chosen, link, &pattern.to_string()),
                 }
             }
+            continue;
+        };
+        match network.by_name(name) {
+            Some(link) => {
+                if let Some(why) = obstacle(network, link) {
+                    return Err(SelectError::NotAttachable { interface: name.to_owned(), why });
+                }
+                choose(chosen, link, "named");
+            }
+            None if selection.missing.iter().any(|missing| missing == name) => {}
+            None => selection.missing.push(name.to_owned()),
         }
     }
     Ok(())

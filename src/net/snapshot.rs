@@ -14,8 +14,9 @@ use rtnetlink::packet_route::link::{
     self, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
 
-use super::NetError;
-use super::links::{Link, LinkKind, Network, XdpAttached, XdpMode};
+use super::error::NetError;
+use super::links::{Link, LinkKind, Network, XdpAttached};
+use crate::config::AttachMode;
 
 /// How often a list that changed while it was read is read again.
 const ATTEMPTS: u32 = 10;
@@ -183,10 +184,11 @@ fn xdp_from(attributes: &[LinkXdp]) -> Option<XdpAttached> {
     let [only, driver, generic, offload] = &mut ids;
     for attribute in attributes {
         match attribute {
-            LinkXdp::Attached(link::XdpAttached::Driver) => mode = Some(XdpMode::Native),
-            LinkXdp::Attached(link::XdpAttached::SocketBuffer) => mode = Some(XdpMode::Generic),
-            LinkXdp::Attached(link::XdpAttached::Hardware) => mode = Some(XdpMode::Offload),
-            LinkXdp::Attached(link::XdpAttached::Multiple) => mode = Some(XdpMode::Multi),
+            LinkXdp::Attached(link::XdpAttached::SocketBuffer) => mode = Some(AttachMode::Generic),
+            // Of several programs the driver's is named.
+            LinkXdp::Attached(
+                link::XdpAttached::Driver | link::XdpAttached::Hardware | link::XdpAttached::Multiple,
+            ) => mode = Some(AttachMode::Native),
             LinkXdp::ProgId(id) => *only = Some(*id),
             LinkXdp::DrvProgId(id) => *driver = Some(*id),
             LinkXdp::SkbProgId(id) => *generic = Some(*id),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use super::NetError;
+use super::error::NetError;
+use crate::config::Protocol;
 
 /// Follows the thread: a process may have threads in several namespaces, and /proc/net is the first thread's.
 const NET: &str = "/proc/thread-self/net";
@@ -14,36 +15,11 @@ const TCP_ESTABLISHED: u8 = 1;
 const TCP_CLOSE: u8 = 7;
 const TCP_LISTEN: u8 = 10;
 
-/// The protocols that have ports.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    /// TCP.
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-impl Transport {
-    /// `tcp` or `udp`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        }
-    }
-}
-
-impl std::fmt::Display for Transport {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
 /// A TCP socket that listens, or a UDP socket that takes datagrams from anyone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Listening {
     /// TCP or UDP.
-    pub transport: Transport,
+    pub protocol: Protocol,
     /// What it is bound to; `[::]` takes IPv4 as well, unless the program asked for IPv6 alone, which /proc does not show.
     pub local: SocketAddr,
     /// The user that owns it.
@@ -80,7 +56,7 @@ pub struct Sockets {
 /// # Errors
 /// When a file can not be read or has another format. A kernel without IPv6 has no IPv6 sockets, which is no error.
 pub fn sockets() -> Result<Sockets, NetError> {
-    read(&[("tcp", Transport::Tcp), ("tcp6", Transport::Tcp), ("udp", Transport::Udp), ("udp6", Transport::Udp)])
+    read(&[("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp), ("udp", Protocol::Udp), ("udp6", Protocol::Udp)])
 }
 
 /// [`sockets`] without UDP: for who only wants to know who is connected.
@@ -88,15 +64,15 @@ pub fn sockets() -> Result<Sockets, NetError> {
 /// # Errors
 /// As [`sockets`].
 pub fn tcp_sockets() -> Result<Sockets, NetError> {
-    read(&[("tcp", Transport::Tcp), ("tcp6", Transport::Tcp)])
+    read(&[("tcp", Protocol::Tcp), ("tcp6", Protocol::Tcp)])
 }
 
-fn read(files: &[(&str, Transport)]) -> Result<Sockets, NetError> {
+fn read(files: &[(&str, Protocol)]) -> Result<Sockets, NetError> {
     let mut sockets = Sockets::default();
-    for &(name, transport) in files {
+    for &(name, protocol) in files {
         let path = Path::new(NET).join(name);
         match std::fs::read_to_string(&path) {
-            Ok(text) => sockets.add(transport, &text).map_err(|found| NetError::Parse {
+            Ok(text) => sockets.add(protocol, &text).map_err(|found| NetError::Parse {
                 path,
                 expected: "a line for each socket",
                 found,
@@ -126,7 +102,7 @@ impl Sockets {
         let served: BTreeSet<(u16, IpAddr)> = self
             .listening
             .iter()
-            .filter(|socket| socket.transport == Transport::Tcp)
+            .filter(|socket| socket.protocol == Protocol::Tcp)
             .map(|socket| (socket.local.port(), socket.local.ip()))
             .collect();
         self.connections.iter().filter(move |connection| {
@@ -137,16 +113,16 @@ impl Sockets {
     }
 
     /// Reads the text of one of the four files; the error is the line that could not be read.
-    fn add(&mut self, transport: Transport, text: &str) -> Result<(), String> {
+    fn add(&mut self, protocol: Protocol, text: &str) -> Result<(), String> {
         for line in text.lines().skip(1).filter(|line| !line.trim().is_empty()) {
             let Some(row) = Row::parse(line) else { return Err(line.trim().to_owned()) };
-            let listens = match transport {
-                Transport::Tcp => row.state == TCP_LISTEN,
-                Transport::Udp => row.state == TCP_CLOSE && row.remote.port() == 0,
+            let listens = match protocol {
+                Protocol::Tcp => row.state == TCP_LISTEN,
+                Protocol::Udp => row.state == TCP_CLOSE && row.remote.port() == 0,
             };
             if listens {
-                self.listening.push(Listening { transport, local: row.local, uid: row.uid, inode: row.inode });
-            } else if transport == Transport::Tcp && row.state == TCP_ESTABLISHED {
+                self.listening.push(Listening { protocol, local: row.local, uid: row.uid, inode: row.inode });
+            } else if protocol == Protocol::Tcp && row.state == TCP_ESTABLISHED {
                 self.connections.push(Connection { local: row.local, remote: row.remote });
             }
         }

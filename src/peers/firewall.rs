@@ -6,13 +6,19 @@ use std::{collections::BTreeSet, time::Duration};
 use ipnet::IpNet;
 
 use super::{Answer, Fetch, Source, SourceError, SourceName, rules::refuse};
-use crate::net::{Firewall, Listing, listings};
+use crate::config::{PortRange, PortSet};
+use crate::net::{Listing, listings, named_sources};
 
-/// The ports that the vendor's firewall service opens to cluster nodes: Hazelcast, Cassandra, Elasticsearch, the nodes' services.
-pub const CLUSTER_PORTS: [(u16, u16); 7] =
+/// What [`cluster_ports`] says.
+const CLUSTER_PORTS: [(u16, u16); 7] =
     [(5701, 5711), (7000, 7001), (7199, 7199), (9042, 9042), (9200, 9200), (9300, 9300), (8018, 8021)];
 /// Listing rules costs a few milliseconds; the vendor's service writes them minutes before a node joins.
 const INTERVAL: Duration = Duration::from_secs(30);
+
+/// The ports that the vendor's firewall service opens to cluster nodes: Hazelcast, Cassandra, Elasticsearch, the nodes' services.
+pub fn cluster_ports() -> PortSet {
+    CLUSTER_PORTS.iter().filter_map(|&(first, last)| PortRange::new(first, last)).collect()
+}
 
 /// The vendor's firewall rules in this host's iptables and ip6tables.
 #[derive(Clone, Debug)]
@@ -28,21 +34,16 @@ impl VendorFirewall {
 
     /// The peers that the listed rules name. Pure.
     pub fn read(listings: &[Listing]) -> Result<Answer, SourceError> {
-        let listings: Vec<Listing> = listings.iter().filter(|listing| listing.tool != "nft").cloned().collect();
         let failed = |problem: String, help| SourceError::Firewall { problem, help };
-        if listings.is_empty() {
+        if listings.iter().all(|listing| listing.tool == "nft") {
             return Err(failed(
                 "neither iptables-save nor iptables-legacy-save is installed".into(),
                 "install iptables, or take vendor_firewall out of [peers]",
             ));
         }
-        let firewall = Firewall::read(&listings);
-        if let Some(unread) = firewall.unread.first() {
-            // Half of the rules would be half of the peers.
-            return Err(failed(unread.clone(), "see why it fails; run nodewall as root or with CAP_NET_ADMIN"));
-        }
+        let named = named_sources(listings, &cluster_ports())
+            .map_err(|problem| failed(problem, "see why it fails; run nodewall as root or with CAP_NET_ADMIN"))?;
         // What can be nobody's peer was not written for a node.
-        let named = firewall.sources_named_for(&CLUSTER_PORTS);
         let peers: BTreeSet<IpNet> = named.iter().map(IpNet::trunc).filter(|net| refuse(net).is_none()).collect();
         if peers.is_empty() {
             return Err(failed(

@@ -28,7 +28,7 @@ pub use self::{
     entry::{Difference, Entry, PeerState, SourceStatus},
     error::{OperatorError, SourceError},
     file::FileSource,
-    firewall::{CLUSTER_PORTS, VendorFirewall},
+    firewall::{VendorFirewall, cluster_ports},
     http_sd::HttpSd,
     registry::{Change, Registry, Undo},
     rules::Rules,

@@ -3,7 +3,7 @@
 //! An own rule with a profile class's name replaces that class whole; any other own rule takes its ports out of the profile's classes,
 //! for its protocols only. Own rules never meet on a port: `config` has refused that.
 
-use crate::config::{Access, Config, PortRange, ProfileName, Protocol, Rule};
+use crate::config::{Access, Config, PortSet, ProfileName, Protocol, Rule};
 
 use super::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry, profile::profile};
 
@@ -123,10 +123,10 @@ fn take_over(config: &Config, classes: &mut Vec<PortClass>, warnings: &mut Vec<S
 
 /// The class's entries of one protocol that no own rule names.
 fn left_over(config: &Config, class: &PortClass, protocol: Protocol) -> Vec<PortEntry> {
-    let taken = config.rules.iter().filter(|rule| rule.protocols.contains(&protocol));
-    let taken = PortRange::normalize(taken.flat_map(|rule| rule.ports.iter().copied()).collect());
-    let ranges: Vec<_> = class.ranges(protocol).collect();
-    PortRange::subtract(&ranges, &taken).into_iter().map(|ports| PortEntry { protocol, ports }).collect()
+    let taking = config.rules.iter().filter(|rule| rule.protocols.contains(&protocol));
+    let taken: PortSet = taking.flat_map(|rule| rule.ports.iter().copied()).collect();
+    let named: PortSet = class.ranges(protocol).collect();
+    named.difference(&taken).iter().map(|&ports| PortEntry { protocol, ports }).collect()
 }
 
 /// Ports that a replaced class had and that now nobody names: they pass.

@@ -26,7 +26,8 @@ pub use self::profile::{ProfileTable, profile};
 pub use self::rows::{RowTable, class_name};
 pub use self::sources::{FEW_LENGTHS, Lengths, source_of};
 use crate::config::{
-    Access, ConfigErrors, ConfigOrigin, LaterFragments, MissionControl, Mode, PortRange, ProfileName, Protocol, Tunnels,
+    Access, ConfigErrors, ConfigOrigin, LaterFragments, MissionControl, Mode, PortRange, PortSet, ProfileName,
+    Protocol, Tunnels,
 };
 
 /// The meaning of one configuration: what the compiler turns into an image, what `check` prints, what is hashed.
@@ -128,6 +129,12 @@ impl Policy {
     /// The class that names this port, if any does.
     pub fn class_of(&self, protocol: Protocol, port: u16) -> Option<&PortClass> {
         self.classes.iter().find(|class| class.names(protocol, port))
+    }
+
+    /// The ports that are not open to everyone, of either protocol.
+    pub fn restricted_ports(&self) -> PortSet {
+        let restricted = self.classes.iter().filter(|class| class.access != Access::Public);
+        restricted.flat_map(|class| &class.ports).map(|entry| entry.ports).collect()
     }
 
     /// Refuses what would cut the cluster apart: enforcing for peers while there are none.

@@ -4,17 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use crate::{
-    config::show,
-    control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
-    datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
-    doctor::Reached,
-    evidence,
-    export::push::Standing,
-    net::{self, Network, XdpMode},
-    state::{Clock, StateDir, StateError},
-    text::hex,
-};
+use crate::{config::show, control::{Blocks, Health, Refused, Repair, Trial, TrialKind}, datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir}, doctor::Reached, evidence, export::push::Standing, net::{self, Network}, state::{Clock, StateDir, StateError}, text::hex};
 
 /// The live system at one time.
 #[derive(Clone, Debug, Serialize)]
@@ -166,7 +156,7 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
                 }
                 interfaces.push(Interface {
                     name: link.name.clone(),
-                    attach_mode: if xdp.mode == XdpMode::Generic { "generic" } else { "native" },
+                    attach_mode: xdp.mode.as_str(),
                     program_id: xdp.program_id,
                     egress: match hook {
                         Some(Hook::Tcx) => "tcx",

@@ -158,26 +158,31 @@ fn ports_that_the_host_hands_out_are_degraded() {
 }
 
 #[test]
-fn the_hosts_own_rules_are_compared() {
-    if skip_unless_privileged("the_hosts_own_rules_are_compared") {
+fn another_packet_filter_is_named_with_the_number_of_its_rules() {
+    if skip_unless_privileged("another_packet_filter_is_named_with_the_number_of_its_rules") {
         return;
     }
     let node = Node::enforcing();
+    let (_, before) = findings(&node);
+    the_one(&before, "packet-filter", "ok", "no other packet filter");
     for rule in [
         "-t nat -A PREROUTING -p tcp --dport 443 -j REDIRECT --to-ports 8022",
-        "-t nat -A PREROUTING -p tcp --dport 19042 -j REDIRECT --to-ports 9042",
         "-A INPUT -p tcp --dport 9042 -s 10.77.0.12 -j DROP",
         "-A INPUT -p tcp --dport 9200 -m limit --limit 5/min -j DROP",
     ] {
         node.netns().tool("iptables", &rule.split(' ').collect::<Vec<_>>()).unwrap();
     }
-    let (code, findings) = findings(&node);
-    assert_eq!(code, 3);
-    the_one(&findings, "redirect", "ok", "tcp 443 leads to 8022");
-    the_one(&findings, "redirect", "degraded", "tcp 19042 leads to tcp 9042");
-    the_one(&findings, "closes-what-we-open", "degraded", "the peer 10.77.0.12 on cassandra tcp 9042");
-    the_one(&findings, "opens-what-we-close", "note", "leave open what nodewall closes");
-    the_one(&findings, "unread", "unknown", "--limit 5/min");
+    node.netns().tool("ip6tables", &["-A", "INPUT", "-p", "tcp", "--dport", "9042", "-j", "DROP"]).unwrap();
+    for command in [
+        "add table inet fw",
+        "add chain inet fw in { type filter hook input priority 0 ; policy drop ; }",
+        "add rule inet fw in accept",
+    ] {
+        node.netns().tool("nft", &command.split(' ').collect::<Vec<_>>()).unwrap();
+    }
+    let (code, after) = findings(&node);
+    assert_eq!(code, 0, "it works beside nodewall: {after:#?}");
+    the_one(&after, "packet-filter", "note", "is active: 5 rules, 1 chain that drops");
 }
 
 #[test]

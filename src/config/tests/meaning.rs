@@ -2,7 +2,7 @@
 
 use super::super::{
     Access, AttachMode, Config, ConfigOrigin, DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY,
-    InterfacePattern, Mode, PortRange, ProfileAccess, ProfileName, Protocol, Tunnels, show,
+    InterfacePattern, Mode, PortRange, PortSet, ProfileAccess, ProfileName, Protocol, Tunnels, show,
 };
 use super::refused;
 
@@ -49,7 +49,7 @@ fn every_key() {
     assert_eq!(config.origin, ConfigOrigin::Named("nodewall.toml".into()));
     assert_eq!((config.mode, config.attach_mode, config.tunnels), (Mode::Audit, AttachMode::Generic, Tunnels::All));
     assert!(config.single_node && config.allow_lockout);
-    assert_eq!(config.lockout_ports, [range(2222, 2222), range(8440, 8443)]);
+    assert_eq!(config.lockout_ports.as_slice(), [range(2222, 2222), range(8440, 8443)]);
     let interfaces: Vec<String> = config.interfaces.iter().map(ToString::to_string).collect();
     assert_eq!(interfaces, ["eth0", "bond*"]);
     assert_eq!(config.profile.name, ProfileName::DynatraceManagedCurrent);
@@ -63,13 +63,13 @@ fn every_key() {
     assert_eq!(config.peers.within.len(), 1);
     let jmx = &config.rules[0];
     assert_eq!(jmx.name, "jmx-from-ops");
-    assert_eq!(jmx.ports, [range(7199, 7199), range(7210, 7220)]);
+    assert_eq!(jmx.ports.as_slice(), [range(7199, 7199), range(7210, 7220)]);
     assert_eq!(jmx.protocols, [Protocol::Tcp]);
     assert_eq!(jmx.access, Access::Cluster);
     assert_eq!(jmx.also_allow.iter().map(show).collect::<Vec<_>>(), ["10.0.0.0/7", "192.0.2.0/24"]);
     assert_eq!(jmx.note.as_deref(), Some("the operators' console"));
     assert_eq!(config.rules[1].protocols, [Protocol::Tcp, Protocol::Udp]);
-    assert_eq!(config.rules[1].ports, [range(22, 22)]);
+    assert_eq!(config.rules[1].ports.as_slice(), [range(22, 22)]);
 }
 
 #[test]
@@ -175,19 +175,25 @@ fn interface_patterns() {
 }
 
 #[test]
-fn ranges_normalize_and_subtract() {
-    let text = |ranges: &[PortRange]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let merged = PortRange::normalize(vec![range(5, 9), range(1, 2), range(3, 3), range(7, 20), range(65535, 65535)]);
-    assert_eq!(text(&merged), "1-3 5-20 65535");
-    let all = [range(1, 65535)];
-    assert_eq!(text(&PortRange::subtract(&all, &merged)), "4 21-65534");
-    assert_eq!(text(&PortRange::subtract(&all, &all)), "");
-    assert_eq!(text(&PortRange::subtract(&merged, &[])), "1-3 5-20 65535");
-    assert_eq!(text(&PortRange::subtract(&merged, &[range(2, 6), range(8, 8), range(20, 65535)])), "1 7 9-19");
+fn sets_of_ports() {
+    let set = |ranges: &[(u16, u16)]| ranges.iter().map(|&(first, last)| range(first, last)).collect::<PortSet>();
+    let merged = set(&[(5, 9), (1, 2), (3, 3), (7, 20), (65535, 65535)]);
+    assert_eq!(merged.to_string(), "1-3,5-20,65535");
+    let all = PortSet::from(PortRange::ALL);
+    assert_eq!(all.difference(&merged).to_string(), "4,21-65534");
+    assert_eq!(all.difference(&all).to_string(), "");
+    assert_eq!(merged.difference(&PortSet::default()), merged);
+    assert_eq!(merged.difference(&set(&[(2, 6), (8, 8), (20, 65535)])).to_string(), "1,7,9-19");
     // Against the plain statement: port by port.
+    let other = set(&[(2, 11), (15, 15), (19, 40), (65530, 65535)]);
+    let (both, either, only) = (merged.intersection(&other), merged.union(&other), merged.difference(&other));
     for port in 1..=65535 {
-        let left = PortRange::subtract(&all, &merged).iter().any(|range| range.contains(port));
-        assert_eq!(left, !merged.iter().any(|range| range.contains(port)), "{port}");
+        let (a, b) = (merged.contains(port), other.contains(port));
+        assert_eq!(
+            (both.contains(port), either.contains(port), only.contains(port)),
+            (a && b, a || b, a && !b),
+            "{port}"
+        );
     }
 }
 

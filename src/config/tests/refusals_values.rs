@@ -88,6 +88,8 @@ fn interfaces() {
         ("interfaces = [▶\"a-name-too-long1\"]\n", "expected 1 to 15 bytes"),
         ("interfaces = [▶\"eth 0\"]\n", "is not an interface name"),
         ("interfaces = [▶\"eth/0\"]\n", "is not an interface name"),
+        ("interfaces = [▶\"v?\"]\n", "\"v?\" is not an interface name"),
+        ("interfaces = [▶\"eth?*\"]\n", "\"eth?*\" is not an interface name"),
         ("interfaces = [▶\"e*0\"]\n", "is not an interface name"),
         ("interfaces = [▶\"..\"]\n", "is not an interface name"),
         ("interfaces = [▶\"eth0:1\"]\n", "is not an interface name"),

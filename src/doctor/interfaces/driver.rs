@@ -1,8 +1,9 @@
 //! Whether an interface could be attached natively, without trying: what its driver announces, else what is known of drivers by name, and the
 //! settings that make drivers refuse. It must not claim what nobody said.
 
-use super::{Finding, Interfaces, Status, Subject, new};
+use super::facts::{InterfaceFacts, new};
 use crate::config::AttachMode;
+use crate::doctor::finding::{Finding, Status, Subject};
 use crate::net::{Driver, Link, Queues};
 
 /// The largest MTU for which a frame, its head room and its tail room fit into one page of 4,096 bytes with every driver that is known.
@@ -60,7 +61,12 @@ pub(super) fn native(driver: &Driver) -> Option<bool> {
 }
 
 /// An interface that is to be attached natively and is not yet.
-pub(super) fn could_be_attached(interfaces: &Interfaces<'_>, link: &Link, driver: &Driver, of: &str) -> Vec<Finding> {
+pub(super) fn could_be_attached(
+    interfaces: &InterfaceFacts<'_>,
+    link: &Link,
+    driver: &Driver,
+    of: &str,
+) -> Vec<Finding> {
     debug_assert_eq!(interfaces.attach_mode, AttachMode::Native);
     let name = &link.name;
     let generic = "set attach_mode = \"generic\", which is slower";

@@ -1,7 +1,7 @@
 //! Tests of `interfaces`: invented links and drivers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
-use crate::net::{LinkKind, Queues, XdpAttached, XdpFeatures};
+use crate::net::{Drivers, LinkKind, Network, Queues, XdpAttached, XdpFeatures};
 
 const NATIVE: XdpFeatures = XdpFeatures(1);
 const NATIVE_MULTI_BUFFER: XdpFeatures = XdpFeatures(1 | 1 << 5);
@@ -55,7 +55,7 @@ impl Host {
         self
     }
 
-    fn attached(mut self, program: u32, mode: XdpMode) -> Self {
+    fn attached(mut self, program: u32, mode: AttachMode) -> Self {
         self.links[0].xdp = Some(XdpAttached { program_id: program, mode });
         self
     }
@@ -67,8 +67,8 @@ impl Host {
     fn findings(self) -> Vec<Finding> {
         let network = Network::new(self.links);
         let drivers = Drivers::new((1..).zip(self.drivers));
-        let selection = net::resolve(&network, Some(&["eth0".to_owned()])).map_err(|error| error.to_string());
-        findings(&Interfaces {
+        let selection = net::resolve(&network, Some(&["eth0".parse().unwrap()])).map_err(|error| error.to_string());
+        findings(&InterfaceFacts {
             network: &network,
             drivers: &drivers,
             in_force: self.filtered.as_ref().is_some_and(|filtered| !filtered.is_empty()),
@@ -133,22 +133,22 @@ fn settings_that_drivers_refuse() {
 #[test]
 fn how_it_is_attached() {
     let card = || driver("ixgbe", Some(NATIVE));
-    assert_eq!(Host::of(card()).attached(7, XdpMode::Native).ours(7).checks(), [("attached", Status::Ok)]);
-    let generic = Host::of(card()).attached(7, XdpMode::Generic).ours(7).findings();
+    assert_eq!(Host::of(card()).attached(7, AttachMode::Native).ours(7).checks(), [("attached", Status::Ok)]);
+    let generic = Host::of(card()).attached(7, AttachMode::Generic).ours(7).findings();
     assert_eq!((generic[0].check, generic[0].status), ("generic", Status::Note));
     assert!(generic[0].found.contains("GRO is on") && generic[0].advice.as_ref().unwrap().contains("\"native\""));
-    let foreign = Host::of(card()).attached(8, XdpMode::Native).findings();
+    let foreign = Host::of(card()).attached(8, AttachMode::Native).findings();
     assert_eq!((foreign[0].check, foreign[0].status), ("foreign-program", Status::Degraded));
     assert!(foreign[0].found.contains("id 8"));
     // Whose it is can not be said without looking.
-    let unseen = Host { filtered: None, ..Host::of(card()).attached(8, XdpMode::Native) };
+    let unseen = Host { filtered: None, ..Host::of(card()).attached(8, AttachMode::Native) };
     assert_eq!(unseen.checks(), [("attached", Status::Ok)]);
 }
 
 #[test]
 fn what_nothing_covers_is_named_once_something_is_filtered() {
     let host = || Host::of(driver("ixgbe", Some(NATIVE))).and("eth1", LinkKind::Physical);
-    let open = host().attached(7, XdpMode::Native).ours(7).findings();
+    let open = host().attached(7, AttachMode::Native).ours(7).findings();
     assert_eq!((open[1].check, open[1].status), ("uncovered", Status::Degraded));
     assert!(open[1].found.contains("eth1"), "{open:?}");
     assert_eq!(host().checks(), [("native", Status::Ok)]);

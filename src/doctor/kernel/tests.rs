@@ -26,8 +26,8 @@ fn features() -> Features {
     }
 }
 
-fn kernel(features: Features) -> Kernel {
-    Kernel {
+fn kernel(features: Features) -> KernelFacts {
+    KernelFacts {
         release: "6.1.0".to_owned(),
         features: Ok(features),
         btf: true,
@@ -39,7 +39,7 @@ fn kernel(features: Features) -> Kernel {
 }
 
 /// What is not well: check and status.
-fn complaints(kernel: &Kernel) -> Vec<(&'static str, Status)> {
+fn complaints(kernel: &KernelFacts) -> Vec<(&'static str, Status)> {
     let findings = findings(kernel);
     findings
         .iter()
@@ -89,7 +89,7 @@ fn each_lack_is_named_by_its_weight() {
 
 #[test]
 fn what_surrounds_the_features() {
-    let change = |change: fn(&mut Kernel)| {
+    let change = |change: fn(&mut KernelFacts)| {
         let mut kernel = kernel(features());
         change(&mut kernel);
         complaints(&kernel)
@@ -97,11 +97,11 @@ fn what_surrounds_the_features() {
     assert_eq!(change(|kernel| kernel.btf = false), [("btf", Status::Note)]);
     assert_eq!(change(|kernel| kernel.unprivileged_bpf_disabled = Some(0)), [("unprivileged-bpf", Status::Note)]);
     assert_eq!(change(|kernel| kernel.bpffs = false), [("bpffs", Status::Note)]);
-    let elsewhere = |kernel: &mut Kernel| (kernel.bpffs, kernel.pins) = (false, "/var/pins".into());
+    let elsewhere = |kernel: &mut KernelFacts| (kernel.bpffs, kernel.pins) = (false, "/var/pins".into());
     assert_eq!(change(elsewhere), [("bpffs", Status::Failed)]);
-    let unseen = |kernel: &mut Kernel| kernel.features = Err(Unseen::Privilege(vec!["CAP_BPF"]));
+    let unseen = |kernel: &mut KernelFacts| kernel.features = Err(ProbeFailure::Privilege(vec!["CAP_BPF"]));
     assert_eq!(change(unseen), [("features", Status::NotLookedAt)]);
-    let other = |kernel: &mut Kernel| kernel.features = Err(Unseen::Other("x".into()));
+    let other = |kernel: &mut KernelFacts| kernel.features = Err(ProbeFailure::Other("x".into()));
     assert_eq!(change(other), [("features", Status::Unknown)]);
 }
 
@@ -113,7 +113,7 @@ fn the_kernel_here_is_tried() {
     }
     let policy = Policy::from_config(&Config::embedded()).unwrap();
     let image = compile(&policy, RowTable::default(), &Facts::default()).unwrap().image;
-    let kernel = look(Path::new("/proc/self"), &image);
+    let kernel = probe(Path::new("/proc/self"), &image);
     let features = kernel.features.as_ref().unwrap();
     for probe in features.probes.iter().filter(|probe| probe.needed) {
         assert_eq!(probe.answer, Ok(true), "{}", probe.feature);

@@ -2,26 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use std::net::{TcpListener, UdpSocket};
 
+use nodewall_testbed::{in_own_namespace, ip};
+
 use super::*;
 use crate::config::Config;
 
-/// Looks in a namespace of its own, while these are bound.
-fn seen(tcp: &'static [&'static str], udp: &'static [&'static str]) -> Option<Listeners> {
-    let looked = std::thread::spawn(|| {
-        // SAFETY: unshare takes no pointers; it moves only this thread, which runs nothing but the test.
-        if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-            return None;
-        }
-        let up = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.expect("ip from iproute2").success());
+/// What is read in a namespace of its own, while these are bound; nothing where the test is skipped.
+fn seen(tcp: &[&str], udp: &[&str]) -> Option<Listeners> {
+    let mut seen = None;
+    in_own_namespace(|| {
+        ip("link set lo up");
         let _tcp: Vec<_> = tcp.iter().map(|address| TcpListener::bind(address).unwrap()).collect();
         let _udp: Vec<_> = udp.iter().map(|address| UdpSocket::bind(address).unwrap()).collect();
-        Some(look().unwrap())
+        seen = Some(read().unwrap());
     });
-    let looked = looked.join().unwrap();
-    let may_skip = std::env::var_os("NODEWALL_REQUIRE_ROOT").is_none_or(|value| value != "1");
-    assert!(looked.is_some() || may_skip, "no network namespace");
-    looked
+    seen
 }
 
 fn policy(rules: &str) -> Policy {
@@ -57,7 +52,7 @@ fn a_listener_that_the_policy_does_not_name_is_named_with_its_process() {
 fn a_clients_udp_socket_is_no_server() {
     let Some(mut seen) = seen(&[], &["0.0.0.0:40000"]) else { return };
     assert_eq!(lines(&seen, &policy(""), "unnamed-listener"), []);
-    seen.local_ports = Some((50_000, 60_999));
+    seen.local_ports = PortRange::new(50_000, 60_999);
     assert_eq!(lines(&seen, &policy(""), "unnamed-listener").len(), 1);
 }
 

@@ -7,15 +7,15 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::{Connection, STEP, Step, fail};
+use super::step::{Connection, STEP, StepResult, fail};
 use crate::{
     config::Proxy,
-    doctor::{Finding, Subject},
+    doctor::finding::{Finding, Subject},
     https::Token,
 };
 
 /// The same connection, after the proxy has made it one to `host`.
-pub(super) async fn connect(proxy: &Proxy, host: &str, port: u16, connection: Connection) -> Step<Connection> {
+pub(super) async fn connect(proxy: &Proxy, host: &str, port: u16, connection: Connection) -> StepResult<Connection> {
     let through = format!("{}:{}", proxy.host, proxy.port);
     let target = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     let mut request = Request::connect(&target).header(header::HOST, &target);

@@ -7,8 +7,8 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::{Connection, STEP, fail};
-use crate::doctor::{Finding, Subject};
+use super::step::{Connection, STEP, fail};
+use crate::doctor::finding::{Finding, Subject};
 
 /// The example of RFC 6455, and the answer to it: nothing is at stake, and nothing follows.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -17,7 +17,7 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 const OF_A_PROXY: [&str; 6] =
     ["via", "x-squid-error", "proxy-connection", "proxy-authenticate", "x-bluecoat-via", "x-cache-lookup"];
 
-pub(super) async fn look(host: &str, port: u16, connection: Connection) -> Result<Finding, Finding> {
+pub(super) async fn ask(host: &str, port: u16, connection: Connection) -> Result<Finding, Finding> {
     let authority = match (host.contains(':'), port) {
         (true, 443) => format!("[{host}]"),
         (true, port) => format!("[{host}]:{port}"),

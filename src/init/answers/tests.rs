@@ -91,7 +91,7 @@ fn a_person_decides_about_each_and_is_asked_again_where_the_answer_is_none() {
 #[test]
 fn nobody_is_asked_what_flags_have_said() {
     let given = Given {
-        interfaces: vec!["eth0".to_owned()],
+        interfaces: vec!["eth0".parse().unwrap()],
         peers: vec![net("10.0.0.2")],
         agent_port_8443: Some(ProfileAccess::Cluster),
         ..Given::default()

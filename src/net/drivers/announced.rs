@@ -8,6 +8,8 @@ use rtnetlink::packet_core::{DefaultNla, NLM_F_DUMP, NLM_F_REQUEST};
 use rtnetlink::packet_core::{Emitable, NetlinkBuffer, NlasIterator};
 use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
+use super::driver::XdpFeatures;
+
 /// `linux/netlink.h`
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
@@ -24,22 +26,6 @@ const DEV_IF_INDEX: u16 = 1;
 const DEV_XDP_FEATURES: u16 = 3;
 /// More messages than any dump has: an end to a kernel that does not end.
 const MOST_RECEIVES: usize = 10_000;
-
-/// What a driver announces that it can do (`enum netdev_xdp_act`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct XdpFeatures(pub u64);
-
-impl XdpFeatures {
-    /// Programs run in the driver (`basic`).
-    pub const fn native(self) -> bool {
-        self.0 & 1 != 0
-    }
-
-    /// Frames may lie in several buffers (`rx-sg`): no limit to the MTU for a multi-buffer program.
-    pub const fn multi_buffer(self) -> bool {
-        self.0 & 1 << 5 != 0
-    }
-}
 
 /// The announced features by interface index, for the calling thread's network namespace.
 pub(super) fn xdp_features() -> io::Result<BTreeMap<u32, XdpFeatures>> {

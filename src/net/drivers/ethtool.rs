@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use rustix::ioctl::{self, Updater};
 use rustix::net::{AddressFamily, SocketType, socket};
 
-use super::Driver;
+use super::driver::{Driver, Queues};
 
 /// `linux/sockios.h`
 const SIOCETHTOOL: ioctl::Opcode = 0x8946;
@@ -58,33 +58,12 @@ struct Request<T> {
     rest_of_union: [u8; 16],
 }
 
-/// How many queues an interface uses, and how many it could.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Queues {
-    /// Queues that only receive, only send, and do both: in use.
-    pub now: [u32; 3],
-    /// The same: at most.
-    pub most: [u32; 3],
-}
-
-impl Queues {
-    /// Receive queues in use.
-    pub fn receive(&self) -> u32 {
-        self.now[0].saturating_add(self.now[2])
-    }
-
-    /// Receive queues that there could be.
-    pub fn receive_most(&self) -> u32 {
-        self.most[0].max(self.most[2])
-    }
-}
-
-/// A socket to ask through.
-pub(super) struct Asking {
+/// A socket for the requests.
+pub(super) struct EthtoolSocket {
     socket: OwnedFd,
 }
 
-impl Asking {
+impl EthtoolSocket {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self { socket: socket(AddressFamily::INET, SocketType::DGRAM, None)? })
     }

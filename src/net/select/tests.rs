@@ -91,8 +91,8 @@ fn names(selection: &Selection) -> Vec<&str> {
 }
 
 fn by(network: &Network, patterns: &[&str]) -> Result<Selection, SelectError> {
-    let patterns: Vec<String> = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
-    resolve(network, Some(&patterns))
+    let pattern = |&text: &&str| text.parse().unwrap_or_else(|_| InterfacePattern::named(text));
+    resolve(network, Some(&patterns.iter().map(pattern).collect::<Vec<_>>()))
 }
 
 fn why_not(name: &str) -> String {
@@ -148,10 +148,10 @@ fn names_and_patterns() {
     assert_eq!(names(&by(&host, &["enp0s1", "eth0"]).unwrap()), ["eth0"], "an alternative name, and each link once");
     assert_eq!(names(&by(&host, &["eth5", "eth4"]).unwrap()), ["eth4", "eth5"], "no address needed when named");
     assert_eq!(names(&by(&host, &["veth12"]).unwrap()), ["veth12"], "a container's veth may be named");
-    let selection = by(&host, &["eth*", "bond?"]).unwrap();
+    let selection = by(&host, &["eth*", "bond*"]).unwrap();
     assert_eq!(names(&selection), ["eth0", "bond0", "eth3", "eth4", "eth5"]);
     let skipped: Vec<_> = selection.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
-    assert_eq!(skipped, ["eth1", "eth2", "eth4.2", "eth4.2.3", "eth4.4"]);
+    assert_eq!(skipped, ["eth1", "eth2", "eth4.2", "eth4.2.3", "eth4.4", "bond0.7"]);
     assert!(selection.skipped[0].why.contains("attach the master bond0"), "{:?}", selection.skipped);
 }
 

@@ -1,7 +1,8 @@
 //! Tests of `snapshot`; its own words say what it owns.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+use nodewall_testbed::{in_own_namespace_async, ip, try_ip};
+
 use super::*;
-use crate::net::test_namespace::{in_own_namespace_async, ip, try_ip};
 
 #[test]
 fn lists_only_the_calling_threads_namespace() {
@@ -118,9 +119,9 @@ fn devices_that_this_kernel_may_have() {
 fn xdp_attributes() {
     use link::XdpAttached as Kernel;
     let native = [LinkXdp::Attached(Kernel::Driver), LinkXdp::ProgId(7), LinkXdp::DrvProgId(7)];
-    assert_eq!(xdp_from(&native), Some(XdpAttached { program_id: 7, mode: XdpMode::Native }));
+    assert_eq!(xdp_from(&native), Some(XdpAttached { program_id: 7, mode: AttachMode::Native }));
     let both = [LinkXdp::Attached(Kernel::Multiple), LinkXdp::SkbProgId(9), LinkXdp::DrvProgId(8)];
-    assert_eq!(xdp_from(&both), Some(XdpAttached { program_id: 8, mode: XdpMode::Multi }));
+    assert_eq!(xdp_from(&both), Some(XdpAttached { program_id: 8, mode: AttachMode::Native }));
     assert_eq!(xdp_from(&[LinkXdp::Attached(Kernel::None)]), None);
     assert_eq!(xdp_from(&[]), None);
 }

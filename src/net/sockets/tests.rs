@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
+use nodewall_testbed::{in_own_namespace, ip};
+
 use super::*;
-use crate::net::test_namespace::{in_own_namespace, ip};
 
 const TCP: &str = "\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
@@ -28,16 +29,16 @@ const UDP: &str = "\
 #[test]
 fn the_kernels_texts() {
     let mut sockets = Sockets::default();
-    sockets.add(Transport::Tcp, TCP).unwrap();
-    sockets.add(Transport::Tcp, TCP6).unwrap();
-    sockets.add(Transport::Udp, UDP).unwrap();
-    let listening: Vec<_> = sockets.listening().map(|s| (s.transport, s.local.to_string(), s.uid, s.inode)).collect();
+    sockets.add(Protocol::Tcp, TCP).unwrap();
+    sockets.add(Protocol::Tcp, TCP6).unwrap();
+    sockets.add(Protocol::Udp, UDP).unwrap();
+    let listening: Vec<_> = sockets.listening().map(|s| (s.protocol, s.local.to_string(), s.uid, s.inode)).collect();
     assert_eq!(
         listening,
         [
-            (Transport::Tcp, "0.0.0.0:9042".to_owned(), 998, 4711),
-            (Transport::Tcp, "[::]:8022".to_owned(), 0, 20),
-            (Transport::Udp, "127.0.0.1:323".to_owned(), 0, 31),
+            (Protocol::Tcp, "0.0.0.0:9042".to_owned(), 998, 4711),
+            (Protocol::Tcp, "[::]:8022".to_owned(), 0, 20),
+            (Protocol::Udp, "127.0.0.1:323".to_owned(), 0, 31),
         ]
     );
     assert!(sockets.listening().nth(2).unwrap().is_loopback());
@@ -60,7 +61,7 @@ fn the_kernels_texts() {
 fn a_listener_on_another_address_does_not_make_a_connection_inbound() {
     let socket = |text: &str| text.parse().unwrap();
     let sockets = Sockets {
-        listening: vec![Listening { transport: Transport::Tcp, local: socket("127.0.0.1:9042"), uid: 0, inode: 1 }],
+        listening: vec![Listening { protocol: Protocol::Tcp, local: socket("127.0.0.1:9042"), uid: 0, inode: 1 }],
         connections: vec![Connection { local: socket("10.0.0.1:9042"), remote: socket("10.0.0.2:7000") }],
     };
     assert_eq!(sockets.inbound().count(), 0);
@@ -70,7 +71,7 @@ fn a_listener_on_another_address_does_not_make_a_connection_inbound() {
 fn what_is_not_a_socket_is_an_error_that_shows_the_line() {
     for line in ["   0: 00000000:2352", "   0: 0000:2352 00000000:0000 0A 0:0 0:0 0 0 0 1", "   0: é0000000:1 0:0 0A"]
     {
-        let refused = Sockets::default().add(Transport::Tcp, &format!("header\n{line}\n")).unwrap_err();
+        let refused = Sockets::default().add(Protocol::Tcp, &format!("header\n{line}\n")).unwrap_err();
         assert_eq!(refused, line.trim());
     }
 }

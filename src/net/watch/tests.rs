@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use nodewall_testbed::{in_own_namespace_async, ip};
+
 use super::*;
-use crate::net::test_namespace::{in_own_namespace_async, ip};
 
 const SOON: Duration = Duration::from_secs(5);
 const QUIET: Duration = Duration::from_millis(200);

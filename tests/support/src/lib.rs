@@ -26,6 +26,7 @@ mod raw;
 mod tap;
 mod tcp_info;
 mod tool;
+mod unnamed;
 
 pub use catch::{Catcher, Caught};
 pub use error::{Error, Result};
@@ -41,6 +42,7 @@ pub use raw::RawSender;
 pub use rustix::process::Signal;
 pub use tap::Tap;
 pub use tool::find_tool;
+pub use unnamed::{in_own_namespace, in_own_namespace_async, ip, try_ip};
 
 use std::fmt;
 

@@ -5,22 +5,22 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::{Finding, Status, Subject};
+use super::finding::{Finding, Status, Subject};
 
-/// A file or directory that nodewall believes.
+/// A file or directory that nodewall believes, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct TrustedPath {
     /// What it is for: `the configuration`, `the state directory`.
     pub what: &'static str,
     /// Where.
     pub path: PathBuf,
     /// Owner, mode bits and whether it is a symbolic link; `None`: it is not there; or why it could not be looked at.
-    pub data: Result<Option<Data>, Unseen>,
+    pub ownership: Result<Option<Ownership>, Unreadable>,
 }
 
-/// Whose a place is.
+/// Whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Data {
+pub struct Ownership {
     /// The owner.
     pub uid: u32,
     /// Permission bits.
@@ -29,57 +29,59 @@ pub struct Data {
     pub is_link: bool,
 }
 
-/// Why a place could not be looked at.
+/// Why it could not be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unseen {
+pub struct Unreadable {
     /// For want of privilege.
     pub denied: bool,
     /// The kernel's answer.
     pub error: String,
 }
 
-/// Looks at a place, and not into it.
-pub fn look(what: &'static str, path: &Path) -> Place {
-    let seen = fs::symlink_metadata(path).and_then(|own| {
+/// Reads whose a path is, and not what is in it.
+pub fn read(what: &'static str, path: &Path) -> TrustedPath {
+    let read = fs::symlink_metadata(path).and_then(|own| {
         let is_link = own.is_symlink();
-        let data = if is_link { fs::metadata(path)? } else { own };
-        Ok(Data { uid: data.uid(), mode: data.mode() & 0o7777, is_link })
+        let metadata = if is_link { fs::metadata(path)? } else { own };
+        Ok(Ownership { uid: metadata.uid(), mode: metadata.mode() & 0o7777, is_link })
     });
-    let data = match seen {
-        Ok(data) => Ok(Some(data)),
+    let ownership = match read {
+        Ok(ownership) => Ok(Some(ownership)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(Unseen { denied: error.kind() == io::ErrorKind::PermissionDenied, error: error.to_string() }),
+        Err(error) => {
+            Err(Unreadable { denied: error.kind() == io::ErrorKind::PermissionDenied, error: error.to_string() })
+        }
     };
-    Place { what, path: path.to_owned(), data }
+    TrustedPath { what, path: path.to_owned(), ownership }
 }
 
-/// Judges the places. `own_uid` is the user that asks, who may own them besides root.
-pub fn findings(places: &[Place], own_uid: u32) -> Vec<Finding> {
+/// Judges the paths. `own_uid` is the user that asks, who may own them besides root.
+pub fn findings(paths: &[TrustedPath], own_uid: u32) -> Vec<Finding> {
     let new = |status, check, found: String| Finding::new(Subject::Files, status, check, found);
-    places
+    paths
         .iter()
-        .map(|place| {
-            let (what, path) = (place.what, place.path.display());
-            match &place.data {
+        .map(|trusted| {
+            let (what, path) = (trusted.what, trusted.path.display());
+            match &trusted.ownership {
                 Ok(None) => Finding::ok(Subject::Files, "ownership", format!("{what} {path}: not there")),
-                Err(unseen) if unseen.denied => new(Status::NotLookedAt, "ownership", format!("{what} {path}"))
-                    .because(unseen.error.clone())
+                Err(unreadable) if unreadable.denied => new(Status::NotLookedAt, "ownership", format!("{what} {path}"))
+                    .because(unreadable.error.clone())
                     .advice("run `nodewall doctor` as root"),
-                Err(unseen) => new(Status::Degraded, "ownership", format!("{what} {path}: {}", unseen.error))
+                Err(unreadable) => new(Status::Degraded, "ownership", format!("{what} {path}: {}", unreadable.error))
                     .because("nodewall can not use it either"),
-                Ok(Some(data)) if data.mode & 0o022 != 0 || (data.uid != 0 && data.uid != own_uid) => new(
+                Ok(Some(owned)) if owned.mode & 0o022 != 0 || (owned.uid != 0 && owned.uid != own_uid) => new(
                     Status::Degraded,
                     "ownership",
-                    format!("{what} {path}: owner {} and mode {:04o}", data.uid, data.mode),
+                    format!("{what} {path}: owner {} and mode {:04o}", owned.uid, owned.mode),
                 )
                 .because("others than root can write what nodewall believes; it refuses to run from it")
                 .advice(format!("chown root:root {path}; chmod go-w {path}")),
-                Ok(Some(data)) => {
-                    let link = if data.is_link { ", by a symbolic link" } else { "" };
+                Ok(Some(owned)) => {
+                    let link = if owned.is_link { ", by a symbolic link" } else { "" };
                     Finding::ok(
                         Subject::Files,
                         "ownership",
-                        format!("{what} {path}: owner {}, mode {:04o}{link}", data.uid, data.mode),
+                        format!("{what} {path}: owner {}, mode {:04o}{link}", owned.uid, owned.mode),
                     )
                 }
             }
@@ -100,7 +102,7 @@ mod tests {
         let file = folder.path().join("nodewall.toml");
         fs::write(&file, "").unwrap();
         let own = rustix::process::geteuid().as_raw();
-        let status = |path: &Path| findings(&[look("the configuration", path)], own)[0].status;
+        let status = |path: &Path| findings(&[read("the configuration", path)], own)[0].status;
         for (mode, expected) in [(0o644, Status::Ok), (0o664, Status::Degraded), (0o646, Status::Degraded)] {
             fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(status(&file), expected, "{mode:o}");
@@ -111,10 +113,10 @@ mod tests {
         assert_eq!(status(&folder.path().join("none")), Status::Ok);
         assert_eq!(status(&file.join("below")), Status::Ok, "below a file nothing is");
 
-        let strangers = Data { uid: own + 1, mode: 0o600, is_link: false };
-        let place = |data| Place { what: "x", path: "/x".into(), data };
-        assert_eq!(findings(&[place(Ok(Some(strangers)))], own)[0].status, Status::Degraded);
-        let unseen = |denied| place(Err(Unseen { denied, error: "no".into() }));
+        let strangers = Ownership { uid: own + 1, mode: 0o600, is_link: false };
+        let path = |ownership| TrustedPath { what: "x", path: "/x".into(), ownership };
+        assert_eq!(findings(&[path(Ok(Some(strangers)))], own)[0].status, Status::Degraded);
+        let unseen = |denied| path(Err(Unreadable { denied, error: "no".into() }));
         assert_eq!(findings(&[unseen(true)], own)[0].status, Status::NotLookedAt);
         assert_eq!(findings(&[unseen(false)], own)[0].status, Status::Degraded);
     }

@@ -1,4 +1,4 @@
-//! Runs the system's NAT tools to list rules, bounded in time and in output. The tools answer for the network namespace
+//! Runs the system's tools that list rules of packet filters and NAT, bounded in time and in output. The tools answer for the network namespace
 //! of the thread that starts them.
 
 use std::io::Read;
@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
-
-use super::{NatReport, parse_iptables_save, parse_nft};
 
 /// A host with many thousands of rules needs a second or two.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -34,43 +32,8 @@ pub fn listings() -> Vec<Listing> {
     nft.into_iter().chain(others).collect()
 }
 
-/// The source NAT rules of the calling thread's network namespace that hand out ports of their own.
-///
-/// Blocks as [`listings`] does. What could not be read is in [`NatReport::unread`].
-pub fn masquerade_ranges() -> NatReport {
-    masquerade_ranges_in(&listings())
-}
-
-/// The same, of what was listed before.
-pub fn masquerade_ranges_in(listings: &[Listing]) -> NatReport {
-    let mut report = NatReport::default();
-    let mut seen = Vec::new();
-    for Listing { tool, answer } in listings {
-        match answer {
-            Ok(json) if *tool == "nft" => add(&mut report, parse_nft(json)),
-            Ok(text) if seen.contains(&text) => {}
-            Ok(text) => {
-                add(&mut report, parse_iptables_save(tool, text));
-                seen.push(text);
-            }
-            Err(why) if *tool == "nft" => report.unread.push(format!("nft -j list ruleset: {why}")),
-            Err(why) => report.unread.push(format!("{tool}: {why}")),
-        }
-    }
-    report
-}
-
-fn add(report: &mut NatReport, more: NatReport) {
-    report.unread.extend(more.unread);
-    for range in more.ranges {
-        if !report.ranges.contains(&range) {
-            report.ranges.push(range);
-        }
-    }
-}
-
 /// In PATH, /usr/sbin and /sbin (a service's PATH may lack the latter two).
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
         .filter(|directory| directory.is_absolute())

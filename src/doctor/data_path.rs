@@ -1,6 +1,6 @@
 //! The data path in force: what `status` found, as findings. It must not look by itself.
 
-use super::{Finding, Status, Subject};
+use super::finding::{Finding, Status, Subject};
 
 /// What is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,43 +25,43 @@ pub struct InForce {
 
 /// The data path, as far as it could be looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Live {
+pub enum DataPathState {
     /// A policy is in force; with what is wrong, each with what to do.
     InForce(InForce, Vec<String>),
     /// None is.
-    Nothing,
+    NothingInForce,
     /// These capabilities are missing.
-    Privilege(Vec<&'static str>),
+    MissingPrivilege(Vec<&'static str>),
     /// It is there and can not be read; the error says what to do.
-    Broken(String),
+    Unreadable(String),
 }
 
 /// Judges the data path. `configured_sha256`: the policy that the configuration means.
-pub fn findings(live: &Live, configured_sha256: Option<&str>) -> Vec<Finding> {
+pub fn findings(state: &DataPathState, configured_sha256: Option<&str>) -> Vec<Finding> {
     let new = |status, check, found: String| Finding::new(Subject::DataPath, status, check, found);
-    let (force, problems) = match live {
-        Live::Nothing => {
+    let (force, problems) = match state {
+        DataPathState::NothingInForce => {
             return vec![
                 new(Status::Degraded, "in-force", "no policy is in force".to_owned())
                     .because("nothing is filtered")
                     .advice("`nodewall apply` or `nodewall run` puts one into force; `mode = \"audit\"` drops nothing"),
             ];
         }
-        Live::Privilege(missing) => {
+        DataPathState::MissingPrivilege(missing) => {
             return vec![
                 new(Status::NotLookedAt, "in-force", "what is in force".to_owned())
                     .because(format!("reading it needs {}", missing.join(", ")))
                     .advice("run `nodewall doctor` as root"),
             ];
         }
-        Live::Broken(error) => {
+        DataPathState::Unreadable(error) => {
             return vec![
                 new(Status::Degraded, "in-force", format!("what is in force can not be read: {error}"))
                     .because("neither can `status`, and `apply` may refuse")
                     .advice("do what the error says"),
             ];
         }
-        Live::InForce(force, problems) => (force, problems),
+        DataPathState::InForce(force, problems) => (force, problems),
     };
     let interfaces: Vec<String> = force.interfaces.iter().map(|(name, mode)| format!("{name} ({mode})")).collect();
     let summary = format!(
@@ -144,18 +144,18 @@ mod tests {
         }
     }
 
-    fn statuses(live: &Live, configured: Option<&str>) -> Vec<(&'static str, Status)> {
-        findings(live, configured).iter().map(|finding| (finding.check, finding.status)).collect()
+    fn statuses(state: &DataPathState, configured: Option<&str>) -> Vec<(&'static str, Status)> {
+        findings(state, configured).iter().map(|finding| (finding.check, finding.status)).collect()
     }
 
     #[test]
     fn each_state_has_its_finding() {
         let same = "a".repeat(64);
-        let well = Live::InForce(force("enforce"), Vec::new());
+        let well = DataPathState::InForce(force("enforce"), Vec::new());
         assert_eq!(statuses(&well, Some(&same)), [("in-force", Status::Ok)]);
         assert!(findings(&well, None)[0].found.contains("eth0 (native)"));
         assert_eq!(statuses(&well, Some(&"b".repeat(64))), [("in-force", Status::Ok), ("drift", Status::Note)]);
-        let audit = Live::InForce(
+        let audit = DataPathState::InForce(
             force("audit"),
             vec!["eth0: program 5 runs there instead of ours; find out whose it is".into()],
         );
@@ -166,16 +166,19 @@ mod tests {
         assert_eq!(findings(&audit, None)[2].advice.as_deref(), Some("find out whose it is"));
         let blind = InForce { captures: Some("can not open a buffer".into()), ..force("enforce") };
         assert_eq!(
-            statuses(&Live::InForce(blind, Vec::new()), None),
+            statuses(&DataPathState::InForce(blind, Vec::new()), None),
             [("in-force", Status::Ok), ("captures", Status::Note)]
         );
         let alone = InForce { agent: None, refused: Some("reload was refused: x".into()), ..force("enforce") };
         assert_eq!(
-            statuses(&Live::InForce(alone, Vec::new()), None),
+            statuses(&DataPathState::InForce(alone, Vec::new()), None),
             [("in-force", Status::Ok), ("agent", Status::Note), ("refused", Status::Note)]
         );
-        assert_eq!(statuses(&Live::Nothing, None), [("in-force", Status::Degraded)]);
-        assert_eq!(statuses(&Live::Privilege(vec!["CAP_BPF"]), None), [("in-force", Status::NotLookedAt)]);
-        assert_eq!(statuses(&Live::Broken("x".into()), None), [("in-force", Status::Degraded)]);
+        assert_eq!(statuses(&DataPathState::NothingInForce, None), [("in-force", Status::Degraded)]);
+        assert_eq!(
+            statuses(&DataPathState::MissingPrivilege(vec!["CAP_BPF"]), None),
+            [("in-force", Status::NotLookedAt)]
+        );
+        assert_eq!(statuses(&DataPathState::Unreadable("x".into()), None), [("in-force", Status::Degraded)]);
     }
 }

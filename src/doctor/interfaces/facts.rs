@@ -1,0 +1,35 @@
+//! What the checks of interfaces need to know. Must not judge it.
+
+use std::collections::BTreeMap;
+
+use crate::config::{AttachMode, Tunnels};
+use crate::doctor::finding::{Finding, Status, Subject};
+use crate::net::{Drivers, Network, Selection};
+
+/// What the checks of interfaces need to know.
+#[derive(Debug)]
+pub struct InterfaceFacts<'a> {
+    /// The links.
+    pub network: &'a Network,
+    /// Their drivers.
+    pub drivers: &'a Drivers,
+    /// A policy is in force.
+    pub in_force: bool,
+    /// Interfaces where our program runs, by index, with the program's id; `None`: what is in force could not be looked at.
+    pub filtered: Option<BTreeMap<u32, u32>>,
+    /// What the configuration selects; or why it selects nothing.
+    pub selection: Result<Selection, String>,
+    /// How it would be attached.
+    pub attach_mode: AttachMode,
+    /// The kernel takes the filter for frames of many buffers.
+    pub multi_buffer: bool,
+    /// Who may send tunnelled traffic.
+    pub tunnels: Tunnels,
+    /// Processors.
+    pub cpus: u32,
+}
+
+/// A finding about an interface.
+pub(super) fn new(status: Status, check: &'static str, found: String) -> Finding {
+    Finding::new(Subject::Interfaces, status, check, found)
+}

@@ -8,18 +8,22 @@ mod values;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 
 use ipnet::IpNet;
 
 use crate::{
     agent::Allow,
-    config::{Overrides, Protocol},
+    config::{InterfacePattern, Mode, Overrides, Protocol},
 };
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;
-use values::{blocked, duration, interface, listen, one_line, peer, peer_prefix, protocol, top_interval};
+use values::{Listen, blocked, duration, listen, one_line, peer, top_interval, word};
 
 pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs};
 
@@ -79,14 +83,14 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Interface to filter, or a beginning such as "bond*"; repeatable [default: every addressed Ethernet interface but lo, bridges and container veths]
-    #[arg(long = "interface", value_name = "IF", value_parser = interface, global = true, help_heading = COMMON)]
-    pub interfaces: Vec<String>,
+    #[arg(long = "interface", value_name = "IF", value_parser = word::<InterfacePattern>, global = true, help_heading = COMMON)]
+    pub interfaces: Vec<InterfacePattern>,
     /// A cluster node's address or prefix, besides those of the configuration; repeatable
     #[arg(long = "peer", value_name = "ADDR", value_parser = peer, global = true, help_heading = COMMON)]
-    pub peers: Vec<String>,
+    pub peers: Vec<IpNet>,
     /// Overrides the configuration's mode
-    #[arg(long, value_name = "MODE", value_parser = ["audit", "enforce"], global = true, help_heading = COMMON)]
-    pub mode: Option<String>,
+    #[arg(long, value_name = "MODE", value_parser = mode(), global = true, help_heading = COMMON)]
+    pub mode: Option<Mode>,
     /// Locks and the record of what was applied
     #[arg(long, value_name = "DIR", default_value = "/var/lib/nodewall", global = true, help_heading = COMMON)]
     pub state_dir: PathBuf,
@@ -116,8 +120,13 @@ impl Common<Output> {
 impl Common {
     /// What the flags change in a configuration.
     pub fn overrides(&self) -> Overrides {
-        Overrides { mode: self.mode.clone(), interfaces: self.interfaces.clone(), peers: self.peers.clone() }
+        Overrides { mode: self.mode, interfaces: self.interfaces.clone(), peers: self.peers.clone() }
     }
+}
+
+/// The words stand in the help.
+fn mode() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(["audit", "enforce"]).try_map(|text| text.parse::<Mode>())
 }
 
 /// How results are printed.
@@ -236,7 +245,7 @@ pub struct RunArgs {
     pub kernel_log: bool,
     /// Where metrics, API and page are served: an address with its port, or "none" [default: the configuration's, else 127.0.0.1:9117]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
-    pub listen: Option<String>,
+    pub listen: Option<Listen>,
     /// What the guards are told to let through.
     #[command(flatten)]
     pub allow: AllowArgs,
@@ -337,7 +346,7 @@ pub enum PeersCommand {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PeersAddArgs {
     /// An address or a prefix
-    #[arg(value_name = "ADDR", value_parser = peer_prefix)]
+    #[arg(value_name = "ADDR", value_parser = peer)]
     pub peer: IpNet,
     /// For how long, such as 24h [default: until `nodewall peers remove`]
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -351,7 +360,7 @@ pub struct PeersAddArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PeersRemoveArgs {
     /// The address or prefix as `peers list` shows it
-    #[arg(value_name = "ADDR", value_parser = peer_prefix)]
+    #[arg(value_name = "ADDR", value_parser = peer)]
     pub peer: IpNet,
     /// What the guards are told to let through.
     #[command(flatten)]
@@ -376,7 +385,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "N")]
     pub port: u16,
     /// Protocol of the packet: tcp or udp
-    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = protocol)]
+    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = word::<Protocol>)]
     pub protocol: Protocol,
 }
 

@@ -8,7 +8,7 @@ use super::{FINE, Failure, block_on, failure::PRIVILEGE, plan};
 use crate::{
     agent::{self, Affected, AgentError, Allow, Difference},
     cli::{Common, Format, InitArgs},
-    config::{Access, Config, DEFAULT_PATH, Mode, Protocol, parse_peer, show},
+    config::{AGENT_PORT, Access, Config, DEFAULT_PATH, Mode, Protocol, show},
     datapath::Maps,
     init::{self, Answers, AnswersError, FileError, Found, FoundInterface, FoundPeer, Given, Knocker, Terminal},
     policy::Policy,
@@ -17,8 +17,6 @@ use crate::{
     view::counters::{Counters, Row},
 };
 
-/// Agents reported to it before 1.166.
-const AGENT_PORT: u16 = 8443;
 /// Outsiders that are named in text.
 const MAX_NAMED: usize = 10;
 /// What to type next, and why.
@@ -139,9 +137,8 @@ fn refuse_to_write(common: &Common, args: &InitArgs, path: &Path, state: Option<
 fn given(common: &Common, args: &InitArgs) -> Given {
     Given {
         yes: args.yes,
-        interfaces: common.interfaces.clone(),
-        // The command line has judged them.
-        peers: common.peers.iter().filter_map(|text| parse_peer(text).ok()).collect(),
+        interfaces: common.interfaces.iter().map(ToString::to_string).collect(),
+        peers: common.peers.clone(),
         peers_file: args.peers_file.clone(),
         vendor_firewall: args.vendor_firewall,
         single_node: args.single_node,

@@ -12,8 +12,6 @@ use super::ask::Ask;
 use super::found::{Found, Witness};
 use crate::config::{ClusterVersion, InterfacePattern, ProfileAccess, parse_peer, show};
 
-/// From this version on 8443 is the cluster's.
-const CLUSTER_8443_SINCE: (u32, u32) = (1, 166);
 /// Outsiders that are named in a question.
 const MAX_NAMED: usize = 10;
 
@@ -280,8 +278,7 @@ fn ask_peers(found: &mut Found, answers: &mut Answers, asker: &mut impl Ask) -> 
 
 /// Who may reach 8443, in one sentence.
 pub(super) fn about_8443(version: Option<&ClusterVersion>) -> &'static str {
-    let (major, minor) = CLUSTER_8443_SINCE;
-    if version.is_some_and(|version| version.is_below(major, minor)) {
+    if version.is_some_and(|version| version.agent_port_access() == ProfileAccess::Public) {
         "Before version 1.166 agents reported to 8443, so it is public."
     } else {
         "Since version 1.166 agents report to 443 and 8443 is the cluster's; in a cluster that was upgraded, agents may still use it."

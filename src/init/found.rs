@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::config::{parse_peer, show};
+use crate::config::{AGENT_PORT, parse_peer, show};
 use crate::evidence::store::{Filter, Reader};
 use crate::net::{self, NetError, Network, SelectError, Sockets};
 use crate::peers::{CLUSTER_PORTS, FileSource, VendorFirewall};
@@ -15,8 +15,6 @@ use crate::state::StateDir;
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";
-/// The port that agents used before 1.166.
-const AGENT_PORT: u16 = 8443;
 /// Flows that are summed at most, the newest.
 const MAX_FLOWS: usize = 5_000;
 

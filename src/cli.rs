@@ -3,6 +3,7 @@
 mod events;
 mod examples;
 mod init;
+mod matching;
 mod outputs;
 mod values;
 
@@ -21,8 +22,9 @@ use crate::{
     config::{InterfacePattern, Mode, Overrides, Protocol},
 };
 
-pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
+pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;
+pub use matching::Match;
 use values::{Listen, blocked, duration, listen, one_line, peer, top_interval, word};
 
 pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs};
@@ -41,7 +43,7 @@ const COMMON: &str = "Common options";
 pub struct Cli {
     /// Flags that every command knows.
     #[command(flatten)]
-    pub common: Common<Output>,
+    pub common: Common,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -68,7 +70,7 @@ impl Cli {
         });
         let prints_csv =
             matches!(&cli.command, Command::Events(args) if matches!(args.command, EventsCommand::List(_)));
-        if cli.common.output == Output::Csv && !prints_csv {
+        if cli.common.typed_output == Output::Csv && !prints_csv {
             let text = "invalid value 'csv' for '--output <FORMAT>'\n  [possible values: table, json, jsonl]";
             Self::command().error(ErrorKind::InvalidValue, text).exit()
         }
@@ -76,9 +78,9 @@ impl Cli {
     }
 }
 
-/// Flags that every command knows. `F` is [`Output`] as typed, [`Format`] as most commands know it.
+/// Flags that every command knows.
 #[derive(Clone, Debug, Args)]
-pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
+pub struct Common {
     /// Configuration [default: /etc/nodewall/nodewall.toml if it exists, else the embedded default]
     #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     pub config: Option<PathBuf>,
@@ -98,8 +100,8 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/nodewall", global = true, help_heading = COMMON)]
     pub bpffs: PathBuf,
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table", global = true, help_heading = COMMON)]
-    pub output: F,
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value = "table", global = true, help_heading = COMMON)]
+    pub typed_output: Output,
     /// More messages: -v debug, -vv trace
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = COMMON)]
     pub verbose: u8,
@@ -108,16 +110,16 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     pub color: Color,
 }
 
-impl Common<Output> {
-    /// The same with a format that every command knows; CSV, which few know and the others refuse, is a table there.
-    pub fn plain(&self) -> Common {
-        let Self { config, interfaces, peers, mode, state_dir, bpffs, output, verbose, color } = self.clone();
-        let output = output.format();
-        Common { config, interfaces, peers, mode, state_dir, bpffs, output, verbose, color }
-    }
-}
-
 impl Common {
+    /// The format that was asked for. CSV, which `events list` alone prints and the others refuse, is a table here.
+    pub const fn output(&self) -> Format {
+        match self.typed_output {
+            Output::Table | Output::Csv => Format::Table,
+            Output::Json => Format::Json,
+            Output::Jsonl => Format::Jsonl,
+        }
+    }
+
     /// What the flags change in a configuration.
     pub fn overrides(&self) -> Overrides {
         Overrides { mode: self.mode, interfaces: self.interfaces.clone(), peers: self.peers.clone() }
@@ -130,7 +132,7 @@ fn mode() -> impl TypedValueParser<Value = Mode> {
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people
     Table,
@@ -151,16 +153,6 @@ pub enum Output {
     Jsonl,
     /// Comma-separated values with a heading; `events list` alone
     Csv,
-}
-
-impl Output {
-    const fn format(self) -> Format {
-        match self {
-            Self::Table | Self::Csv => Format::Table,
-            Self::Json => Format::Json,
-            Self::Jsonl => Format::Jsonl,
-        }
-    }
 }
 
 /// When to use colour.

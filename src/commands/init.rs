@@ -10,7 +10,7 @@ use crate::{
     cli::{Common, Format, InitArgs},
     config::{AGENT_PORT, Access, Config, DEFAULT_PATH, Mode, Protocol, show},
     datapath::Maps,
-    init::{self, Answers, AnswersError, FileError, Found, FoundInterface, FoundPeer, Given, Knocker, Terminal},
+    init::{self, Answers, AnswersError, Discovery, FileError, FoundInterface, FoundPeer, Given, Knocker, Terminal},
     policy::Policy,
     state::{Clock, Desired, StateDir},
     ui,
@@ -31,7 +31,7 @@ const NEXT: [(&str, &str); 6] = [
 
 /// What came of it, as JSON.
 #[derive(Debug, Serialize)]
-struct Outcome<'a> {
+struct Report<'a> {
     file: String,
     written: bool,
     backup: Option<String>,
@@ -82,7 +82,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
     let plan = differs(state.as_ref(), &config, &answers, &found, Mode::Audit)?;
     let enforced = differs(state.as_ref(), &config, &answers, &found, Mode::Enforce)?;
     let peers = answers.all_peers(&found);
-    let outcome = Outcome {
+    let outcome = Report {
         file: path.display().to_string(),
         written: !args.stdout,
         backup: backup.map(|backup| backup.display().to_string()),
@@ -104,7 +104,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
         next: NEXT.iter().map(|(command, _)| *command).collect(),
         text: &text,
     };
-    match common.output {
+    match common.output() {
         Format::Table if args.stdout => ui::print_line(text.trim_end())?,
         Format::Table => print_text(&outcome)?,
         Format::Json => ui::print_json(&outcome)?,
@@ -168,7 +168,7 @@ fn differs(
     state: Option<&StateDir>,
     config: &Config,
     answers: &Answers,
-    found: &Found,
+    found: &Discovery,
     mode: Mode,
 ) -> Result<Difference, Failure> {
     let (mut desired, _): (Desired, _) = agent::desired(state, config, None)?;
@@ -198,7 +198,7 @@ fn access_8443(config: &Config) -> Result<&'static str, Failure> {
     }))
 }
 
-fn print_text(outcome: &Outcome<'_>) -> anyhow::Result<()> {
+fn print_text(outcome: &Report<'_>) -> anyhow::Result<()> {
     let line = |text: &str| ui::print_line(&ui::plain(text));
     line(&format!("wrote {} (mode audit: nothing is dropped)", outcome.file))?;
     if let Some(backup) = &outcome.backup {

@@ -19,7 +19,7 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let (desired, _) = agent::desired(state.as_ref(), &config, word)?;
     let difference =
         block_on(agent::plan(state.as_ref(), &desired, args.allow()))?.map_err(|error: AgentError| error)?;
-    match common.output {
+    match common.output() {
         Format::Table => print_text(&difference)?,
         Format::Json => ui::print_json(&difference)?,
         Format::Jsonl => ui::print_jsonl([&difference])?,

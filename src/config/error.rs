@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde::Serialize;
 
+/// A report names at most this many problems; the rest are counted.
+pub(super) const MAX_ERRORS: usize = 32;
+
 /// One problem in the configuration.
 ///
 /// Displayed as `FILE:LINE:COLUMN: MESSAGE`, then the source line with a caret beneath, then the help.
@@ -74,8 +77,14 @@ pub struct ConfigErrors {
 }
 
 impl ConfigErrors {
-    pub(super) fn new(errors: Vec<ConfigError>, unlisted: usize) -> Self {
-        Self { errors, unlisted }
+    /// `Err` if there are any. `unlisted`: how many more than `errors` there are.
+    pub(super) fn none_of(mut errors: Vec<ConfigError>, unlisted: usize) -> Result<(), Self> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let unlisted = unlisted + errors.len().saturating_sub(MAX_ERRORS);
+        errors.truncate(MAX_ERRORS);
+        Err(Self { errors, unlisted })
     }
 
     pub(crate) fn whole(file: &str, message: String, help: Option<String>) -> Self {

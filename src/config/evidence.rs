@@ -6,11 +6,11 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::enums::{OutputKind, SyslogTransport};
 use super::error::ValueError;
 use super::given::{List, Table};
 use super::problems::Problems;
 use super::schema::{RawEvidence, RawOutput};
-use super::word::{OutputKind, SyslogTransport};
 
 /// Bytes kept of a captured frame, unless told otherwise: all headers, and what is asked first.
 pub const DEFAULT_CAPTURE_BYTES: u32 = 256;
@@ -92,27 +92,13 @@ pub struct Syslog {
     pub chain_head: bool,
 }
 
-impl Default for Evidence {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            capture_bytes: DEFAULT_CAPTURE_BYTES,
-            captures_per_second: DEFAULT_CAPTURES_PER_SECOND,
-            max_bytes: DEFAULT_EVIDENCE_BYTES,
-            max_age: DEFAULT_EVIDENCE_AGE,
-            outputs: Vec::new(),
-        }
-    }
-}
-
 pub(super) fn evidence(raw: RawEvidence, problems: &mut Problems<'_>) -> Evidence {
-    let default = Evidence::default();
     Evidence {
-        enabled: raw.enabled.or(default.enabled),
-        capture_bytes: problems.take(raw.capture_bytes).unwrap_or(default.capture_bytes),
-        captures_per_second: problems.take(raw.captures_per_second).unwrap_or(default.captures_per_second),
-        max_bytes: problems.take(raw.max_size).unwrap_or(default.max_bytes),
-        max_age: problems.take(raw.max_age).unwrap_or(default.max_age),
+        enabled: raw.enabled.or(true),
+        capture_bytes: problems.take(raw.capture_bytes).unwrap_or(DEFAULT_CAPTURE_BYTES),
+        captures_per_second: problems.take(raw.captures_per_second).unwrap_or(DEFAULT_CAPTURES_PER_SECOND),
+        max_bytes: problems.take(raw.max_size).unwrap_or(DEFAULT_EVIDENCE_BYTES),
+        max_age: problems.take(raw.max_age).unwrap_or(DEFAULT_EVIDENCE_AGE),
         outputs: outputs(raw.output, problems),
     }
 }

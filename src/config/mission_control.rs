@@ -6,12 +6,12 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
+use super::enums::ProfileName;
 use super::error::ValueError;
 use super::formats::HostAddress;
 use super::given::{List, Text};
 use super::mission_link::MissionLink;
 use super::problems::Problems;
-use super::word::ProfileName;
 
 /// The vendor's addresses of `mcsvc.dynatrace.com` ("Cluster node ports", section "Mission Control").
 pub const MISSION_CONTROL_ADDRESSES: [IpAddr; 4] = [

@@ -6,6 +6,7 @@
 
 mod address;
 mod counters;
+mod enums;
 mod error;
 mod evidence;
 mod export;
@@ -32,7 +33,6 @@ mod text;
 mod trusted;
 mod values;
 mod version;
-mod word;
 
 #[cfg(test)]
 mod tests;
@@ -42,6 +42,10 @@ pub use self::address::{
     parse_peer, parse_prefix, show,
 };
 pub use self::counters::Counters;
+pub use self::enums::{
+    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
+    Tunnels,
+};
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::evidence::{
     DEFAULT_CAPTURE_BYTES, DEFAULT_CAPTURES_PER_SECOND, DEFAULT_EVIDENCE_AGE, DEFAULT_EVIDENCE_BYTES,
@@ -75,7 +79,3 @@ pub(crate) use self::trusted::read_trusted;
 pub use self::trusted::{MAX_FILE_BYTES, Trust};
 pub use self::values::{DEFAULT_LISTEN, parse_listen};
 pub use self::version::{AGENT_PORT, ClusterVersion};
-pub use self::word::{
-    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
-    Tunnels,
-};

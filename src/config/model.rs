@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 
 use super::counters::{self, Counters};
+use super::enums::{AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Tunnels};
 use super::error::{ConfigErrors, ValueError};
 use super::evidence::{self, Evidence};
 use super::export::{self, Export};
@@ -27,7 +28,6 @@ use super::source_count::SourceCount;
 use super::text::{self, ConfigText};
 use super::trusted::{MAX_FILE_BYTES, refuse_large};
 use super::version::ClusterVersion;
-use super::word::{AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Tunnels};
 
 /// A configuration, checked as far as the text alone decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,35 +83,12 @@ pub struct Profile {
     pub web_port_8022: Option<ProfileAccess>,
 }
 
-impl Default for Profile {
-    fn default() -> Self {
-        Self { name: ProfileName::DynatraceManaged, cluster_version: None, agent_port_8443: None, web_port_8022: None }
-    }
-}
-
 impl Config {
     /// The configuration that needs no file: every default.
     pub fn embedded() -> Self {
-        Self {
-            origin: ConfigOrigin::Embedded,
-            mode: Mode::Enforce,
-            interfaces: Vec::new(),
-            attach_mode: AttachMode::Native,
-            single_node: false,
-            tunnels: Tunnels::Peers,
-            later_fragments: LaterFragments::All,
-            allow_lockout: false,
-            lockout_ports: Vec::new(),
-            profile: Profile::default(),
-            peers: Peers::default(),
-            mission_control: MissionControl::of_profile(ProfileName::DynatraceManaged),
-            export: Export::default(),
-            push: None,
-            mission_link: MissionLink::default(),
-            counters: Counters::default(),
-            evidence: Evidence::default(),
-            rules: Vec::new(),
-        }
+        // Nothing is written, so nothing can be refused.
+        let mut problems = Problems::new(ConfigText { file: "", text: "" });
+        Self::of(RawFile::default(), ConfigOrigin::Embedded, &mut problems)
     }
 
     /// Reads a configuration's text. `file` is how errors name it.
@@ -129,19 +106,26 @@ impl Config {
         refuse_large(text.len() as u64, MAX_FILE_BYTES)
             .map_err(|error| ConfigErrors::whole(file, error.message, error.help))?;
         let source = ConfigText { file, text };
-        let mut raw: RawFile = text::read(source)?;
+        let raw = text::read(source)?;
         let mut problems = Problems::new(source);
+        let config = Self::of(raw, ConfigOrigin::Named(PathBuf::from(file)), &mut problems);
+        problems.finish()?;
+        Ok(config)
+    }
+
+    /// What is refused is noted in `problems`, and then the result is not to be used.
+    fn of(mut raw: RawFile, origin: ConfigOrigin, problems: &mut Problems<'_>) -> Self {
         let mut sources = SourceCount::default();
         let allow_lockout = raw.allow_lockout.or(false);
-        let lockout_ports = rule::lockout_ports(raw.lockout_ports, &mut problems);
+        let lockout_ports = rule::lockout_ports(raw.lockout_ports, problems);
         let guarded = (!allow_lockout).then_some(lockout_ports.as_slice());
-        let profile = profile(raw.profile.0, &mut problems);
+        let profile = profile(raw.profile.0, problems);
         let mission = &mut raw.mission_control.0;
-        let mission_link = mission_link::mission_link(mission, &mut problems);
-        let config = Self {
-            origin: ConfigOrigin::Named(PathBuf::from(file)),
+        let mission_link = mission_link::mission_link(mission, problems);
+        Self {
+            origin,
             mode: raw.mode.or(Mode::Enforce),
-            interfaces: interfaces(raw.interfaces, &mut problems),
+            interfaces: interfaces(raw.interfaces, problems),
             attach_mode: raw.attach_mode.or(AttachMode::Native),
             single_node: raw.single_node.or(false),
             tunnels: raw.tunnels.or(Tunnels::Peers),
@@ -152,20 +136,18 @@ impl Config {
                 take(&mut mission.addresses),
                 &mission_link,
                 profile.name,
-                &mut problems,
+                problems,
             ),
             profile,
-            peers: peers::peers(raw.peers.0, &mut sources, &mut problems),
-            export: export::export(raw.export.0, &mut problems),
-            push: raw.push.spanned().and_then(|table| push::push(table, &mut problems)),
+            peers: peers::peers(raw.peers.0, &mut sources, problems),
+            export: export::export(raw.export.0, problems),
+            push: raw.push.spanned().and_then(|table| push::push(table, problems)),
             mission_link,
             counters: counters::counters(raw.counters.0),
-            evidence: evidence::evidence(raw.evidence.0, &mut problems),
-            rules: rule::rules(raw.rule, guarded, &mut sources, &mut problems),
+            evidence: evidence::evidence(raw.evidence.0, problems),
+            rules: rule::rules(raw.rule, guarded, &mut sources, problems),
             lockout_ports,
-        };
-        problems.finish()?;
-        Ok(config)
+        }
     }
 
     /// What the rules let in besides their access, duplicates counted once; sorted.

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 
 use ipnet::IpNet;
 
-use super::error::ConfigErrors;
+use super::enums::Mode;
+use super::error::{ConfigError, ConfigErrors};
 use super::interface::InterfacePattern;
 use super::model::Config;
 use super::peers::{NamedPeer, PeerOrigin};
-use super::problems::FlagProblems;
 use super::source_count::SourceCount;
-use super::word::Mode;
 
 /// The values of the common flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,7 +39,7 @@ impl Config {
     }
 
     fn add_peers(&mut self, peers: &[IpNet]) -> Result<(), ConfigErrors> {
-        let mut problems = FlagProblems::default();
+        let mut errors = Vec::new();
         let mut sources = SourceCount::default();
         let allowed = self.rules.iter().flat_map(|rule| rule.also_allow.iter().copied());
         for net in self.peers.named.iter().map(|peer| peer.prefix).chain(allowed) {
@@ -50,23 +49,21 @@ impl Config {
         for prefix in peers {
             match sources.add(*prefix) {
                 Ok(()) => self.peers.named.push(NamedPeer { prefix: *prefix, from: PeerOrigin::CommandLine }),
-                Err(error) => problems.value("--peer", error),
+                Err(error) => errors.push(ConfigError::whole("--peer", error.message, error.help)),
             }
         }
         self.peers.named.sort_unstable();
         self.peers.named.dedup_by_key(|peer| peer.prefix);
-        problems.finish()
+        ConfigErrors::none_of(errors, 0)
     }
 
     /// This configuration with `--listen`, if it was given; `Some(None)`: nowhere.
     pub fn with_listen(mut self, listen: Option<Option<SocketAddr>>) -> Result<Self, ConfigErrors> {
         let Some(listen) = listen else { return Ok(self) };
         self.export.listen = listen;
-        let mut problems = FlagProblems::default();
-        if let Some(error) = self.export.refusal() {
-            problems.value("--listen", error);
+        match self.export.refusal() {
+            Some(error) => Err(ConfigErrors::whole("--listen", error.message, error.help)),
+            None => Ok(self),
         }
-        problems.finish()?;
-        Ok(self)
     }
 }

@@ -91,22 +91,6 @@ pub enum PeerOrigin {
     CommandLine,
 }
 
-impl Default for Peers {
-    fn default() -> Self {
-        Self {
-            named: Vec::new(),
-            within: Vec::new(),
-            file: None,
-            dns: Vec::new(),
-            dns_server: None,
-            vendor_firewall: false,
-            removal_delay: DEFAULT_REMOVAL_DELAY,
-            http_sd: None,
-            dynatrace_api: None,
-        }
-    }
-}
-
 impl Peers {
     /// There are sources besides `static`.
     pub fn has_sources(&self) -> bool {

@@ -7,12 +7,9 @@ use std::ops::Range;
 
 use toml::de::DeTable;
 
-use super::error::{ConfigError, ConfigErrors, ValueError};
+use super::error::{ConfigError, ConfigErrors, MAX_ERRORS, ValueError};
 use super::given::{Given, Judged, List};
 use super::text::{ConfigText, key_at};
-
-/// A report names at most this many problems; the rest are counted.
-const MAX_ERRORS: usize = 32;
 
 /// The problems of one text.
 pub(super) struct Problems<'a> {
@@ -105,31 +102,7 @@ impl<'a> Problems<'a> {
 
     /// `Err` if anything was noted.
     pub(super) fn finish(mut self) -> Result<(), ConfigErrors> {
-        if self.errors.is_empty() {
-            return Ok(());
-        }
         self.errors.sort_by_key(|error| (error.line, error.column));
-        Err(ConfigErrors::new(self.errors, self.unlisted))
-    }
-}
-
-/// Collects the problems of command-line flags.
-#[derive(Debug, Default)]
-pub(super) struct FlagProblems {
-    errors: Vec<ConfigError>,
-}
-
-impl FlagProblems {
-    pub(super) fn value(&mut self, flag: &str, error: ValueError) {
-        self.errors.push(ConfigError::whole(flag, error.message, error.help));
-    }
-
-    pub(super) fn finish(mut self) -> Result<(), ConfigErrors> {
-        if self.errors.is_empty() {
-            return Ok(());
-        }
-        let unlisted = self.errors.len().saturating_sub(MAX_ERRORS);
-        self.errors.truncate(MAX_ERRORS);
-        Err(ConfigErrors::new(self.errors, unlisted))
+        ConfigErrors::none_of(self.errors, self.unlisted)
     }
 }

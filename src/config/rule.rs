@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
+use super::enums::{Access, Protocol};
 use super::error::{ConfigErrors, ValueError};
 use super::formats::RuleName;
 use super::given::{Given, List, Ports, Table, Text};
@@ -15,7 +16,6 @@ use super::problems::Problems;
 use super::schema::{RawRule, RawRuleFile};
 use super::source_count::SourceCount;
 use super::text::{self, ConfigText};
-use super::word::{Access, Protocol};
 
 /// Most rules with `also_allow`: each is a group of sources of its own in the compiled policy.
 pub const MAX_RULE_GROUPS: usize = 29;

@@ -8,16 +8,16 @@ use serde::de::value::Error as NoValue;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
+use super::enums::{
+    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
+    Tunnels,
+};
 use super::formats::{
     AbsolutePath, Age, AgentHost, AllowedSource, DnsServer, HostAddress, HostName, HostOrAddress, HttpsUrl, Interface,
     Interval, ListenAddress, Note, OutputSize, Peer, PeerBound, ProxyUrl, PushUrl, RemovalDelay, RuleName, SecretFile,
     StoreSize, SyslogAddress, Url, Version,
 };
 use super::given::{Given, List, Number, Ports, Table, Text};
-use super::word::{
-    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
-    Tunnels,
-};
 
 /// The configuration of nodewall. Strings such as addresses, times and URLs are judged further by `nodewall check`.
 #[derive(Default, Deserialize, JsonSchema)]

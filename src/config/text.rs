@@ -7,8 +7,8 @@ use std::ops::Range;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
+use super::enums::{nearest, one_of};
 use super::error::{ConfigError, ConfigErrors};
-use super::word::{nearest, one_of};
 
 /// Source lines longer than this are shown as a window around the caret.
 const MAX_EXCERPT_CHARS: usize = 160;

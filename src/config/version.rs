@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::enums::ProfileAccess;
 use super::error::ValueError;
-use super::word::ProfileAccess;
 
 /// The port that `agent_port_8443` and `cluster_version` decide.
 pub const AGENT_PORT: u16 = 8443;

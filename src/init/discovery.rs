@@ -94,7 +94,7 @@ impl Knocker {
 
 /// Everything that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Discovery {
     /// The interfaces that would be filtered.
     pub interfaces: Vec<FoundInterface>,
     /// Why there is none, where there is none.
@@ -113,7 +113,7 @@ pub struct Found {
     pub unread: Vec<String>,
 }
 
-impl Found {
+impl Discovery {
     /// The peers, and who found each.
     pub fn peers(&self) -> Vec<FoundPeer> {
         let told = |(net, by): (&IpNet, &BTreeSet<Witness>)| FoundPeer {
@@ -232,8 +232,8 @@ pub async fn find(
     typed: &[IpNet],
     peers_file: Option<&Path>,
     state: Option<&StateDir>,
-) -> Result<Found, NetError> {
-    let mut found = Found { network: net::snapshot().await?, ..Found::default() };
+) -> Result<Discovery, NetError> {
+    let mut found = Discovery { network: net::snapshot().await?, ..Discovery::default() };
     let own: Vec<IpAddr> = found.network.links().flat_map(net::Link::own_addresses).collect();
     found.read_interfaces(interfaces);
     for net in typed {

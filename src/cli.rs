@@ -3,23 +3,26 @@
 mod events;
 mod examples;
 mod init;
+mod matching;
 mod outputs;
 mod values;
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{
+    Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValuesParser, TypedValueParser},
+    error::ErrorKind,
+};
 
 use ipnet::IpNet;
 
-use crate::{
-    config::{Overrides, Protocol},
-    control::Allow,
-};
+use crate::{config::{InterfacePattern, Mode, Overrides, Protocol}, control::Allow};
 
-pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
+pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;
-use values::{blocked, duration, interface, listen, one_line, peer, peer_prefix, protocol, top_interval};
+pub use matching::Match;
+use values::{Listen, blocked, duration, listen, one_line, peer, top_interval, word};
 
 pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs};
 
@@ -37,7 +40,7 @@ const COMMON: &str = "Common options";
 pub struct Cli {
     /// Flags that every command knows.
     #[command(flatten)]
-    pub common: Common<Output>,
+    pub common: Common,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -64,7 +67,7 @@ impl Cli {
         });
         let prints_csv =
             matches!(&cli.command, Command::Events(args) if matches!(args.command, EventsCommand::List(_)));
-        if cli.common.output == Output::Csv && !prints_csv {
+        if cli.common.typed_output == Output::Csv && !prints_csv {
             let text = "invalid value 'csv' for '--output <FORMAT>'\n  [possible values: table, json, jsonl]";
             Self::command().error(ErrorKind::InvalidValue, text).exit()
         }
@@ -72,21 +75,21 @@ impl Cli {
     }
 }
 
-/// Flags that every command knows. `F` is [`Output`] as typed, [`Format`] as most commands know it.
+/// Flags that every command knows.
 #[derive(Clone, Debug, Args)]
-pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
+pub struct Common {
     /// Configuration [default: /etc/nodewall/nodewall.toml if it exists, else the embedded default]
     #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Interface to filter, or a beginning such as "bond*"; repeatable [default: every addressed Ethernet interface but lo, bridges and container veths]
-    #[arg(long = "interface", value_name = "IF", value_parser = interface, global = true, help_heading = COMMON)]
-    pub interfaces: Vec<String>,
+    #[arg(long = "interface", value_name = "IF", value_parser = word::<InterfacePattern>, global = true, help_heading = COMMON)]
+    pub interfaces: Vec<InterfacePattern>,
     /// A cluster node's address or prefix, besides those of the configuration; repeatable
     #[arg(long = "peer", value_name = "ADDR", value_parser = peer, global = true, help_heading = COMMON)]
-    pub peers: Vec<String>,
+    pub peers: Vec<IpNet>,
     /// Overrides the configuration's mode
-    #[arg(long, value_name = "MODE", value_parser = ["audit", "enforce"], global = true, help_heading = COMMON)]
-    pub mode: Option<String>,
+    #[arg(long, value_name = "MODE", value_parser = mode(), global = true, help_heading = COMMON)]
+    pub mode: Option<Mode>,
     /// Locks and the record of what was applied
     #[arg(long, value_name = "DIR", default_value = "/var/lib/nodewall", global = true, help_heading = COMMON)]
     pub state_dir: PathBuf,
@@ -94,8 +97,8 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/nodewall", global = true, help_heading = COMMON)]
     pub bpffs: PathBuf,
     /// Output format
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value = "table", global = true, help_heading = COMMON)]
-    pub output: F,
+    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value = "table", global = true, help_heading = COMMON)]
+    pub typed_output: Output,
     /// More messages: -v debug, -vv trace
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = COMMON)]
     pub verbose: u8,
@@ -104,24 +107,29 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     pub color: Color,
 }
 
-impl Common<Output> {
-    /// The same with a format that every command knows; CSV, which few know and the others refuse, is a table there.
-    pub fn plain(&self) -> Common {
-        let Self { config, interfaces, peers, mode, state_dir, bpffs, output, verbose, color } = self.clone();
-        let output = output.format();
-        Common { config, interfaces, peers, mode, state_dir, bpffs, output, verbose, color }
+impl Common {
+    /// The format that was asked for. CSV, which `events list` alone prints and the others refuse, is a table here.
+    pub const fn output(&self) -> Format {
+        match self.typed_output {
+            Output::Table | Output::Csv => Format::Table,
+            Output::Json => Format::Json,
+            Output::Jsonl => Format::Jsonl,
+        }
+    }
+
+    /// What the flags change in a configuration.
+    pub fn overrides(&self) -> Overrides {
+        Overrides { mode: self.mode, interfaces: self.interfaces.clone(), peers: self.peers.clone() }
     }
 }
 
-impl Common {
-    /// What the flags change in a configuration.
-    pub fn overrides(&self) -> Overrides {
-        Overrides { mode: self.mode.clone(), interfaces: self.interfaces.clone(), peers: self.peers.clone() }
-    }
+/// The words stand in the help.
+fn mode() -> impl TypedValueParser<Value = Mode> {
+    PossibleValuesParser::new(["audit", "enforce"]).try_map(|text| text.parse::<Mode>())
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// For people
     Table,
@@ -142,16 +150,6 @@ pub enum Output {
     Jsonl,
     /// Comma-separated values with a heading; `events list` alone
     Csv,
-}
-
-impl Output {
-    const fn format(self) -> Format {
-        match self {
-            Self::Table | Self::Csv => Format::Table,
-            Self::Json => Format::Json,
-            Self::Jsonl => Format::Jsonl,
-        }
-    }
 }
 
 /// When to use colour.
@@ -236,7 +234,7 @@ pub struct RunArgs {
     pub kernel_log: bool,
     /// Where metrics, API and page are served: an address with its port, or "none" [default: the configuration's, else 127.0.0.1:9117]
     #[arg(long, value_name = "ADDR", value_parser = listen)]
-    pub listen: Option<String>,
+    pub listen: Option<Listen>,
     /// What the guards are told to let through.
     #[command(flatten)]
     pub allow: AllowArgs,
@@ -337,7 +335,7 @@ pub enum PeersCommand {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PeersAddArgs {
     /// An address or a prefix
-    #[arg(value_name = "ADDR", value_parser = peer_prefix)]
+    #[arg(value_name = "ADDR", value_parser = peer)]
     pub peer: IpNet,
     /// For how long, such as 24h [default: until `nodewall peers remove`]
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -351,7 +349,7 @@ pub struct PeersAddArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PeersRemoveArgs {
     /// The address or prefix as `peers list` shows it
-    #[arg(value_name = "ADDR", value_parser = peer_prefix)]
+    #[arg(value_name = "ADDR", value_parser = peer)]
     pub peer: IpNet,
     /// What the guards are told to let through.
     #[command(flatten)]
@@ -376,7 +374,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "N")]
     pub port: u16,
     /// Protocol of the packet: tcp or udp
-    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = protocol)]
+    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = word::<Protocol>)]
     pub protocol: Protocol,
 }
 

@@ -1,11 +1,12 @@
-//! What is written about the configuration, made from the schema: the tables of docs/CONFIGURATION.md and packaging/nodewall.toml.
+//! What is written about the configuration, made from the parser's own keys: nodewall.schema.json, the tables of docs/CONFIGURATION.md, and
+//! packaging/nodewall.toml.
 //! `NODEWALL_REFRESH_DOCS=1` writes them anew. That the schema says what the parser does is tested beside the parser.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::path::PathBuf;
 use std::{env, fs};
 
-use nodewall::config::{Config, Key, Mode};
+use nodewall::config::{Config, Key, Mode, schema};
 use nodewall::init::packaged_text;
 use nodewall::policy::Policy;
 
@@ -32,7 +33,11 @@ fn at<'a>(file: &'a Key, path: &str) -> &'a Key {
         return file;
     }
     path.split('.').fold(file, |key, name| {
-        &key.keys().iter().find(|(key, _)| key == name).unwrap_or_else(|| panic!("no table {path} in the schema")).1
+        key.keys()
+            .into_iter()
+            .find(|(key, _)| *key == name)
+            .unwrap_or_else(|| panic!("no table {path} in the schema"))
+            .1
     })
 }
 
@@ -51,7 +56,7 @@ fn row(table: &Key, name: &str, key: &Key) -> String {
 }
 
 fn rows(table: &Key) -> String {
-    let own = || table.keys().iter().filter(|(_, key)| key.keys().is_empty());
+    let own = || table.keys().into_iter().filter(|(_, key)| !key.is_table());
     let head = if own().any(|(_, key)| key.only_for.is_some()) {
         "| key | for | value | default | meaning |\n|---|---|---|---|---|\n"
     } else {
@@ -61,12 +66,17 @@ fn rows(table: &Key) -> String {
 }
 
 fn tables_with_keys(path: &str, table: &Key, found: &mut Vec<String>) {
-    if table.keys().iter().any(|(_, key)| key.keys().is_empty()) {
+    if table.keys().iter().any(|(_, key)| !key.is_table()) {
         found.push(if path.is_empty() { "top level".to_owned() } else { path.to_owned() });
     }
     for (name, key) in table.keys() {
-        tables_with_keys(&if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, key, found);
+        tables_with_keys(&if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }, key, found);
     }
+}
+
+#[test]
+fn the_schema_is_the_parsers() {
+    assert_committed("nodewall.schema.json", &(serde_json::to_string_pretty(&schema()).unwrap() + "\n"));
 }
 
 #[test]
@@ -109,7 +119,7 @@ fn each_commented_line_of_the_packaged_file_is_a_line_of_a_table() {
     let mut all = Vec::new();
     tables_with_keys("", &file, &mut all);
     let keys: usize =
-        all.iter().map(|path| at(&file, path).keys().iter().filter(|(_, k)| k.keys().is_empty()).count()).sum();
+        all.iter().map(|path| at(&file, path).keys().iter().filter(|(_, key)| !key.is_table()).count()).sum();
     let is_line = |line: &&str| line.starts_with('#') && !line.starts_with("# ") && *line != "#";
     let lines: Vec<&str> = made.lines().filter(is_line).collect();
     let headers = lines.iter().filter(|line| line.starts_with("#[")).count();
@@ -120,7 +130,7 @@ fn each_commented_line_of_the_packaged_file_is_a_line_of_a_table() {
         .collect::<Vec<_>>()
         .join("\n");
     let whole: toml::Table = toml::from_str(&uncommented).unwrap_or_else(|error| panic!("{error}\n{uncommented}"));
-    let schema = serde_json::from_str(nodewall::config::SCHEMA).unwrap();
+    let schema = schema().to_value();
     let whole = serde_json::to_value(whole).unwrap();
     let found = jsonschema::validate(&schema, &whole);
     assert!(found.is_ok(), "{found:?}");

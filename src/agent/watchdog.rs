@@ -17,17 +17,48 @@ use crate::{
 pub(super) enum Finding {
     /// Pins are gone; the maps are still held by this process.
     Pins,
-    /// An interface's link is gone, was detached, or its program is another: the interface's name, and what was found.
-    Link(String, String),
+    /// An interface is not covered as it was: its name, and what was found.
+    Link(String, LinkFault),
     /// The policy in force is not the last good one.
     Image(String),
+}
+
+/// What is wrong with an interface's link or its outbound counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LinkFault {
+    /// It is gone, or was detached.
+    Gone,
+    /// Its program is another.
+    Replaced,
+    /// The outbound counter is gone.
+    OutboundGone,
+    /// Another program is where the outbound counter was.
+    OutboundReplaced,
+}
+
+impl LinkFault {
+    /// Whether somebody else's program runs instead: to attach again is not enough.
+    pub(super) const fn is_foreign_program(self) -> bool {
+        matches!(self, Self::Replaced | Self::OutboundReplaced)
+    }
+}
+
+impl std::fmt::Display for LinkFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Gone => "its link was gone",
+            Self::Replaced => "another program was in its link",
+            Self::OutboundGone => "its outbound counter was gone",
+            Self::OutboundReplaced => "another program was in the place of its outbound counter",
+        })
+    }
 }
 
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Pins => f.write_str("pins of maps were gone"),
-            Self::Link(interface, what) => write!(f, "{interface}: {what}"),
+            Self::Link(interface, fault) => write!(f, "{interface}: {fault}"),
             Self::Image(what) => f.write_str(what),
         }
     }
@@ -66,24 +97,24 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
     let links = datapath::links(&pins)?;
     for interface in &applied.interfaces {
         let link = links.iter().find(|link| link.if_index == interface.if_index);
-        let found = match (link, programs.inbound.get(&interface.if_index)) {
-            (None, _) => "its link was gone",
-            (Some(link), Some(program)) if link.program_id != *program => "another program was in its link",
+        let fault = match (link, programs.inbound.get(&interface.if_index)) {
+            (None, _) => LinkFault::Gone,
+            (Some(link), Some(program)) if link.program_id != *program => LinkFault::Replaced,
             _ => continue,
         };
-        findings.push(Finding::Link(interface.name.clone(), found.into()));
+        findings.push(Finding::Link(interface.name.clone(), fault));
     }
     // What can not be read is told by `status`; no repair of the filter waits for it.
     let Ok(outlets) = datapath::outlets(&pins) else { return Ok(findings) };
     for interface in &applied.interfaces {
         // What never was attached is an alarm, not a finding.
         let Some(noted) = programs.outbound.get(&interface.if_index) else { continue };
-        let found = match outlets.iter().find(|outlet| outlet.if_index == interface.if_index) {
-            None => "its outbound counter was gone",
-            Some(outlet) if outlet != noted => "another program was in the place of its outbound counter",
+        let fault = match outlets.iter().find(|outlet| outlet.if_index == interface.if_index) {
+            None => LinkFault::OutboundGone,
+            Some(outlet) if outlet != noted => LinkFault::OutboundReplaced,
             Some(_) => continue,
         };
-        findings.push(Finding::Link(interface.name.clone(), found.into()));
+        findings.push(Finding::Link(interface.name.clone(), fault));
     }
     match applied.loaded.maps.in_force_facts() {
         Ok(facts) => {

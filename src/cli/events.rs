@@ -1,14 +1,10 @@
 //! The flags of `events`: what can be asked of the evidence. It must not ask.
 
 use clap::{Args, Subcommand, ValueEnum};
-use ipnet::IpNet;
-use node_ebpf_common::Reason;
 
-use super::ExportArgs;
-use crate::evidence::{
-    record::Outcome,
-    when::{When, Zone},
-};
+use super::matching::Match;
+use super::outputs::ExportArgs;
+use crate::evidence::when::{When, Zone};
 
 /// What `events` is to do.
 #[derive(Clone, Debug, Args)]
@@ -33,30 +29,6 @@ pub enum EventsCommand {
     Verify(VerifyArgs),
 }
 
-/// Which denied frames are meant.
-#[derive(Clone, Debug, Args)]
-pub struct Match {
-    /// Only to this destination port; repeatable
-    #[arg(long = "port", value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub ports: Vec<u16>,
-    /// Only from this address or prefix; repeatable
-    #[arg(long = "source", value_name = "CIDR", value_parser = net)]
-    pub sources: Vec<IpNet>,
-    /// Only for this reason, such as outsider; repeatable
-    #[arg(long = "reason", value_name = "NAME", value_parser = reason)]
-    pub reasons: Vec<Reason>,
-    /// Only what was dropped, or what would have been (audit mode)
-    #[arg(long, value_name = "WHAT", value_parser = outcome)]
-    pub outcome: Option<Outcome>,
-}
-
-impl Match {
-    /// Whether everything is meant.
-    pub fn is_all(&self) -> bool {
-        self.ports.is_empty() && self.sources.is_empty() && self.reasons.is_empty() && self.outcome.is_none()
-    }
-}
-
 /// Flags of `events list`.
 #[derive(Clone, Debug, Args)]
 pub struct ListArgs {
@@ -70,8 +42,8 @@ pub struct ListArgs {
     #[command(flatten)]
     pub matching: Match,
     /// What to list
-    #[arg(long, value_name = "KIND", value_enum, default_value_t = Kind::Flows)]
-    pub kind: Kind,
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = RecordKind::Flows)]
+    pub kind: RecordKind,
     /// Sums of flows instead, for each source, port or hour
     #[arg(long, value_name = "WHAT", value_enum)]
     pub group_by: Option<GroupBy>,
@@ -85,7 +57,7 @@ pub struct ListArgs {
 
 /// Kinds of records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Kind {
+pub enum RecordKind {
     /// Denied flows: sender, port and reason over a span of time
     Flows,
     /// Captured frames
@@ -133,12 +105,12 @@ pub struct ShowArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordId {
     /// Of which kind.
-    pub kind: Kind,
+    pub kind: RecordKind,
     /// Its number among its kind.
     pub number: i64,
 }
 
-impl Kind {
+impl RecordKind {
     /// What begins a record's name.
     pub const fn letter(self) -> char {
         match self {
@@ -162,7 +134,7 @@ impl std::str::FromStr for RecordId {
     fn from_str(text: &str) -> Result<Self, String> {
         let mut rest = text.chars();
         let letter = rest.next();
-        let kind = Kind::value_variants().iter().find(|kind| Some(kind.letter()) == letter);
+        let kind = RecordKind::value_variants().iter().find(|kind| Some(kind.letter()) == letter);
         let digits = rest.as_str();
         let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
         match (kind, number) {
@@ -178,27 +150,6 @@ pub struct VerifyArgs {
     /// A head that was noted elsewhere, 64 hexadecimal digits: it must be one of the chain
     #[arg(long, value_name = "HEX", value_parser = hash)]
     pub head: Option<[u8; 32]>,
-}
-
-fn net(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse().map(|address: std::net::IpAddr| address.into()))
-        .map_err(|_| "expected an address or a prefix such as 203.0.113.0/24".to_owned())
-}
-
-fn reason(text: &str) -> Result<Reason, String> {
-    let mut denied = Reason::ALL.iter().filter(|reason| reason.verdict() == node_ebpf_common::reason::Verdict::Drop);
-    denied.clone().find(|reason| reason.name() == text).copied().ok_or_else(|| {
-        let names: Vec<&str> = denied.by_ref().map(|reason| reason.name()).collect();
-        format!("expected one of {}", names.join(", "))
-    })
-}
-
-fn outcome(text: &str) -> Result<Outcome, String> {
-    [Outcome::Drop, Outcome::WouldDrop]
-        .into_iter()
-        .find(|outcome| outcome.name() == text)
-        .ok_or_else(|| "expected drop or would_drop".to_owned())
 }
 
 fn hash(text: &str) -> Result<[u8; 32], String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::values::refusal;
+use super::values::word;
 use crate::config::{ClusterVersion, ProfileAccess};
 
 /// Flags of `init`. It writes to `--config`.
@@ -35,22 +35,14 @@ pub struct InitArgs {
     #[arg(long)]
     pub single_node: bool,
     /// Version of the cluster, such as 1.300: decides who may reach 8443
-    #[arg(long, value_name = "VERSION", value_parser = version)]
+    #[arg(long, value_name = "VERSION", value_parser = word::<ClusterVersion>)]
     pub cluster_version: Option<ClusterVersion>,
     /// Who may reach 8443, whatever the version says: cluster or public
-    #[arg(long, value_name = "ACCESS", value_parser = access)]
+    #[arg(long, value_name = "ACCESS", value_parser = word::<ProfileAccess>)]
     pub agent_port_8443: Option<ProfileAccess>,
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {
     let path = Path::new(text);
     if path.is_absolute() { Ok(path.to_path_buf()) } else { Err("expected an absolute path".to_owned()) }
-}
-
-fn version(text: &str) -> Result<ClusterVersion, String> {
-    text.parse().map_err(|error| refusal(&error))
-}
-
-fn access(text: &str) -> Result<ProfileAccess, String> {
-    text.parse().map_err(|error| refusal(&error))
 }

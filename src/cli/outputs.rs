@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::Match;
+use super::matching::Match;
 use crate::evidence::when::{When, Zone};
 
 /// Flags of `capture`.

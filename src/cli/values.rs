@@ -1,14 +1,10 @@
 //! Values of flags, as they are typed. They are judged here, so that a wrong one is a usage error in every command, also in one that has no use for it.
 
-use std::time::Duration;
+use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 
-use crate::config::{InterfacePattern, Protocol, ValueError, parse_blocked, parse_listen, parse_peer};
-
-pub(super) fn protocol(text: &str) -> Result<Protocol, String> {
-    text.parse().map_err(|error| refusal(&error))
-}
+use crate::config::{ValueError, parse_blocked, parse_listen, parse_peer};
 
 /// The longest time that makes sense; also keeps sums of times from overflowing.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -40,23 +36,50 @@ pub(super) fn one_line(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn peer(text: &str) -> Result<String, String> {
-    parse_peer(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
-}
-
-pub(super) fn listen(text: &str) -> Result<String, String> {
-    parse_listen(text).map(|_| text.to_owned()).map_err(|error| refusal(&error))
-}
-
-pub(super) fn peer_prefix(text: &str) -> Result<IpNet, String> {
+pub(super) fn peer(text: &str) -> Result<IpNet, String> {
     parse_peer(text).map_err(|error| refusal(&error))
 }
 
-pub(super) fn interface(text: &str) -> Result<String, String> {
-    text.parse::<InterfacePattern>().map(|_| text.to_owned()).map_err(|error| refusal(&error))
+/// Where to listen; `None`: nowhere.
+pub(super) type Listen = Option<SocketAddr>;
+
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
+    parse_listen(text).map_err(|error| refusal(&error))
+}
+
+/// What the configuration reads by the same rules.
+pub(super) fn word<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error| refusal(&error))
 }
 
 /// In one line, as clap wants it.
 pub(super) fn refusal(error: &ValueError) -> String {
     error.help.as_ref().map_or_else(|| error.message.clone(), |help| format!("{}; {help}", error.message))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser as _;
+
+    use crate::cli::Cli;
+
+    #[test]
+    fn a_wrong_value_is_refused_as_in_the_file_and_names_the_flag() {
+        for (flag, value, told) in [
+            ("--peer", "10.0.0", "\"10.0.0\" is not an address or prefix; expected"),
+            (
+                "--peer",
+                "10.0.0.5/24",
+                "\"10.0.0.5/24\" has bits set beyond its prefix length; expected \"10.0.0.0/24\"",
+            ),
+            ("--peer", "0.0.0.0/0", "\"0.0.0.0/0\" would make every address a peer"),
+            ("--mode", "off", "[possible values: audit, enforce]"),
+            ("--interface", "lo", "\"lo\" is never attached"),
+            ("--interface", "", "is not an interface name"),
+        ] {
+            let error = Cli::try_parse_from(["nodewall", "check", flag, value]).unwrap_err().to_string();
+            assert!(error.contains(told) && error.contains(flag), "{error}");
+        }
+    }
 }

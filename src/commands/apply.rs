@@ -63,7 +63,7 @@ fn print(common: &Common, applied: Applied, warnings: Vec<String>) -> Result<(),
         tracing::warn!("{warning}");
     }
     let report = report(applied, warnings);
-    match common.output {
+    match common.output() {
         Format::Table => print_table(&report)?,
         Format::Json => ui::print_json(&report)?,
         Format::Jsonl => ui::print_jsonl([&report])?,

@@ -44,7 +44,7 @@ pub(super) fn unblock(common: &Common, args: UnblockArgs) -> Result<u8, Failure>
 fn print(common: &Common, changed: &Changed, blocked: bool, text: &str) -> Result<(), Failure> {
     let report =
         Report { source: show(&changed.block.prefix), blocked, generation: changed.generation, lifted: changed.lifted };
-    match common.output {
+    match common.output() {
         Format::Table => {
             ui::print_line(text)?;
             if changed.generation.is_none() {

@@ -44,7 +44,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let (config, policy) = read_policy(common)?;
     let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
     let report = report(&config, &policy, hex(&compiled.image.policy_sha256));
-    match common.output {
+    match common.output() {
         Format::Table => print_table(&report)?,
         Format::Json => ui::print_json(&report)?,
         Format::Jsonl => ui::print_jsonl([&report])?,

@@ -13,11 +13,11 @@ use crate::{
 pub(super) fn run(common: &Common, args: CountersArgs) -> Result<u8, Failure> {
     let (_, maps) = live(common)?;
     if args.per_peer {
-        print_peers(&PeerTraffic::read(&maps)?, common.output)?;
+        print_peers(&PeerTraffic::read(&maps)?, common.output())?;
         return Ok(FINE);
     }
     let counters = Counters::read(&maps)?;
-    match common.output {
+    match common.output() {
         Format::Table => print_table(&counters.rows)?,
         Format::Json => ui::print_json(&counters)?,
         Format::Jsonl => ui::print_jsonl(counters.rows)?,

@@ -19,7 +19,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let site = site(common, false)?;
     let report = Report { removed: block_on(control::detach(&site, &Who::here("nodewall detach")))?? };
     tracing::warn!(links = report.removed.len(), "the node is open: nodewall filters nothing any more");
-    match common.output {
+    match common.output() {
         Format::Table => match report.removed.as_slice() {
             [] => ui::print_line("nothing was attached")?,
             links => ui::print_line(&format!("detached {}", links.join(", ")))?,

@@ -42,7 +42,7 @@ fn mission_control(common: &Common) -> Result<u8, Failure> {
             tracing::warn!("{}: the result could not be noted: {error}", state.path().display());
         }
     }
-    print(common.output, findings)
+    print(common.output(), findings)
 }
 
 fn host(common: &Common) -> Result<u8, Failure> {
@@ -110,7 +110,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
     }
     findings.extend(ownership(common, &config.origin));
     findings.sort_by_key(|finding| finding.subject);
-    print(common.output, findings)
+    print(common.output(), findings)
 }
 
 /// The configuration's policy; or what is wrong with it.

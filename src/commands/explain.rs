@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     FINE, Failure, class_of,
-    judged::{self, Judged},
+    judging::{self, JudgingPolicy},
 };
 use crate::{
     cli::{Common, ExplainArgs, Format},
@@ -29,11 +29,11 @@ struct Report {
 }
 
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
-    let Judged { image, rows } = judged::described_or_live(common)?;
+    let JudgingPolicy { image, rows } = judging::described_or_live(common)?;
     let frame = probe_frame(args.source, args.port, args.protocol);
     let decision = decide(frame.as_slice(), &image);
     let report = report(&decision, &image, &rows)?;
-    match common.output {
+    match common.output() {
         Format::Table => print_text(&report, args)?,
         Format::Json => ui::print_json(&report)?,
         Format::Jsonl => ui::print_jsonl([&report])?,

@@ -4,22 +4,9 @@ use std::{io, path::Path};
 
 use serde::Serialize;
 
-use super::{FINE, Failure, block_on, failure::PRIVILEGE, plan};
-use crate::{
-    cli::{Common, Format, InitArgs},
-    config::{Access, Config, DEFAULT_PATH, Mode, Protocol, parse_peer, show},
-    control::{self, Affected, AgentError, Allow, Desired, Difference, Good},
-    datapath::Maps,
-    init::{self, Answers, AnswersError, FileError, Found, FoundInterface, FoundPeer, Given, Knocker, Terminal},
-    policy::Policy,
-    state::{Clock, StateDir},
-    text::plain,
-    ui,
-    view::counters::{Counters, Row},
-};
+use super::{block_on, failure::PRIVILEGE, plan, Failure, FINE};
+use crate::{cli::{Common, Format, InitArgs}, config::{show, Access, Config, Mode, Protocol, AGENT_PORT, DEFAULT_PATH}, control::{self, Affected, AgentError, Allow, Desired, Difference, Good}, datapath::Maps, init::{self, Answers, AnswersError, Discovery, FileError, FoundInterface, FoundPeer, Given, Knocker, Terminal}, policy::Policy, state::{Clock, StateDir}, text::plain, ui, view::counters::{Counters, Row}};
 
-/// Agents reported to it before 1.166.
-const AGENT_PORT: u16 = 8443;
 /// Outsiders that are named in text.
 const MAX_NAMED: usize = 10;
 /// What to type next, and why.
@@ -34,7 +21,7 @@ const NEXT: [(&str, &str); 6] = [
 
 /// What came of it, as JSON.
 #[derive(Debug, Serialize)]
-struct Outcome<'a> {
+struct Report<'a> {
     file: String,
     written: bool,
     backup: Option<String>,
@@ -85,7 +72,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
     let plan = differs(state.as_ref(), &config, &answers, &found, Mode::Audit)?;
     let enforced = differs(state.as_ref(), &config, &answers, &found, Mode::Enforce)?;
     let peers = answers.all_peers(&found);
-    let outcome = Outcome {
+    let outcome = Report {
         file: path.display().to_string(),
         written: !args.stdout,
         backup: backup.map(|backup| backup.display().to_string()),
@@ -107,7 +94,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
         next: NEXT.iter().map(|(command, _)| *command).collect(),
         text: &text,
     };
-    match common.output {
+    match common.output() {
         Format::Table if args.stdout => ui::print_line(text.trim_end())?,
         Format::Table => print_text(&outcome)?,
         Format::Json => ui::print_json(&outcome)?,
@@ -140,9 +127,8 @@ fn refuse_to_write(common: &Common, args: &InitArgs, path: &Path, state: Option<
 fn given(common: &Common, args: &InitArgs) -> Given {
     Given {
         yes: args.yes,
-        interfaces: common.interfaces.iter().filter_map(|text| text.parse().ok()).collect(),
-        // The command line has judged them.
-        peers: common.peers.iter().filter_map(|text| parse_peer(text).ok()).collect(),
+        interfaces: common.interfaces.clone(),
+        peers: common.peers.clone(),
         peers_file: args.peers_file.clone(),
         vendor_firewall: args.vendor_firewall,
         single_node: args.single_node,
@@ -172,7 +158,7 @@ fn differs(
     state: Option<&StateDir>,
     config: &Config,
     answers: &Answers,
-    found: &Found,
+    found: &Discovery,
     mode: Mode,
 ) -> Result<Difference, Failure> {
     let (mut desired, _): (Desired, _) = control::desired(state, config, None)?;
@@ -202,7 +188,7 @@ fn access_8443(config: &Config) -> Result<&'static str, Failure> {
     }))
 }
 
-fn print_text(outcome: &Outcome<'_>) -> anyhow::Result<()> {
+fn print_text(outcome: &Report<'_>) -> anyhow::Result<()> {
     let line = |text: &str| ui::print_line(&plain(text));
     line(&format!("wrote {} (mode audit: nothing is dropped)", outcome.file))?;
     if let Some(backup) = &outcome.backup {

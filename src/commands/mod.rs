@@ -1,4 +1,4 @@
-//! One file per command: what it prints and with what exit code. It must not touch aya or parse configuration.
+//! One file per command: what it prints and with what exit code; and here what several of them need. It must not touch aya or parse configuration.
 
 mod apply;
 mod block;
@@ -6,15 +6,14 @@ mod capture;
 mod check;
 mod counters;
 mod detach;
+mod dispatch;
 mod doctor;
 mod events;
 mod evidence_out;
 mod explain;
 mod failure;
-mod hold;
 mod init;
-mod judged;
-mod levers;
+mod judging;
 mod manual;
 mod page;
 mod peers;
@@ -24,96 +23,27 @@ mod report;
 mod run;
 mod status;
 mod top;
+mod trial;
+mod trial_wait;
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use node_ebpf_common::{
     Decision,
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS},
     maps::RowRecord,
 };
-use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::{
-    cli::{Cli, Color, Command, Common},
-    config::{self, Config, ConfigErrors, Trust},
-    control::{Refused, Site},
-    datapath::{DatapathError, Maps, PinDir, missing_capabilities},
-    policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
-    state::StateDir,
-    ui,
-};
+use crate::{cli::Common, config::{self, Config, ConfigErrors, Trust}, control::{Refused, Site}, datapath::{missing_capabilities, DatapathError, Maps, PinDir}, policy::{class_name, Policy, FRAGMENT_CLASS, TUNNEL_CLASS}, state::StateDir};
 
 use failure::Failure;
+
+pub use dispatch::main;
 
 /// Everything went as asked.
 pub(crate) const FINE: u8 = 0;
 /// Works, but something is missing or different.
 pub(crate) const DEGRADED: u8 = 3;
-
-/// Runs a command and turns its outcome into an exit code; errors go to standard error.
-pub fn main(cli: &Cli) -> ExitCode {
-    start_tracing(cli);
-    match dispatch(cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(),
-    }
-}
-
-fn dispatch(cli: &Cli) -> Result<u8, Failure> {
-    let common = &cli.common.plain();
-    match &cli.command {
-        Command::Init(args) => init::run(common, args),
-        Command::Run(args) => run::run(common, args),
-        Command::Apply(args) => apply::run(common, *args),
-        Command::Plan(args) => plan::run(common, *args),
-        Command::Enforce(args) => levers::enforce(common, *args),
-        Command::Confirm => levers::confirm(common),
-        Command::Rollback(args) => levers::rollback(common, *args),
-        Command::PanicOpen(args) => levers::panic_open(common, *args),
-        Command::Block(args) => block::block(common, args),
-        Command::Unblock(args) => block::unblock(common, *args),
-        Command::Peers(args) => peers::run(common, args),
-        Command::Check => check::run(common),
-        Command::Status => status::run(common),
-        Command::Counters(args) => counters::run(common, *args),
-        Command::Events(args) => events::run(common, cli.common.output, args),
-        Command::Page => page::run(common),
-        Command::Completions(args) => manual::completions(args.shell),
-        Command::Man(args) => manual::man(args.folder.as_deref()),
-        Command::Explain(args) => explain::run(common, args),
-        Command::Replay(args) => replay::run(common, args),
-        Command::Top(args) => top::run(common, args),
-        Command::Doctor(args) => doctor::run(common, *args),
-        Command::Capture(args) => capture::run(common, args),
-        Command::Report(args) => report::run(common, args),
-        Command::Detach => detach::run(common),
-    }
-}
-
-fn start_tracing(cli: &Cli) {
-    let common = &cli.common;
-    let level = match common.verbose {
-        0 => "info",
-        1 => "debug",
-        _ => "trace",
-    };
-    let filter = EnvFilter::try_from_env("NODEWALL_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,nodewall={level},node_ebpf={level}")));
-    let color = match common.color {
-        Color::Auto => {
-            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        }
-        Color::Always => true,
-        Color::Never => false,
-    };
-    fmt()
-        .with_env_filter(filter)
-        .with_writer(|| ui::OneLine(std::io::stderr()))
-        .with_ansi(color)
-        .with_target(false)
-        .init();
-}
 
 /// The configuration under the command line.
 fn read_config(common: &Common, trust: Trust) -> Result<Config, Failure> {

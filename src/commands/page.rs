@@ -37,7 +37,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
         Failure::other(anyhow!("the agent has not made its token yet; `nodewall status` says whether it could listen"))
     })?;
     let report = Report { url: format!("{}?token={}", base(&address, listen), token.reveal()) };
-    match common.output {
+    match common.output() {
         Format::Table => ui::print_line(&report.url)?,
         Format::Json => ui::print_json(&report)?,
         Format::Jsonl => ui::print_jsonl([&report])?,

@@ -67,7 +67,7 @@ fn list(common: &Common) -> Result<u8, Failure> {
     let now = Clock::now();
     let registry = registry(common, &now)?;
     let (entries, sources) = (registry.entries(&now), registry.sources(&now));
-    match common.output {
+    match common.output() {
         Format::Table => print_list(&entries, &sources, &now)?,
         Format::Json => ui::print_json(&Peers::of(&registry, &now))?,
         Format::Jsonl => ui::print_jsonl(Peers::of(&registry, &now).peers)?,
@@ -134,7 +134,7 @@ fn diff(common: &Common) -> Result<u8, Failure> {
         })
         .collect();
     let suspicious = different.iter().any(|difference| difference.one_witness);
-    match common.output {
+    match common.output() {
         Format::Table => print_diff(&different)?,
         Format::Json => ui::print_json(&different)?,
         Format::Jsonl => ui::print_jsonl(&different)?,
@@ -256,7 +256,7 @@ fn is_the_only_change(site: &Site, peer: IpNet) -> Result<bool, Failure> {
 }
 
 fn print_changed(common: &Common, changed: &Changed, text: &str) -> Result<(), Failure> {
-    match common.output {
+    match common.output() {
         Format::Table => {
             ui::print_line(text)?;
             if changed.generation.is_none() {

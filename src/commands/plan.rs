@@ -1,13 +1,7 @@
 //! `nodewall plan`: what `apply` would change. Changes nothing.
 
-use super::{DEGRADED, FINE, Failure, block_on, read_config};
-use crate::{
-    cli::{AllowArgs, Common, Format},
-    config::Trust,
-    control::{self, AgentError, Difference, ModeOverride},
-    state::StateDir,
-    ui,
-};
+use super::{block_on, read_config, Failure, DEGRADED, FINE};
+use crate::{cli::{AllowArgs, Common, Format}, config::Trust, control::{self, AgentError, Difference, ModeOverride}, state::StateDir, ui};
 
 pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;
@@ -19,7 +13,7 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let (desired, _) = control::desired(state.as_ref(), &config, word)?;
     let difference =
         block_on(control::plan(state.as_ref(), &desired, args.allow()))?.map_err(|error: AgentError| error)?;
-    match common.output {
+    match common.output() {
         Format::Table => print_text(&difference)?,
         Format::Json => ui::print_json(&difference)?,
         Format::Jsonl => ui::print_jsonl([&difference])?,

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{
     FINE, Failure, class_of,
-    judged::{self, Judged},
+    judging::{self, JudgingPolicy},
 };
 use crate::{
     capture::Frames,
@@ -25,7 +25,7 @@ struct Line {
 type Judge<'a> = Box<dyn FnMut(&[u8]) -> Result<Decision, Failure> + 'a>;
 
 pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
-    let Judged { image, rows } = judged::described_live_or_default(common)?;
+    let JudgingPolicy { image, rows } = judging::described_live_or_default(common)?;
     let mut judge: Judge<'_> = match args.engine {
         Engine::Host => Box::new(|frame| Ok(decide(frame, &image))),
         Engine::Kernel => {
@@ -39,7 +39,7 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
         line(frame.index, &judge(&frame.data)?, &rows)
     });
     // What was judged before an error (a cut file) is printed all the same.
-    if common.output == Format::Json {
+    if common.output() == Format::Json {
         let mut judged = Vec::new();
         let ended = lines.try_for_each(|line| line.map(|line| judged.push(line)));
         ui::print_json(&judged)?;
@@ -49,7 +49,7 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
     let mut out = ui::Lines::new();
     let ended = lines.try_for_each(|line| {
         let line = line?;
-        let text = if common.output == Format::Jsonl { ui::json_line(&line)? } else { text(&line) };
+        let text = if common.output() == Format::Jsonl { ui::json_line(&line)? } else { text(&line) };
         out.print(&text).map_err(Failure::from)
     });
     out.finish()?;

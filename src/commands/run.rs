@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
-    let listen = args.listen.as_deref();
+    let listen = args.listen;
     let config = match enforceable(common, "start of the agent", true)
         .and_then(|config| config.with_listen(listen).map_err(Failure::usage))
     {

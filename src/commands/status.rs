@@ -15,7 +15,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     if let Some(state) = StateDir::open(&common.state_dir)? {
         status::add_state(&mut report, &state);
     }
-    match common.output {
+    match common.output() {
         Format::Table => print_table(&report)?,
         Format::Json => ui::print_json(&report)?,
         Format::Jsonl => ui::print_jsonl([&report])?,

@@ -2,17 +2,12 @@
 //!
 //! Owns the refusals. Must not resolve names or look at the machine's addresses.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::error::ValueError;
 
-/// Most single addresses that one configuration may name (peers and `also_allow`, duplicates counted once).
-pub const MAX_ADDRESSES: usize = 16_384;
-/// Most prefixes shorter than an address that one configuration may name (peers and `also_allow`, duplicates counted once).
-pub const MAX_PREFIXES: usize = 1_024;
 /// The widest peer prefix for IPv4, in bits.
 pub const MIN_PEER_PREFIX_V4_BITS: u8 = 8;
 /// The widest peer prefix for IPv6, in bits.
@@ -176,32 +171,13 @@ pub fn show(net: &IpNet) -> String {
     if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
 }
 
-/// Counts the distinct sources of one configuration against the limits.
-#[derive(Debug, Default)]
-pub(crate) struct SourceCount {
-    seen: BTreeSet<IpNet>,
-    prefixes: usize,
-}
-
-impl SourceCount {
-    /// Counts `net` once; refused when it is one too many.
-    pub(crate) fn add(&mut self, net: IpNet) -> Result<(), ValueError> {
-        if !self.seen.insert(net) {
-            return Ok(());
-        }
-        let (count, limit, what) = if net.prefix_len() == net.max_prefix_len() {
-            (self.seen.len() - self.prefixes, MAX_ADDRESSES, "addresses")
-        } else {
-            self.prefixes += 1;
-            (self.prefixes, MAX_PREFIXES, "prefixes")
-        };
-        if count <= limit {
-            return Ok(());
-        }
-        Err(ValueError::new(format!(
-            "\"{}\" is one too many: at most {limit} {what} (peers and also_allow together)",
-            show(&net)
-        ))
-        .help("name networks instead of single addresses, or fewer of them"))
-    }
+/// An address that a host may have.
+pub(super) fn host_address(text: &str) -> Result<IpAddr, ValueError> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return Err(ValueError::new(format!("{text:?} is not an address; expected such as \"52.5.224.56\""))
+            .help("names are not looked up here, and a prefix is nobody's address"));
+    };
+    check_peer(IpNet::from(address))
+        .map_err(|_| ValueError::new(format!("\"{}\" is no host's address", show(&IpNet::from(address)))))?;
+    Ok(address)
 }

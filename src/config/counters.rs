@@ -9,6 +9,6 @@ pub struct Counters {
     pub per_peer: bool,
 }
 
-pub(super) fn counters(raw: &RawCounters) -> Counters {
-    Counters { per_peer: raw.per_peer.unwrap_or(Counters::default().per_peer) }
+pub(super) fn counters(raw: RawCounters) -> Counters {
+    Counters { per_peer: raw.per_peer.or(false) }
 }

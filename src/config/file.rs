@@ -2,51 +2,17 @@
 //!
 //! Owns the one read of the configuration file. Must not judge its text.
 
-use std::fmt;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize};
-
-use super::Config;
 use super::error::ConfigErrors;
-use super::trusted::{self, Trust, read_trusted};
+use super::model::Config;
+use super::origin::ConfigOrigin;
+use super::trusted::{MAX_FILE_BYTES, Trust, read_trusted};
 
 /// Where the configuration is when nothing else is said.
 pub const DEFAULT_PATH: &str = "/etc/nodewall/nodewall.toml";
-/// Largest configuration, in bytes.
-pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
-
-/// Where a configuration came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ConfigOrigin {
-    /// A file that was named: `--config`.
-    Named(PathBuf),
-    /// The standard file, which exists.
-    Standard(PathBuf),
-    /// No file: the defaults that are compiled in.
-    Embedded,
-}
-
-impl ConfigOrigin {
-    /// The file, if there is one.
-    pub fn path(&self) -> Option<&Path> {
-        match self {
-            Self::Named(path) | Self::Standard(path) => Some(path),
-            Self::Embedded => None,
-        }
-    }
-}
-
-impl fmt::Display for ConfigOrigin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(path) | Self::Standard(path) => path.display().fmt(f),
-            Self::Embedded => f.write_str("embedded default"),
-        }
-    }
-}
 
 /// The configuration that counts: the file named, else the standard file if it exists, else the embedded default.
 ///
@@ -89,10 +55,5 @@ impl Config {
 fn read(path: &Path, file: &str, trust: Trust) -> Result<String, ConfigErrors> {
     let missing = "name an existing file with --config, or none for the embedded default";
     read_trusted(path, trust, MAX_FILE_BYTES, missing)
-        .map_err(|error| ConfigErrors::whole(file, error.message, error.help))
-}
-
-pub(crate) fn refuse_large(length_bytes: u64, file: &str) -> Result<(), ConfigErrors> {
-    trusted::refuse_large(length_bytes, MAX_FILE_BYTES)
         .map_err(|error| ConfigErrors::whole(file, error.message, error.help))
 }

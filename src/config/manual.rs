@@ -1,14 +1,12 @@
-//! What is said about each key: `nodewall.schema.json`, which editors read, too; and a configuration file with a comment for each key.
+//! What the schema says about each key, for people; and a configuration file with a comment for each key.
 //!
 //! Owns how that file looks. Must not judge a value: the parser does, and tests hold the two together.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
-/// The schema of nodewall.toml (JSON Schema, draft 7).
-pub const SCHEMA: &str = include_str!("../../nodewall.schema.json");
+use super::schema::schema;
 
 /// Longest line of a comment, in characters.
 const LINE_CHARS: usize = 110;
@@ -46,28 +44,34 @@ pub struct Key {
     /// Keys that a table must have.
     #[serde(default)]
     pub required: Vec<String>,
-    /// A table's keys, in the order in which people read them.
+    /// A table's keys.
     #[serde(default)]
-    pub properties: Keys,
+    properties: BTreeMap<String, Self>,
+    /// Their names in the order in which people read them.
+    #[serde(default, rename = "x-order")]
+    order: Vec<String>,
     /// What each element of a list is.
-    pub items: Option<Box<Self>>,
+    items: Option<Box<Self>>,
 }
 
 impl Key {
     /// The whole file.
     ///
     /// # Errors
-    /// Never with the schema that is compiled in; the tests read it.
+    /// Never with the keys that are compiled in; the tests read them.
     pub fn whole_file() -> Result<Self, serde_json::Error> {
-        serde_json::from_str(SCHEMA)
+        serde_json::from_value(schema().to_value())
     }
 
-    /// The keys of a table or of each of a list of tables; nothing for other keys.
-    pub fn keys(&self) -> &[(String, Key)] {
-        match &self.items {
-            Some(items) => items.properties.0.as_slice(),
-            None => self.properties.0.as_slice(),
-        }
+    /// The keys of a table or of each of a list of tables, in the order in which people read them; nothing for other keys.
+    pub fn keys(&self) -> Vec<(&str, &Self)> {
+        let table = self.items.as_deref().unwrap_or(self);
+        table.order.iter().filter_map(|name| Some((name.as_str(), table.properties.get(name)?))).collect()
+    }
+
+    /// It is a table, or a list of tables.
+    pub fn is_table(&self) -> bool {
+        !self.keys().is_empty()
     }
 
     /// Keys that must be in the table.
@@ -77,33 +81,7 @@ impl Key {
 
     /// `[[name]]` and not `[name]`.
     pub fn is_list_of_tables(&self) -> bool {
-        self.items.as_ref().is_some_and(|items| !items.properties.0.is_empty())
-    }
-}
-
-/// Keys in the order of the schema, which a map would lose.
-#[derive(Debug, Clone, Default)]
-pub struct Keys(Vec<(String, Key)>);
-
-impl<'de> Deserialize<'de> for Keys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Keys;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("keys")
-            }
-
-            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Keys, A::Error> {
-                let mut keys = Vec::new();
-                while let Some(entry) = map.next_entry()? {
-                    keys.push(entry);
-                }
-                Ok(Keys(keys))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
+        self.items.is_some() && self.is_table()
     }
 }
 
@@ -139,11 +117,10 @@ struct Page<'a> {
 impl Page<'_> {
     /// The table's own keys, then the tables in it: in TOML nothing else can follow those.
     fn table(&mut self, path: &str, table: &Key, hidden: bool) {
-        let is_table = |key: &Key| !key.keys().is_empty();
-        for (name, key) in table.keys().iter().filter(|(_, key)| !is_table(key)) {
+        for (name, key) in table.keys().into_iter().filter(|(_, key)| !key.is_table()) {
             self.key(&join(path, name), name, key, table.needs(name), hidden);
         }
-        for (name, key) in table.keys().iter().filter(|(_, key)| is_table(key)) {
+        for (name, key) in table.keys().into_iter().filter(|(_, key)| key.is_table()) {
             let path = join(path, name);
             let within = format!("{path}.");
             let hidden = key.commented && !self.chosen.keys().any(|chosen| chosen.starts_with(&within));

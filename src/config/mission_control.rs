@@ -4,14 +4,14 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::address::{check_peer, show};
-use super::error::{Problems, ValueError};
+use super::enums::ProfileName;
+use super::error::ValueError;
+use super::formats::HostAddress;
+use super::given::{List, Text};
 use super::mission_link::MissionLink;
-use super::schema::List;
-use super::word::ProfileName;
+use super::problems::Problems;
 
 /// The vendor's addresses of `mcsvc.dynatrace.com` ("Cluster node ports", section "Mission Control").
 pub const MISSION_CONTROL_ADDRESSES: [IpAddr; 4] = [
@@ -53,8 +53,8 @@ impl MissionControl {
 
 /// `link`: how it is reached. Behind a proxy, what goes to the proxy is what goes to Mission Control.
 pub(super) fn mission_control(
-    enabled: Option<bool>,
-    addresses: Option<List<String>>,
+    enabled: bool,
+    addresses: List<Text<HostAddress>>,
     link: &MissionLink,
     profile: ProfileName,
     problems: &mut Problems<'_>,
@@ -64,40 +64,19 @@ pub(super) fn mission_control(
     if let Some(proxy) = link.proxy.as_ref().and_then(|proxy| proxy.host.parse().ok()) {
         found.addresses = vec![proxy];
     }
-    if let Some(raw) = addresses {
-        found.addresses.clear();
-        let span = raw.span();
-        for entry in raw.into_inner() {
-            match address(entry.get_ref()) {
-                Ok(address) => found.addresses.push(address),
-                Err(error) => problems.value(&entry.span(), "mission_control.addresses", error),
-            }
-        }
+    if let Some(span) = addresses.span() {
+        found.addresses = problems.elements(addresses).into_iter().map(|(address, _)| address).collect();
         found.addresses.sort_unstable();
         found.addresses.dedup();
         let v4 = found.addresses.iter().filter(|address| address.is_ipv4()).count();
         let most = v4.max(found.addresses.len() - v4);
         if most > MAX_MISSION_CONTROL_ADDRESSES {
-            problems.push(&span, || {
-                let message = format!(
-                    "mission_control.addresses: {most} of one family; at most {MAX_MISSION_CONTROL_ADDRESSES} fit"
-                );
-                (message, Some("where a proxy is used, name the proxy's address and port instead".to_owned()))
-            });
+            let error = ValueError::new(format!("{most} of one family; at most {MAX_MISSION_CONTROL_ADDRESSES} fit"));
+            problems.refuse(&span, error.help("where a proxy is used, name the proxy's address and port instead"));
         }
     }
-    if enabled == Some(false) {
+    if !enabled {
         found.addresses.clear();
     }
     found
-}
-
-fn address(text: &str) -> Result<IpAddr, ValueError> {
-    let Ok(address) = text.parse::<IpAddr>() else {
-        return Err(ValueError::new(format!("{text:?} is not an address; expected such as \"52.5.224.56\""))
-            .help("names are not looked up here, and a prefix is nobody's address"));
-    };
-    check_peer(IpNet::from(address))
-        .map_err(|_| ValueError::new(format!("\"{}\" is no host's address", show(&IpNet::from(address)))))?;
-    Ok(address)
 }

@@ -1,59 +1,69 @@
 //! What the command line changes in a configuration. Its errors name the flag instead of a file.
 
-use super::address::{SourceCount, parse_peer};
-use super::error::{ConfigErrors, FlagProblems};
-use super::{Config, InterfacePattern, NamedPeer, PeerOrigin};
+use std::net::SocketAddr;
 
-/// The values of the common flags, as they were typed.
+use ipnet::IpNet;
+
+use super::enums::Mode;
+use super::error::{ConfigError, ConfigErrors};
+use super::interface::InterfacePattern;
+use super::model::Config;
+use super::peers::{NamedPeer, PeerOrigin};
+use super::source_count::SourceCount;
+
+/// The values of the common flags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Overrides {
     /// `--mode`: replaces the configuration's.
-    pub mode: Option<String>,
+    pub mode: Option<Mode>,
     /// `--interface`, repeatable: if any, replaces the configuration's list.
-    pub interfaces: Vec<String>,
+    pub interfaces: Vec<InterfacePattern>,
     /// `--peer`, repeatable: added to the configuration's.
-    pub peers: Vec<String>,
+    pub peers: Vec<IpNet>,
 }
 
 impl Config {
-    /// This configuration under the command line's values, which obey the file's rules.
+    /// This configuration under the command line's values, which count against the file's limits.
     pub fn with_overrides(mut self, overrides: &Overrides) -> Result<Self, ConfigErrors> {
-        let mut problems = FlagProblems::default();
-        if let Some(mode) = &overrides.mode {
-            match mode.parse() {
-                Ok(mode) => self.mode = mode,
-                Err(error) => problems.value("--mode", error),
-            }
-        }
+        self.mode = overrides.mode.unwrap_or(self.mode);
         if !overrides.interfaces.is_empty() {
             self.interfaces.clear();
         }
-        for text in &overrides.interfaces {
-            match text.parse::<InterfacePattern>() {
-                Ok(pattern) if self.interfaces.contains(&pattern) => {}
-                Ok(pattern) => self.interfaces.push(pattern),
-                Err(error) => problems.value("--interface", error),
+        for pattern in &overrides.interfaces {
+            if !self.interfaces.contains(pattern) {
+                self.interfaces.push(pattern.clone());
             }
         }
-        self.add_peers(&overrides.peers, &mut problems);
-        problems.finish()?;
+        self.add_peers(&overrides.peers)?;
         Ok(self)
     }
 
-    fn add_peers(&mut self, peers: &[String], problems: &mut FlagProblems) {
+    fn add_peers(&mut self, peers: &[IpNet]) -> Result<(), ConfigErrors> {
+        let mut errors = Vec::new();
         let mut sources = SourceCount::default();
         let allowed = self.rules.iter().flat_map(|rule| rule.also_allow.iter().copied());
         for net in self.peers.named.iter().map(|peer| peer.prefix).chain(allowed) {
             // The file's own sources are within the limits already.
             let _ = sources.add(net);
         }
-        for text in peers {
-            match parse_peer(text).and_then(|net| sources.add(net).map(|()| net)) {
-                Ok(prefix) => self.peers.named.push(NamedPeer { prefix, from: PeerOrigin::CommandLine }),
-                Err(error) => problems.value("--peer", error),
+        for prefix in peers {
+            match sources.add(*prefix) {
+                Ok(()) => self.peers.named.push(NamedPeer { prefix: *prefix, from: PeerOrigin::CommandLine }),
+                Err(error) => errors.push(ConfigError::whole("--peer", error.message, error.help)),
             }
         }
         self.peers.named.sort_unstable();
         self.peers.named.dedup_by_key(|peer| peer.prefix);
+        ConfigErrors::none_of(errors, 0)
+    }
+
+    /// This configuration with `--listen`, if it was given; `Some(None)`: nowhere.
+    pub fn with_listen(mut self, listen: Option<Option<SocketAddr>>) -> Result<Self, ConfigErrors> {
+        let Some(listen) = listen else { return Ok(self) };
+        self.export.listen = listen;
+        match self.export.refusal() {
+            Some(error) => Err(ConfigErrors::whole("--listen", error.message, error.help)),
+            None => Ok(self),
+        }
     }
 }

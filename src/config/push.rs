@@ -2,16 +2,16 @@
 //!
 //! Owns what these keys mean and their refusals. Must not look whether anybody is there.
 
-use std::net::IpAddr;
-use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http::Uri;
+use toml::Spanned;
 
-use super::error::{Problems, ValueError};
-use super::peers::{LONGEST_INTERVAL, absolute, is_plain, time, token_place, url, value};
+use super::error::ValueError;
+use super::given::Table;
+use super::problems::Problems;
 use super::schema::RawPush;
+use super::values::is_plain;
 
 /// The vendor's agent on this host.
 pub const DEFAULT_PUSH_URL: &str = "http://localhost:14499/metrics/ingest";
@@ -38,42 +38,26 @@ impl Push {
     }
 }
 
-pub(super) fn push(span: &Range<usize>, raw: RawPush, problems: &mut Problems<'_>) -> Option<Push> {
-    let url_span = raw.url.as_ref().map_or_else(|| span.clone(), toml::Spanned::span);
-    let token_span = raw.token_file.as_ref().map(toml::Spanned::span);
-    let named = raw.url.is_some();
-    let url = value(raw.url, "push.url", receiver, problems);
-    let url = if named { url? } else { DEFAULT_PUSH_URL.to_owned() };
-    let ca = value(raw.ca, "push.ca", absolute, problems);
-    let token_file = value(raw.token_file, "push.token_file", token_place, problems);
-    let interval = value(raw.interval, "push.interval", |text| time(text, LONGEST_INTERVAL), problems)
-        .unwrap_or(DEFAULT_PUSH_INTERVAL);
+pub(super) fn push(table: Spanned<Table<RawPush>>, problems: &mut Problems<'_>) -> Option<Push> {
+    let (place, Table(raw)) = (table.span(), table.into_inner());
+    let (url_span, token_span) = (raw.url.span(), raw.token_file.span());
+    let url = problems.take(raw.url);
+    let url = if url_span.is_some() { url? } else { DEFAULT_PUSH_URL.to_owned() };
+    let ca = problems.take(raw.ca);
+    let token_file = problems.take(raw.token_file);
+    let interval = problems.take(raw.interval).unwrap_or(DEFAULT_PUSH_INTERVAL);
     match (is_plain(&url), token_span) {
-        (true, Some(token)) => problems.push(&token, || {
-            let help = "take it out, or name the environment: url = \"https://…/api/v2/metrics/ingest\"";
-            ("push.token_file: the agent on this host wants no token".to_owned(), Some(help.to_owned()))
-        }),
-        (false, None) => problems.push(&url_span, || {
-            let help = "make an access token with the scope metrics.ingest, and name its file with token_file";
-            ("push: missing key \"token_file\", which an https:// address needs".to_owned(), Some(help.to_owned()))
-        }),
+        (true, Some(token)) => problems.refuse(
+            &token,
+            ValueError::new("the agent on this host wants no token")
+                .help("take it out, or name the environment: url = \"https://…/api/v2/metrics/ingest\""),
+        ),
+        (false, None) => problems.push(
+            &url_span.unwrap_or(place),
+            "push: missing key \"token_file\", which an https:// address needs".to_owned(),
+            Some("make an access token with the scope metrics.ingest, and name its file with token_file"),
+        ),
         _ => {}
     }
     Some(Push { url, token_file, ca, interval })
-}
-
-fn receiver(text: &str) -> Result<String, ValueError> {
-    let url = url(text)?;
-    if is_plain(&url) && !is_this_host(&url) {
-        let problem =
-            format!("{text:?} would send to another host in plain text; expected https://, or http:// to localhost");
-        return Err(ValueError::new(problem));
-    }
-    Ok(url)
-}
-
-fn is_this_host(url: &str) -> bool {
-    let uri = url.parse::<Uri>().ok();
-    let host = uri.as_ref().and_then(Uri::host).unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

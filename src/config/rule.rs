@@ -6,24 +6,13 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
 use ipnet::IpNet;
-use toml::Spanned;
 
-use super::address::{SourceCount, parse_allowed};
-use super::error::{ConfigErrors, Problems, Source, ValueError};
-use super::port::{PortRange, PortSet, not_a_port};
-use super::schema::{self, List, RawPort, RawRule, RawRuleFile, Table};
-use super::word::{Access, Protocol};
+use super::{enums::{Access, Protocol}, error::{ConfigErrors, ValueError}, formats::RuleName, given::{Given, List, Ports, Table, Text}, port::{PortRange, PortSet}, problems::Problems, schema::{RawRule, RawRuleFile}, source_count::SourceCount, text::{self, ConfigText}};
 
-/// Longest rule name, in bytes.
-pub const MAX_RULE_NAME_BYTES: usize = 31;
 /// Most rules with `also_allow`: each is a group of sources of its own in the compiled policy.
 pub const MAX_RULE_GROUPS: usize = 29;
-/// Names that outputs use for what belongs to no class.
-pub const RESERVED_RULE_NAMES: [&str; 6] = ["all", "any", "none", "null", "other", "unmanaged"];
 /// Ports whose closing can cut the operator or the node itself off. Named by a rule that closes them only with `allow_lockout = true`.
 pub const LOCKOUT_PORTS: [(u16, &str); 4] = [(22, "SSH"), (53, "DNS"), (67, "DHCP"), (68, "DHCP")];
-/// Longest note, in characters.
-const MAX_NOTE_CHARS: usize = 600;
 
 /// One `[[rule]]`: a port class of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,12 +41,12 @@ pub(crate) struct RuleFile {
 impl RuleFile {
     /// Reads a file that has rules and a heading only.
     pub(crate) fn parse(text: &str, file: &str) -> Result<Self, ConfigErrors> {
-        let source = Source { file, text };
-        let raw: RawRuleFile = schema::read(source)?;
+        let source = ConfigText { file, text };
+        let raw: RawRuleFile = text::read(source)?;
         let mut problems = Problems::new(source);
         let rules = rules(raw.rule, Some(&PortSet::default()), &mut SourceCount::default(), &mut problems);
         problems.finish()?;
-        Ok(Self { about: raw.about.into_inner(), rules })
+        Ok(Self { about: raw.about, rules })
     }
 }
 
@@ -70,35 +59,33 @@ struct Claim {
 }
 
 /// The operator's own list of ports that must stay open.
-pub(crate) fn lockout_ports(raw: Option<List<RawPort>>, problems: &mut Problems<'_>) -> PortSet {
-    let listed = raw.map(|raw| port_list("lockout_ports", raw, problems)).unwrap_or_default();
-    listed.into_iter().map(|(range, _)| range).collect()
+pub(super) fn lockout_ports(raw: List<Ports>, problems: &mut Problems<'_>) -> PortSet {
+    problems.elements(raw).into_iter().map(|(range, _)| range).collect()
 }
 
 /// Judges all rules of one file. `guarded`: ports that must stay open besides [`LOCKOUT_PORTS`]; `None`: any may be closed. What is refused is noted in `problems`, and then the result is not to be used.
-pub(crate) fn rules(
-    raw: Vec<Spanned<Table<RawRule>>>,
+pub(super) fn rules(
+    raw: List<Table<RawRule>>,
     guarded: Option<&PortSet>,
     sources: &mut SourceCount,
     problems: &mut Problems<'_>,
 ) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::with_capacity(raw.len());
+    let mut rules: Vec<Rule> = Vec::new();
     let mut claims = Vec::new();
-    let mut names: HashMap<String, Range<usize>> = HashMap::new();
+    let mut names = HashMap::new();
     let mut groups = 0;
-    for raw in raw {
+    for raw in raw.elements() {
         let header = raw.span();
         let Table(raw) = raw.into_inner();
         let name = name(raw.name, &header, &mut names, problems);
-        let access = raw.access.unwrap_or_else(|| {
-            problems.push(&header, || {
-                ("access: missing; this [[rule]] must say \"public\", \"cluster\" or \"closed\"".to_owned(), None)
-            });
+        let access = raw.access.value().unwrap_or_else(|| {
+            let message = "access: missing; this [[rule]] must say \"public\", \"cluster\" or \"closed\"";
+            problems.push(&header, message.to_owned(), None);
             Access::Cluster
         });
         let protocols = protocols(raw.protocols, problems);
-        let also_span = raw.also_allow.as_ref().map(Spanned::span);
-        let also_allow = also_allow(raw.also_allow, sources, problems);
+        let also_span = raw.also_allow.span();
+        let also_allow: Vec<IpNet> = sources.counted(raw.also_allow, problems).into_iter().collect();
         if let Some(span) = also_span.filter(|_| !also_allow.is_empty()) {
             judge_group(&span, access, &mut groups, problems);
         }
@@ -116,129 +103,68 @@ pub(crate) fn rules(
             }));
         }
         let ports = ports.into_iter().collect();
-        let note = note(raw.note, problems);
-        rules.push(Rule { name, ports, protocols, access, also_allow, note });
+        rules.push(Rule { name, ports, protocols, access, also_allow, note: problems.take(raw.note) });
     }
     refuse_overlaps(claims, &rules, problems);
     rules
 }
 
 fn name(
-    raw: Option<Spanned<String>>,
+    raw: Given<Text<RuleName>>,
     header: &Range<usize>,
     names: &mut HashMap<String, Range<usize>>,
     problems: &mut Problems<'_>,
 ) -> String {
-    let Some(raw) = raw else {
-        problems
-            .push(header, || ("name: missing; this [[rule]] needs a name such as \"jmx-from-ops\"".to_owned(), None));
+    let Some(span) = raw.span() else {
+        let message = "name: missing; this [[rule]] needs a name such as \"jmx-from-ops\"";
+        problems.push(header, message.to_owned(), None);
         return String::new();
     };
-    let span = raw.span();
-    let name = raw.into_inner();
-    if let Err(error) = judge_name(&name) {
-        problems.value(&span, "name", error);
-    } else if let Some(first) = names.get(&name) {
-        let place = problems.source.place(first.start);
-        problems.push(&span, || {
-            (format!("name: {name:?} is taken by the rule at {place}; expected a name of its own"), None)
-        });
-    } else {
+    let name = problems.take(raw).unwrap_or_default();
+    if let Some(first) = names.get(&name) {
+        let place = problems.place(first);
+        let error = format!("{name:?} is taken by the rule at {place}; expected a name of its own");
+        problems.refuse(&span, ValueError::new(error));
+    } else if !name.is_empty() {
         names.insert(name.clone(), span);
     }
     name
 }
 
-fn judge_name(name: &str) -> Result<(), ValueError> {
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
-    if name.is_empty() || name.len() > MAX_RULE_NAME_BYTES || !name.bytes().all(plain) {
-        return Err(ValueError::new(format!(
-            "{name:?} is not a rule name; expected 1 to {MAX_RULE_NAME_BYTES} of a-z, 0-9, \"_\" and \"-\""
-        )));
+fn ports(raw: List<Ports>, header: &Range<usize>, problems: &mut Problems<'_>) -> Vec<(PortRange, Range<usize>)> {
+    if raw.span().is_none() {
+        let message = "ports: missing; this [[rule]] needs ports such as [\"9042\", \"5701-5711\"]";
+        problems.push(header, message.to_owned(), None);
     }
-    if RESERVED_RULE_NAMES.contains(&name) {
-        return Err(ValueError::new(format!("{name:?} is reserved: outputs use it for what belongs to no class"))
-            .help(format!("reserved names: {}", RESERVED_RULE_NAMES.join(", "))));
+    if let Some(span) = raw.empty_span() {
+        let error = "an empty list names no port; expected at least one such as \"9042\"";
+        problems.refuse(&span, ValueError::new(error));
     }
-    Ok(())
+    problems.elements(raw)
 }
 
-fn ports(
-    raw: Option<List<RawPort>>,
-    header: &Range<usize>,
-    problems: &mut Problems<'_>,
-) -> Vec<(PortRange, Range<usize>)> {
-    let Some(raw) = raw else {
-        problems.push(header, || {
-            ("ports: missing; this [[rule]] needs ports such as [\"9042\", \"5701-5711\"]".to_owned(), None)
-        });
-        return Vec::new();
-    };
-    if raw.get_ref().is_empty() {
-        problems.push(&raw.span(), || {
-            ("ports: an empty list names no port; expected at least one such as \"9042\"".to_owned(), None)
-        });
+fn protocols(raw: List<Protocol>, problems: &mut Problems<'_>) -> Vec<Protocol> {
+    if raw.span().is_none() {
+        return Protocol::ALL.to_vec();
     }
-    port_list("ports", raw, problems)
-}
-
-fn port_list(key: &str, raw: List<RawPort>, problems: &mut Problems<'_>) -> Vec<(PortRange, Range<usize>)> {
-    let mut ports = Vec::with_capacity(raw.get_ref().len());
-    for entry in raw.into_inner() {
-        let parsed = match entry.get_ref() {
-            RawPort::Text(text) => text.parse(),
-            RawPort::Integer(port) => PortRange::from_integer(*port),
-            RawPort::Other(found) => Err(not_a_port(found)),
-        };
-        match parsed {
-            Ok(range) => ports.push((range, entry.span())),
-            Err(error) => problems.value(&entry.span(), key, error),
-        }
+    if let Some(span) = raw.empty_span() {
+        let error = "an empty list names no protocol; expected \"tcp\", \"udp\" or both";
+        problems.refuse(&span, ValueError::new(error));
     }
-    ports
-}
-
-fn protocols(raw: Option<Spanned<Vec<Protocol>>>, problems: &mut Problems<'_>) -> Vec<Protocol> {
-    let Some(raw) = raw else { return Protocol::ALL.to_vec() };
-    if raw.get_ref().is_empty() {
-        problems.push(&raw.span(), || {
-            ("protocols: an empty list names no protocol; expected \"tcp\", \"udp\" or both".to_owned(), None)
-        });
-    }
-    raw.into_inner().into_iter().collect::<BTreeSet<_>>().into_iter().collect()
-}
-
-fn also_allow(raw: Option<List<String>>, sources: &mut SourceCount, problems: &mut Problems<'_>) -> Vec<IpNet> {
-    let mut allowed = BTreeSet::new();
-    for entry in raw.map(Spanned::into_inner).unwrap_or_default() {
-        match parse_allowed(entry.get_ref()).and_then(|net| sources.add(net).map(|()| net)) {
-            Ok(net) => drop(allowed.insert(net)),
-            Err(error) => problems.value(&entry.span(), "also_allow", error),
-        }
-    }
-    allowed.into_iter().collect()
+    let named: BTreeSet<Protocol> = raw.elements().into_iter().map(toml::Spanned::into_inner).collect();
+    named.into_iter().collect()
 }
 
 fn judge_group(span: &Range<usize>, access: Access, groups: &mut usize, problems: &mut Problems<'_>) {
     if access == Access::Public {
-        problems.push(span, || {
-            (
-                "also_allow: access = \"public\" lets everyone in already".to_owned(),
-                Some("leave also_allow out, or set access = \"cluster\" or \"closed\"".to_owned()),
-            )
-        });
+        let error = ValueError::new("access = \"public\" lets everyone in already");
+        problems.refuse(span, error.help("leave also_allow out, or set access = \"cluster\" or \"closed\""));
         return;
     }
     *groups += 1;
     if *groups > MAX_RULE_GROUPS {
-        problems.push(span, || {
-            (
-                format!(
-                    "also_allow: rule number {groups} with also_allow; at most {MAX_RULE_GROUPS} rules may have it"
-                ),
-                Some("join rules that let the same sources in".to_owned()),
-            )
-        });
+        let error = format!("rule number {groups} with also_allow; at most {MAX_RULE_GROUPS} rules may have it");
+        problems.refuse(span, ValueError::new(error).help("join rules that let the same sources in"));
     }
 }
 
@@ -255,23 +181,10 @@ fn refuse_lockout(
         Some((own.first().max(range.first()), "of lockout_ports"))
     };
     if let Some((port, service)) = known.or_else(listed) {
-        problems.push(span, || {
-            (
-                format!("ports: {range} with access = \"{access}\" closes port {port} ({service}) and may cut you off"),
-                Some("to do it all the same, set allow_lockout = true at the top of the file".to_owned()),
-            )
-        });
+        let error = format!("{range} with access = \"{access}\" closes port {port} ({service}) and may cut you off");
+        let help = "to do it all the same, set allow_lockout = true at the top of the file";
+        problems.refuse(span, ValueError::new(error).help(help));
     }
-}
-
-fn note(raw: Option<Spanned<String>>, problems: &mut Problems<'_>) -> Option<String> {
-    let raw = raw?;
-    let text = raw.get_ref();
-    if text.chars().count() > MAX_NOTE_CHARS || text.chars().any(char::is_control) {
-        problems
-            .push(&raw.span(), || (format!("note: expected one line of at most {MAX_NOTE_CHARS} characters"), None));
-    }
-    Some(raw.into_inner())
 }
 
 /// Notes each written entry that shares a port and protocol with an earlier-starting entry of another rule.
@@ -307,19 +220,15 @@ fn refuse_overlaps(mut claims: Vec<Claim>, rules: &[Rule], problems: &mut Proble
 
 fn tell_overlap(earlier: &Claim, later: &Claim, rules: &[Rule], problems: &mut Problems<'_>) {
     let name = |claim: &Claim| rules.get(claim.rule).map_or("", |rule| rule.name.as_str());
-    let place = problems.source.place(earlier.span.start);
+    let place = problems.place(&earlier.span);
     let port = earlier.ports.first().max(later.ports.first());
-    problems.push(&later.span, || {
-        (
-            format!(
-                "ports: {} of rule {:?} overlaps {} of rule {:?} at {place}: both name port {port} ({})",
-                later.ports,
-                name(later),
-                earlier.ports,
-                name(earlier),
-                later.protocol
-            ),
-            Some("a port and protocol belongs to one rule: take it out of the other".to_owned()),
-        )
-    });
+    let error = ValueError::new(format!(
+        "{} of rule {:?} overlaps {} of rule {:?} at {place}: both name port {port} ({})",
+        later.ports,
+        name(later),
+        earlier.ports,
+        name(earlier),
+        later.protocol
+    ));
+    problems.refuse(&later.span, error.help("a port and protocol belongs to one rule: take it out of the other"));
 }

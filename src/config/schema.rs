@@ -1,312 +1,367 @@
-//! The shape of the text: serde structs, unknown keys refused, every value with its span; and serde's errors in our words.
+//! Which keys there are, and what is said of each: the structs that the text is read into, and the schema that is made from them.
 //!
-//! Owns which keys exist. Must not judge values beyond their type.
+//! A key's comment is its description in the schema, in docs/CONFIGURATION.md and in the packaged file. Must not judge values beyond their type.
 
-use std::fmt;
-use std::marker::PhantomData;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+use serde::de::value::Error as NoValue;
+use serde::de::{Error as _, Visitor};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
-use serde::{Deserialize, Deserializer, de};
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
-use super::error::{ConfigError, ConfigErrors, Source};
-use super::word::{
+use super::enums::{
     Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
-    Tunnels, nearest, one_of,
+    Tunnels,
 };
+use super::formats::{
+    AbsolutePath, Age, AgentHost, AllowedSource, DnsServer, HostAddress, HostName, HostOrAddress, HttpsUrl, Interface,
+    Interval, ListenAddress, Note, OutputSize, Peer, PeerBound, ProxyUrl, PushUrl, RemovalDelay, RuleName, SecretFile,
+    StoreSize, SyslogAddress, Url, Version,
+};
+use super::given::{Given, List, Number, Ports, Table, Text};
 
-/// A list whose elements and whole have spans.
-pub(crate) type List<T> = Spanned<Vec<Spanned<T>>>;
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawFile {
-    pub(crate) mode: Option<Mode>,
-    pub(crate) interfaces: Option<List<String>>,
-    pub(crate) attach_mode: Option<AttachMode>,
-    pub(crate) single_node: Option<bool>,
-    pub(crate) tunnels: Option<Tunnels>,
-    pub(crate) later_fragments: Option<LaterFragments>,
-    pub(crate) allow_lockout: Option<bool>,
-    pub(crate) lockout_ports: Option<List<RawPort>>,
-    #[serde(default)]
-    pub(crate) profile: Table<RawProfile>,
-    #[serde(default)]
-    pub(crate) peers: Table<RawPeers>,
-    pub(crate) push: Option<Spanned<Table<RawPush>>>,
-    #[serde(default)]
-    pub(crate) mission_control: Table<RawMissionControl>,
-    #[serde(default)]
-    pub(crate) export: Table<RawExport>,
-    #[serde(default)]
-    pub(crate) counters: Table<RawCounters>,
-    #[serde(default)]
-    pub(crate) evidence: Table<RawEvidence>,
-    #[serde(default)]
-    pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
+/// The configuration of nodewall. Strings such as addresses, times and URLs are judged further by `nodewall check`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(title = "nodewall.toml", transform = in_order::<Self>)]
+pub(super) struct RawFile {
+    /// Audit counts and records what would be dropped, and drops nothing.
+    #[schemars(extend("default" = Mode::Enforce))]
+    pub(super) mode: Given<Mode>,
+    /// What is filtered: names, or beginnings such as `"bond*"`.
+    #[schemars(title = "list of names", example = ["eth0", "bond*"], extend("minItems" = 1))]
+    #[schemars(extend("x-default" = "every addressed Ethernet interface but `lo`, bridges and container veths"))]
+    pub(super) interfaces: List<Text<Interface>>,
+    /// The program runs in the driver, or in the kernel's generic hook; never chosen silently.
+    #[schemars(extend("default" = AttachMode::Native))]
+    pub(super) attach_mode: Given<AttachMode>,
+    /// True: having no peers is right; nobody reaches the cluster's ports.
+    #[schemars(extend("default" = false))]
+    pub(super) single_node: Given<bool>,
+    /// Who may send IPIP, 6in4, GRE, VXLAN and Geneve.
+    #[schemars(extend("default" = Tunnels::Peers))]
+    pub(super) tunnels: Given<Tunnels>,
+    /// Who may send IP fragments after the first. They carry no port; the first one, without which none is delivered, is always judged.
+    #[schemars(extend("default" = LaterFragments::All))]
+    pub(super) later_fragments: Given<LaterFragments>,
+    /// Lets your rules close ports 22, 53, 67, 68 and `lockout_ports`, and a policy cut the SSH session that `apply` came through.
+    #[schemars(extend("default" = false))]
+    pub(super) allow_lockout: Given<bool>,
+    /// More ports that no policy may close, such as those of your own SSH or console.
+    #[schemars(title = "list of ports and ranges", example = ["2222"])]
+    pub(super) lockout_ports: List<Ports>,
+    /// Which of the vendor's tables of ports counts, and its options.
+    #[schemars(title = "the vendor's table of ports")]
+    pub(super) profile: Table<RawProfile>,
+    /// Where the cluster's nodes are learnt. All sources together make the peers.
+    #[schemars(title = "the cluster's nodes")]
+    pub(super) peers: Table<RawPeers>,
+    /// Whom this node reports to: what is sent there is counted by itself. Opens and closes nothing.
+    #[schemars(title = "Mission Control")]
+    pub(super) mission_control: Table<RawMissionControl>,
+    /// Where the agent answers scrapes, programs and browsers.
+    #[schemars(title = "metrics, API and page")]
+    pub(super) export: Table<RawExport>,
+    /// Sends the counters to the vendor. Without this table nothing is sent; the table alone is enough where the vendor's agent runs.
+    #[schemars(title = "push to the vendor", extend("x-commented" = true))]
+    pub(super) push: Given<Table<RawPush>>,
+    /// What is counted beyond what always is.
+    #[schemars(title = "counters")]
+    pub(super) counters: Table<RawCounters>,
+    /// What is kept of denied frames, in a store in the state directory.
+    #[schemars(title = "evidence")]
+    pub(super) evidence: Table<RawEvidence>,
+    /// A port class of your own. Repeat the table for each.
+    #[schemars(title = "port classes of your own", extend("x-commented" = true))]
+    pub(super) rule: List<Table<RawRule>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawProfile {
-    pub(crate) name: Option<ProfileName>,
-    pub(crate) cluster_version: Option<Spanned<RawVersion>>,
-    pub(crate) agent_port_8443: Option<ProfileAccess>,
-    pub(crate) web_port_8022: Option<ProfileAccess>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawProfile {
+    /// Which of the vendor's tables; none: your rules alone.
+    #[schemars(extend("default" = ProfileName::DynatraceManaged))]
+    pub(super) name: Given<ProfileName>,
+    /// Decides 8443: public below 1.166, else cluster.
+    #[schemars(example = &"1.300")]
+    pub(super) cluster_version: Given<Text<Version>>,
+    /// Who reaches 8443. Wins over the version; upgraded clusters may still need public.
+    #[schemars(example = ProfileAccess::Cluster, extend("x-default" = "by the version, else `\"cluster\"`"))]
+    pub(super) agent_port_8443: Given<ProfileAccess>,
+    /// Who reaches 8022; public where it stands in for 443.
+    #[schemars(extend("default" = ProfileAccess::Cluster))]
+    pub(super) web_port_8022: Given<ProfileAccess>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPeers {
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawPeers {
+    /// The cluster's nodes, typed in.
     #[serde(rename = "static")]
-    pub(crate) static_peers: Option<List<String>>,
-    pub(crate) within: Option<List<String>>,
-    pub(crate) file: Option<Spanned<String>>,
-    pub(crate) dns: Option<List<String>>,
-    pub(crate) dns_server: Option<Spanned<String>>,
-    pub(crate) vendor_firewall: Option<bool>,
-    pub(crate) removal_delay: Option<Spanned<String>>,
-    pub(crate) http_sd: Option<Spanned<Table<RawHttpSd>>>,
-    pub(crate) dynatrace_api: Option<Spanned<Table<RawDynatraceApi>>>,
+    #[schemars(title = "list of addresses and prefixes", example = ["10.0.0.11", "10.0.0.12", "2001:db8:1::/64"])]
+    pub(super) static_peers: List<Text<Peer>>,
+    /// A file of addresses and prefixes, one a line; watched.
+    #[schemars(example = &"/etc/nodewall/peers")]
+    pub(super) file: Given<Text<AbsolutePath>>,
+    /// True: the peers that Dynatrace Managed's own firewall service wrote into iptables; looked at every 30 seconds.
+    #[schemars(extend("default" = false))]
+    pub(super) vendor_firewall: Given<bool>,
+    /// Their A and AAAA addresses; needs `within`.
+    #[schemars(title = "list of host names, at most 64", example = ["nodes.cluster.example"], extend("maxItems" = 64))]
+    pub(super) dns: List<Text<HostName>>,
+    /// Who is asked for the names in `dns`.
+    #[schemars(example = &"10.0.0.53:53", extend("x-default" = "the system's"))]
+    pub(super) dns_server: Given<Text<DnsServer>>,
+    /// Learnt peers outside of these are held; `static` and `file` need not be inside.
+    #[schemars(title = "list of prefixes", example = ["10.0.0.0/16"])]
+    pub(super) within: List<Text<PeerBound>>,
+    /// How long a learnt peer stays after the last source that knew it dropped it.
+    #[schemars(extend("default" = "72h"))]
+    pub(super) removal_delay: Given<Text<RemovalDelay>>,
+    /// Peers by Prometheus' HTTP service discovery. Without this table nobody is asked.
+    #[schemars(title = "HTTP service discovery", extend("x-commented" = true))]
+    pub(super) http_sd: Given<Table<RawHttpSd>>,
+    /// Peers by the vendor's cluster API. Without this table nobody is asked.
+    #[schemars(title = "the vendor's cluster API", extend("x-commented" = true))]
+    pub(super) dynatrace_api: Given<Table<RawDynatraceApi>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawMissionControl {
-    pub(crate) enabled: Option<bool>,
-    pub(crate) addresses: Option<List<String>>,
-    pub(crate) host: Option<Spanned<String>>,
-    pub(crate) port: Option<Spanned<RawPort>>,
-    pub(crate) proxy: Option<Spanned<String>>,
-    pub(crate) proxy_password_file: Option<Spanned<String>>,
-    pub(crate) ca: Option<Spanned<String>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawHttpSd {
+    /// What is asked; `http://` needs `within`.
+    #[schemars(required, example = &"https://inventory.example/cluster.json")]
+    pub(super) url: Given<Text<Url>>,
+    /// PEM file of the certificates to trust.
+    #[schemars(example = &"/etc/nodewall/inventory-ca.pem", extend("x-default" = "the system's certificates"))]
+    pub(super) ca: Given<Text<AbsolutePath>>,
+    /// How often.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) interval: Given<Text<Interval>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawCounters {
-    pub(crate) per_peer: Option<bool>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawDynatraceApi {
+    /// What is asked; never in plain text, for the token's sake.
+    #[schemars(required, example = &"https://10.0.0.11")]
+    pub(super) url: Given<Text<HttpsUrl>>,
+    /// Where the API token is.
+    #[schemars(required, example = &"/etc/nodewall/token")]
+    pub(super) token_file: Given<Text<SecretFile>>,
+    /// PEM file of the certificates to trust.
+    #[schemars(example = &"/etc/nodewall/cluster-ca.pem", extend("x-default" = "the system's certificates"))]
+    pub(super) ca: Given<Text<AbsolutePath>>,
+    /// How often.
+    #[schemars(extend("default" = "5m"))]
+    pub(super) interval: Given<Text<Interval>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawEvidence {
-    pub(crate) enabled: Option<bool>,
-    pub(crate) capture_bytes: Option<Spanned<i64>>,
-    pub(crate) captures_per_second: Option<Spanned<i64>>,
-    pub(crate) max_size: Option<Spanned<String>>,
-    pub(crate) max_age: Option<Spanned<String>>,
-    #[serde(default)]
-    pub(crate) output: Vec<Spanned<Table<RawOutput>>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawMissionControl {
+    /// False: nothing is told apart.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Given<bool>,
+    /// What is counted as sent there. Behind a proxy: the proxy's.
+    #[schemars(title = "list of addresses, at most 8 of each family")]
+    #[schemars(example = ["13.228.109.33", "52.5.224.56", "52.200.165.10", "52.221.165.63"])]
+    #[schemars(extend("x-default" = "the vendor's: 13.228.109.33, 52.5.224.56, 52.200.165.10, 52.221.165.63; with profile `none`: nobody; with a `proxy` that is named by its address: that"))]
+    pub(super) addresses: List<Text<HostAddress>>,
+    /// Whom `nodewall doctor --mission-control` connects to; also what the certificate must name.
+    #[schemars(extend("default" = "mcsvc.dynatrace.com"))]
+    pub(super) host: Given<Text<HostOrAddress>>,
+    /// Its TCP port. With `proxy`, what is sent to the proxy's port is counted instead.
+    #[schemars(title = "a port", extend("default" = 443))]
+    pub(super) port: Given<Ports>,
+    /// An HTTP proxy that is asked to connect (CONNECT).
+    #[schemars(example = &"http://proxy.example:3128")]
+    pub(super) proxy: Given<Text<ProxyUrl>>,
+    /// The proxy user's password (basic login); owned by root, mode 0600.
+    #[schemars(example = &"/etc/nodewall/proxy-password")]
+    pub(super) proxy_password_file: Given<Text<SecretFile>>,
+    /// Certificates (PEM) to trust instead.
+    #[schemars(example = &"/etc/nodewall/proxy-ca.pem", extend("x-default" = "the system's authorities"))]
+    pub(super) ca: Given<Text<AbsolutePath>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawOutput {
-    pub(crate) kind: Option<OutputKind>,
-    pub(crate) path: Option<Spanned<String>>,
-    pub(crate) max_size: Option<Spanned<String>>,
-    pub(crate) keep: Option<Spanned<i64>>,
-    pub(crate) address: Option<Spanned<String>>,
-    pub(crate) transport: Option<Spanned<SyslogTransport>>,
-    pub(crate) ca: Option<Spanned<String>>,
-    pub(crate) chain_head: Option<Spanned<bool>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawExport {
+    /// Where; `"none"`: nowhere. `--listen` wins. Beyond loopback it needs `tls_cert` and `tls_key`.
+    #[schemars(extend("default" = "127.0.0.1:9117"))]
+    pub(super) listen: Given<Text<ListenAddress>>,
+    /// What a request may call the agent besides loopback's names and the address it listens on; the first stands in the address that `nodewall page` prints.
+    #[schemars(title = "list of names and addresses, at most 64", example = ["node1.cluster.example"])]
+    pub(super) hosts: List<Text<AgentHost>>,
+    /// True: `/metrics` has each peer's traffic too, and with it the peers' addresses, without a token.
+    #[schemars(extend("default" = false))]
+    pub(super) per_peer: Given<bool>,
+    /// PEM file of the certificate and those between it and the authority.
+    #[schemars(example = &"/etc/nodewall/tls.pem")]
+    pub(super) tls_cert: Given<Text<AbsolutePath>>,
+    /// PEM file of its private key; not readable by all.
+    #[schemars(example = &"/etc/nodewall/tls.key")]
+    pub(super) tls_key: Given<Text<AbsolutePath>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawHttpSd {
-    pub(crate) url: Option<Spanned<String>>,
-    pub(crate) ca: Option<Spanned<String>>,
-    pub(crate) interval: Option<Spanned<String>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawPush {
+    /// The local agent, or `https://…/api/v2/metrics/ingest` of an environment.
+    #[schemars(extend("default" = "http://localhost:14499/metrics/ingest"))]
+    pub(super) url: Given<Text<PushUrl>>,
+    /// An access token with the scope `metrics.ingest`; needed with `https://`, refused without.
+    #[schemars(example = &"/etc/nodewall/ingest-token")]
+    pub(super) token_file: Given<Text<SecretFile>>,
+    /// Certificates (PEM) to trust instead.
+    #[schemars(example = &"/etc/nodewall/environment-ca.pem", extend("x-default" = "the system's authorities"))]
+    pub(super) ca: Given<Text<AbsolutePath>>,
+    /// How often the counters are read, and what is new is sent.
+    #[schemars(extend("default" = "60s"))]
+    pub(super) interval: Given<Text<Interval>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawDynatraceApi {
-    pub(crate) url: Option<Spanned<String>>,
-    pub(crate) token_file: Option<Spanned<String>>,
-    pub(crate) ca: Option<Spanned<String>>,
-    pub(crate) interval: Option<Spanned<String>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawCounters {
+    /// True: each port's traffic is also counted for each peer, in both directions.
+    #[schemars(extend("default" = false))]
+    pub(super) per_peer: Given<bool>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawExport {
-    pub(crate) listen: Option<Spanned<String>>,
-    pub(crate) hosts: Option<List<String>>,
-    pub(crate) per_peer: Option<bool>,
-    pub(crate) tls_cert: Option<Spanned<String>>,
-    pub(crate) tls_key: Option<Spanned<String>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawEvidence {
+    /// False: nothing is recorded; what was recorded stays.
+    #[schemars(extend("default" = true))]
+    pub(super) enabled: Given<bool>,
+    /// How much is kept of the first frame of a denied flow; 0: none is captured.
+    #[schemars(title = "bytes, 0 to 1500", extend("default" = 256))]
+    pub(super) capture_bytes: Given<Number<0, 1500>>,
+    /// How many are captured at most; those beyond are counted.
+    #[schemars(title = "frames a second, 0 to 100000", extend("default" = 256))]
+    pub(super) captures_per_second: Given<Number<0, 100_000>>,
+    /// Of the store; the oldest goes first.
+    #[schemars(extend("default" = "1GiB"))]
+    pub(super) max_size: Given<Text<StoreSize>>,
+    /// How long it is kept.
+    #[schemars(extend("default" = "90d"))]
+    pub(super) max_age: Given<Text<Age>>,
+    /// Where each record goes besides the store, as a line of JSON. Repeat the table for each.
+    #[schemars(title = "where records go besides", extend("x-commented" = true, "maxItems" = 8))]
+    pub(super) output: List<Table<RawOutput>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawPush {
-    pub(crate) url: Option<Spanned<String>>,
-    pub(crate) token_file: Option<Spanned<String>>,
-    pub(crate) ca: Option<Spanned<String>>,
-    pub(crate) interval: Option<Spanned<String>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawOutput {
+    /// What takes the records.
+    #[schemars(required, example = OutputKind::File, extend("x-for" = "all"))]
+    pub(super) kind: Given<OutputKind>,
+    /// The file that is written; older ones are `path.1`, `path.2` and so on.
+    #[schemars(example = &"/var/log/nodewall/denied.json", extend("x-for" = "file", "x-default" = "required"))]
+    pub(super) path: Given<Text<AbsolutePath>>,
+    /// Of one file.
+    #[schemars(extend("default" = "64MiB", "x-for" = "file"))]
+    pub(super) max_size: Given<Text<OutputSize>>,
+    /// How many older files are kept.
+    #[schemars(title = "files, 1 to 1000", extend("default" = 8, "x-for" = "file"))]
+    pub(super) keep: Given<Number<1, 1000>>,
+    /// The server.
+    #[schemars(example = &"logs.example:6514", extend("x-for" = "syslog", "x-default" = "required"))]
+    pub(super) address: Given<Text<SyslogAddress>>,
+    /// How it is reached; udp: what is lost on the way is not known.
+    #[schemars(extend("default" = SyslogTransport::Tcp, "x-for" = "syslog"))]
+    pub(super) transport: Given<SyslogTransport>,
+    /// Certificates (PEM) to trust instead.
+    #[schemars(example = &"/etc/nodewall/logs-ca.pem")]
+    #[schemars(extend("x-for" = "syslog by TLS", "x-default" = "the system's authorities"))]
+    pub(super) ca: Given<Text<AbsolutePath>>,
+    /// The head of the store's chain is sent each minute, so that evidence that was changed on the node is found out.
+    #[schemars(extend("default" = true, "x-for" = "syslog"))]
+    pub(super) chain_head: Given<bool>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RawRule {
-    pub(crate) name: Option<Spanned<String>>,
-    pub(crate) ports: Option<List<RawPort>>,
-    pub(crate) protocols: Option<Spanned<Vec<Protocol>>>,
-    pub(crate) access: Option<Access>,
-    pub(crate) also_allow: Option<List<String>>,
-    pub(crate) note: Option<Spanned<String>>,
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawRule {
+    /// The class's name in every output.
+    #[schemars(required, example = &"jmx-from-ops")]
+    pub(super) name: Given<Text<RuleName>>,
+    /// Which ports; both ends of a range are included.
+    #[schemars(required, title = "list of `\"9042\"`, `9042`, `\"5701-5711\"`", example = ["7199"])]
+    #[schemars(extend("minItems" = 1))]
+    pub(super) ports: List<Ports>,
+    /// Which protocols.
+    #[schemars(title = "list of `\"tcp\"`, `\"udp\"`", extend("minItems" = 1, "default" = ["tcp", "udp"]))]
+    pub(super) protocols: List<Protocol>,
+    /// Anyone, peers only, nobody.
+    #[schemars(required, example = Access::Cluster)]
+    pub(super) access: Given<Access>,
+    /// Sources let in besides; any width but `/0`. Not with public access.
+    #[schemars(title = "list of addresses and prefixes", example = ["192.0.2.0/24"])]
+    pub(super) also_allow: List<Text<AllowedSource>>,
+    /// For people.
+    #[schemars(example = &"JMX from the operations network")]
+    pub(super) note: Given<Text<Note>>,
 }
 
 /// A profile's file: the same rules under a heading.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RawRuleFile {
-    pub(crate) about: Spanned<String>,
-    pub(crate) rule: Vec<Spanned<Table<RawRule>>>,
+pub(super) struct RawRuleFile {
+    pub(super) about: String,
+    pub(super) rule: List<Table<RawRule>>,
 }
 
-/// A table and nothing else: serde's derived structs would also take a list, field by field.
-#[derive(Debug, Default)]
-pub(crate) struct Table<T>(pub(crate) T);
+/// The JSON Schema (draft 7) of nodewall.toml.
+pub fn schema() -> Schema {
+    SchemaSettings::draft07()
+        .with(|settings| settings.inline_subschemas = true)
+        .into_generator()
+        .into_root_schema_for::<RawFile>()
+}
 
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Table<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<T>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for Visitor<T> {
-            type Value = Table<T>;
+/// Notes the order in which people read a table's keys, which JSON does not keep.
+fn in_order<'de, T: Deserialize<'de>>(schema: &mut Schema) {
+    let mut keys: &[&str] = &[];
+    let _ = T::deserialize(FieldNames(&mut keys));
+    schema.insert("x-order".into(), keys.into());
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a table")
-            }
+/// What serde asks for when it reads a struct: its fields in the order of their declaration.
+struct FieldNames<'a>(&'a mut &'static [&'static str]);
 
-            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Table<T>, A::Error> {
-                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Table)
-            }
-        }
-        deserializer.deserialize_map(Visitor(PhantomData))
+impl<'de> Deserializer<'de> for FieldNames<'_> {
+    type Error = NoValue;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, NoValue> {
+        *self.0 = fields;
+        Err(NoValue::custom("there is no value"))
     }
-}
 
-/// A port as it was written.
-#[derive(Debug)]
-pub(crate) enum RawPort {
-    Text(String),
-    Integer(i64),
-    /// A number or word that is never a port, as the message shows it.
-    Other(String),
-}
-
-impl<'de> Deserialize<'de> for RawPort {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = RawPort;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a port such as 9042 or a range such as \"5701-5711\"")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<RawPort, E> {
-                Ok(RawPort::Text(text.to_owned()))
-            }
-
-            fn visit_i64<E>(self, port: i64) -> Result<RawPort, E> {
-                Ok(RawPort::Integer(port))
-            }
-
-            fn visit_f64<E>(self, number: f64) -> Result<RawPort, E> {
-                Ok(RawPort::Other(number.to_string()))
-            }
-
-            fn visit_bool<E>(self, word: bool) -> Result<RawPort, E> {
-                Ok(RawPort::Other(word.to_string()))
-            }
-        }
-        deserializer.deserialize_any(Visitor)
+    fn deserialize_any<V: Visitor<'de>>(self, _: V) -> Result<V::Value, NoValue> {
+        Err(NoValue::custom("there is no value"))
     }
-}
 
-/// A version's text. A bare 1.300 is the number 1.3 to TOML, so only text is taken.
-#[derive(Debug)]
-pub(crate) struct RawVersion(pub(crate) String);
-
-impl<'de> Deserialize<'de> for RawVersion {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = RawVersion;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a version in quotes, such as \"1.300\"")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<RawVersion, E> {
-                Ok(RawVersion(text.to_owned()))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
-    }
-}
-
-/// Reads the text into its shape.
-pub(crate) fn read<T: de::DeserializeOwned>(source: Source<'_>) -> Result<T, ConfigErrors> {
-    toml::from_str(source.text).map_err(|error| explain(source, &error).into())
-}
-
-/// The library's error in our form: its span as a place, the key in front, unknown keys with the one that was meant.
-fn explain(source: Source<'_>, error: &toml::de::Error) -> ConfigError {
-    let span = error.span().unwrap_or(0..0);
-    let (mut message, help) = reword(error.message());
-    if message == "duplicate key" {
-        message = format!("{message} {:?}", source.text.get(span.clone()).unwrap_or_default());
-    }
-    // Text that is no TOML has no keys to name.
-    let key = DeTable::parse(source.text).ok().and_then(|table| key_at(table.get_ref(), span.start));
-    if let Some(key) = key.filter(|_| !message.starts_with("unknown key")) {
-        message = format!("{key}: {message}");
-    }
-    source.error(&span, message, help)
-}
-
-fn reword(message: &str) -> (String, Option<String>) {
-    if let Some(unknown) = message.strip_prefix("unknown field ") {
-        // serde's wording: unknown field `x`, expected one of `a`, `b`
-        let mut names = unknown.split('`').skip(1).step_by(2);
-        let found = names.next().unwrap_or_default();
-        let known: Vec<&str> = names.collect();
-        let meant = nearest(found, &known).map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default();
-        return (format!("unknown key {found:?}{meant}"), Some(format!("known here: {}", known.join(", "))));
-    }
-    if let Some(missing) = message.strip_prefix("missing field ") {
-        return (format!("missing key {}", missing.replace('`', "\"")), None);
-    }
-    let message = message
-        .replace("expected a sequence", "expected a list in square brackets")
-        .replace("expected a boolean", &format!("expected {}", one_of(&["true", "false"]).replace('"', "")))
-        .replace("invalid type: map", "invalid type: a table")
-        .replace("invalid type: sequence", "invalid type: a list");
-    // The library's own messages may run over several lines.
-    (message.lines().collect::<Vec<_>>().join("; "), None)
-}
-
-/// The key whose name or value is at a byte offset: `profile.name`, or within `[[rule]]` the bare key.
-fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
-    table.iter().find_map(|(key, value)| {
-        let name = key.get_ref();
-        if let Some(inner) = key_within(value.get_ref(), offset) {
-            return Some(if name == "rule" { inner } else { format!("{name}.{inner}") });
-        }
-        (key.span().contains(&offset) || value.span().contains(&offset)).then(|| name.to_string())
-    })
-}
-
-fn key_within(value: &DeValue<'_>, offset: usize) -> Option<String> {
-    match value {
-        DeValue::Table(table) => key_at(table, offset),
-        DeValue::Array(array) => array.iter().find_map(|element| key_within(element.get_ref(), offset)),
-        _ => None,
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
     }
 }

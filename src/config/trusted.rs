@@ -9,6 +9,8 @@ use std::path::Path;
 
 use super::error::ValueError;
 
+/// Largest configuration, in bytes.
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
 /// Write permission for the group and for all others.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 

@@ -1,9 +1,15 @@
-//! The cluster's version, of which only "is it older than 1.166" is ever asked.
+//! The cluster's version, of which only is asked who may reach the port that agents once used.
 
 use std::fmt;
 use std::str::FromStr;
 
+use super::enums::ProfileAccess;
 use super::error::ValueError;
+
+/// The port that `agent_port_8443` and `cluster_version` decide.
+pub const AGENT_PORT: u16 = 8443;
+/// From this cluster version on, 8443 "doesn't need to be exposed to the outside of the cluster nodes" (the document's footnote 1).
+const AGENT_PORT_INTERNAL_SINCE: (u32, u32) = (1, 166);
 
 /// A cluster version such as `1.300`, `1.300.12` or `1.300.12.20240101-120000`. Its numbers compare as numbers: 1.99 is below 1.166.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -17,9 +23,10 @@ pub struct ClusterVersion {
 }
 
 impl ClusterVersion {
-    /// Whether this version is before `major.minor`.
-    pub fn is_below(&self, major: u32, minor: u32) -> bool {
-        (self.major, self.minor) < (major, minor)
+    /// Who may reach [`AGENT_PORT`] in such a cluster, unless `agent_port_8443` says otherwise.
+    pub fn agent_port_access(&self) -> ProfileAccess {
+        let is_public = (self.major, self.minor) < AGENT_PORT_INTERNAL_SINCE;
+        if is_public { ProfileAccess::Public } else { ProfileAccess::Cluster }
     }
 }
 

@@ -8,12 +8,9 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::ask::Ask;
-use super::found::{Found, Witness};
-use crate::config::{ClusterVersion, InterfacePattern, ProfileAccess, ValueError, parse_peer, show};
+use super::{discovery::{Discovery, Witness}, prompt::Prompt};
+use crate::config::{parse_peer, show, ClusterVersion, InterfacePattern, ProfileAccess, ValueError};
 
-/// From this version on 8443 is the cluster's.
-const CLUSTER_8443_SINCE: (u32, u32) = (1, 166);
 /// Outsiders that are named in a question.
 const MAX_NAMED: usize = 10;
 
@@ -69,7 +66,7 @@ pub struct Answers {
 
 impl Answers {
     /// The peers that these answers make, by what their sources say now.
-    pub fn all_peers(&self, found: &Found) -> Vec<IpNet> {
+    pub fn all_peers(&self, found: &Discovery) -> Vec<IpNet> {
         let mut peers: BTreeSet<IpNet> = self.peers.iter().copied().collect();
         if self.peers_file.is_some() {
             peers.extend(found.known_to(Witness::File));
@@ -114,7 +111,7 @@ pub enum AnswersError {
 ///
 /// # Errors
 /// When flags are missing or exclude each other, and when nobody answers.
-pub fn decide<A: Ask>(given: &Given, found: &mut Found, asker: Option<A>) -> Result<Answers, AnswersError> {
+pub fn decide<A: Prompt>(given: &Given, found: &mut Discovery, asker: Option<A>) -> Result<Answers, AnswersError> {
     if given.single_node {
         let naming = [
             ("--peer", !given.peers.is_empty()),
@@ -153,11 +150,11 @@ pub fn decide<A: Ask>(given: &Given, found: &mut Found, asker: Option<A>) -> Res
     Ok(answers)
 }
 
-fn refuse_no_interface(found: &Found) -> Result<(), AnswersError> {
+fn refuse_no_interface(found: &Discovery) -> Result<(), AnswersError> {
     found.no_interface.clone().map_or(Ok(()), |problem| Err(AnswersError::NoInterface(problem)))
 }
 
-fn refuse_unanswered(given: &Given, found: &Found) -> Result<(), AnswersError> {
+fn refuse_unanswered(given: &Given, found: &Discovery) -> Result<(), AnswersError> {
     let mut missing = Vec::new();
     if given.interfaces.is_empty() && found.no_interface.is_some() {
         missing.push("--interface IF (none is found)".to_owned());
@@ -172,7 +169,7 @@ fn refuse_unanswered(given: &Given, found: &Found) -> Result<(), AnswersError> {
 }
 
 /// Without a person: only those for whom somebody vouches.
-fn take_found(found: &Found, answers: &mut Answers) -> Result<(), AnswersError> {
+fn take_found(found: &Discovery, answers: &mut Answers) -> Result<(), AnswersError> {
     answers.peers_file.clone_from(&found.peers_file);
     answers.vendor_firewall = found.known_to(Witness::VendorFirewall).next().is_some();
     answers.peers.extend(found.known_only_to(Witness::ConnectedTo));
@@ -183,7 +180,12 @@ fn take_found(found: &Found, answers: &mut Answers) -> Result<(), AnswersError> 
     Err(AnswersError::NoPeers((!from.is_empty()).then(|| from.join(", "))))
 }
 
-fn ask_all(given: &Given, found: &mut Found, answers: &mut Answers, asker: &mut impl Ask) -> Result<(), AnswersError> {
+fn ask_all(
+    given: &Given,
+    found: &mut Discovery,
+    answers: &mut Answers,
+    asker: &mut impl Prompt,
+) -> Result<(), AnswersError> {
     if !given.interfaces.is_empty() {
         refuse_no_interface(found)?;
     }
@@ -208,7 +210,7 @@ fn ask_all(given: &Given, found: &mut Found, answers: &mut Answers, asker: &mut 
     Ok(())
 }
 
-fn ask_interfaces(found: &mut Found, asker: &mut impl Ask) -> Result<Vec<InterfacePattern>, AnswersError> {
+fn ask_interfaces(found: &mut Discovery, asker: &mut impl Prompt) -> Result<Vec<InterfacePattern>, AnswersError> {
     asker.tell("\nInterfaces to filter:");
     for interface in &found.interfaces {
         asker.tell(&format!("  {} ({})", interface.name, interface.because));
@@ -234,7 +236,7 @@ fn ask_interfaces(found: &mut Found, asker: &mut impl Ask) -> Result<Vec<Interfa
     Ok(chosen)
 }
 
-fn ask_peers(found: &mut Found, answers: &mut Answers, asker: &mut impl Ask) -> Result<(), AnswersError> {
+fn ask_peers(found: &mut Discovery, answers: &mut Answers, asker: &mut impl Prompt) -> Result<(), AnswersError> {
     asker.tell("\nPeers: the cluster's other nodes. They alone will reach its ports.");
     for peer in found.peers() {
         let by: Vec<&str> = peer.found_by.iter().map(|witness| witness.text()).collect();
@@ -279,15 +281,14 @@ fn ask_peers(found: &mut Found, answers: &mut Answers, asker: &mut impl Ask) -> 
 
 /// Who may reach 8443, in one sentence.
 pub(super) fn about_8443(version: Option<&ClusterVersion>) -> &'static str {
-    let (major, minor) = CLUSTER_8443_SINCE;
-    if version.is_some_and(|version| version.is_below(major, minor)) {
+    if version.is_some_and(|version| version.agent_port_access() == ProfileAccess::Public) {
         "Before version 1.166 agents reported to 8443, so it is public."
     } else {
         "Since version 1.166 agents report to 443 and 8443 is the cluster's; in a cluster that was upgraded, agents may still use it."
     }
 }
 
-fn ask_8443(found: &Found, answers: &mut Answers, asker: &mut impl Ask) -> Result<(), AnswersError> {
+fn ask_8443(found: &Discovery, answers: &mut Answers, asker: &mut impl Prompt) -> Result<(), AnswersError> {
     asker.tell(&format!("\nPort 8443: {}", about_8443(answers.cluster_version.as_ref())));
     let outsiders = found.outsiders(&answers.all_peers(found));
     if let Some(counted) = found.counted_8443.filter(|counted| *counted > 0) {

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use toml::Value;
 
 use super::answers::{Answers, about_8443};
-use super::found::{Found, Witness};
+use super::discovery::{Discovery, Witness};
 use crate::config::{Chosen, Config, ConfigErrors, Trust, commented_file, show};
 
 /// Readable by root's group, and writable by nobody else: it names the cluster's nodes, and holds no secret.
@@ -56,7 +56,7 @@ pub enum FileError {
 ///
 /// # Errors
 /// Never with the schema that is compiled in.
-pub fn text(answers: &Answers, found: &Found) -> Result<String, FileError> {
+pub fn text(answers: &Answers, found: &Discovery) -> Result<String, FileError> {
     let heading = [
         "nodewall's configuration, written by nodewall init: every key, what it means, and its default.",
         "A key without the # counts; so must its table's header in brackets. nodewall check reads the file and touches nothing.",
@@ -127,13 +127,13 @@ fn list(words: impl Iterator<Item = String>) -> Value {
     Value::Array(words.map(Value::from).collect())
 }
 
-fn witness(found: &Found, net: &IpNet) -> &'static str {
+fn witness(found: &Discovery, net: &IpNet) -> &'static str {
     let peers = found.peers();
     let known = peers.iter().find(|peer| peer.address == show(net)).and_then(|peer| peer.found_by.first());
     known.map_or(Witness::Typed.text(), |witness| witness.text())
 }
 
-fn said(found: &Found, by: Witness) -> Vec<String> {
+fn said(found: &Discovery, by: Witness) -> Vec<String> {
     let peers: Vec<String> = found.known_to(by).map(|net| show(&net)).collect();
     if peers.is_empty() { Vec::new() } else { vec![format!("When this was written: {}.", peers.join(", "))] }
 }
@@ -163,7 +163,7 @@ pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<
     if !directory.exists() {
         fs::create_dir_all(directory).map_err(failed(directory))?;
     }
-    let new = beside(path, &format!("new-{}", std::process::id()));
+    let new = sibling(path, &format!("new-{}", std::process::id()));
     let mut unfinished = Unfinished(Some(new.clone()));
     write_new(&new, text).map_err(failed(&new))?;
     // As `apply` will: the same bytes, owner and mode, in the same directory.
@@ -192,7 +192,7 @@ fn write_new(path: &Path, text: &str) -> io::Result<()> {
 
 /// A copy, so that the file is never away. `None`: there was none.
 fn keep_old(path: &Path, now_unix_s: u64) -> io::Result<Option<PathBuf>> {
-    let backup = beside(path, &now_unix_s.to_string());
+    let backup = sibling(path, &now_unix_s.to_string());
     let old = match fs::read(path) {
         Ok(old) => old,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -204,7 +204,7 @@ fn keep_old(path: &Path, now_unix_s: u64) -> io::Result<Option<PathBuf>> {
     Ok(Some(backup))
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+fn sibling(path: &Path, end: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");
     name.push(end);

@@ -3,16 +3,11 @@
 //! An own rule with a profile class's name replaces that class whole; any other own rule takes its ports out of the profile's classes,
 //! for its protocols only. Own rules never meet on a port: `config` has refused that.
 
-use crate::config::{Access, Config, PortSet, ProfileName, Protocol, Rule};
+use super::{profile::profile, Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry};
+use crate::config::{Access, ClusterVersion, Config, PortSet, ProfileName, Protocol, Rule, AGENT_PORT};
 
-use super::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry, profile::profile};
-
-/// The port that `agent_port_8443` and `cluster_version` decide.
-const AGENT_PORT: u16 = 8443;
 /// The port that `web_port_8022` decides.
 const WEB_PORT: u16 = 8022;
-/// From this cluster version on, 8443 "doesn't need to be exposed to the outside of the cluster nodes" (the document's footnote 1).
-const AGENT_PORT_INTERNAL_SINCE: (u32, u32) = (1, 166);
 
 impl Policy {
     /// The meaning of a configuration.
@@ -86,13 +81,8 @@ fn class(rule: &Rule, from: Origin) -> PortClass {
 
 /// Who may reach 8443: the explicit option, else the cluster's version, else what the profile says.
 fn agent_access(config: &Config) -> Option<Access> {
-    let (major, minor) = AGENT_PORT_INTERNAL_SINCE;
-    let by_version = |below| if below { Access::Public } else { Access::Cluster };
-    config
-        .profile
-        .agent_port_8443
-        .map(Access::from)
-        .or_else(|| config.profile.cluster_version.as_ref().map(|version| by_version(version.is_below(major, minor))))
+    let by_version = || config.profile.cluster_version.as_ref().map(ClusterVersion::agent_port_access);
+    config.profile.agent_port_8443.or_else(by_version).map(Access::from)
 }
 
 fn apply_options(config: &Config, classes: &mut [PortClass]) {

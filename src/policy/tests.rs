@@ -230,7 +230,7 @@ fn enforcing_for_no_peers_is_refused() {
     assert!(policy("mode = \"audit\"").require_peers().is_ok());
     assert!(policy("single_node = true").require_peers().is_ok());
     assert!(policy("[peers]\nstatic = [\"10.0.0.11\"]").require_peers().is_ok());
-    let overrides = Overrides { peers: vec!["10.0.0.11".to_owned()], ..Overrides::default() };
+    let overrides = Overrides { peers: vec!["10.0.0.11/32".parse().unwrap()], ..Overrides::default() };
     let config = Config::embedded().with_overrides(&overrides).unwrap();
     assert!(Policy::from_config(&config).unwrap().require_peers().is_ok());
 }
@@ -315,4 +315,14 @@ fn whatever_decides_a_packet_changes_the_canonical_text() {
     texts.dedup();
     assert_eq!(texts.len(), count);
     assert_eq!(policy("").mode, Mode::Enforce);
+}
+
+#[test]
+fn the_profiles_options_have_the_defaults_that_the_schema_says() {
+    let with = |option: &str| {
+        let Policy { warnings, classes, .. } = policy(&format!("[profile]\n{option}\n"));
+        (classes, warnings)
+    };
+    assert_eq!(with("web_port_8022 = \"cluster\""), with(""));
+    assert_eq!(with("agent_port_8443 = \"cluster\""), with(""));
 }

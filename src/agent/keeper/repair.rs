@@ -48,7 +48,7 @@ where
         }
         let image = findings.iter().any(|finding| matches!(finding, Finding::Image(_)));
         let replaced =
-            findings.iter().any(|finding| matches!(finding, Finding::Link(_, what) if what.contains("program")));
+            findings.iter().any(|finding| matches!(finding, Finding::Link(_, fault) if fault.is_foreign_program()));
         if image || replaced {
             if !self.again("repair").await {
                 return;

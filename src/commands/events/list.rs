@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{FINE, Failure, UNVERIFIED, store, table};
 use crate::{
-    cli::{Common, GroupBy, Kind, ListArgs, Output},
+    cli::{Common, GroupBy, ListArgs, Output, RecordKind},
     evidence::{
         store::{Filter, Reader, StoreError, Stored},
         when::WhenError,
@@ -50,7 +50,7 @@ struct Question<'a> {
     filter: Filter,
 }
 
-pub(super) fn run(common: &Common, output: Output, args: &ListArgs) -> Result<u8, Failure> {
+pub(in crate::commands) fn run(common: &Common, output: Output, args: &ListArgs) -> Result<u8, Failure> {
     let wrong = |error: WhenError| Failure::usage_text(error.to_string());
     let now = Clock::now().unix_ns;
     let since = args.since.as_ref().map(|since| since.start(now, &args.tz)).transpose().map_err(wrong)?;
@@ -58,10 +58,10 @@ pub(super) fn run(common: &Common, output: Output, args: &ListArgs) -> Result<u8
     if since.zip(until).is_some_and(|(since, until)| since > until) {
         return Err(Failure::usage_text("--since is after --until: nothing can be in between".to_owned()));
     }
-    if args.kind != Kind::Flows && args.group_by.is_some() {
+    if args.kind != RecordKind::Flows && args.group_by.is_some() {
         return Err(Failure::usage_text("--group-by sums flows: leave --kind out".to_owned()));
     }
-    if matches!(args.kind, Kind::Losses | Kind::Events) && !args.matching.is_all() {
+    if matches!(args.kind, RecordKind::Losses | RecordKind::Events) && !args.matching.is_all() {
         let text = "losses and events have no port, source, reason or outcome: leave out --port, --source, --reason and --outcome";
         return Err(Failure::usage_text(text.to_owned()));
     }
@@ -82,12 +82,14 @@ impl Question<'_> {
             };
         }
         match self.args.kind {
-            Kind::Flows => self.list("flows", |filter| reader.flows(filter), |flow| FlowRow::of(flow, zone)),
-            Kind::Captures => {
+            RecordKind::Flows => self.list("flows", |filter| reader.flows(filter), |flow| FlowRow::of(flow, zone)),
+            RecordKind::Captures => {
                 self.list("captures", |filter| reader.captures(filter), |capture| CaptureRow::of(capture, zone))
             }
-            Kind::Losses => self.list("losses", |filter| reader.losses(filter), |loss| LossRow::of(loss, zone)),
-            Kind::Events => self.list("events", |filter| reader.events(filter), |event| EventRow::of(event, zone)),
+            RecordKind::Losses => self.list("losses", |filter| reader.losses(filter), |loss| LossRow::of(loss, zone)),
+            RecordKind::Events => {
+                self.list("events", |filter| reader.events(filter), |event| EventRow::of(event, zone))
+            }
         }
     }
 

@@ -1,10 +1,10 @@
-//! `nodewall events`: questions to the evidence. It must not change the store.
+//! `nodewall events`: what its commands need to question the evidence. It must not change the store.
 
 pub(super) mod export;
-mod list;
-mod show;
-mod tail;
-mod verify;
+pub(super) mod list;
+pub(super) mod show;
+pub(super) mod tail;
+pub(super) mod verify;
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use anyhow::anyhow;
 
 use super::{DEGRADED, FINE, Failure, block_on};
 use crate::{
-    cli::{Common, EventsArgs, EventsCommand, Match, Output},
+    cli::{Common, Match},
     evidence::store::{Filter, Reader},
     state::StateDir,
     text::plain,
@@ -23,16 +23,6 @@ use crate::{
 const UNVERIFIED: &str = "Sources are unverified: a denied frame does not prove who sent it.";
 /// Where the store lies in the state directory.
 const DIRECTORY: &str = "evidence";
-
-pub(super) fn run(common: &Common, output: Output, args: &EventsArgs) -> Result<u8, Failure> {
-    match &args.command {
-        EventsCommand::List(args) => list::run(common, output, args),
-        EventsCommand::Tail(args) => tail::run(common, args),
-        EventsCommand::Show(args) => show::run(common, args),
-        EventsCommand::Export(args) => export::run(common, args),
-        EventsCommand::Verify(args) => verify::run(common, *args),
-    }
-}
 
 /// Where the store is, if there is a state directory.
 fn directory(common: &Common) -> Result<Option<PathBuf>, Failure> {

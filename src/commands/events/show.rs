@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{FINE, Failure, UNVERIFIED, store};
 use crate::{
-    cli::{Common, Format, Kind, ShowArgs},
+    cli::{Common, Format, RecordKind, ShowArgs},
     evidence::{
         layers::{Layer, hex_dump, layers},
         record::Capture,
@@ -27,15 +27,15 @@ struct Whole {
     frame: String,
 }
 
-pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<u8, Failure> {
+pub(in crate::commands) fn run(common: &Common, args: &ShowArgs) -> Result<u8, Failure> {
     let (_, reader) = store(common)?;
     let filter = Filter { ids: vec![args.id.number], ..Filter::default() };
     let zone = &args.tz;
     let shown = match args.id.kind {
-        Kind::Flows => reader.flows(&filter)?.first().map(|flow| show(common, &FlowRow::of(flow, zone))),
-        Kind::Losses => reader.losses(&filter)?.first().map(|loss| show(common, &LossRow::of(loss, zone))),
-        Kind::Events => reader.events(&filter)?.first().map(|event| show(common, &EventRow::of(event, zone))),
-        Kind::Captures => reader.captures(&filter)?.first().map(|stored| {
+        RecordKind::Flows => reader.flows(&filter)?.first().map(|flow| show(common, &FlowRow::of(flow, zone))),
+        RecordKind::Losses => reader.losses(&filter)?.first().map(|loss| show(common, &LossRow::of(loss, zone))),
+        RecordKind::Events => reader.events(&filter)?.first().map(|event| show(common, &EventRow::of(event, zone))),
+        RecordKind::Captures => reader.captures(&filter)?.first().map(|stored| {
             let capture = &stored.record;
             let layers = layers(&capture.frame, capture.original_bytes);
             let frame = capture.frame.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -53,7 +53,7 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<u8, Failure> {
 
 /// Whether it was printed, as what programs read.
 fn is_printed(common: &Common, record: &impl Serialize) -> anyhow::Result<bool> {
-    match common.output {
+    match common.output() {
         Format::Table => return Ok(false),
         Format::Json => ui::print_json(record)?,
         Format::Jsonl => ui::print_jsonl([record])?,

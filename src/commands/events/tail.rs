@@ -14,7 +14,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{FINE, Failure, block_on, store};
 use crate::{
-    cli::{Common, Format, Kind, RecordId, TailArgs},
+    cli::{Common, Format, RecordId, RecordKind, TailArgs},
     evidence::store::{FILE, Filter, Reader, Stored},
     text::plain,
     ui,
@@ -26,9 +26,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// Records that are asked for at once: bounds memory, however long this process was stopped.
 const AT_ONCE: i64 = 512;
 
-pub(super) fn run(common: &Common, args: &TailArgs) -> Result<u8, Failure> {
+pub(in crate::commands) fn run(common: &Common, args: &TailArgs) -> Result<u8, Failure> {
     let (directory, reader) = store(common)?;
-    let mut follower = Follower::begin(directory, reader, args, common.output)?;
+    let mut follower = Follower::begin(directory, reader, args, common.output())?;
     block_on(async {
         let mut ends = [end(SignalKind::interrupt())?, end(SignalKind::terminate())?, end(SignalKind::hangup())?];
         let [interrupt, terminate, hangup] = &mut ends;
@@ -78,7 +78,7 @@ struct Follower<'a> {
 }
 
 /// Within a batch what was done comes first: it may explain the rest.
-const KINDS: [Kind; 4] = [Kind::Events, Kind::Flows, Kind::Captures, Kind::Losses];
+const KINDS: [RecordKind; 4] = [RecordKind::Events, RecordKind::Flows, RecordKind::Captures, RecordKind::Losses];
 
 /// One line: its batch, then its place within.
 type Line = ((u64, usize, i64), String);
@@ -103,7 +103,7 @@ impl<'a> Follower<'a> {
         Ok(ids)
     }
 
-    fn last_before(&self, kind: Kind, mut number: i64, last_seq: u64) -> Result<i64, Failure> {
+    fn last_before(&self, kind: RecordKind, mut number: i64, last_seq: u64) -> Result<i64, Failure> {
         while number > 0 {
             number -= 1;
             let (found, seq) = self.newest(kind, &Filter { ids: vec![number], ..Filter::default() })?;
@@ -115,15 +115,15 @@ impl<'a> Follower<'a> {
     }
 
     /// Number and batch of the first record that a filter finds; zeroes: none.
-    fn newest(&self, kind: Kind, filter: &Filter) -> Result<(i64, u64), Failure> {
+    fn newest(&self, kind: RecordKind, filter: &Filter) -> Result<(i64, u64), Failure> {
         fn of<T>(found: &[Stored<T>]) -> (i64, u64) {
             found.first().map_or((0, 0), |stored| (stored.id, stored.seq))
         }
         Ok(match kind {
-            Kind::Flows => of(&self.reader.flows(filter)?),
-            Kind::Captures => of(&self.reader.captures(filter)?),
-            Kind::Losses => of(&self.reader.losses(filter)?),
-            Kind::Events => of(&self.reader.events(filter)?),
+            RecordKind::Flows => of(&self.reader.flows(filter)?),
+            RecordKind::Captures => of(&self.reader.captures(filter)?),
+            RecordKind::Losses => of(&self.reader.losses(filter)?),
+            RecordKind::Events => of(&self.reader.events(filter)?),
         })
     }
 
@@ -168,24 +168,24 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    fn read(&self, kind: Kind, place: usize, from: i64, to: i64, lines: &mut Vec<Line>) -> Result<(), Failure> {
+    fn read(&self, kind: RecordKind, place: usize, from: i64, to: i64, lines: &mut Vec<Line>) -> Result<(), Failure> {
         let matching = &self.args.matching;
-        if matches!(kind, Kind::Losses | Kind::Events) && !matching.is_all() {
+        if matches!(kind, RecordKind::Losses | RecordKind::Events) && !matching.is_all() {
             return Ok(());
         }
         let filter = Filter { ids: (from..=to).collect(), ..matching.filter() };
         let zone = &self.args.tz;
         match kind {
-            Kind::Flows => {
+            RecordKind::Flows => {
                 self.lines(kind, place, &self.reader.flows(&filter)?, |flow| FlowRow::of(flow, zone), lines)?;
             }
-            Kind::Captures => {
+            RecordKind::Captures => {
                 self.lines(kind, place, &self.reader.captures(&filter)?, |frame| CaptureRow::of(frame, zone), lines)?;
             }
-            Kind::Losses => {
+            RecordKind::Losses => {
                 self.lines(kind, place, &self.reader.losses(&filter)?, |loss| LossRow::of(loss, zone), lines)?;
             }
-            Kind::Events => {
+            RecordKind::Events => {
                 self.lines(kind, place, &self.reader.events(&filter)?, |event| EventRow::of(event, zone), lines)?;
             }
         }
@@ -194,7 +194,7 @@ impl<'a> Follower<'a> {
 
     fn lines<T, R: Row>(
         &self,
-        kind: Kind,
+        kind: RecordKind,
         place: usize,
         found: &[Stored<T>],
         row: impl Fn(&Stored<T>) -> R,
@@ -222,12 +222,12 @@ struct Tailed<R> {
     row: R,
 }
 
-const fn word(kind: Kind) -> &'static str {
+const fn word(kind: RecordKind) -> &'static str {
     match kind {
-        Kind::Flows => "flow",
-        Kind::Captures => "capture",
-        Kind::Losses => "loss",
-        Kind::Events => "event",
+        RecordKind::Flows => "flow",
+        RecordKind::Captures => "capture",
+        RecordKind::Losses => "loss",
+        RecordKind::Events => "event",
     }
 }
 

@@ -39,7 +39,7 @@ struct FaultReport {
     text: String,
 }
 
-pub(super) fn run(common: &Common, args: VerifyArgs) -> Result<u8, Failure> {
+pub(in crate::commands) fn run(common: &Common, args: VerifyArgs) -> Result<u8, Failure> {
     let anchor = args.head.map(|head| hex(&head));
     let unreadable = |problem: String| Report {
         sound: false,
@@ -58,7 +58,7 @@ pub(super) fn run(common: &Common, args: VerifyArgs) -> Result<u8, Failure> {
         Err(error @ StoreError::Damaged { .. }) => unreadable(error.to_string()),
         Err(error) => return Err(error.into()),
     };
-    match common.output {
+    match common.output() {
         Format::Table => print(&report)?,
         Format::Json => ui::print_json(&report)?,
         Format::Jsonl => ui::print_jsonl([&report])?,

@@ -11,7 +11,7 @@ struct Script {
     asked: Vec<String>,
 }
 
-impl Ask for &mut Script {
+impl Prompt for &mut Script {
     fn ask(&mut self, question: &str) -> io::Result<String> {
         self.asked.push(question.to_owned());
         self.answers.pop_front().map(str::to_owned).ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
@@ -27,8 +27,8 @@ fn net(text: &str) -> IpNet {
 }
 
 /// One peer of each witness, and two of two.
-fn found() -> Found {
-    let mut found = Found::default();
+fn found() -> Discovery {
+    let mut found = Discovery::default();
     found.add(net("10.0.0.2"), Witness::VendorFirewall);
     found.add(net("10.0.0.2"), Witness::ConnectedFrom);
     found.add(net("10.0.0.3"), Witness::ConnectedTo);
@@ -41,7 +41,7 @@ fn nobody() -> Option<&'static mut Script> {
     None
 }
 
-fn told(given: &Given, found: &mut Found, answers: &[&'static str]) -> (Answers, Vec<String>) {
+fn told(given: &Given, found: &mut Discovery, answers: &[&'static str]) -> (Answers, Vec<String>) {
     let mut script = Script { answers: answers.iter().copied().collect(), asked: Vec::new() };
     let decided = decide(given, found, Some(&mut script)).unwrap();
     assert!(script.answers.is_empty(), "not asked for: {:?}\n{:?}", script.answers, script.asked);
@@ -57,7 +57,7 @@ fn without_a_person_only_who_is_vouched_for_is_a_peer() {
     assert_eq!(answers.peers, [net("10.0.0.3")], "not who merely connected");
     assert_eq!(answers.all_peers(&found), [net("10.0.0.2"), net("10.0.0.3")]);
 
-    let mut strangers = Found::default();
+    let mut strangers = Discovery::default();
     strangers.add(net("198.51.100.9"), Witness::ConnectedFrom);
     let error = decide(&yes, &mut strangers, nobody()).unwrap_err().to_string();
     assert!(error.contains("198.51.100.9, which proves nothing") && error.contains("--single-node"), "{error}");
@@ -102,11 +102,11 @@ fn nobody_is_asked_what_flags_have_said() {
 
 #[test]
 fn no_peer_at_all_is_a_question_of_its_own() {
-    let mut nothing = Found::default();
+    let mut nothing = Discovery::default();
     // No interface question is answered by Enter; then no peers, no, one peer.
     let (decided, _) = told(&Given::default(), &mut nothing, &["", "", "n", "10.0.0.2", "", ""]);
     assert_eq!((decided.peers, decided.single_node), (vec![net("10.0.0.2")], false));
-    let (decided, _) = told(&Given::default(), &mut Found::default(), &["", "", "y", "", ""]);
+    let (decided, _) = told(&Given::default(), &mut Discovery::default(), &["", "", "y", "", ""]);
     assert!(decided.single_node && decided.peers.is_empty());
 }
 

@@ -1,13 +1,7 @@
 //! `nodewall enforce`, `confirm`, `rollback` and `panic-open`.
 
-use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, hold, read_config, site};
-use crate::{
-    cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
-    config::{Mode, Trust},
-    control::{self, AgentError},
-    state::Who,
-    ui,
-};
+use super::{apply::print_in_force, block_on, read_config, site, trial_wait, Failure, DEGRADED, FINE};
+use crate::{cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs}, config::{Mode, Trust}, control::{self, AgentError}, state::Who, ui};
 
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;
@@ -24,7 +18,7 @@ pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure>
                 result => result?,
             };
         if let Some(trial) = trial {
-            return hold::until_settled(&site, &trial, applied, &who).await;
+            return trial_wait::until_settled(&site, &trial, applied, &who).await;
         }
         print_in_force(common, applied)?;
         Ok(FINE)
@@ -36,7 +30,7 @@ pub(super) fn panic_open(common: &Common, args: PanicOpenArgs) -> Result<u8, Fai
     let who = Who::here("nodewall panic-open");
     block_on(async {
         let (applied, trial) = control::panic_open(&site, args.open_for, &who).await?;
-        hold::until_settled(&site, &trial, applied, &who).await
+        trial_wait::until_settled(&site, &trial, applied, &who).await
     })?
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// An image and the names of its rows.
-pub(super) struct Judged {
+pub(super) struct JudgingPolicy {
     pub(super) image: Box<PolicyImage>,
     pub(super) rows: Vec<RowRecord>,
 }
@@ -21,7 +21,7 @@ fn is_described(common: &Common) -> bool {
 }
 
 /// What the flags describe, else what is in force; having neither is an error that says what to do.
-pub(super) fn described_or_live(common: &Common) -> Result<Judged, Failure> {
+pub(super) fn described_or_live(common: &Common) -> Result<JudgingPolicy, Failure> {
     if is_described(common) {
         return configured(common);
     }
@@ -35,7 +35,7 @@ pub(super) fn described_or_live(common: &Common) -> Result<Judged, Failure> {
 }
 
 /// What the flags describe, else what is in force, else the configuration that `apply` would take.
-pub(super) fn described_live_or_default(common: &Common) -> Result<Judged, Failure> {
+pub(super) fn described_live_or_default(common: &Common) -> Result<JudgingPolicy, Failure> {
     if is_described(common) {
         return configured(common);
     }
@@ -50,12 +50,12 @@ pub(super) fn described_live_or_default(common: &Common) -> Result<Judged, Failu
     }
 }
 
-fn live(common: &Common) -> Result<Option<Judged>, DatapathError> {
+fn live(common: &Common) -> Result<Option<JudgingPolicy>, DatapathError> {
     let Some((_, maps)) = Maps::live(&common.bpffs)? else { return Ok(None) };
     match maps.policy() {
         Ok(image) => {
             tracing::info!("judging by the live policy, generation {}", image.generation);
-            Ok(Some(Judged { image, rows: maps.rows()? }))
+            Ok(Some(JudgingPolicy { image, rows: maps.rows()? }))
         }
         Err(DatapathError::NoPolicy) => Ok(None),
         Err(error) => Err(error),
@@ -63,15 +63,15 @@ fn live(common: &Common) -> Result<Option<Judged>, DatapathError> {
 }
 
 /// Verdicts depend on it, so a policy that nobody named is.
-fn default(common: &Common, why: &str) -> Result<Judged, Failure> {
+fn default(common: &Common, why: &str) -> Result<JudgingPolicy, Failure> {
     let judged = configured(common)?;
     tracing::info!("judging by the default configuration: {why}");
     Ok(judged)
 }
 
-fn configured(common: &Common) -> Result<Judged, Failure> {
+fn configured(common: &Common) -> Result<JudgingPolicy, Failure> {
     let (_, policy) = read_policy(common)?;
     let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
     let rows = compiled.rows.records().to_vec();
-    Ok(Judged { image: compiled.image, rows })
+    Ok(JudgingPolicy { image: compiled.image, rows })
 }

@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{config::{parse_peer, show, InterfacePattern}, evidence::{self, store::{Filter, Reader}}, net::{self, NetError, Network, SelectError, Sockets}, peers::{cluster_ports, FileSource, VendorFirewall}, state::StateDir};
+use crate::{config::{parse_peer, show, InterfacePattern, AGENT_PORT}, evidence::{self, store::{Filter, Reader}}, net::{self, NetError, Network, SelectError, Sockets}, peers::{cluster_ports, FileSource, VendorFirewall}, state::StateDir};
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";
-/// The port that agents used before 1.166.
-const AGENT_PORT: u16 = 8443;
 /// Flows that are summed at most, the newest.
 const MAX_FLOWS: usize = 5_000;
 
@@ -92,7 +90,7 @@ impl Knocker {
 
 /// Everything that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Discovery {
     /// The interfaces that would be filtered.
     pub interfaces: Vec<FoundInterface>,
     /// Why there is none, where there is none.
@@ -111,7 +109,7 @@ pub struct Found {
     pub unread: Vec<String>,
 }
 
-impl Found {
+impl Discovery {
     /// The peers, and who found each.
     pub fn peers(&self) -> Vec<FoundPeer> {
         let told = |(net, by): (&IpNet, &BTreeSet<Witness>)| FoundPeer {
@@ -230,8 +228,8 @@ pub async fn find(
     typed: &[IpNet],
     peers_file: Option<&Path>,
     state: Option<&StateDir>,
-) -> Result<Found, NetError> {
-    let mut found = Found { network: net::snapshot().await?, ..Found::default() };
+) -> Result<Discovery, NetError> {
+    let mut found = Discovery { network: net::snapshot().await?, ..Discovery::default() };
     let own: Vec<IpAddr> = found.network.links().flat_map(net::Link::own_addresses).collect();
     found.read_interfaces(interfaces);
     for net in typed {

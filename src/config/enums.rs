@@ -1,22 +1,26 @@
 //! The keys whose value is one of a few words. Owns the words; must not know what they cause.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::error::ValueError;
 
-/// `"a", "b" or "c"`.
-pub(crate) fn one_of(words: &[&str]) -> String {
+/// `a, b or c`.
+fn listed(words: &[String]) -> String {
     match words {
         [] => "nothing".to_owned(),
-        [only] => format!("{only:?}"),
-        [first @ .., last] => {
-            let first: Vec<String> = first.iter().map(|word| format!("{word:?}")).collect();
-            format!("{} or {last:?}", first.join(", "))
-        }
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
+}
+
+/// `"a", "b" or "c"`.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    listed(&words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>())
 }
 
 /// The known word that the operator most likely meant.
@@ -78,6 +82,21 @@ macro_rules! words {
                     }
                 }
                 deserializer.deserialize_str(Visitor)
+            }
+        }
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let words: Vec<String> = Self::WORDS.iter().map(|word| format!("`{word:?}`")).collect();
+                json_schema!({ "title": listed(&words), "type": "string", "enum": Self::WORDS })
             }
         }
 

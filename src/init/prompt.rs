@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use crate::text::plain;
 
 /// Somebody who can be asked.
-pub trait Ask {
+pub trait Prompt {
     /// Shows text, then the question, and takes an answer without its line end.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Terminal {
     }
 }
 
-impl Ask for Terminal {
+impl Prompt for Terminal {
     fn ask(&mut self, question: &str) -> io::Result<String> {
         let mut out = io::stderr().lock();
         write!(out, "{}", plain(question))?;

@@ -28,8 +28,8 @@ use crate::{
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
 
-mod beside;
 mod repair;
+mod services;
 mod summary;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;

@@ -6,6 +6,7 @@ mod block;
 mod change;
 mod confine;
 mod error;
+mod evidence;
 mod guard;
 mod interfaces;
 mod keeper;

@@ -2,11 +2,11 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Stamp, StateDir, good::GOOD, journal::JOURNAL};
-use crate::evidence::Standing;
+use super::StateDir;
+use crate::evidence::recorder::RecorderStatus;
 
 const DIRECTORY: &str = "evidence";
-const STANDING: &str = "evidence.json";
+const STATUS: &str = "evidence.json";
 
 impl StateDir {
     /// The directory of the store.
@@ -14,18 +14,13 @@ impl StateDir {
         self.file(DIRECTORY)
     }
 
-    /// The files whose changes are evidence, too: the policy in force and the journal.
-    pub fn recorded_stamps(&self) -> [Option<Stamp>; 2] {
-        [GOOD, JOURNAL].map(|name| Stamp::of(&self.file(name)))
-    }
-
     /// What the recorder noted last.
-    pub fn evidence_standing(&self) -> Option<Standing> {
-        self.read_note(STANDING)
+    pub fn recorder_status(&self) -> Option<RecorderStatus> {
+        self.read_note(STATUS)
     }
 
     /// Notes it for people.
-    pub fn save_evidence_standing(&self, standing: &Standing) -> io::Result<()> {
-        self.write_note(STANDING, standing)
+    pub fn save_recorder_status(&self, status: &RecorderStatus) -> io::Result<()> {
+        self.write_note(STATUS, status)
     }
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, StateDir, StateError, Who};
 
-pub(super) const JOURNAL: &str = "journal.jsonl";
+/// The journal's file in the state directory.
+pub const JOURNAL: &str = "journal.jsonl";
 
 /// One line of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

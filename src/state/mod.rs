@@ -31,7 +31,7 @@ pub use deadline::{Clock, Deadline};
 pub use error::StateError;
 pub use export::{Address, Token};
 pub use good::{Desired, Good, ModeOverride};
-pub use journal::Entry;
+pub use journal::{Entry, JOURNAL};
 pub use mission_control::Reached;
 pub use seen::Seen;
 pub use trial::{Trial, TrialKind};

@@ -40,7 +40,7 @@ pub struct Status {
     /// How the push to the vendor is doing; `null`: none is configured.
     pub push: Option<Standing>,
     /// How the recording of evidence is doing; `null`: it never was, or is off.
-    pub evidence: Option<evidence::Standing>,
+    pub evidence: Option<evidence::recorder::RecorderStatus>,
     /// What `doctor --mission-control` found last; `null`: it was never asked.
     pub mission_control: Option<Reached>,
     /// There are no problems.
@@ -248,7 +248,7 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
         report.push = state.push_standing().filter(|_| health.pushes);
-        report.evidence = state.evidence_standing().filter(|_| health.records);
+        report.evidence = state.recorder_status().filter(|_| health.records);
         report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
         Agent {
             pid,

@@ -11,7 +11,7 @@ use prometheus_client::{
 
 use super::list::{self, Kind, Metric};
 use crate::{
-    evidence::Standing,
+    evidence::recorder::RecorderStatus,
     state::Reached,
     view::{
         counters::{Counters, Row},
@@ -145,7 +145,7 @@ impl Reading {
             list::PUSH_FAILURES => push.map(|push| whole(u64::from(push.failures))).unwrap_or_default(),
             list::PUSH_WAITING => push.map(|push| whole(push.waiting_lines)).unwrap_or_default(),
             list::EVIDENCE => {
-                let of = |evidence: &'s Standing| {
+                let of = |evidence: &'s RecorderStatus| {
                     let kept = [("recorded", evidence.flow_packets), ("captured", evidence.captures)];
                     let lost = evidence.losses.iter().map(|(kind, packets)| (kind.as_str(), *packets));
                     kept.into_iter().chain(lost).map(|(outcome, n)| (vec![outcome.into()], Value::Whole(n)))

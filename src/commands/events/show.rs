@@ -11,6 +11,7 @@ use crate::{
         record::Capture,
         store::Filter,
     },
+    policy::hex,
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
@@ -37,7 +38,7 @@ pub(super) fn run(common: &Common, args: &ShowArgs) -> Result<u8, Failure> {
         Kind::Captures => reader.captures(&filter)?.first().map(|stored| {
             let capture = &stored.record;
             let layers = layers(&capture.frame, capture.original_bytes);
-            let frame = capture.frame.iter().map(|byte| format!("{byte:02x}")).collect();
+            let frame = hex(&capture.frame);
             show_capture(common, &Whole { row: CaptureRow::of(stored, zone), layers, frame }, capture)
         }),
     };
@@ -65,7 +66,7 @@ fn show<R: Row>(common: &Common, row: &R) -> anyhow::Result<()> {
         return Ok(());
     }
     print_row(row)?;
-    if R::CSV.contains(&"source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
+    if R::csv_head().contains(&"source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
 }
 
 fn show_capture(common: &Common, whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
@@ -91,8 +92,8 @@ fn show_capture(common: &Common, whole: &Whole, capture: &Capture) -> anyhow::Re
 
 /// Everything of a record, a line each; text of several lines (a policy's) as several, below its name.
 fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
-    for (name, text) in R::CSV.iter().zip(row.csv()) {
-        if *name == "text" && !text.is_empty() {
+    for (name, text) in R::csv_head().into_iter().zip(row.csv()) {
+        if name == "text" && !text.is_empty() {
             ui::print_line(name)?;
             text.lines().try_for_each(|line| ui::print_line(&format!("  {}", ui::plain(line))))?;
         } else {

@@ -94,3 +94,6 @@ fn run(mut worker: Worker, commands: &Receiver<Command>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

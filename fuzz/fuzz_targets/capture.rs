@@ -5,7 +5,9 @@
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
-use nodewall::capture::{CaptureError, CapturedFrame, Frames, MAX_FRAME_BYTES, PcapWriter, Problem};
+use nodewall::capture::{
+    CaptureError, CapturedFrame, Frames, MAX_FRAME_BYTES, NgFrame, PcapNgWriter, Problem, SectionInfo,
+};
 use nodewall_fuzz::allocation::{Watched, largest_request_bytes};
 
 #[global_allocator]
@@ -71,18 +73,29 @@ fn words(error: Option<&CaptureError>) -> Option<String> {
 }
 
 fn survives_writing(frames: &[CapturedFrame]) {
-    let mut pcap = PcapWriter::new(Vec::new()).expect("memory can be written");
-    let mut written = Vec::new();
-    for frame in frames {
-        // Times past 2106 are refused: classic pcap can not hold them.
-        if pcap.write(frame.timestamp_ns, frame.original_len, &frame.data).is_ok() {
-            written.push((frame.timestamp_ns, frame.original_len, frame.data.clone()));
-        }
+    let mut pcapng = PcapNgWriter::new(Vec::new(), &SectionInfo::default()).expect("memory can be written");
+    for CapturedFrame { timestamp_ns, data, original_len, interface, .. } in frames {
+        let interface = pcapng.interface(&interface.to_string()).expect("memory can be written");
+        let frame = NgFrame {
+            interface,
+            timestamp_ns: *timestamp_ns,
+            original_len: *original_len,
+            data,
+            verdict: None,
+            lost_before: 0,
+            packet_id: None,
+            comment: "",
+        };
+        pcapng.frame(&frame).expect("a frame that was read can be written");
     }
-    let file = pcap.finish().expect("memory can be flushed");
+    let file = pcapng.finish().expect("memory can be flushed");
     let (again, error) = read(file.as_slice(), file.len());
     assert_eq!(words(error.as_ref()), None, "our own file can not be read");
-    let again: Vec<_> = again.into_iter().map(|frame| (frame.timestamp_ns, frame.original_len, frame.data)).collect();
+    // No frame is shorter on the wire than what was captured of it.
+    let fields = |frame: &CapturedFrame| {
+        (frame.timestamp_ns, frame.original_len.max(frame.data.len() as u32), frame.data.clone())
+    };
+    let (again, written): (Vec<_>, Vec<_>) = (again.iter().map(fields).collect(), frames.iter().map(fields).collect());
     assert_eq!(again, written, "written and read again");
 }
 

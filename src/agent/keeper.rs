@@ -30,8 +30,8 @@ use crate::{
     state::{Clock, PolicyLock, Stamp},
 };
 
-mod beside;
 mod repair;
+mod services;
 mod summary;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;

@@ -1,6 +1,7 @@
 //! The foreground agent: what wakes it, and what it does then. It must not print: commands do, and events go to `tracing`.
 
 mod confine;
+mod evidence;
 mod keeper;
 mod notify;
 mod peer_watch;

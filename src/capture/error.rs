@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use pcap_parser::Linktype;
 
-use super::MAX_FRAME_BYTES;
+use super::frame::MAX_FRAME_BYTES;
 
 /// Why a capture file can not be read (any further), and at which byte and frame.
 #[derive(Debug)]

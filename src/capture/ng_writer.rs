@@ -3,7 +3,8 @@
 
 use std::io::{self, Write};
 
-use super::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
+use super::frame::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
+use crate::ui::plain;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
@@ -259,89 +260,13 @@ impl Body {
         self.option(code, &value);
     }
 
-    /// Text that shows on a terminal as what it is: control characters are written out, so that no reader's screen obeys them. Nothing if empty.
+    /// Text that is safe for a terminal: no reader's screen obeys what others put in. Nothing if empty.
     fn text(&mut self, code: u16, text: &str) {
         if text.is_empty() {
             return;
         }
-        let text = visible(text);
+        let text = plain(text);
         let end = (0..=text.len().min(MAX_OPTION_BYTES)).rev().find(|&end| text.is_char_boundary(end));
         self.option(code, text.get(..end.unwrap_or(0)).unwrap_or_default().as_bytes());
-    }
-}
-
-/// Control characters and those that turn the direction of text, as `\u{1b}`.
-fn visible(text: &str) -> String {
-    let hidden = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if hidden(c) { shown.extend(c.escape_unicode()) } else { shown.push(c) }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::super::Frames;
-    use super::*;
-
-    #[test]
-    fn what_is_written_is_read_again() {
-        let mut ng = PcapNgWriter::new(Vec::new(), &SectionInfo::default()).unwrap();
-        let numbers = ["eth0", "eth1", "eth0"].map(|name| ng.interface(name).unwrap());
-        assert_eq!(numbers, [0, 1, 0]);
-        for (n, length) in (0_u32..70).enumerate() {
-            let data = vec![n as u8; length as usize];
-            let frame = NgFrame {
-                interface: length % 2,
-                timestamp_ns: u64::MAX - u64::from(length),
-                original_len: 1500,
-                data: &data,
-                verdict: Some(XdpVerdict::Drop),
-                lost_before: u64::from(length),
-                packet_id: Some(7),
-                comment: "x",
-            };
-            ng.frame(&frame).unwrap();
-        }
-        ng.statistics(1, &NgStatistics::default(), "").unwrap();
-        let file = ng.finish().unwrap();
-        let frames: Vec<_> = Frames::from_reader(file.as_slice()).unwrap().map(Result::unwrap).collect();
-        assert_eq!(frames.len(), 70);
-        for (frame, length) in frames.iter().zip(0_u32..) {
-            assert_eq!((frame.data.len(), frame.interface), (length as usize, length % 2));
-            assert_eq!((frame.timestamp_ns, frame.original_len), (u64::MAX - u64::from(length), 1500));
-        }
-    }
-
-    #[test]
-    fn what_the_format_can_not_hold_is_refused_or_cut() {
-        let info = SectionInfo { comments: vec!["ä".repeat(70_000)], ..SectionInfo::default() };
-        let mut ng = PcapNgWriter::new(Vec::new(), &info).unwrap();
-        let long = vec![0; MAX_FRAME_BYTES as usize + 1];
-        let frame = |interface, data| NgFrame {
-            interface,
-            timestamp_ns: 0,
-            original_len: 0,
-            data,
-            verdict: None,
-            lost_before: 0,
-            packet_id: None,
-            comment: "",
-        };
-        assert!(ng.frame(&frame(0, &[])).is_err(), "no such interface");
-        ng.interface("eth0").unwrap();
-        assert!(ng.frame(&frame(0, &long)).is_err());
-        ng.frame(&frame(0, &[1])).unwrap();
-        let file = ng.finish().unwrap();
-        assert_eq!(Frames::from_reader(file.as_slice()).unwrap().map(Result::unwrap).count(), 1);
-    }
-
-    #[test]
-    fn a_screen_can_not_be_made_to_obey() {
-        assert_eq!(visible("a\u{1b}[2Jb\0\n\u{202e}ä"), "a\\u{1b}[2Jb\\u{0}\\u{a}\\u{202e}ä");
     }
 }

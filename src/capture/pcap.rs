@@ -6,8 +6,8 @@ use bytes::Bytes;
 use pcap_parser::pcap::{LegacyPcapBlock, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header};
 
 use super::error::Problem;
+use super::frame::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES, Record};
 use super::source::{Fault, Source};
-use super::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES, Record};
 
 const RECORD_HEADER_BYTES: usize = 16;
 

@@ -7,8 +7,8 @@ use pcap_parser::pcapng::{Block, InterfaceDescriptionBlock, OptionCode, parse_bl
 use pcap_parser::traits::PcapNGPacketBlock;
 
 use super::error::Problem;
+use super::frame::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES, Record};
 use super::source::{Fault, Source};
-use super::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES, Record};
 
 /// The type of a section header block: the same in both byte orders.
 pub(super) const SECTION_HEADER: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];

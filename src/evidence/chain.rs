@@ -63,6 +63,11 @@ impl Encoder {
             .bytes(key.interface.as_bytes())
     }
 
+    /// What flows and captures have in common.
+    fn denied(&mut self, key: &FlowKey, class: Option<&str>, mac: [u8; 6], generation: u64) -> &mut Self {
+        self.key(key).optional(class.map(str::as_bytes)).bytes(&mac).number(generation)
+    }
+
     fn hash(&self) -> Hash {
         *self.0.finalize().as_bytes()
     }
@@ -90,18 +95,14 @@ impl Chained for Flow {
     }
 
     fn leaf(&self, id: i64) -> Leaf {
-        let mut encoder = Encoder::new(FLOW);
-        encoder
+        Encoder::new(FLOW)
             .number(id.cast_unsigned())
-            .key(&self.key)
-            .optional(self.class.as_deref().map(str::as_bytes))
-            .bytes(&self.mac)
-            .number(self.generation)
+            .denied(&self.key, self.class.as_deref(), self.mac, self.generation)
             .number(self.first_unix_ns)
             .number(self.last_unix_ns)
             .number(self.packets)
-            .number(self.bytes);
-        encoder.leaf()
+            .number(self.bytes)
+            .leaf()
     }
 }
 
@@ -111,19 +112,15 @@ impl Chained for Capture {
     }
 
     fn leaf(&self, id: i64) -> Leaf {
-        let mut encoder = Encoder::new(CAPTURE);
-        encoder
+        Encoder::new(CAPTURE)
             .number(id.cast_unsigned())
-            .key(&self.key)
-            .optional(self.class.as_deref().map(str::as_bytes))
-            .bytes(&self.mac)
-            .number(self.generation)
+            .denied(&self.key, self.class.as_deref(), self.mac, self.generation)
             .number(self.unix_ns)
             .number(self.boot_ns)
             .number(u64::from(self.cpu))
             .number(u64::from(self.original_bytes))
-            .bytes(&self.frame);
-        encoder.leaf()
+            .bytes(&self.frame)
+            .leaf()
     }
 }
 
@@ -133,15 +130,14 @@ impl Chained for Loss {
     }
 
     fn leaf(&self, id: i64) -> Leaf {
-        let mut encoder = Encoder::new(LOSS);
-        encoder
+        Encoder::new(LOSS)
             .number(id.cast_unsigned())
             .bytes(self.kind.name().as_bytes())
             .number(self.first_unix_ns)
             .number(self.last_unix_ns)
             .number(self.packets)
-            .number(self.bytes);
-        encoder.leaf()
+            .number(self.bytes)
+            .leaf()
     }
 }
 
@@ -151,15 +147,14 @@ impl Chained for Event {
     }
 
     fn leaf(&self, id: i64) -> Leaf {
-        let mut encoder = Encoder::new(EVENT);
-        encoder
+        Encoder::new(EVENT)
             .number(id.cast_unsigned())
             .number(self.unix_ns)
             .bytes(self.kind.name().as_bytes())
             .bytes(self.detail.as_bytes())
             .optional(self.who.as_deref().map(str::as_bytes))
-            .optional(self.text.as_deref().map(str::as_bytes));
-        encoder.leaf()
+            .optional(self.text.as_deref().map(str::as_bytes))
+            .leaf()
     }
 }
 

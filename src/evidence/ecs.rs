@@ -3,16 +3,10 @@
 //!
 //! Source of the fields: the ECS reference, version 8.17. What ECS has no field for is below `nodewall`.
 
-use std::fmt::Write as _;
-
 use serde_json::{Map, Value, json};
 
-use super::{
-    node::Node,
-    record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome},
-    when::Zone,
-};
-use crate::text::safe_json;
+use super::{node::Node, record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome}, when::Zone};
+use crate::{policy::hex, text::safe_json};
 
 /// The version of the schema that lines keep to.
 pub const ECS_VERSION: &str = "8.17.0";
@@ -85,11 +79,7 @@ impl Lines {
             first_unix_ns: capture.unix_ns,
             last_unix_ns: capture.unix_ns,
         });
-        let mut frame = String::with_capacity(2 * capture.frame.len());
-        for byte in &capture.frame {
-            let _ = write!(frame, "{byte:02x}");
-        }
-        put(&mut line, &["nodewall", "frame"], frame);
+        put(&mut line, &["nodewall", "frame"], hex(&capture.frame));
         put(&mut line, &["nodewall", "frame_bytes"], capture.original_bytes);
         put(&mut line, &["nodewall", "cpu"], capture.cpu);
         safe_json(Value::Object(line).to_string())

@@ -8,6 +8,8 @@ use etherparse::{
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Value, json};
 
+use crate::policy::hex;
+
 /// Names and values, in the order in which they are written.
 macro_rules! fields {
     ({ $($name:literal: $value:expr),+ $(,)? }) => { vec![$(($name, json!($value))),+] };
@@ -247,10 +249,6 @@ pub fn mac(bytes: &[u8; 6]) -> String {
 /// A protocol address: IPv4 as such, whatever else by its bytes.
 fn address(bytes: &[u8]) -> String {
     <[u8; 4]>::try_from(bytes).map_or_else(|_| hex(bytes), |octets| std::net::Ipv4Addr::from(octets).to_string())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Offset, sixteen bytes, and what of them is printable ASCII: a line each. Any other byte shows as a dot, so no byte of a frame reaches a terminal raw.

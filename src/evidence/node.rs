@@ -4,6 +4,8 @@ use std::{fs, path::Path};
 
 use sha2::{Digest, Sha256};
 
+use crate::policy::hex;
+
 const MACHINE_ID: &str = "/etc/machine-id";
 /// The id is made for this purpose alone, as machine-id(5) asks: whoever reads exported evidence learns nothing that opens anything else.
 const PURPOSE: &[u8] = b"nodewall evidence node id 1\0";
@@ -33,7 +35,7 @@ fn id_of(file: &Path) -> String {
         return "unknown".to_owned();
     }
     let digest = Sha256::new().chain_update(PURPOSE).chain_update(machine).finalize();
-    digest.iter().take(ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
+    hex(digest.get(..ID_BYTES).unwrap_or(&digest))
 }
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ pub trait Row: Serialize {
     const TABLE: &'static [&'static str];
     /// Which of its columns hold numbers.
     const NUMBERS: &'static [usize];
-    /// Headings of CSV.
-    const CSV: &'static [&'static str];
 
+    /// Headings of CSV.
+    fn csv_head() -> Vec<&'static str>;
     /// Cells of the table: what a person needs first.
     fn table(&self) -> Vec<String>;
     /// Cells of CSV: everything.
@@ -78,6 +78,10 @@ pub struct KeyRow {
 }
 
 impl KeyRow {
+    /// Headings of [`Self::csv`].
+    const CSV: [&'static str; 9] =
+        ["source_unverified", "protocol", "port", "class", "reason", "outcome", "interface", "mac", "generation"];
+
     fn of(key: &FlowKey, class: Option<&String>, mac: [u8; 6], generation: u64) -> Self {
         Self {
             source: key.source,
@@ -93,15 +97,18 @@ impl KeyRow {
         }
     }
 
-    /// Source, port with protocol, class, reason, outcome, interface.
-    fn table(&self) -> [String; 6] {
-        [
+    /// Id and time, then source, port with protocol, class, reason, outcome, interface, then an amount.
+    fn table(&self, [id, time]: [String; 2], amount: String) -> Vec<String> {
+        vec![
+            id,
+            time,
             self.source.map_or_else(dash, |source| source.to_string()),
             port_text(self.port, self.protocol),
             self.class.clone().unwrap_or_else(dash),
             self.reason.into(),
             self.outcome.into(),
             self.interface.clone(),
+            amount,
         ]
     }
 
@@ -157,36 +164,18 @@ impl Row for FlowRow {
     const TABLE: &'static [&'static str] =
         &["id", "last seen", "source", "port", "class", "reason", "outcome", "in", "packets"];
     const NUMBERS: &'static [usize] = &[8];
-    const CSV: &'static [&'static str] = &[
-        "id",
-        "batch",
-        "first",
-        "last",
-        "source_unverified",
-        "protocol",
-        "port",
-        "class",
-        "reason",
-        "outcome",
-        "interface",
-        "mac",
-        "generation",
-        "packets",
-        "bytes",
-    ];
+
+    fn csv_head() -> Vec<&'static str> {
+        [&["id", "batch", "first", "last"][..], &KeyRow::CSV, &["packets", "bytes"]].concat()
+    }
 
     fn table(&self) -> Vec<String> {
-        let mut cells = vec![self.id.clone(), to_the_second(&self.last)];
-        cells.extend(self.key.table());
-        cells.push(self.packets.to_string());
-        cells
+        self.key.table([self.id.clone(), to_the_second(&self.last)], self.packets.to_string())
     }
 
     fn csv(&self) -> Vec<String> {
-        let mut cells = vec![self.id.clone(), self.batch.to_string(), self.first.clone(), self.last.clone()];
-        cells.extend(self.key.csv());
-        cells.extend([self.packets.to_string(), self.bytes.to_string()]);
-        cells
+        let lead = [self.id.clone(), self.batch.to_string(), self.first.clone(), self.last.clone()];
+        [&lead[..], &self.key.csv(), &[self.packets.to_string(), self.bytes.to_string()]].concat()
     }
 }
 
@@ -236,37 +225,19 @@ impl Row for CaptureRow {
     const TABLE: &'static [&'static str] =
         &["id", "time", "source", "port", "class", "reason", "outcome", "in", "bytes"];
     const NUMBERS: &'static [usize] = &[8];
-    const CSV: &'static [&'static str] = &[
-        "id",
-        "batch",
-        "time",
-        "boot_ns",
-        "source_unverified",
-        "protocol",
-        "port",
-        "class",
-        "reason",
-        "outcome",
-        "interface",
-        "mac",
-        "generation",
-        "cpu",
-        "original_bytes",
-        "captured_bytes",
-    ];
+
+    fn csv_head() -> Vec<&'static str> {
+        [&["id", "batch", "time", "boot_ns"][..], &KeyRow::CSV, &["cpu", "original_bytes", "captured_bytes"]].concat()
+    }
 
     fn table(&self) -> Vec<String> {
-        let mut cells = vec![self.id.clone(), to_the_second(&self.time)];
-        cells.extend(self.key.table());
-        cells.push(self.original_bytes.to_string());
-        cells
+        self.key.table([self.id.clone(), to_the_second(&self.time)], self.original_bytes.to_string())
     }
 
     fn csv(&self) -> Vec<String> {
-        let mut cells = vec![self.id.clone(), self.batch.to_string(), self.time.clone(), self.boot_ns.to_string()];
-        cells.extend(self.key.csv());
-        cells.extend([self.cpu.to_string(), self.original_bytes.to_string(), self.captured_bytes.to_string()]);
-        cells
+        let lead = [self.id.clone(), self.batch.to_string(), self.time.clone(), self.boot_ns.to_string()];
+        let tail = [self.cpu.to_string(), self.original_bytes.to_string(), self.captured_bytes.to_string()];
+        [&lead[..], &self.key.csv(), &tail].concat()
     }
 }
 
@@ -314,7 +285,10 @@ impl LossRow {
 impl Row for LossRow {
     const TABLE: &'static [&'static str] = &["id", "first", "last", "loss", "packets", "bytes"];
     const NUMBERS: &'static [usize] = &[4, 5];
-    const CSV: &'static [&'static str] = &["id", "batch", "first", "last", "loss", "packets", "bytes"];
+
+    fn csv_head() -> Vec<&'static str> {
+        vec!["id", "batch", "first", "last", "loss", "packets", "bytes"]
+    }
 
     fn table(&self) -> Vec<String> {
         let (first, last) = (to_the_second(&self.first), to_the_second(&self.last));
@@ -377,7 +351,10 @@ impl EventRow {
 impl Row for EventRow {
     const TABLE: &'static [&'static str] = &["id", "time", "event", "detail"];
     const NUMBERS: &'static [usize] = &[];
-    const CSV: &'static [&'static str] = &["id", "batch", "time", "event", "detail", "who", "text"];
+
+    fn csv_head() -> Vec<&'static str> {
+        vec!["id", "batch", "time", "event", "detail", "who", "text"]
+    }
 
     fn table(&self) -> Vec<String> {
         vec![self.id.clone(), to_the_second(&self.time), self.event.clone(), self.detail.clone()]

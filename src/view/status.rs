@@ -32,7 +32,7 @@ pub struct Status {
     /// How the push to the vendor is doing; `null`: none is configured.
     pub push: Option<Standing>,
     /// How the recording of evidence is doing; `null`: it never was, or is off.
-    pub evidence: Option<evidence::Standing>,
+    pub evidence: Option<evidence::recorder::RecorderStatus>,
     /// What `doctor --mission-control` found last; `null`: it was never asked.
     pub mission_control: Option<Reached>,
     /// There are no problems.
@@ -235,7 +235,7 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
         report.push = state.read_note::<Standing>().filter(|_| health.pushes);
-        report.evidence = state.read_note::<evidence::Standing>().filter(|_| health.records);
+        report.evidence = state.read_note::<RecorderStatus>().filter(|_| health.records);
         report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
         Agent {
             pid,

@@ -2,8 +2,6 @@
 
 use std::net::IpAddr;
 
-use nodewall::capture::PcapWriter;
-
 /// Protocol numbers.
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
@@ -165,13 +163,15 @@ fn changed(frames: &[Vec<u8>], count: usize) -> Vec<Vec<u8>> {
     (0..count).map(one).collect()
 }
 
-/// A classic pcap file of the frames, by the product's own writer.
+/// A classic pcap file of the frames, by hand: little-endian, nanoseconds, Ethernet.
 pub(crate) fn pcap<T: AsRef<[u8]>>(frames: &[T]) -> Vec<u8> {
-    let mut writer = PcapWriter::new(Vec::new()).unwrap();
-    for (time, frame) in frames.iter().enumerate() {
-        writer.write(time as u64, frame.as_ref().len() as u32, frame.as_ref()).unwrap();
+    let mut file = [0xa1b2_3c4d_u32, 2 | 4 << 16, 0, 0, 256 << 10, 1].map(u32::to_le_bytes).concat();
+    for (time, frame) in (0..).zip(frames) {
+        let length = frame.as_ref().len() as u32;
+        file.extend([0, time, length, length].map(u32::to_le_bytes).concat());
+        file.extend(frame.as_ref());
     }
-    writer.finish().unwrap()
+    file
 }
 
 /// A pcapng file of the frames, by hand: a section, an interface of this link type, and a packet block each, enhanced and simple in turn.

@@ -14,7 +14,7 @@ use nodewall::{
     config::{EvidenceOutput, Syslog, SyslogTransport},
     evidence::{
         node::Node,
-        outlet::{Outlets, QUEUE_BYTES},
+        output::{Outputs, QUEUE_BYTES},
         record::{Batch, LossKind, Outcome},
     },
 };
@@ -160,10 +160,10 @@ fn each_transport_brings_records_and_the_chain_s_head_to_rsyslog() {
     for transport in [SyslogTransport::Udp, SyslogTransport::Tcp, SyslogTransport::Tls] {
         let mut server = Server::new(transport);
         server.start();
-        let outlets = Outlets::start(&[server.output()], &node()).unwrap();
-        outlets.send(3, &made(50));
-        outlets.chain_head(START_NS, 3, &[0xab; 32]);
-        until(&format!("52 messages over {transport}: {:?} {}", outlets.standing(), server.errors()), || {
+        let outputs = Outputs::start(&[server.output()], &node()).unwrap();
+        outputs.send(3, &made(50));
+        outputs.chain_head(START_NS, 3, &[0xab; 32]);
+        until(&format!("52 messages over {transport}: {:?} {}", outputs.status(), server.errors()), || {
             server.taken().len() >= 52
         });
         let taken = server.taken();
@@ -176,8 +176,8 @@ fn each_transport_brings_records_and_the_chain_s_head_to_rsyslog() {
         let (header, text) = &taken[51];
         assert!(header.ends_with(&format!("|chain|[chain@32473 head=\"{head}\" seq=\"3\" node=\"0123\"]")), "{header}");
         assert_eq!(*text, format!("nodewall chain head={head} seq=3 node=0123"));
-        let [standing] = outlets.finish(Duration::from_secs(5)).try_into().unwrap();
-        assert_eq!((standing.sent, standing.lost, standing.waiting, standing.error), (52, 0, 0, None));
+        let [status] = outputs.finish(Duration::from_secs(5)).try_into().unwrap();
+        assert_eq!((status.sent, status.lost, status.waiting, status.error), (52, 0, 0, None));
     }
 }
 
@@ -191,21 +191,21 @@ fn what_comes_while_rsyslog_is_away_arrives_when_it_is_back() {
     ] {
         let mut server = Server::new(transport);
         // It is not there yet either.
-        let outlets = Outlets::start(&[server.output()], &node()).unwrap();
-        outlets.send(1, &made(20));
-        until("the way is known to be closed", || outlets.standing()[0].error.is_some());
+        let outputs = Outputs::start(&[server.output()], &node()).unwrap();
+        outputs.send(1, &made(20));
+        until("the way is known to be closed", || outputs.status()[0].error.is_some());
         server.start();
         until("the first ones", || server.taken_ids().len() >= 21);
-        outlets.send(2, &made(300));
+        outputs.send(2, &made(300));
         server.end(signal);
-        outlets.send(3, &made(20));
+        outputs.send(3, &made(20));
         server.start();
         let expected: BTreeSet<String> = ids(1, 20).chain(ids(2, 300)).chain(ids(3, 20)).collect();
         until(&format!("all over {transport} after {signal:?}"), || {
             server.taken_ids().into_iter().collect::<BTreeSet<_>>() == expected
         });
-        let [standing] = outlets.finish(Duration::from_secs(5)).try_into().unwrap();
-        assert_eq!((standing.sent, standing.lost), (21 + 301 + 21, 0), "{transport} {signal:?}");
+        let [status] = outputs.finish(Duration::from_secs(5)).try_into().unwrap();
+        assert_eq!((status.sent, status.lost), (21 + 301 + 21, 0), "{transport} {signal:?}");
     }
 }
 
@@ -216,13 +216,13 @@ fn a_server_that_proves_nothing_gets_nothing() {
     let other = Server::new(SyslogTransport::Tls);
     let EvidenceOutput::Syslog(syslog) = server.output() else { unreachable!() };
     let doubted = EvidenceOutput::Syslog(Syslog { ca: Some(other.dir.path().join("cert.pem")), ..syslog });
-    let outlets = Outlets::start(&[doubted], &node()).unwrap();
-    outlets.send(1, &made(3));
-    until("it is said", || outlets.standing()[0].error.is_some());
-    let error = outlets.standing().remove(0).error.unwrap();
+    let outputs = Outputs::start(&[doubted], &node()).unwrap();
+    outputs.send(1, &made(3));
+    until("it is said", || outputs.status()[0].error.is_some());
+    let error = outputs.status().remove(0).error.unwrap();
     assert!(error.contains("certificate"), "{error}");
-    let [standing] = outlets.finish(Duration::from_millis(300)).try_into().unwrap();
-    assert_eq!((standing.sent, standing.lost, standing.waiting), (0, 4, 0));
+    let [status] = outputs.finish(Duration::from_millis(300)).try_into().unwrap();
+    assert_eq!((status.sent, status.lost, status.waiting), (0, 4, 0));
     assert_eq!(server.taken_ids(), [""; 0]);
 }
 
@@ -232,23 +232,23 @@ fn one_that_takes_nothing_holds_nobody_up_and_costs_bounded_memory() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let to = Syslog { host: "127.0.0.1".into(), port, transport: SyslogTransport::Tcp, ca: None, chain_head: false };
-    let outlets = Outlets::start(&[EvidenceOutput::Syslog(to)], &node()).unwrap();
+    let outputs = Outputs::start(&[EvidenceOutput::Syslog(to)], &node()).unwrap();
     let mut handed = 0;
     let mut slowest = Duration::ZERO;
     let batch = made(1000);
     for seq in 0..40 {
         let begun = Instant::now();
-        outlets.send(seq, &batch);
+        outputs.send(seq, &batch);
         slowest = slowest.max(begun.elapsed());
         handed += 1001;
     }
     // Making a thousand lines takes a while in a debug build; waiting for ten seconds for a write would show.
     assert!(slowest < Duration::from_secs(3), "{slowest:?}");
-    let standing = outlets.standing().remove(0);
-    assert!(standing.lost > 0, "{QUEUE_BYTES} bytes hold it all: {standing:?}");
-    assert_eq!(standing.sent + standing.lost + standing.waiting, handed);
+    let status = outputs.status().remove(0);
+    assert!(status.lost > 0, "{QUEUE_BYTES} bytes hold it all: {status:?}");
+    assert_eq!(status.sent + status.lost + status.waiting, handed);
     let begun = Instant::now();
-    let ended = outlets.finish(Duration::from_millis(200)).remove(0);
+    let ended = outputs.finish(Duration::from_millis(200)).remove(0);
     assert!(begun.elapsed() < Duration::from_secs(2));
     assert_eq!((ended.sent + ended.lost, ended.waiting), (handed, 0));
 }
@@ -263,12 +263,12 @@ fn files_are_turned_over_by_size_and_only_so_many_are_kept() {
     let path = dir.path().join("e.jsonl");
     // Cut by a power cut.
     fs::write(&path, "{\"half\":").unwrap();
-    let outlets = Outlets::start(&[file_output(path.clone(), 64 << 10, 3)], &node()).unwrap();
+    let outputs = Outputs::start(&[file_output(path.clone(), 64 << 10, 3)], &node()).unwrap();
     for seq in 0..10 {
-        outlets.send(seq, &made(100));
+        outputs.send(seq, &made(100));
     }
-    let [standing] = outlets.finish(Duration::from_secs(10)).try_into().unwrap();
-    assert_eq!((standing.sent, standing.lost), (1010, 0));
+    let [status] = outputs.finish(Duration::from_secs(10)).try_into().unwrap();
+    assert_eq!((status.sent, status.lost), (1010, 0));
     let mut names: Vec<String> =
         fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
@@ -290,24 +290,24 @@ fn files_are_turned_over_by_size_and_only_so_many_are_kept() {
 fn a_file_that_was_moved_away_is_begun_anew_and_a_link_is_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("e.jsonl");
-    let outlets = Outlets::start(&[file_output(path.clone(), 64 << 20, 3)], &node()).unwrap();
-    outlets.send(1, &made(2));
+    let outputs = Outputs::start(&[file_output(path.clone(), 64 << 20, 3)], &node()).unwrap();
+    outputs.send(1, &made(2));
     until("it is written", || fs::read_to_string(&path).is_ok_and(|text| text.lines().count() == 3));
     assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     fs::rename(&path, dir.path().join("moved")).unwrap();
     std::thread::sleep(Duration::from_millis(1_500));
-    outlets.send(2, &made(2));
+    outputs.send(2, &made(2));
     until("it is there again", || fs::read_to_string(&path).is_ok_and(|text| text.lines().count() == 3));
-    outlets.finish(Duration::from_secs(5));
+    outputs.finish(Duration::from_secs(5));
 
     let (link, target) = (dir.path().join("link"), dir.path().join("target"));
     fs::write(&target, "").unwrap();
     std::os::unix::fs::symlink(&target, &link).unwrap();
-    let outlets = Outlets::start(&[file_output(link.clone(), 64 << 20, 3)], &node()).unwrap();
-    outlets.send(1, &made(1));
-    until("it is refused", || outlets.standing()[0].error.is_some());
+    let outputs = Outputs::start(&[file_output(link.clone(), 64 << 20, 3)], &node()).unwrap();
+    outputs.send(1, &made(1));
+    until("it is refused", || outputs.status()[0].error.is_some());
     assert_eq!(fs::read(&target).unwrap(), b"");
     fs::remove_file(&link).unwrap();
     until("what waited is written", || fs::read_to_string(&link).is_ok_and(|text| text.lines().count() == 2));
-    outlets.finish(Duration::from_secs(5));
+    outputs.finish(Duration::from_secs(5));
 }

@@ -1,9 +1,5 @@
-//! Small capture files from the cases' frames: classic pcap by the project's writer, its other byte orders and units, and pcapng block by block
-//! from the draft (draft-ietf-opsawg-pcapng).
-
-use std::io;
-
-use nodewall::capture::PcapWriter;
+//! Small capture files from the cases' frames: classic pcap in its byte orders and units, and pcapng block by block from the draft
+//! (draft-ietf-opsawg-pcapng).
 
 use crate::Seeds;
 
@@ -11,50 +7,34 @@ use crate::Seeds;
 const FRAMES: usize = 3;
 
 /// Every file with a name.
-pub(crate) fn captures(frames: &Seeds) -> io::Result<Seeds> {
+pub(crate) fn captures(frames: &Seeds) -> Seeds {
     let frames: Vec<&[u8]> = frames
         .iter()
         .map(|(_, frame)| frame.as_slice())
         .filter(|frame| (1..=80).contains(&frame.len()))
         .take(FRAMES)
         .collect();
-    let mut pcap = PcapWriter::new(Vec::new())?;
-    for (number, frame) in (1_u64..).zip(&frames) {
-        pcap.write(number * 1_500_000_001, frame.len() as u32, frame)?;
-    }
-    let nanoseconds = pcap.finish()?;
-    let mut microseconds = nanoseconds.clone();
-    microseconds.splice(..4, 0xa1b2_c3d4_u32.to_le_bytes());
+    let [little, big] = [false, true].map(|big_endian| Order { big_endian });
+    let nanoseconds = little.pcap(0xa1b2_3c4d, &frames);
     let mut cut = nanoseconds.clone();
     cut.truncate(nanoseconds.len() - 7);
     let mut files = vec![
         ("pcap nanoseconds".to_owned(), nanoseconds),
-        ("pcap microseconds".to_owned(), microseconds),
-        ("pcap big-endian".to_owned(), big_endian_pcap(&frames)),
+        ("pcap microseconds".to_owned(), little.pcap(0xa1b2_c3d4, &frames)),
+        ("pcap big-endian".to_owned(), big.pcap(0xa1b2_c3d4, &frames)),
         ("pcap cut".to_owned(), cut),
     ];
-    for big_endian in [false, true] {
-        let order = Order { big_endian };
+    for order in [little, big] {
+        let big_endian = order.big_endian;
         files.push((format!("pcapng big-endian {big_endian}"), order.pcapng(&frames)));
         files.push((format!("pcapng big-endian {big_endian} not Ethernet"), order.not_ethernet(&frames)));
     }
-    let two = [Order { big_endian: false }.pcapng(&frames), Order { big_endian: true }.pcapng(&frames)].concat();
+    let two = [little.pcapng(&frames), big.pcapng(&frames)].concat();
     files.push(("pcapng two sections".to_owned(), two));
-    Ok(files)
+    files
 }
 
-fn big_endian_pcap(frames: &[&[u8]]) -> Vec<u8> {
-    let mut file = 0xa1b2_c3d4_u32.to_be_bytes().to_vec();
-    file.extend([0, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 1]);
-    for frame in frames {
-        let length = frame.len() as u32;
-        file.extend([1_700_000_000, 999_999, length, length].map(u32::to_be_bytes).concat());
-        file.extend(*frame);
-    }
-    file
-}
-
-/// The byte order of a section.
+/// The byte order of a file or section.
 #[derive(Clone, Copy)]
 struct Order {
     big_endian: bool,
@@ -71,6 +51,17 @@ impl Order {
 
     fn words(self, values: &[u32]) -> Vec<u8> {
         values.iter().flat_map(|value| self.u32(*value)).collect()
+    }
+
+    /// A classic file; its magic number tells the unit of time.
+    fn pcap(self, magic: u32, frames: &[&[u8]]) -> Vec<u8> {
+        let mut file = [&self.u32(magic)[..], &self.u16(2), &self.u16(4), &self.words(&[0, 0, 0x4_0000, 1])].concat();
+        for frame in frames {
+            let length = frame.len() as u32;
+            file.extend(self.words(&[1_700_000_000, 999_999, length, length]));
+            file.extend(*frame);
+        }
+        file
     }
 
     /// A block: type, length, body padded to 4 bytes, length.

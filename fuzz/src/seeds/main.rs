@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let texts = texts::configurations()?;
     let addresses = texts::addresses(&texts);
     let frames = frames();
-    let captures = captures::captures(&frames)?;
+    let captures = captures::captures(&frames);
     for (target, seeds) in [("decide", frames), ("config", texts), ("address", addresses), ("capture", captures)] {
         write(&Path::new(&folder).join(target), &seeds)?;
         println!("{target}: {} seeds", seeds.len());

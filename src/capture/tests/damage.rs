@@ -1,6 +1,6 @@
 //! Cut and damaged files: what was whole is delivered, then one error, and never a panic, a hang or much memory.
 
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Read};
 
 use super::build::{Ng, Order, classic, classic_header, ethernet, small_pcapng};
 use super::*;

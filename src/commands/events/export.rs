@@ -15,8 +15,7 @@ use crate::{
         ecs::Lines,
         node::Node,
         pcapng::Captures,
-        record::{Batch, EventKind},
-        select,
+        record::{Batch, Capture, EventKind},
         store::{Filter, Numbered, Reader, StoreError},
     },
     state::StateDir,
@@ -81,8 +80,8 @@ fn pcapng(state: &StateDir, reader: &Reader, filter: &Filter, target: Target) ->
     };
     batches(reader, filter, |Numbered { first_capture, batch, .. }| {
         let captures = (first_capture..).zip(&batch.captures);
-        let wanted = captures.filter(|(_, capture)| select::wants(filter, &capture.key, capture.unix_ns));
-        let losses = batch.losses.iter().filter(|loss| select::in_time(filter, loss.first_unix_ns, loss.last_unix_ns));
+        let wanted = captures.filter(|(_, capture)| wants_capture(filter, capture));
+        let losses = batch.losses.iter().filter(|loss| filter.in_time(loss.first_unix_ns, loss.last_unix_ns));
         written(file.merged(wanted.map(|(id, capture)| (Some(id), capture)), losses))
     })?;
     written(file.finish().and_then(|mut out| out.flush()))
@@ -99,14 +98,17 @@ fn ecs(reader: &Reader, filter: &Filter, target: Target) -> Result<(), Failure> 
     Target::written(is_stdout, out.flush())
 }
 
+fn wants_capture(filter: &Filter, capture: &Capture) -> bool {
+    filter.in_time(capture.unix_ns, capture.unix_ns) && filter.is_of(&capture.key)
+}
+
 /// Lines of what the filter wants, with the ids that they have among all.
 fn wanted<'a>(lines: &'a Lines, seq: u64, batch: &'a Batch, filter: &'a Filter) -> impl Iterator<Item = String> + 'a {
-    let in_time = |first, last| select::in_time(filter, first, last);
+    let in_time = |first, last| filter.in_time(first, last);
     let flows = (0..)
         .zip(&batch.flows)
-        .filter(move |(_, flow)| in_time(flow.first_unix_ns, flow.last_unix_ns) && select::is_of(filter, &flow.key));
-    let captures =
-        (0..).zip(&batch.captures).filter(|(_, capture)| select::wants(filter, &capture.key, capture.unix_ns));
+        .filter(move |(_, flow)| in_time(flow.first_unix_ns, flow.last_unix_ns) && filter.is_of(&flow.key));
+    let captures = (0..).zip(&batch.captures).filter(|(_, capture)| wants_capture(filter, capture));
     let losses = (0..).zip(&batch.losses).filter(move |(_, loss)| in_time(loss.first_unix_ns, loss.last_unix_ns));
     let events = (0..).zip(&batch.events).filter(move |(_, event)| in_time(event.unix_ns, event.unix_ns));
     let flows = flows.map(move |(n, flow)| lines.flow(seq, n, flow));

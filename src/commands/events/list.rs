@@ -194,7 +194,7 @@ impl<R: Row> Rows<R> {
             Output::Jsonl => Self::Lines(ui::Lines::new(), PhantomData),
             Output::Csv => {
                 let mut out = csv::Writer::from_writer(ui::Lines::new());
-                out.write_record(R::CSV).context(NOT_WRITTEN)?;
+                out.write_record(R::csv_head()).context(NOT_WRITTEN)?;
                 Self::Csv(Box::new(out))
             }
         })

@@ -3,18 +3,8 @@
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::{FINE, Failure, UNVERIFIED, store};
-use crate::{
-    cli::{Common, Format, RecordKind, ShowArgs},
-    evidence::{
-        layers::{Layer, hex_dump, layers},
-        record::Capture,
-        store::Filter,
-    },
-    text::plain,
-    ui,
-    view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
-};
+use super::{store, Failure, FINE, UNVERIFIED};
+use crate::{cli::{Common, Format, RecordKind, ShowArgs}, evidence::{layers::{hex_dump, layers, Layer}, record::Capture, store::Filter}, policy::hex, text::plain, ui, view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row}};
 
 /// A captured frame with all that is known of it.
 #[derive(Serialize)]
@@ -38,7 +28,7 @@ pub(in crate::commands) fn run(common: &Common, args: &ShowArgs) -> Result<u8, F
         RecordKind::Captures => reader.captures(&filter)?.first().map(|stored| {
             let capture = &stored.record;
             let layers = layers(&capture.frame, capture.original_bytes);
-            let frame = capture.frame.iter().map(|byte| format!("{byte:02x}")).collect();
+            let frame = hex(&capture.frame);
             show_capture(common, &Whole { row: CaptureRow::of(stored, zone), layers, frame }, capture)
         }),
     };
@@ -66,7 +56,7 @@ fn show<R: Row>(common: &Common, row: &R) -> anyhow::Result<()> {
         return Ok(());
     }
     print_row(row)?;
-    if R::CSV.contains(&"source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
+    if R::csv_head().contains(&"source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
 }
 
 fn show_capture(common: &Common, whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
@@ -92,8 +82,8 @@ fn show_capture(common: &Common, whole: &Whole, capture: &Capture) -> anyhow::Re
 
 /// Everything of a record, a line each; text of several lines (a policy's) as several, below its name.
 fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
-    for (name, text) in R::CSV.iter().zip(row.csv()) {
-        if *name == "text" && !text.is_empty() {
+    for (name, text) in R::csv_head().into_iter().zip(row.csv()) {
+        if name == "text" && !text.is_empty() {
             ui::print_line(name)?;
             text.lines().try_for_each(|line| ui::print_line(&format!("  {}", plain(line))))?;
         } else {

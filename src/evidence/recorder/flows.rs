@@ -15,8 +15,8 @@ use node_ebpf_common::{
     wire::protocol,
 };
 
+use super::in_force::RawCapture;
 use crate::{
-    datapath::Captured,
     evidence::record::{Capture, Flow, FlowKey, Loss, LossKind, Outcome},
     policy::class_name,
 };
@@ -102,7 +102,7 @@ impl Names {
     }
 
     /// A capture; `boot_offset_ns` is the wall clock's lead over the boot clock.
-    pub(super) fn capture(&mut self, captured: Captured, boot_offset_ns: i64) -> Option<Capture> {
+    pub(super) fn capture(&mut self, captured: RawCapture, boot_offset_ns: i64) -> Option<Capture> {
         let (key, class) = self.key(&captured.entry.key)?;
         Some(Capture {
             key,

@@ -1,8 +1,9 @@
 //! Why nothing is recorded, told once and to everybody: the log, the agent's alarm, `status`. It must not do anything about it.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Alarm;
+/// Why nothing is recorded, for the agent.
+pub(super) type Alarm = Arc<Mutex<Option<String>>>;
 
 /// What stands in the way; the store's trouble is told first.
 #[derive(Debug)]

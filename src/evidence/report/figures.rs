@@ -9,7 +9,6 @@ use node_ebpf_common::Reason;
 
 use crate::evidence::{
     record::{Batch, Event, Flow, LossKind, Outcome},
-    select,
     store::Filter,
 };
 
@@ -87,7 +86,7 @@ impl Figures {
             until_unix_ns: Some(self.until_unix_ns),
             ..Filter::default()
         };
-        let in_time = |first, last| select::in_time(&filter, first, last);
+        let in_time = |first, last| filter.in_time(first, last);
         batch.flows.iter().filter(|f| in_time(f.first_unix_ns, f.last_unix_ns)).for_each(|flow| self.flow(flow));
         self.captures += batch.captures.iter().filter(|c| in_time(c.unix_ns, c.unix_ns)).count() as u64;
         for loss in batch.losses.iter().filter(|loss| in_time(loss.first_unix_ns, loss.last_unix_ns)) {

@@ -5,11 +5,8 @@ use std::fmt::Write as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::figures::{BUCKETS, Figures};
-use crate::{
-    evidence::{chain::Verdict, node::Node, record::EventKind, when::Zone},
-    text::plain,
-};
+use super::figures::{Figures, BUCKETS};
+use crate::{evidence::{chain::Verdict, layers, node::Node, record::EventKind, when::Zone}, policy::hex, text::plain};
 
 const CSS: &str = include_str!("report.css");
 /// Rows of a table; a report is read by people.
@@ -75,7 +72,7 @@ fn summary(figures: &Figures) -> String {
 }
 
 fn verification(verdict: &Verdict) -> String {
-    let head: String = verdict.head.iter().map(|byte| format!("{byte:02x}")).collect();
+    let head = hex(&verdict.head);
     let found = match &verdict.fault {
         None => "<p class=\"good\">The store is as it was written.</p>\n".to_owned(),
         Some(fault) => {
@@ -139,7 +136,7 @@ fn sources(figures: &Figures, zone: &Zone) -> String {
     let more = sources.len().saturating_sub(TOP);
     let rows = sources.iter().take(TOP).map(|(address, source)| {
         let address = address.map_or_else(|| "no IP address".to_owned(), |address| address.to_string());
-        let macs = source.macs.iter().map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
+        let macs = source.macs.iter().map(layers::mac);
         let ports = source.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let ports = if source.more { format!("{ports} and more") } else { ports };
         format!(

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::{
+    meta::NextNumbers,
     rows::{loss_number, outcome_number, protocol_number, source_bytes, time},
-    writer::Next,
 };
 use crate::evidence::{
     chain::{BEGINNING, Chained, Hash, Link, seal},
@@ -30,10 +30,10 @@ fn name_id(db: &Connection, name: &str, names: &mut HashMap<String, i64>) -> rus
 pub(super) fn insert(
     db: &Transaction<'_>,
     batch: &Batch,
-    from: Next,
+    from: NextNumbers,
     previous: Hash,
     names: &mut HashMap<String, i64>,
-) -> rusqlite::Result<(Next, Hash)> {
+) -> rusqlite::Result<(NextNumbers, Hash)> {
     let seq = from.seq.cast_signed();
     let [mut flow_id, mut capture_id, mut loss_id, mut event_id] = from.ids;
     let mut leaves = Vec::new();
@@ -102,7 +102,7 @@ pub(super) fn insert(
         let id = leaf(event, &mut event_id);
         into.execute(params![id, seq, time(event.unix_ns), event.kind.name(), event.detail, event.who, event.text])?;
     }
-    let next = Next { seq: from.seq + 1, ids: [flow_id, capture_id, loss_id, event_id] };
+    let next = NextNumbers { seq: from.seq + 1, ids: [flow_id, capture_id, loss_id, event_id] };
     let [flows, captures, losses, events] = from.ids.map(i64::cast_unsigned);
     let counts = [flow_id, capture_id, loss_id, event_id].map(i64::cast_unsigned);
     let counts = [counts[0] - flows, counts[1] - captures, counts[2] - losses, counts[3] - events];

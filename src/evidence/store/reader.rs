@@ -2,21 +2,24 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     ops::ControlFlow,
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, Row, ToSql, params, params_from_iter};
+use rusqlite::{Connection, ToSql, params, params_from_iter};
 
 use super::{
-    FILE, Filter, StoreError, Stored,
-    rows::{self, Names, outcome_number, time},
+    error::StoreError,
+    files::FILE,
+    filter::Filter,
+    rows::{Names, outcome_number, time},
     schema::open_for_reading,
+    tables::{CAPTURES, EVENTS, FLOWS, LOSSES, Table},
+    verify::verify,
 };
 use crate::evidence::{
     chain::Verdict,
-    record::{Batch, Capture, Event, Flow, FlowKey, Loss},
+    record::{Batch, Capture, Event, Flow, Loss},
 };
 
 /// Batches that [`Reader::after`] gives at once.
@@ -27,6 +30,17 @@ const AT_ONCE: i64 = 64;
 pub struct Reader {
     path: PathBuf,
     db: Connection,
+}
+
+/// A record and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored<T> {
+    /// Its number among its kind.
+    pub id: i64,
+    /// Its batch.
+    pub seq: u64,
+    /// The record.
+    pub record: T,
 }
 
 /// A batch, and where its records are in the store.
@@ -40,52 +54,6 @@ pub struct Numbered {
     pub batch: Batch,
 }
 
-/// How one kind of record lies in its table.
-struct Table<T> {
-    name: &'static str,
-    columns: &'static str,
-    /// Its first and its last time.
-    times: [&'static str; 2],
-    /// It has a source, a port, a reason and an outcome.
-    has_key: bool,
-    record: fn(&Row<'_>, &Names) -> rusqlite::Result<T>,
-    /// The column of a batch that has its first number.
-    first: &'static str,
-}
-
-const FLOWS: Table<Flow> = Table {
-    name: "flows",
-    columns: rows::FLOW,
-    times: ["first_unix_ns", "last_unix_ns"],
-    has_key: true,
-    record: rows::flow,
-    first: "first_flow",
-};
-const CAPTURES: Table<Capture> = Table {
-    name: "captures",
-    columns: rows::CAPTURE,
-    times: ["unix_ns", "unix_ns"],
-    has_key: true,
-    record: rows::capture,
-    first: "first_capture",
-};
-const LOSSES: Table<Loss> = Table {
-    name: "losses",
-    columns: rows::LOSS,
-    times: ["first_unix_ns", "last_unix_ns"],
-    has_key: false,
-    record: rows::loss,
-    first: "first_loss",
-};
-const EVENTS: Table<Event> = Table {
-    name: "events",
-    columns: rows::EVENT,
-    times: ["unix_ns", "unix_ns"],
-    has_key: false,
-    record: rows::event,
-    first: "first_event",
-};
-
 impl Reader {
     /// Opens the store in `directory`; `None` where there is none.
     pub fn open(directory: &Path) -> Result<Option<Self>, StoreError> {
@@ -98,7 +66,7 @@ impl Reader {
 
     /// Denied flows, newest first.
     pub fn flows(&self, filter: &Filter) -> Result<Vec<Stored<Flow>>, StoreError> {
-        self.select(&FLOWS, filter, |flow| Some(&flow.key))
+        self.select(&FLOWS, filter)
     }
 
     /// The same one by one, for whoever need not hold all of them, until `visit` breaks off. It must not take long: the store keeps what it reads.
@@ -107,22 +75,22 @@ impl Reader {
         filter: &Filter,
         visit: impl FnMut(Stored<Flow>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
-        self.each(&FLOWS, filter, |flow| Some(&flow.key), visit)
+        self.each(&FLOWS, filter, visit)
     }
 
     /// Captured frames, newest first.
     pub fn captures(&self, filter: &Filter) -> Result<Vec<Stored<Capture>>, StoreError> {
-        self.select(&CAPTURES, filter, |capture| Some(&capture.key))
+        self.select(&CAPTURES, filter)
     }
 
     /// What is missing, newest first. Of the filter only times, numbers and the limit count.
     pub fn losses(&self, filter: &Filter) -> Result<Vec<Stored<Loss>>, StoreError> {
-        self.select(&LOSSES, filter, |_| None)
+        self.select(&LOSSES, filter)
     }
 
     /// What was done, newest first. Of the filter only times, numbers and the limit count.
     pub fn events(&self, filter: &Filter) -> Result<Vec<Stored<Event>>, StoreError> {
-        self.select(&EVENTS, filter, |_| None)
+        self.select(&EVENTS, filter)
     }
 
     /// Number of the last batch; 0: there is none.
@@ -175,12 +143,12 @@ impl Reader {
     /// Reads everything and finds the first thing that is not as it was written. `anchor` is the hash of a batch that somebody else noted: it must be one
     /// of the chain, or that of the batch that retention took away last.
     pub fn verify(&self, anchor: Option<[u8; 32]>) -> Result<Verdict, StoreError> {
-        let verify = || {
+        let read = || {
             // One state of the database for all that is read.
             let view = self.db.unchecked_transaction()?;
-            super::verify::verify(&view, &self.names()?, anchor)
+            verify(&view, &self.names()?, anchor)
         };
-        verify().map_err(StoreError::sql(&self.path))
+        read().map_err(StoreError::sql(&self.path))
     }
 
     fn of_batch<T>(&self, table: &Table<T>, first: i64, count: i64, names: &Names) -> rusqlite::Result<Vec<T>> {
@@ -196,14 +164,9 @@ impl Reader {
         found.collect::<rusqlite::Result<HashMap<_, _>>>()
     }
 
-    fn select<T>(
-        &self,
-        table: &Table<T>,
-        filter: &Filter,
-        key: fn(&T) -> Option<&FlowKey>,
-    ) -> Result<Vec<Stored<T>>, StoreError> {
+    fn select<T>(&self, table: &Table<T>, filter: &Filter) -> Result<Vec<Stored<T>>, StoreError> {
         let mut records = Vec::new();
-        self.each(table, filter, key, |record| {
+        self.each(table, filter, |record| {
             records.push(record);
             ControlFlow::Continue(())
         })?;
@@ -214,7 +177,6 @@ impl Reader {
         &self,
         table: &Table<T>,
         filter: &Filter,
-        key: fn(&T) -> Option<&FlowKey>,
         mut visit: impl FnMut(Stored<T>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         let mut conditions = vec!["1".to_owned()];
@@ -256,18 +218,13 @@ impl Reader {
             }
         };
         one_of("id", filter.ids.clone());
-        if table.has_key {
+        if table.key.is_some() {
             one_of("port", filter.ports.iter().map(|port| i64::from(*port)).collect());
             one_of("reason", filter.reasons.iter().map(|reason| i64::from(reason.number())).collect());
             one_of("outcome", filter.outcome.iter().map(|outcome| outcome_number(*outcome)).collect());
         }
         let sql =
             format!("SELECT {} FROM {} WHERE {} ORDER BY id DESC", table.columns, table.name, conditions.join(" AND "));
-        let is_wanted = |record: &T| {
-            let Some(key) = key(record) else { return true };
-            let within = |source: IpAddr| filter.sources.iter().any(|net| net.contains(&source));
-            filter.sources.is_empty() || key.source.is_some_and(within)
-        };
         let mut read = || -> rusqlite::Result<()> {
             // One state of the database for all that is read.
             let _view = self.db.unchecked_transaction()?;
@@ -279,7 +236,7 @@ impl Reader {
                 && let Some(row) = found.next()?
             {
                 let record = (table.record)(row, &names)?;
-                if is_wanted(&record) {
+                if table.key.is_none_or(|key| filter.has_source(key(&record))) {
                     left -= 1;
                     let stored = Stored { id: row.get(0)?, seq: row.get::<_, i64>(1)?.cast_unsigned(), record };
                     if visit(stored).is_break() {

@@ -2,14 +2,14 @@
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::writer::{ANCHOR, NEXT, Next, put};
+use super::meta::{NEXT, NextNumbers, put, put_anchor};
 use crate::evidence::chain::Hash;
 
 /// Batches that one step takes away.
 const AT_ONCE: i64 = 64;
 
 /// Takes away some of the oldest batches that are older than `until_unix_ns`, and remembers where the chain goes on.
-pub(super) fn take_away(db: &Transaction<'_>, until_unix_ns: i64, next: Next) -> rusqlite::Result<u64> {
+pub(super) fn take_away(db: &Transaction<'_>, until_unix_ns: i64, next: NextNumbers) -> rusqlite::Result<u64> {
     let newest = next.seq.cast_signed() - 1;
     let last = db
         .prepare_cached(
@@ -31,15 +31,7 @@ pub(super) fn take_away(db: &Transaction<'_>, until_unix_ns: i64, next: Next) ->
         "DELETE FROM segments WHERE last_seq < (SELECT max(last_seq) FROM segments WHERE last_seq <= ?1)",
     )?
     .execute([seq])?;
-    put(db, ANCHOR, &[seq.to_le_bytes().as_slice(), &hash].concat())?;
-    put(
-        db,
-        NEXT,
-        &[&[next.seq.cast_signed()], next.ids.as_slice()]
-            .concat()
-            .iter()
-            .flat_map(|n| n.to_le_bytes())
-            .collect::<Vec<u8>>(),
-    )?;
+    put_anchor(db, seq.cast_unsigned(), &hash)?;
+    put(db, NEXT, &next.to_bytes())?;
     Ok(taken as u64)
 }

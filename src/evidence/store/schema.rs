@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{Limits, StoreError};
+use super::{error::StoreError, files::Limits};
 
 /// "nwev": what `file` and `SQLite` show.
 const APPLICATION_ID: i64 = 0x6e77_6576;

@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     insert::SEGMENT_BATCHES,
-    rows::{self, Names, time},
-    writer::{ANCHOR, anchor_from},
+    meta,
+    rows::{Names, time},
+    tables::{self, CAPTURES, EVENTS, FLOWS, LOSSES, Table},
 };
 use crate::evidence::chain::{
     BEGINNING, Chained, Fault, FaultKind, Hash, LEAF_BYTES, Leaf, Link, Verdict, compare, seal,
@@ -42,9 +43,7 @@ fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
 
 /// Verifies all of it.
 pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> rusqlite::Result<Verdict> {
-    let kept: Option<Vec<u8>> =
-        db.query_row("SELECT value FROM meta WHERE key = ?1", [ANCHOR], |row| row.get(0)).optional()?;
-    let (mut last_seq, mut head) = kept.as_deref().and_then(anchor_from).unwrap_or((0, BEGINNING));
+    let (mut last_seq, mut head) = meta::anchor(db)?.unwrap_or((0, BEGINNING));
     let mut verdict = Verdict { batches: 0, records: 0, head, first_seq: last_seq + 1, last_seq, fault: None };
     let mut anchored = anchor.is_none_or(|anchor| anchor == head);
     let mut last_ids: Option<[i64; 4]> = None;
@@ -127,11 +126,10 @@ fn linked(batch: &Batch, last_seq: u64, head: Hash, last_ids: Option<[i64; 4]>) 
 /// What is wrong with its records.
 fn records(db: &Connection, batch: &Batch, names: &Names) -> rusqlite::Result<Option<Fault>> {
     let mut found = Found::default();
-    let [flows, captures, losses, events] = &KINDS;
-    leaves(db, batch, flows, names, rows::flow, &mut found)?;
-    leaves(db, batch, captures, names, rows::capture, &mut found)?;
-    leaves(db, batch, losses, names, rows::loss, &mut found)?;
-    leaves(db, batch, events, names, rows::event, &mut found)?;
+    leaves(db, batch, &FLOWS, names, &mut found)?;
+    leaves(db, batch, &CAPTURES, names, &mut found)?;
+    leaves(db, batch, &LOSSES, names, &mut found)?;
+    leaves(db, batch, &EVENTS, names, &mut found)?;
     if let Some((record, why)) = found.unreadable {
         let what = format!("it can not be read: {why}");
         return Ok(Some(Fault { kind: FaultKind::Altered, seq: batch.seq, record: Some(record), what }));
@@ -155,39 +153,23 @@ struct Found {
     oldest_unix_ns: Option<u64>,
 }
 
-/// A kind of record: its table, its columns, its letter, its place in a batch.
-struct KindOf {
-    table: &'static str,
-    columns: &'static str,
-    letter: char,
-    place: usize,
-}
-
-const KINDS: [KindOf; 4] = [
-    KindOf { table: "flows", columns: rows::FLOW, letter: 'f', place: 0 },
-    KindOf { table: "captures", columns: rows::CAPTURE, letter: 'c', place: 1 },
-    KindOf { table: "losses", columns: rows::LOSS, letter: 'l', place: 2 },
-    KindOf { table: "events", columns: rows::EVENT, letter: 'e', place: 3 },
-];
-
 /// Adds the leaves of one kind's rows. Its numbers and its batch must agree, or it counts as what was not written.
 fn leaves<T: Chained>(
     db: &Connection,
     batch: &Batch,
-    kind: &KindOf,
+    table: &Table<T>,
     names: &Names,
-    record: fn(&Row<'_>, &Names) -> rusqlite::Result<T>,
     found: &mut Found,
 ) -> rusqlite::Result<()> {
-    let first = batch.firsts.get(kind.place).copied().unwrap_or(0);
-    let end = ends(batch).get(kind.place).copied().unwrap_or(0);
-    let sql = format!("SELECT {} FROM {} WHERE id >= ?1 AND id < ?2 ORDER BY id", kind.columns, kind.table);
+    let first = batch.firsts.get(table.place).copied().unwrap_or(0);
+    let end = ends(batch).get(table.place).copied().unwrap_or(0);
+    let sql = format!("SELECT {} FROM {} WHERE id >= ?1 AND id < ?2 ORDER BY id", table.columns, table.name);
     let mut statement = db.prepare_cached(&sql)?;
     let mut rows = statement.query(params![first, end])?;
     while let Some(row) = rows.next()? {
         let id: i64 = row.get(0)?;
-        let name = format!("{}{id}", kind.letter);
-        match record(row, names) {
+        let name = format!("{}{id}", table.letter);
+        match (table.record)(row, names) {
             // A row that says it is of another batch is not the row that was written.
             Ok(record) => {
                 let seq: i64 = row.get(1)?;
@@ -213,13 +195,12 @@ fn stray(db: &Connection, last_seq: u64, ends: Option<[i64; 4]>) -> rusqlite::Re
             |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]),
         )
         .optional()?;
-    for kind in &KINDS {
-        let from = first.and_then(|first| first.get(kind.place).copied()).unwrap_or(i64::MAX);
-        let end = ends.and_then(|ends| ends.get(kind.place).copied()).unwrap_or(i64::MAX);
-        let sql = format!("SELECT id FROM {} WHERE id < ?1 OR id >= ?2 ORDER BY id LIMIT 1", kind.table);
+    let [first, ends] = [first, ends].map(|ids| ids.unwrap_or([i64::MAX; 4]));
+    for (((table, letter), from), end) in tables::ALL.into_iter().zip(first).zip(ends) {
+        let sql = format!("SELECT id FROM {table} WHERE id < ?1 OR id >= ?2 ORDER BY id LIMIT 1");
         let stray: Option<i64> = db.query_row(&sql, [from, end], |row| row.get(0)).optional()?;
         if let Some(id) = stray {
-            let record = Some(format!("{}{id}", kind.letter));
+            let record = Some(format!("{letter}{id}"));
             let what = "no batch ever held it".to_owned();
             return Ok(Some(Fault { kind: FaultKind::Inserted, seq: last_seq, record, what }));
         }

@@ -2,22 +2,24 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
     path::{Path, PathBuf},
 };
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
-    FILE, Limits, StoreError, Totals,
+    error::StoreError,
+    files::{FILE, Limits, set_aside},
     insert::insert,
+    meta::{self, NextNumbers, OPEN, TOTALS},
     retention::take_away,
     rows::time,
     schema::{check_pages, open_for_writing, pragma},
+    totals::Totals,
 };
 use crate::evidence::{
     chain::{BEGINNING, Hash},
-    record::{Batch, EventKind, LossKind},
+    record::{Batch, EventKind},
 };
 
 /// Names that are remembered; more are looked up again.
@@ -31,18 +33,10 @@ pub struct Writer {
     path: PathBuf,
     limits: Limits,
     db: Connection,
-    next: Next,
+    next: NextNumbers,
     head: Hash,
     totals: Totals,
     names: HashMap<String, i64>,
-}
-
-/// The numbers that the next batch and its records get.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Next {
-    pub(super) seq: u64,
-    /// Flows, captures, losses, events.
-    pub(super) ids: [i64; 4],
 }
 
 /// A store that was opened.
@@ -93,7 +87,7 @@ impl Writer {
             path: path.to_path_buf(),
             limits,
             db,
-            next: Next { seq: 1, ids: [1; 4] },
+            next: NextNumbers { seq: 1, ids: [1; 4] },
             head: BEGINNING,
             totals: Totals::default(),
             names: HashMap::new(),
@@ -120,15 +114,14 @@ impl Writer {
             .optional()
             .map_err(sql)?;
         if let Some((seq, head, ids)) = last {
-            (self.next, self.head) = (Next { seq: seq + 1, ids }, head);
-        } else if let Some(numbers) = self.meta(NEXT)? {
-            let mut numbers = numbers.chunks_exact(8).map(|n| n.try_into().map_or(1, i64::from_le_bytes));
-            let mut next = || numbers.next().unwrap_or(1);
-            self.next = Next { seq: next().cast_unsigned(), ids: [next(), next(), next(), next()] };
-            self.head = self.anchor()?.map_or(BEGINNING, |(_, hash)| hash);
+            (self.next, self.head) = (NextNumbers { seq: seq + 1, ids }, head);
+        } else if let Some(numbers) = self.meta(meta::NEXT)? {
+            self.next = NextNumbers::from_bytes(&numbers);
+            let anchor = meta::anchor(&self.db).map_err(StoreError::sql(&self.path))?;
+            self.head = anchor.map_or(BEGINNING, |(_, hash)| hash);
         }
         if let Some(totals) = self.meta(TOTALS)? {
-            self.totals = totals_from(&totals);
+            self.totals = Totals::from_bytes(&totals);
         }
         Ok(())
     }
@@ -144,10 +137,10 @@ impl Writer {
             names.clear();
         }
         let mut totals = self.totals;
-        count(batch, &mut totals);
+        totals.add(batch);
         let made = self.db.transaction().and_then(|transaction| {
             let made = insert(&transaction, batch, self.next, self.head, &mut names)?;
-            put(&transaction, TOTALS, &totals_to(&totals))?;
+            meta::put(&transaction, TOTALS, &totals.to_bytes())?;
             transaction.commit()?;
             Ok(made)
         });
@@ -225,19 +218,12 @@ impl Writer {
 
     /// A note of the recorder's.
     pub fn meta(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.db
-            .prepare_cached("SELECT value FROM meta WHERE key = ?1")
-            .and_then(|mut statement| statement.query_row([key], |row| row.get(0)).optional())
-            .map_err(StoreError::sql(&self.path))
+        meta::get(&self.db, key).map_err(StoreError::sql(&self.path))
     }
 
     /// Writes one.
     pub fn set_meta(&mut self, key: &str, value: &[u8]) -> Result<(), StoreError> {
-        put(&self.db, key, value).map_err(StoreError::sql(&self.path))
-    }
-
-    fn anchor(&self) -> Result<Option<(u64, Hash)>, StoreError> {
-        Ok(self.meta(ANCHOR)?.as_deref().and_then(anchor_from))
+        meta::put(&self.db, key, value).map_err(StoreError::sql(&self.path))
     }
 }
 
@@ -250,75 +236,4 @@ impl Drop for Writer {
             tracing::debug!("{}: not closed in order: {error}", self.path.display());
         }
     }
-}
-
-/// Keys of `meta`.
-const OPEN: &str = "open";
-const TOTALS: &str = "totals";
-pub(super) const NEXT: &str = "next";
-pub(super) const ANCHOR: &str = "anchor";
-
-/// The batch that retention took away last: its number and its hash.
-pub(super) fn anchor_from(bytes: &[u8]) -> Option<(u64, Hash)> {
-    let (seq, hash) = bytes.split_at_checked(8)?;
-    Some((u64::from_le_bytes(seq.try_into().ok()?), hash.try_into().ok()?))
-}
-
-pub(super) fn put(db: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
-    db.prepare_cached("INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = ?2")?
-        .execute(params![key, value])
-        .map(drop)
-}
-
-fn count(batch: &Batch, totals: &mut Totals) {
-    totals.flow_packets += batch.flows.iter().map(|flow| flow.packets).sum::<u64>();
-    totals.flow_bytes += batch.flows.iter().map(|flow| flow.bytes).sum::<u64>();
-    totals.captures += batch.captures.len() as u64;
-    for loss in &batch.losses {
-        let of_kind = LossKind::ALL.into_iter().zip(&mut totals.losses).filter(|(kind, _)| *kind == loss.kind);
-        for (_, [packets, bytes]) in of_kind {
-            *packets += loss.packets;
-            *bytes += loss.bytes;
-        }
-    }
-}
-
-fn totals_to(totals: &Totals) -> Vec<u8> {
-    let own = [totals.flow_packets, totals.flow_bytes, totals.captures];
-    own.iter().chain(totals.losses.as_flattened()).flat_map(|n| n.to_le_bytes()).collect()
-}
-
-fn totals_from(bytes: &[u8]) -> Totals {
-    let mut numbers = bytes.chunks_exact(8).map(|n| n.try_into().map_or(0, u64::from_le_bytes));
-    let mut next = || numbers.next().unwrap_or(0);
-    let mut totals =
-        Totals { flow_packets: next(), flow_bytes: next(), captures: next(), losses: Totals::default().losses };
-    totals.losses.as_flattened_mut().iter_mut().for_each(|n| *n = next());
-    totals
-}
-
-fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(suffix);
-    path.with_file_name(name)
-}
-
-/// Renames what is there, so that nothing is lost and nothing is in the way.
-fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
-    let mut aside = sibling(path, &format!(".damaged-{now}"));
-    for n in 1.. {
-        if !aside.exists() {
-            break;
-        }
-        aside = sibling(path, &format!(".damaged-{now}-{n}"));
-    }
-    for suffix in ["-wal", "-shm", ""] {
-        let from = sibling(path, suffix);
-        match fs::rename(&from, sibling(&aside, suffix)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io(from)(error)),
-            _ => {}
-        }
-    }
-    Ok(aside)
 }

@@ -10,16 +10,7 @@ use prometheus_client::{
 };
 
 use super::list::{self, Kind, Metric};
-use crate::{
-    doctor::Reached,
-    evidence::Standing,
-    view::{
-        counters::{Counters, Row},
-        peer_traffic::{PeerRow, PeerTraffic},
-        peers::Numbers,
-        status::Status,
-    },
-};
+use crate::{doctor::Reached, evidence::recorder::RecorderStatus, view::{counters::{Counters, Row}, peer_traffic::{PeerRow, PeerTraffic}, peers::Numbers, status::Status}};
 
 const NS_PER_SECOND: f64 = 1e9;
 
@@ -145,7 +136,7 @@ impl Reading {
             list::PUSH_FAILURES => push.map(|push| whole(u64::from(push.failures))).unwrap_or_default(),
             list::PUSH_WAITING => push.map(|push| whole(push.waiting_lines)).unwrap_or_default(),
             list::EVIDENCE => {
-                let of = |evidence: &'s Standing| {
+                let of = |evidence: &'s RecorderStatus| {
                     let kept = [("recorded", evidence.flow_packets), ("captured", evidence.captures)];
                     let lost = evidence.losses.iter().map(|(kind, packets)| (kind.as_str(), *packets));
                     kept.into_iter().chain(lost).map(|(outcome, n)| (vec![outcome.into()], Value::Whole(n)))

@@ -162,7 +162,7 @@ mod tests {
             }),
             repairs: 4,
             push: Some(Standing { last_success_unix_ns: Some(1), waiting_lines: 3, ..Standing::default() }),
-            evidence: Some(crate::evidence::Standing {
+            evidence: Some(crate::evidence::recorder::RecorderStatus {
                 flow_packets: 9,
                 losses: vec![("not_kept".into(), 2)],
                 last_unix_ns: 1,

@@ -2,56 +2,19 @@
 
 use std::{
     borrow::Borrow,
-    cmp::Reverse,
     collections::{HashMap, HashSet},
     hash::Hash,
     net::IpAddr,
 };
 
-use super::{HourSum, PortSum, SourceSum, Sums, port_text};
-use crate::evidence::{
-    layers,
-    record::{Flow, Outcome},
-    when::Zone,
+use super::{
+    rows::{HourSum, PortSum, SourceSum, Sums},
+    totals::Totals,
 };
-
-/// The numbers of [`Sums`].
-#[derive(Clone, Copy)]
-pub(super) struct Totals {
-    pub(super) dropped_packets: u64,
-    pub(super) would_drop_packets: u64,
-    pub(super) bytes: u64,
-    pub(super) flows: u64,
-    pub(super) first_unix_ns: u64,
-    pub(super) last_unix_ns: u64,
-}
-
-impl Totals {
-    const NOTHING: Self = Self {
-        dropped_packets: 0,
-        would_drop_packets: 0,
-        bytes: 0,
-        flows: 0,
-        first_unix_ns: u64::MAX,
-        last_unix_ns: 0,
-    };
-
-    fn add(&mut self, flow: &Flow) {
-        match flow.key.outcome {
-            Outcome::Drop => self.dropped_packets += flow.packets,
-            Outcome::WouldDrop => self.would_drop_packets += flow.packets,
-        }
-        self.bytes += flow.bytes;
-        self.flows += 1;
-        self.first_unix_ns = self.first_unix_ns.min(flow.first_unix_ns);
-        self.last_unix_ns = self.last_unix_ns.max(flow.last_unix_ns);
-    }
-
-    /// The largest first, then the latest.
-    fn order(&self) -> (Reverse<u64>, Reverse<u64>) {
-        (Reverse(self.dropped_packets + self.would_drop_packets), Reverse(self.last_unix_ns))
-    }
-}
+use crate::{
+    evidence::{layers, record::Flow, when::Zone},
+    view::evidence::port_text,
+};
 
 /// What flows are summed by, and what else is told of each sum. Flows come one by one: ten million of them need not fit into memory, their sums do.
 pub trait Group: Default {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Message, Outlet, SendError};
+use super::message::{Message, Output, SendError};
 
 const SOCKET: &str = "/run/systemd/journal/socket";
 /// Another than the agent's own messages have, which are no JSON.
@@ -27,7 +27,7 @@ impl Journald {
     }
 }
 
-impl Outlet for Journald {
+impl Output for Journald {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
         let Message::Record { is_loss, line, .. } = message else { return Ok(()) };
         let priority = if *is_loss { 4 } else { 5 };
@@ -57,16 +57,16 @@ mod tests {
     fn an_entry_is_a_datagram_with_its_fields_on_lines() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        let mut outlet = Journald::at(&path);
+        let mut output = Journald::at(&path);
         let message = Message::Record { unix_ns: 0, is_loss: false, line: "{\"a\":1}".into() };
-        assert!(matches!(outlet.send(&message), Err(SendError::Later(_))), "nobody is there yet");
+        assert!(matches!(output.send(&message), Err(SendError::Later(_))), "nobody is there yet");
         let journal = UnixDatagram::bind(&path).unwrap();
-        assert!(outlet.send(&message).is_ok());
+        assert!(output.send(&message).is_ok());
         let mut entry = [0; 200];
         let length = journal.recv(&mut entry).unwrap();
         let expected: &[u8] = b"MESSAGE={\"a\":1}\nPRIORITY=5\nSYSLOG_IDENTIFIER=nodewall-evidence\n";
         assert_eq!(entry.get(..length), Some(expected));
         let huge = Message::Record { unix_ns: 0, is_loss: false, line: "x".repeat(8 << 20).into() };
-        assert!(matches!(outlet.send(&huge), Err(SendError::Never(_))));
+        assert!(matches!(output.send(&huge), Err(SendError::Never(_))));
     }
 }

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Message, Outlet, SendError};
+use super::message::{Message, Output, SendError};
 
 pub(super) struct Files {
     path: PathBuf,
@@ -52,7 +52,7 @@ impl Files {
     }
 }
 
-impl Outlet for Files {
+impl Output for Files {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
         let Message::Record { line, .. } = message else { return Ok(()) };
         let text = format!("{line}\n");

@@ -1,4 +1,4 @@
-//! What the recorder before left in the store for this one: notes, and whether it ended in order. From it follows since when denied frames can be missing.
+//! What the run before left in the store for this one: notes, and whether it ended in order. From it follows since when denied frames can be missing.
 //! It must not read a clock or the kernel.
 
 use serde::{Deserialize, Serialize};
@@ -13,25 +13,26 @@ use crate::{
     state::Clock,
 };
 
-/// What was recorded of policies, peers and the journal.
-pub(super) const KNOWN: &str = "recorder.known";
+/// A [`Recorded`](super::events::Recorded).
+pub(super) const RECORDED: &str = "recorder.known";
 /// The boot in which the store was written last.
 pub(super) const BOOT: &str = "recorder.boot";
-/// A [`Base`].
-pub(super) const BASE: &str = "recorder.base";
+/// A [`Baseline`].
+pub(super) const BASELINE: &str = "recorder.base";
 /// A flow waits for so long to be written; sweeps are a second apart.
 const HELD_BACK_NS: u64 = WRITE_EVERY_NS + 2_000_000_000;
 
 /// Where the counters of a data path stood to the store's totals when it was first met.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Base {
+pub(super) struct Baseline {
     /// The data path: boot and map.
-    pub(super) live: String,
+    #[serde(rename = "live")]
+    pub(super) data_path: String,
     pub(super) packets: u64,
     pub(super) bytes: u64,
 }
 
-impl Base {
+impl Baseline {
     /// What names a data path.
     pub(super) fn name(clock: &Clock, map: u32) -> String {
         format!("{} {map}", clock.boot_id)

@@ -1,7 +1,8 @@
-//! What runs beside the filter as the configuration wants it: the push of counters, the recording of evidence. Neither can hold the agent.
+//! The services of an agent that stand beside the filter, as the configuration wants them: the push of counters, the recording of evidence. Neither can hold the agent.
 
 use super::Keeper;
 use crate::{
+    agent::evidence::Pinned,
     config::{Config, ConfigErrors},
     evidence::recorder::{Recorder, Settings},
     export::push::Pusher,
@@ -34,7 +35,8 @@ where
         match (&self.recorder, settings) {
             (Some(recorder), Some(settings)) => recorder.configure(settings),
             (None, Some(settings)) => {
-                match Recorder::start(self.site.state.clone(), self.site.bpffs.clone(), settings) {
+                let (bpffs, state) = (self.site.bpffs.clone(), self.site.state.clone());
+                match Recorder::start(state.clone(), Box::new(Pinned { bpffs, state }), settings) {
                     Ok(recorder) => self.recorder = Some(recorder),
                     Err(error) => tracing::error!("evidence is not recorded: its thread could not be started: {error}"),
                 }

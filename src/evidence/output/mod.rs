@@ -3,6 +3,7 @@
 
 mod file;
 mod journald;
+mod message;
 mod queue;
 mod stdout;
 mod syslog;
@@ -15,80 +16,19 @@ use std::{
 };
 
 use super::{ecs::Lines, node::Node, record::Batch};
-use crate::config::EvidenceOutput;
+use crate::{config::EvidenceOutput, policy::hex};
 
-use queue::{Next, Queue};
-pub use queue::{QUEUE_BYTES, Standing};
+use message::{Message, Output, SendError};
+pub use queue::{OutputStatus, QUEUE_BYTES};
+use queue::{Queue, Received};
 
 /// After the first failure; each further one doubles it.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
-/// What an output is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Message {
-    /// A record, as a line of JSON.
-    Record {
-        /// When it was put together.
-        unix_ns: u64,
-        /// Something is missing.
-        is_loss: bool,
-        /// Without an end of line.
-        line: Arc<str>,
-    },
-    /// The head of the store's chain, for those who want it.
-    ChainHead {
-        /// When it was so.
-        unix_ns: u64,
-        /// The last batch.
-        seq: u64,
-        /// Its hash, in hexadecimal.
-        head: String,
-    },
-}
-
-impl Message {
-    fn bytes(&self) -> usize {
-        let text = match self {
-            Self::Record { line, .. } => line.len(),
-            Self::ChainHead { head, .. } => head.len(),
-        };
-        text + size_of::<Self>()
-    }
-}
-
-/// Why a message was not taken.
-enum SendError {
-    /// It may be taken later.
-    Later(io::Error),
-    /// It never will be.
-    Never(io::Error),
-}
-
-impl From<io::Error> for SendError {
-    fn from(error: io::Error) -> Self {
-        Self::Later(error)
-    }
-}
-
-trait Outlet: Send {
-    /// Hands one message over. After an error it may be given again, and must not be half there.
-    fn send(&mut self, message: &Message) -> Result<(), SendError>;
-
-    /// Nothing more comes for a while. Also called now and then while there is nothing to send.
-    fn idle(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    /// Whether it has use for the chain's head.
-    fn wants_chain_head(&self) -> bool {
-        false
-    }
-}
-
 /// All outputs of a configuration.
 #[derive(Debug)]
-pub struct Outlets {
+pub struct Outputs {
     lines: Lines,
     running: Vec<Running>,
 }
@@ -100,14 +40,14 @@ struct Running {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Outlets {
+impl Outputs {
     /// Starts a thread for each. What an output needs is looked for by its thread: one that is away is waited for.
     ///
     /// # Errors
     /// When there can be no more threads.
     pub fn start(outputs: &[EvidenceOutput], node: &Node) -> io::Result<Self> {
         let running = outputs.iter().map(|output| {
-            let (name, outlet): (_, Box<dyn Outlet>) = match output {
+            let (name, output): (_, Box<dyn Output>) = match output {
                 EvidenceOutput::File { path, max_bytes, keep } => {
                     (format!("file {}", path.display()), Box::new(file::Files::new(path.clone(), *max_bytes, *keep)))
                 }
@@ -118,7 +58,7 @@ impl Outlets {
                     Box::new(syslog::Sender::new(syslog.clone(), node.clone())),
                 ),
             };
-            Running::start(name, outlet)
+            Running::start(name, output)
         });
         Ok(Self { lines: Lines::new(node.clone()), running: running.collect::<io::Result<_>>()? })
     }
@@ -144,19 +84,19 @@ impl Outlets {
 
     /// Tells the chain's head to those outputs that take it. Does not wait.
     pub fn chain_head(&self, unix_ns: u64, seq: u64, head: &[u8; 32]) {
-        let head: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+        let head = hex(head);
         for running in self.running.iter().filter(|running| running.wants_chain_head) {
             running.queue.put(Message::ChainHead { unix_ns, seq, head: head.clone() });
         }
     }
 
     /// How each is doing, in the configuration's order.
-    pub fn standing(&self) -> Vec<Standing> {
-        self.running.iter().map(|running| running.queue.standing()).collect()
+    pub fn status(&self) -> Vec<OutputStatus> {
+        self.running.iter().map(|running| running.queue.status()).collect()
     }
 
     /// Ends them: what waits is sent if that can be done in this time, else it is counted as lost. Says how each stood at the end.
-    pub fn finish(mut self, within: Duration) -> Vec<Standing> {
+    pub fn finish(mut self, within: Duration) -> Vec<OutputStatus> {
         let end = Instant::now() + within;
         self.running.iter().for_each(|running| running.queue.close());
         for running in &mut self.running {
@@ -167,16 +107,16 @@ impl Outlets {
             }
             running.queue.give_up();
         }
-        self.standing()
+        self.status()
     }
 }
 
 impl Running {
-    fn start(name: String, mut outlet: Box<dyn Outlet>) -> io::Result<Self> {
+    fn start(name: String, mut output: Box<dyn Output>) -> io::Result<Self> {
         let queue = Arc::new(Queue::new(name));
-        let (theirs, wants_chain_head) = (Arc::clone(&queue), outlet.wants_chain_head());
-        let thread = thread::Builder::new().name("outlet".to_owned()).spawn(move || {
-            work(&theirs, outlet.as_mut());
+        let (theirs, wants_chain_head) = (Arc::clone(&queue), output.wants_chain_head());
+        let thread = thread::Builder::new().name("output".to_owned()).spawn(move || {
+            work(&theirs, output.as_mut());
             theirs.ended();
         })?;
         Ok(Self { queue, wants_chain_head, thread: Some(thread) })
@@ -184,16 +124,16 @@ impl Running {
 }
 
 /// Sends what comes until the queue is closed and empty. A message leaves the queue when it is sent, or when it never will be.
-fn work(queue: &Queue, outlet: &mut dyn Outlet) {
+fn work(queue: &Queue, output: &mut dyn Output) {
     let mut wait = FIRST_WAIT;
     loop {
         let outcome = match queue.next() {
-            Next::Closed => {
-                let _ = outlet.idle();
+            Received::Closed => {
+                let _ = output.idle();
                 return;
             }
-            Next::Nothing => outlet.idle().map_err(SendError::Later),
-            Next::Message(message) => outlet.send(&message).map(|()| queue.sent()),
+            Received::Nothing => output.idle().map_err(SendError::Later),
+            Received::Message(message) => output.send(&message).map(|()| queue.sent()),
         };
         match outcome {
             Ok(()) => {

@@ -14,7 +14,7 @@ use std::{
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
-use super::{Message, Outlet, SendError};
+use super::message::{Message, Output, SendError};
 use crate::{
     config::{Syslog, SyslogTransport},
     evidence::{node::Node, when::Zone},
@@ -39,7 +39,7 @@ const ENTERPRISE: u32 = 32_473;
 pub(super) struct Sender {
     to: Syslog,
     node: Node,
-    way: Option<Way>,
+    connection: Option<Connection>,
     /// Sent by a connection, and perhaps never read.
     recent: VecDeque<(Instant, Vec<u8>)>,
     recent_bytes: usize,
@@ -47,7 +47,7 @@ pub(super) struct Sender {
     again: usize,
 }
 
-enum Way {
+enum Connection {
     Udp(UdpSocket),
     Tcp(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
@@ -55,7 +55,7 @@ enum Way {
 
 impl Sender {
     pub(super) fn new(to: Syslog, node: Node) -> Self {
-        Self { to, node, way: None, recent: VecDeque::new(), recent_bytes: 0, again: 0 }
+        Self { to, node, connection: None, recent: VecDeque::new(), recent_bytes: 0, again: 0 }
     }
 
     fn connect(&mut self) -> io::Result<()> {
@@ -66,9 +66,9 @@ impl Sender {
         // Each is told: one that answered wrongly says more than the next one that is not there.
         let mut failed = Vec::new();
         for address in addresses {
-            match way(&self.to, address) {
-                Ok(way) => {
-                    self.way = Some(way);
+            match connection(&self.to, address) {
+                Ok(connection) => {
+                    self.connection = Some(connection);
                     self.again = self.recent.len();
                     return Ok(());
                 }
@@ -80,20 +80,20 @@ impl Sender {
 
     /// Writes what the connection before may have lost, then what is new.
     fn write(&mut self, message: Option<&[u8]>) -> io::Result<()> {
-        if self.way.as_mut().is_some_and(Way::is_closed) {
-            self.way = None;
+        if self.connection.as_mut().is_some_and(Connection::is_closed) {
+            self.connection = None;
         }
-        if self.way.is_none() {
+        if self.connection.is_none() {
             self.connect()?;
         }
-        let Some(way) = &mut self.way else { return Ok(()) };
+        let Some(connection) = &mut self.connection else { return Ok(()) };
         while self.again > 0 {
             if let Some((_, old)) = self.recent.get(self.recent.len().saturating_sub(self.again)) {
-                way.write(old)?;
+                connection.write(old)?;
             }
             self.again -= 1;
         }
-        message.map_or(Ok(()), |message| way.write(message))
+        message.map_or(Ok(()), |message| connection.write(message))
     }
 
     fn remember(&mut self, message: Vec<u8>) {
@@ -114,7 +114,7 @@ impl Sender {
     }
 }
 
-impl Outlet for Sender {
+impl Output for Sender {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
         let text = text(&self.node, message);
         if self.to.transport == SyslogTransport::Udp {
@@ -124,7 +124,7 @@ impl Outlet for Sender {
                     Err(SendError::Never(io::Error::new(error.kind(), problem)))
                 }
                 Err(error) => {
-                    self.way = None;
+                    self.connection = None;
                     Err(error.into())
                 }
                 Ok(()) => Ok(()),
@@ -133,7 +133,7 @@ impl Outlet for Sender {
         let mut framed = format!("{} ", text.len()).into_bytes();
         framed.extend(text);
         if let Err(error) = self.write(Some(&framed)) {
-            self.way = None;
+            self.connection = None;
             return Err(error.into());
         }
         self.remember(framed);
@@ -148,7 +148,7 @@ impl Outlet for Sender {
         }
         let outcome = self.write(None);
         if outcome.is_err() {
-            self.way = None;
+            self.connection = None;
         }
         outcome
     }
@@ -158,12 +158,12 @@ impl Outlet for Sender {
     }
 }
 
-fn way(to: &Syslog, address: SocketAddr) -> io::Result<Way> {
+fn connection(to: &Syslog, address: SocketAddr) -> io::Result<Connection> {
     if to.transport == SyslogTransport::Udp {
         let any: SocketAddr = if address.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
         let socket = UdpSocket::bind(any)?;
         socket.connect(address)?;
-        return Ok(Way::Udp(socket));
+        return Ok(Connection::Udp(socket));
     }
     let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
     stream.set_nodelay(true)?;
@@ -171,7 +171,7 @@ fn way(to: &Syslog, address: SocketAddr) -> io::Result<Way> {
     stream.set_write_timeout(Some(DEADLINE))?;
     set_tcp_user_timeout(&stream, UNCONFIRMED_MS)?;
     if to.transport == SyslogTransport::Tcp {
-        return Ok(Way::Tcp(stream));
+        return Ok(Connection::Tcp(stream));
     }
     let ca = to.ca.as_deref();
     let config = client_config(ca).map_err(|setup| {
@@ -187,10 +187,10 @@ fn way(to: &Syslog, address: SocketAddr) -> io::Result<Way> {
             io::Error::other(format!("{}; {}", refusal.problem, refusal.help))
         })?;
     }
-    Ok(Way::Tls(Box::new(tls)))
+    Ok(Connection::Tls(Box::new(tls)))
 }
 
-impl Way {
+impl Connection {
     fn write(&mut self, message: &[u8]) -> io::Result<()> {
         match self {
             Self::Udp(socket) => socket.send(message).map(drop),

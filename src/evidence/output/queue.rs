@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::Message;
+use super::message::Message;
 
 /// Most that waits for one output: about 16,000 records.
 pub const QUEUE_BYTES: usize = 16 << 20;
@@ -17,7 +17,7 @@ const IDLE: Duration = Duration::from_secs(1);
 
 /// How an output is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct OutputStatus {
     /// Which.
     pub name: String,
     /// Lines handed over since the start.
@@ -30,7 +30,7 @@ pub struct Standing {
     pub error: Option<String>,
 }
 
-pub(super) enum Next {
+pub(super) enum Received {
     Message(Message),
     /// For a while.
     Nothing,
@@ -94,15 +94,15 @@ impl Queue {
     }
 
     /// The oldest message; it stays until [`Self::sent`] or [`Self::refused`].
-    pub(super) fn next(&self) -> Next {
+    pub(super) fn next(&self) -> Received {
         let state = self.lock();
         let waits = |state: &mut State| state.messages.is_empty() && state.phase == Phase::Open;
         let (state, _) = self.changed.wait_timeout_while(state, IDLE, waits).unwrap_or_else(PoisonError::into_inner);
         match state.messages.front() {
-            _ if state.phase == Phase::GivenUp => Next::Closed,
-            Some(message) => Next::Message(message.clone()),
-            None if state.phase == Phase::Closed => Next::Closed,
-            None => Next::Nothing,
+            _ if state.phase == Phase::GivenUp => Received::Closed,
+            Some(message) => Received::Message(message.clone()),
+            None if state.phase == Phase::Closed => Received::Closed,
+            None => Received::Nothing,
         }
     }
 
@@ -184,9 +184,9 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn status(&self) -> OutputStatus {
         let state = self.lock();
-        Standing {
+        OutputStatus {
             name: self.name.clone(),
             sent: state.sent,
             lost: state.lost,

@@ -1,29 +1,9 @@
-//! The recorder's turn: what the kernel noted and what happened becomes a batch, the batch goes into the store. Keeps count, so that what is recorded and
-//! what is known to be missing always add up to what the counters say was denied.
+//! The recorder's turn: what the kernel noted and what happened becomes a batch, the batch goes into the store, and from there to the outputs.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::{
-    Alarm, Settings,
-    flows::{Flows, Losses},
-    happenings::Happenings,
-    live::Live,
-    notes::{self, Base},
-    problems::Problems,
-};
-use crate::{
-    evidence::{
-        Standing, directory,
-        node::Node,
-        outlet::Outlets,
-        record::{Batch, Event, EventKind, LossKind},
-        store::{StoreError, Writer},
-    },
-    state::{Clock, StateDir},
-};
+use super::{accounts::Accounts, data_path::Swept, events::EventWatch, in_force::InForce, previous_run::{self, Baseline}, problems::{Alarm, Problems}, settings::Settings, status::RecorderStatus};
+use crate::{evidence::{directory, node::Node, output::Outputs, record::{Batch, Event, EventKind, LossKind}, store::{StoreError, Writer}}, state::{Clock, StateDir}};
 
 /// How often the store is looked at for what is too old or too much.
 const RETAIN_EVERY_NS: u64 = 60_000_000_000;
@@ -32,68 +12,61 @@ const REOPEN_EVERY_NS: u64 = 10_000_000_000;
 /// How often the chain's head goes to those outputs that want it.
 const HEAD_EVERY_NS: u64 = 60_000_000_000;
 /// How long outputs may take to send what they have, at the end.
-const OUTLETS_END_WITHIN: Duration = Duration::from_secs(2);
+const OUTPUTS_END_WITHIN: Duration = Duration::from_secs(2);
 /// Events that wait for the store.
 const MAX_WAITING_EVENTS: usize = 1_000;
 
 /// The recorder between two turns.
-pub(super) struct Book {
+pub(super) struct Worker {
     state: StateDir,
-    bpffs: PathBuf,
+    in_force: Box<dyn InForce>,
     settings: Settings,
     problems: Problems,
     store: Option<Writer>,
     opened_ns: u64,
     retained_ns: u64,
-    live: Option<Live>,
-    base: Base,
-    flows: Flows,
-    losses: Losses,
+    data_path: Option<Swept>,
+    accounts: Accounts,
     waiting: Vec<Event>,
-    happenings: Option<Happenings>,
+    event_watch: Option<EventWatch>,
     swept_unix_ns: u64,
     swept: Instant,
     /// Something was swept since recorded and counted were compared.
     moved: bool,
-    /// Until when nothing that was denied is missing; `None`: no store was met yet.
-    complete_until_ns: Option<u64>,
-    outlets: Option<Outlets>,
+    outputs: Option<Outputs>,
     headed_ns: u64,
-    standing: Standing,
-    told: Standing,
+    status: RecorderStatus,
+    saved: RecorderStatus,
 }
 
-impl Book {
-    pub(super) fn new(state: StateDir, bpffs: PathBuf, settings: Settings, alarm: Alarm) -> Self {
+impl Worker {
+    pub(super) fn new(state: StateDir, in_force: Box<dyn InForce>, settings: Settings, alarm: Alarm) -> Self {
         Self {
             state,
-            bpffs,
+            in_force,
             settings,
             problems: Problems::new(alarm),
             store: None,
             opened_ns: 0,
             retained_ns: 0,
-            live: None,
-            base: Base::default(),
-            flows: Flows::default(),
-            losses: Losses::default(),
+            data_path: None,
+            accounts: Accounts::default(),
             waiting: Vec::new(),
-            happenings: None,
+            event_watch: None,
             swept_unix_ns: Clock::now().unix_ns,
             swept: Instant::now(),
             moved: true,
-            complete_until_ns: None,
-            outlets: None,
+            outputs: None,
             headed_ns: 0,
-            standing: Standing::default(),
-            told: Standing::default(),
+            status: RecorderStatus::default(),
+            saved: RecorderStatus::default(),
         }
     }
 
     pub(super) fn begin(&mut self) {
         let detail = format!("nodewall {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
         self.note(EventKind::AgentStarted, detail);
-        self.start_outlets();
+        self.start_outputs();
         self.turn();
     }
 
@@ -103,14 +76,14 @@ impl Book {
             return;
         }
         if self.settings.outputs != before.outputs {
-            self.start_outlets();
+            self.start_outputs();
         }
         if let Some(store) = &mut self.store {
             store.limit(self.settings.limits);
         }
-        if let Some(live) = &mut self.live {
-            live.evidence.configure(self.settings.budget);
-            live.tell_refused();
+        if let Some(data_path) = &mut self.data_path {
+            data_path.tables.configure(self.settings.budget);
+            data_path.log_captures_problem();
         }
         self.retained_ns = 0;
     }
@@ -120,26 +93,26 @@ impl Book {
         self.note(EventKind::AgentStopped, format!("pid {}", std::process::id()));
         self.write(true);
         self.send_head(Clock::now().unix_ns);
-        if let Some(outlets) = self.outlets.take() {
-            outlets.finish(OUTLETS_END_WITHIN);
+        if let Some(outputs) = self.outputs.take() {
+            outputs.finish(OUTPUTS_END_WITHIN);
         }
     }
 
     /// Starts the outputs; those before send what they have.
-    fn start_outlets(&mut self) {
-        if let Some(before) = self.outlets.take() {
-            before.finish(OUTLETS_END_WITHIN);
+    fn start_outputs(&mut self) {
+        if let Some(before) = self.outputs.take() {
+            before.finish(OUTPUTS_END_WITHIN);
         }
-        match Outlets::start(&self.settings.outputs, &Node::here()) {
-            Ok(outlets) => self.outlets = Some(outlets),
+        match Outputs::start(&self.settings.outputs, &Node::here()) {
+            Ok(outputs) => self.outputs = Some(outputs),
             Err(error) => tracing::error!("evidence goes to the store only: {error}"),
         }
     }
 
     fn send_head(&mut self, now_ns: u64) {
-        if let (Some(outlets), Some(store)) = (&self.outlets, &self.store) {
+        if let (Some(outputs), Some(store)) = (&self.outputs, &self.store) {
             self.headed_ns = now_ns;
-            outlets.chain_head(now_ns, store.last_seq(), &store.head());
+            outputs.chain_head(now_ns, store.last_seq(), &store.head());
         }
     }
 
@@ -162,22 +135,22 @@ impl Book {
         let mut batch = Batch { unix_ns: clock.unix_ns, boot_offset_ns, ..Batch::default() };
         self.sweep(&mut batch);
         self.compare(clock.unix_ns);
-        batch.flows = self.flows.due(clock.unix_ns, all);
-        if let Some(happenings) = &mut self.happenings {
-            self.waiting.extend(happenings.new_events());
+        batch.flows = self.accounts.flows.due(clock.unix_ns, all);
+        if let Some(event_watch) = &mut self.event_watch {
+            self.waiting.extend(event_watch.new_events(&*self.in_force));
         }
         let beyond = self.waiting.len().saturating_sub(MAX_WAITING_EVENTS);
         self.waiting.drain(..beyond);
         if self.store.is_some() {
             batch.events = std::mem::take(&mut self.waiting);
-            batch.losses = self.losses.take();
+            batch.losses = self.accounts.losses.take();
         }
         self.append(batch);
         if clock.unix_ns.saturating_sub(self.headed_ns) >= HEAD_EVERY_NS {
             self.send_head(clock.unix_ns);
         }
         self.retain(clock.unix_ns);
-        self.tell();
+        self.save_status();
     }
 
     /// Opens the store, or tries again.
@@ -196,17 +169,17 @@ impl Book {
                     tracing::error!("{what}");
                     self.note(EventKind::Operator("store_set_aside".to_owned()), what);
                 }
-                let known = notes::read(&opened.writer, notes::KNOWN).unwrap_or_default();
-                self.happenings = Some(Happenings::new(self.state.clone(), known));
-                self.base = notes::read(&opened.writer, notes::BASE).unwrap_or_default();
+                let recorded = previous_run::read(&opened.writer, previous_run::RECORDED).unwrap_or_default();
+                self.event_watch = Some(EventWatch::new(self.state.clone(), recorded));
+                self.accounts.baseline = previous_run::read(&opened.writer, previous_run::BASELINE).unwrap_or_default();
                 self.resume(&mut opened.writer, now);
                 // A data path that this store has not met. What was swept of it already waits to be written.
-                if let Some(live) = self.live.as_ref().filter(|live| live.id != self.base.live) {
+                if let Some(id) = self.new_to_store() {
                     let [packets, bytes] = opened.writer.totals().denied();
-                    self.base = Base { live: live.id.clone(), packets, bytes };
+                    self.accounts.baseline = Baseline { data_path: id, packets, bytes };
                 }
                 self.store = Some(opened.writer);
-                self.note_base();
+                self.save_baseline();
                 self.problems.of_store(None);
                 self.moved = true;
             }
@@ -216,20 +189,20 @@ impl Book {
 
     /// How the one before left the store. Opened once more by this one, it is this one's.
     fn resume(&mut self, store: &mut Writer, now: &Clock) {
-        if self.complete_until_ns.is_some() {
+        if self.accounts.complete_until_ns.is_some() {
             return;
         }
         let last = store.last_word().unwrap_or_else(|error| {
             tracing::warn!("evidence: how the agent before ended can not be read: {error}");
             None
         });
-        self.complete_until_ns = Some(notes::complete_until_ns(last, now));
-        let boot: Option<String> = notes::read(store, notes::BOOT);
-        if let Some(event) = notes::cut_off(last, boot.as_deref(), now) {
+        self.accounts.complete_until_ns = Some(previous_run::complete_until_ns(last, now));
+        let boot: Option<String> = previous_run::read(store, previous_run::BOOT);
+        if let Some(event) = previous_run::cut_off(last, boot.as_deref(), now) {
             tracing::warn!("evidence: {}", event.detail);
             self.waiting.insert(0, event);
         }
-        if let Err(error) = notes::write(store, notes::BOOT, &now.boot_id) {
+        if let Err(error) = previous_run::write(store, previous_run::BOOT, &now.boot_id) {
             tracing::warn!("evidence: {error}");
         }
     }
@@ -240,8 +213,8 @@ impl Book {
 
     /// Finds the data path, or notices that it is another.
     fn find(&mut self) {
-        if let Some(live) = &self.live {
-            match live.is_pinned() {
+        if let Some(data_path) = &self.data_path {
+            match data_path.tables.is_pinned() {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) => return tracing::debug!("evidence: {error}"),
@@ -249,52 +222,48 @@ impl Book {
             // Its last word; then the one that is there now.
             let mut batch = Batch::default();
             self.sweep(&mut batch);
-            self.losses.add(
-                LossKind::CaptureStore,
-                batch.captures.len() as u64,
-                0,
-                self.swept_unix_ns,
-                self.swept_unix_ns,
-            );
-            self.live = None;
+            let (captures, at_ns) = (batch.captures.len() as u64, self.swept_unix_ns);
+            self.accounts.losses.add(LossKind::CaptureStore, captures, 0, at_ns, at_ns);
+            self.data_path = None;
         }
-        match Live::find(&self.bpffs, self.settings.budget) {
-            Ok(Some(live)) => {
-                if let Some(store) = self.store.as_ref().filter(|_| live.id != self.base.live) {
-                    // None of what was recorded so far is of this one.
-                    let ([packets, bytes], [waiting, waiting_bytes]) = (store.totals().denied(), self.flows.waiting());
-                    let [lost, lost_bytes] = self.losses.denied();
-                    self.base = Base {
-                        live: live.id.clone(),
-                        packets: packets + waiting + lost,
-                        bytes: bytes + waiting_bytes + lost_bytes,
-                    };
-                    self.note_base();
-                }
-                live.tell_refused();
-                (self.live, self.moved) = (Some(live), true);
+        match Swept::find(&*self.in_force, self.settings.budget) {
+            Ok(found) => {
                 self.problems.of_data_path(None);
+                let Some(data_path) = found else { return };
+                data_path.log_captures_problem();
+                (self.data_path, self.moved) = (Some(data_path), true);
+                if let (Some(id), Some(store)) = (self.new_to_store(), &self.store) {
+                    // None of what was recorded so far is of this one.
+                    let [packets, bytes] = self.accounts.accounted(store.totals().denied());
+                    self.accounts.baseline = Baseline { data_path: id, packets, bytes };
+                    self.save_baseline();
+                }
             }
-            Ok(None) => self.problems.of_data_path(None),
             Err(error) => self.problems.of_data_path(Some(format!("evidence is not recorded: {error}"))),
         }
     }
 
-    fn note_base(&mut self) {
+    /// Names the data path if the baseline is of another.
+    fn new_to_store(&self) -> Option<String> {
+        let id = &self.data_path.as_ref()?.id;
+        (*id != self.accounts.baseline.data_path).then(|| id.clone())
+    }
+
+    fn save_baseline(&mut self) {
         if let Some(store) = &mut self.store
-            && let Err(error) = notes::write(store, notes::BASE, &self.base)
+            && let Err(error) = previous_run::write(store, previous_run::BASELINE, &self.accounts.baseline)
         {
             tracing::warn!("evidence: {error}");
         }
     }
 
     fn sweep(&mut self, batch: &mut Batch) {
-        let Some(live) = &mut self.live else { return };
+        let Some(data_path) = &mut self.data_path else { return };
         let elapsed_ns = u64::try_from(self.swept.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.swept = Instant::now();
         let now = Clock::now();
         let since_ns = std::mem::replace(&mut self.swept_unix_ns, now.unix_ns).min(now.unix_ns);
-        let sweep = match live.evidence.sweep(elapsed_ns) {
+        let sweep = match data_path.tables.sweep(elapsed_ns) {
             Ok(sweep) => sweep,
             Err(error) => return tracing::error!("evidence: {error}"),
         };
@@ -302,47 +271,32 @@ impl Book {
             return;
         }
         self.moved = true;
-        if let Err(error) = live.refresh_names() {
+        if let Err(error) = data_path.refresh_names() {
             tracing::debug!("evidence: names may be old: {error}");
         }
-        let until_ns = now.unix_ns;
-        self.flows.take(&sweep.flows, &mut live.names, since_ns, until_ns, &mut self.losses);
-        let (packets, bytes) = (sweep.not_attributed_packets, sweep.not_attributed_bytes);
-        self.losses.add(LossKind::NotAttributed, packets, bytes, since_ns, until_ns);
-        // Without buffers nothing is granted.
-        let refused = live.evidence.refused().is_some();
-        let not_granted = if refused { LossKind::CaptureBuffer } else { LossKind::CaptureBudget };
-        self.losses.add(not_granted, sweep.over_budget, 0, since_ns, until_ns);
-        self.losses.add(LossKind::CaptureBuffer, sweep.unread, 0, since_ns, until_ns);
+        let has_buffers = data_path.tables.captures_problem().is_none();
+        self.accounts.take(&sweep, &mut data_path.names, has_buffers, since_ns, now.unix_ns);
         let offset_ns = now.unix_ns.cast_signed().wrapping_sub(now.boot_ns.cast_signed());
-        let captures = sweep.captures.into_iter().filter_map(|captured| live.names.capture(captured, offset_ns));
+        let captures = sweep.captures.into_iter().filter_map(|captured| data_path.names.capture(captured, offset_ns));
         batch.captures.extend(captures);
     }
 
-    /// At a pause: what the counters have and the book has not was denied while nobody recorded, or was lost with a killed agent.
+    /// At a pause: what the counters have and the accounts have not is missing.
     fn compare(&mut self, now_ns: u64) {
-        let (Some(live), Some(store)) = (&self.live, &self.store) else { return };
-        if !self.moved || live.evidence.moved() {
+        let (Some(data_path), Some(store)) = (&self.data_path, &self.store) else { return };
+        if !self.moved || data_path.tables.has_moved() {
             return;
         }
-        let counted = match live.denied() {
+        let counted = match data_path.tables.denied() {
             Ok(counted) => counted,
             Err(error) => return tracing::debug!("evidence: {error}"),
         };
         // Something came meanwhile: at the next pause.
-        if live.evidence.moved() {
+        if data_path.tables.has_moved() {
             return;
         }
         self.moved = false;
-        let sum = |at: usize, base: u64| {
-            let parts = [store.totals().denied(), self.flows.waiting(), self.losses.denied()];
-            parts.iter().filter_map(|part| part.get(at)).sum::<u64>().saturating_sub(base)
-        };
-        let [packets, bytes] = counted;
-        let (missing, missing_bytes) =
-            (packets.saturating_sub(sum(0, self.base.packets)), bytes.saturating_sub(sum(1, self.base.bytes)));
-        let since_ns = self.complete_until_ns.replace(now_ns).unwrap_or(now_ns).min(now_ns);
-        self.losses.add(LossKind::Unrecorded, missing, missing_bytes, since_ns, now_ns);
+        self.accounts.compare(counted, store.totals().denied(), now_ns);
     }
 
     fn append(&mut self, batch: Batch) {
@@ -352,20 +306,20 @@ impl Book {
         if batch.is_empty() {
             return;
         }
-        let known = self.happenings.as_ref().map(|happenings| happenings.known.clone());
+        let recorded = self.event_watch.as_ref().map(|watch| watch.recorded.clone());
         match store.append(&batch) {
             Ok(appended) => {
-                if let Some(outlets) = &self.outlets {
-                    outlets.send(appended.seq, &batch);
+                if let Some(outputs) = &self.outputs {
+                    outputs.send(appended.seq, &batch);
                 }
                 if !batch.events.is_empty()
-                    && let Some(known) = known
-                    && let Err(error) = notes::write(store, notes::KNOWN, &known)
+                    && let Some(recorded) = recorded
+                    && let Err(error) = previous_run::write(store, previous_run::RECORDED, &recorded)
                 {
                     tracing::warn!("evidence: {error}");
                 }
                 self.problems.of_store(None);
-                self.standing.last_unix_ns = batch.unix_ns;
+                self.status.last_unix_ns = batch.unix_ns;
             }
             Err(error) => {
                 self.problem(&error);
@@ -378,16 +332,8 @@ impl Book {
         }
     }
 
-    /// The batch has no place: counted until there is one.
     fn not_kept(&mut self, batch: Batch) {
-        for flow in &batch.flows {
-            self.losses.add(LossKind::NotKept, flow.packets, flow.bytes, flow.first_unix_ns, flow.last_unix_ns);
-        }
-        let captures = batch.captures.len() as u64;
-        self.losses.add(LossKind::CaptureStore, captures, 0, batch.unix_ns, batch.unix_ns);
-        for loss in batch.losses {
-            self.losses.add(loss.kind, loss.packets, loss.bytes, loss.first_unix_ns, loss.last_unix_ns);
-        }
+        self.accounts.not_kept(&batch);
         self.waiting.splice(..0, batch.events);
     }
 
@@ -404,25 +350,25 @@ impl Book {
         }
     }
 
-    /// Tells `status` and the exporters.
-    fn tell(&mut self) {
+    /// For `status` and the exporters.
+    fn save_status(&mut self) {
         if let Some(store) = &self.store {
             let totals = store.totals();
-            self.standing.flow_packets = totals.flow_packets;
-            self.standing.captures = totals.captures;
-            self.standing.losses = LossKind::ALL.map(|kind| (kind.name().to_owned(), totals.loss(kind)[0])).into();
-            self.standing.last_seq = store.last_seq();
+            self.status.flow_packets = totals.flow_packets;
+            self.status.captures = totals.captures;
+            self.status.losses = LossKind::ALL.map(|kind| (kind.name().to_owned(), totals.loss(kind)[0])).into();
+            self.status.last_seq = store.last_seq();
         }
-        if let Some(outlets) = &self.outlets {
-            self.standing.outputs = outlets.standing();
+        if let Some(outputs) = &self.outputs {
+            self.status.outputs = outputs.status();
         }
-        self.standing.problem = self.problems.first().cloned();
-        self.standing.captures_problem = self.live.as_ref().and_then(Live::captures_problem);
-        if self.standing != self.told {
-            if let Err(error) = self.state.write_note(&self.standing) {
+        self.status.problem = self.problems.first().cloned();
+        self.status.captures_problem = self.data_path.as_ref().and_then(|path| path.tables.captures_problem());
+        if self.status != self.saved {
+            if let Err(error) = self.state.write_note(&self.status) {
                 tracing::debug!("evidence: how it stands could not be noted: {error}");
             }
-            self.told = self.standing.clone();
+            self.saved = self.status.clone();
         }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::io::{self, Write as _};
 
-use super::{Message, Outlet, SendError};
+use super::message::{Message, Output, SendError};
 
 pub(super) struct Stdout;
 
-impl Outlet for Stdout {
+impl Output for Stdout {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
         if let Message::Record { line, .. } = message {
             // In one piece: messages of others may stand between.

@@ -1,0 +1,89 @@
+//! What explains the rest: policies, peers and operators' commands, as they come about. It must not judge them.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::in_force::{InForce, PolicyInForce};
+use crate::{
+    config::show,
+    evidence::record::{Event, EventKind},
+    state::{JOURNAL, Stamp, StateDir},
+};
+
+/// What was recorded already; kept in the store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Recorded {
+    journal_unix_ns: u64,
+    generation: u64,
+    /// Sorted. A large cluster has tens of thousands: not kept as text.
+    peers: Vec<IpNet>,
+}
+
+/// Looks for what is new.
+#[derive(Debug)]
+pub(super) struct EventWatch {
+    state: StateDir,
+    /// Journal and policy at the last look.
+    seen: Option<(Option<Stamp>, Vec<Option<Stamp>>)>,
+    pub(super) recorded: Recorded,
+}
+
+impl EventWatch {
+    pub(super) fn new(state: StateDir, recorded: Recorded) -> Self {
+        Self { state, seen: None, recorded }
+    }
+
+    /// What is new.
+    pub(super) fn new_events(&mut self, in_force: &dyn InForce) -> Vec<Event> {
+        let now = (Stamp::of(&self.state.path().join(JOURNAL)), in_force.policy_stamp());
+        if self.seen.as_ref() == Some(&now) {
+            return Vec::new();
+        }
+        self.seen = Some(now);
+        let mut events = self.journal();
+        match in_force.policy() {
+            Ok(Some(policy)) => self.policy(policy, &mut events),
+            Ok(None) => {}
+            Err(error) => tracing::debug!("the policy in force is not recorded: {error}"),
+        }
+        events
+    }
+
+    fn journal(&mut self) -> Vec<Event> {
+        let since = self.recorded.journal_unix_ns;
+        let new = self.state.journal_entries().into_iter().filter(|entry| entry.unix_ns > since);
+        let events: Vec<Event> = new
+            .map(|entry| Event {
+                unix_ns: entry.unix_ns,
+                kind: EventKind::Operator(entry.action),
+                detail: entry.detail,
+                who: entry.who.as_ref().and_then(|who| serde_json::to_string(who).ok()),
+                text: None,
+            })
+            .collect();
+        self.recorded.journal_unix_ns = events.iter().map(|event| event.unix_ns).fold(since, u64::max);
+        events
+    }
+
+    fn policy(&mut self, policy: PolicyInForce, events: &mut Vec<Event>) {
+        let PolicyInForce { generation, since_unix_ns: unix_ns, mode, sha256, mut peers, text } = policy;
+        if generation == self.recorded.generation {
+            return;
+        }
+        self.recorded.generation = generation;
+        let detail = format!("generation {generation}, {mode}, sha256 {sha256}");
+        events.push(Event { unix_ns, kind: EventKind::Policy, detail, who: None, text });
+        peers.sort_unstable();
+        peers.dedup();
+        if peers != self.recorded.peers {
+            let missing = |of: &IpNet, in_it: &[IpNet]| in_it.binary_search(of).is_err();
+            let before = &self.recorded.peers;
+            let came = peers.iter().filter(|peer| missing(peer, before)).map(|peer| format!("+{}", show(peer)));
+            let left = before.iter().filter(|peer| missing(peer, &peers)).map(|peer| format!("-{}", show(peer)));
+            let changes: Vec<String> = came.chain(left).collect();
+            let detail = format!("{} peers: {}", peers.len(), changes.join(" "));
+            events.push(Event { unix_ns, kind: EventKind::Peers, detail, who: None, text: None });
+            self.recorded.peers = peers;
+        }
+    }
+}

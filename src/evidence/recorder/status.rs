@@ -1,0 +1,27 @@
+//! How the recorder is doing, as it notes it for `status` and the exporters.
+
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::output::OutputStatus;
+
+/// How the recorder is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecorderStatus {
+    /// Why nothing is recorded; `None`: it is.
+    pub problem: Option<String>,
+    /// Why no frame is captured, though frames should be; flows are recorded all the same.
+    #[serde(default)]
+    pub captures_problem: Option<String>,
+    /// Denied frames in flows of the store, since it began.
+    pub flow_packets: u64,
+    /// Captured frames, likewise.
+    pub captures: u64,
+    /// What is missing, by kind, likewise.
+    pub losses: Vec<(String, u64)>,
+    /// Number of the last batch.
+    pub last_seq: u64,
+    /// Unix time at which something was recorded last, ns.
+    pub last_unix_ns: u64,
+    /// Where records go besides, and how that goes.
+    pub outputs: Vec<OutputStatus>,
+}

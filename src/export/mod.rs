@@ -5,7 +5,6 @@ mod api;
 mod connections;
 mod events;
 mod gate;
-mod kernel;
 mod listener;
 mod live;
 mod metrics;

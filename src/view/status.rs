@@ -8,7 +8,7 @@ use crate::{
     config::show,
     datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
     evidence,
-    export::push::Standing,
+    export::push::PushHealth,
     net::{self, Network, XdpMode},
     policy::hex,
     state::{Clock, Reached, Refused, Repair, StateDir, StateError, TrialKind},
@@ -38,7 +38,7 @@ pub struct Status {
     /// Repairs since the agent started last.
     pub repairs: u64,
     /// How the push to the vendor is doing; `null`: none is configured.
-    pub push: Option<Standing>,
+    pub push: Option<PushHealth>,
     /// How the recording of evidence is doing; `null`: it never was, or is off.
     pub evidence: Option<evidence::Standing>,
     /// What `doctor --mission-control` found last; `null`: it was never asked.
@@ -247,9 +247,9 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
-        report.push = state.push_standing().filter(|_| health.pushes);
+        report.push = state.push_health().filter(|_| health.pushes);
         report.evidence = state.evidence_standing().filter(|_| health.records);
-        report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
+        report.problems.extend(report.push.as_ref().and_then(PushHealth::alarm));
         Agent {
             pid,
             started_unix_ns: health.started_unix_ns,

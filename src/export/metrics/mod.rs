@@ -117,7 +117,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        export::push::Standing,
+        export::push::PushHealth,
         state::Reached,
         view::{
             counters::{Counters, Row},
@@ -161,7 +161,7 @@ mod tests {
                 reattach_gap_max_ns: 2_500_000,
             }),
             repairs: 4,
-            push: Some(Standing { last_success_unix_ns: Some(1), waiting_lines: 3, ..Standing::default() }),
+            push: Some(PushHealth { last_success_unix_ns: Some(1), waiting_lines: 3, ..PushHealth::default() }),
             evidence: Some(crate::evidence::Standing {
                 flow_packets: 9,
                 losses: vec![("not_kept".into(), 2)],

@@ -23,7 +23,7 @@ use crate::{
     config::{Config, ConfigErrors, Mode, Push},
     datapath,
     evidence::recorder::Recorder,
-    export::{Exporters, Place, push::Pusher},
+    export::{Exporters, Roots, push::Pusher},
     memory::give_back,
     state::{Clock, Health, PolicyLock, Seen, Stamp},
 };
@@ -109,7 +109,7 @@ where
             connected: site.state.seen(),
             sampled: None,
             path_alarms: Vec::new(),
-            exporters: Exporters::start(Place { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
+            exporters: Exporters::start(Roots { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
             health,
             log,
             applied,

@@ -1,48 +1,18 @@
-//! What the agent serves: metrics, health, the API and the page, on a thread of its own. It only reads (pinned maps, the state directory) through
-//! `src/view`, so nothing that a client does can hold the agent. With `src/peers` the only place that opens sockets.
+//! The exporters' thread: started, started anew under another configuration, ended. Must not know what is served.
 
-mod api;
-mod connections;
-mod events;
-mod gate;
-mod listener;
-mod live;
-mod metrics;
-mod page;
-pub mod push;
-mod reply;
-mod tls;
-
-use std::{
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    thread::JoinHandle,
-};
+use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-pub use metrics::{ALL as METRICS, Kind, Metric};
-
+use super::{alarm::Alarm, listener, live::Roots};
 use crate::{
     config,
-    state::{Address, Stamp, StateDir},
+    state::{Address, Stamp},
 };
-
-/// Where what is shown is read.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The agent's.
-    pub state: StateDir,
-    /// The pins.
-    pub bpffs: PathBuf,
-}
-
-/// What keeps the exporters from working; told by `status`.
-type Alarm = Arc<Mutex<Option<String>>>;
 
 /// The exporters of one agent. They end when it is dropped.
 pub struct Exporters {
-    place: Place,
+    roots: Roots,
     configured: Configured,
     alarm: Alarm,
     thread: Option<Thread>,
@@ -72,8 +42,8 @@ const STACK_BYTES: usize = 1 << 20;
 
 impl Exporters {
     /// Starts them. What fails is an alarm, and tried again.
-    pub fn start(place: Place, export: &config::Export) -> Self {
-        let mut exporters = Self { place, configured: Configured::now(export), alarm: Alarm::default(), thread: None };
+    pub fn start(roots: Roots, export: &config::Export) -> Self {
+        let mut exporters = Self { roots, configured: Configured::now(export), alarm: Alarm::default(), thread: None };
         exporters.spawn();
         exporters
     }
@@ -95,40 +65,40 @@ impl Exporters {
                 "metrics and page are not served any more: their thread ended; restart the agent and report it".into(),
             );
         }
-        self.alarm.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.alarm.get()
     }
 
     fn spawn(&mut self) {
-        set(&self.alarm, None);
+        self.alarm.set(None);
         let export = &self.configured.export;
         let host = export.hosts.first().cloned();
         let address = Address { pid: std::process::id(), listen: export.listen, host, tls: export.tls.is_some() };
-        if let Err(error) = self.place.state.save_address(&address) {
+        if let Err(error) = self.roots.state.save_address(&address) {
             tracing::warn!(
                 "{}: where the agent listens could not be noted: {error}",
-                self.place.state.path().display()
+                self.roots.state.path().display()
             );
         }
         let Some(listen) = export.listen else { return };
-        let (place, export, alarm) = (self.place.clone(), export.clone(), self.alarm.clone());
+        let (roots, export, alarm) = (self.roots.clone(), export.clone(), self.alarm.clone());
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
                 Ok(runtime) => runtime,
-                Err(error) => return set(&alarm, Some(format!("metrics and page are not served: {error}"))),
+                Err(error) => return alarm.set(Some(format!("metrics and page are not served: {error}"))),
             };
             runtime.block_on(async {
                 tokio::select! {
                     // An error is that the agent is gone.
                     _ = stopped => {}
-                    () = listener::serve(listen, &place, &export, &alarm) => {}
+                    () = listener::serve(listen, &roots, &export, &alarm) => {}
                 }
             });
             runtime.shutdown_background();
         };
         match std::thread::Builder::new().name("export".into()).stack_size(STACK_BYTES).spawn(work) {
             Ok(handle) => self.thread = Some(Thread { stop, handle }),
-            Err(error) => set(&self.alarm, Some(format!("metrics and page are not served: {error}"))),
+            Err(error) => self.alarm.set(Some(format!("metrics and page are not served: {error}"))),
         }
     }
 
@@ -146,18 +116,5 @@ impl Exporters {
 impl Drop for Exporters {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Logged when it begins.
-fn set(alarm: &Alarm, now: Option<String>) {
-    let mut alarm = alarm.lock().unwrap_or_else(PoisonError::into_inner);
-    if *alarm != now {
-        if let Some(text) = &now {
-            tracing::error!("{text}");
-        } else {
-            tracing::info!("metrics and page are served again");
-        }
-        *alarm = now;
     }
 }

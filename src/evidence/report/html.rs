@@ -1,9 +1,13 @@
 //! Figures -> HTML by report.html, in which every text is taken for text of others unless it says `safe`. The page loads nothing and runs nothing, and says so
 //! to the browser.
 
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "templates pass references")]
+
 use std::{
     cmp::Reverse,
+    collections::BTreeSet,
     fmt::{self, Write},
+    net::IpAddr,
 };
 
 use askama::{
@@ -13,13 +17,19 @@ use askama::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::figures::{BUCKETS, Figures};
+use super::figures::{BUCKETS, Figures, Port, Source};
 use crate::{
-    evidence::{chain::Verdict, node::Node, record::EventKind, when::Zone},
+    evidence::{
+        chain::Verdict,
+        node::Node,
+        record::{Event, EventKind},
+        when::Zone,
+    },
     ui::plain,
 };
 
 const CSS: &str = include_str!("report.css");
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Rows of a table; a report is read by people.
 const TOP: usize = 25;
 /// Of the timeline's picture.
@@ -51,27 +61,25 @@ impl Escaper for PlainHtml {
 #[derive(Template)]
 #[template(path = "evidence/report/report.html")]
 struct Page<'a> {
-    css: &'static str,
+    figures: &'a Figures,
+    facts: &'a Facts<'a>,
     css_sha256: String,
-    node: &'a str,
-    node_id: &'a str,
     since: String,
     until: String,
-    made: String,
-    version: &'static str,
     /// What, how many, and more on it.
-    tiles: [(&'static str, String, String); 4],
-    /// What is wrong with the store.
-    fault: Option<String>,
-    records: String,
-    batches: String,
-    head: String,
-    last_seq: u64,
-    highest: String,
-    bars_wide: usize,
-    bars_high: u64,
+    tiles: [(&'static str, u64, String); 4],
+    /// Packets of the highest bar.
+    highest: u64,
     bars: Vec<Bar>,
-    tables: [Table; 5],
+    sources: Vec<(&'a Option<IpAddr>, &'a Source)>,
+    more_sources: usize,
+    ports: Vec<(&'a (&'static str, Option<u16>), &'a Port)>,
+}
+
+impl Page<'_> {
+    fn time(&self, unix_ns: &u64) -> String {
+        self.facts.zone.show_seconds(*unix_ns)
+    }
 }
 
 /// A bar of the timeline's picture.
@@ -82,75 +90,35 @@ struct Bar {
     height: String,
 }
 
-/// How a column of a table looks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Style {
-    Text,
-    Time,
-    /// Of digits and units only.
-    Number,
-    /// A text that nothing proves.
-    Unverified,
-}
-
-struct Table {
-    title: &'static str,
-    /// What is said where there are no rows.
-    none: &'static str,
-    columns: &'static [(Style, &'static str)],
-    rows: Vec<Vec<(Style, String)>>,
-    /// Our own words below it.
-    notes: Vec<String>,
-}
-
-impl Table {
-    fn new(
-        title: &'static str,
-        columns: &'static [(Style, &'static str)],
-        rows: impl Iterator<Item = Vec<String>>,
-    ) -> Self {
-        let rows = rows.map(|cells| columns.iter().map(|(style, _)| *style).zip(cells).collect()).collect();
-        Self { title, none: "None.", columns, rows, notes: Vec::new() }
-    }
-}
-
 /// The whole page.
 pub fn page(figures: &Figures, facts: &Facts<'_>) -> String {
-    let time = |unix_ns| facts.zone.show_seconds(unix_ns);
-    let [[dropped, dropped_bytes], [would, would_bytes]] = figures.outcomes;
-    let sources_count = figures.sources.keys().filter(|source| source.is_some()).count();
+    let [[dropped, dropped_bytes], [would, would_bytes]] = &figures.outcomes;
+    let known = figures.sources.keys().filter(|source| source.is_some()).count() as u64;
     let highest = figures.timeline.iter().map(|[drop, would]| drop.saturating_add(*would)).max().unwrap_or(0);
+    let mut sources: Vec<_> = figures.sources.iter().collect();
+    sources.sort_by_key(|(address, source)| (Reverse(source.packets), **address));
+    let more_sources = sources.len().saturating_sub(TOP);
+    sources.truncate(TOP);
+    let mut ports: Vec<_> = figures.ports.iter().collect();
+    ports.sort_by_key(|(key, port)| (Reverse(port.packets), **key));
+    ports.truncate(TOP);
     let page = Page {
-        css: CSS,
+        figures,
+        facts,
         css_sha256: BASE64_STANDARD.encode(Sha256::digest(CSS)),
-        node: &facts.node.name,
-        node_id: &facts.node.id,
-        since: time(figures.since_unix_ns),
-        until: time(figures.until_unix_ns),
-        made: time(facts.made_unix_ns),
-        version: env!("CARGO_PKG_VERSION"),
+        since: facts.zone.show_seconds(figures.since_unix_ns),
+        until: facts.zone.show_seconds(figures.until_unix_ns),
         tiles: [
-            ("packets dropped", grouped(dropped), bytes(dropped_bytes)),
-            ("packets that would have been", grouped(would), bytes(would_bytes)),
-            ("sources", grouped(sources_count as u64), "as the frames say".to_owned()),
-            ("frames captured", grouped(figures.captures), "nodewall events export".to_owned()),
+            ("packets dropped", *dropped, bytes(dropped_bytes)),
+            ("packets that would have been", *would, bytes(would_bytes)),
+            ("sources", known, "as the frames say".to_owned()),
+            ("frames captured", figures.captures, "nodewall events export".to_owned()),
         ],
-        fault: facts.verdict.fault.as_ref().map(ToString::to_string),
-        records: grouped(facts.verdict.records),
-        batches: grouped(facts.verdict.batches),
-        head: facts.verdict.head.iter().map(|byte| format!("{byte:02x}")).collect(),
-        last_seq: facts.verdict.last_seq,
-        highest: grouped(highest),
-        bars_wide: BUCKETS,
-        bars_high: HEIGHT,
+        highest,
         bars: bars(figures, highest),
-        tables: [
-            sources(figures, facts.zone),
-            ports(figures),
-            reasons(figures),
-            events(figures, facts.zone),
-            losses(figures),
-        ],
+        sources,
+        more_sources,
+        ports,
     };
     // Only a value whose `Display` fails makes an error here, and none does.
     page.render().unwrap_or_default()
@@ -177,105 +145,27 @@ fn bars(figures: &Figures, highest: u64) -> Vec<Bar> {
     bars
 }
 
-fn sources(figures: &Figures, zone: &Zone) -> Table {
-    const COLUMNS: &[(Style, &str)] = &[
-        (Style::Unverified, "source"),
-        (Style::Number, "packets"),
-        (Style::Number, "bytes"),
-        (Style::Time, "first seen"),
-        (Style::Time, "last seen"),
-        (Style::Text, "ports"),
-        (Style::Text, "interface"),
-        (Style::Text, "MAC"),
-    ];
-    let mut sources: Vec<_> = figures.sources.iter().collect();
-    sources.sort_by_key(|(address, source)| (Reverse(source.packets), **address));
-    let more = sources.len().saturating_sub(TOP);
-    let rows = sources.iter().take(TOP).map(|(address, source)| {
-        let macs = source.macs.iter().map(|mac| mac.map(|byte| format!("{byte:02x}")).join(":"));
-        let ports = source.ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        vec![
-            address.map_or_else(|| "no IP address".to_owned(), |address| address.to_string()),
-            grouped(source.packets),
-            bytes(source.bytes),
-            zone.show_seconds(source.first_unix_ns),
-            zone.show_seconds(source.last_unix_ns),
-            if source.more { format!("{ports} and more") } else { ports },
-            source.interfaces.iter().cloned().collect::<Vec<_>>().join(", "),
-            macs.collect::<Vec<_>>().join(", "),
-        ]
-    });
-    let mut table = Table::new("Top sources", COLUMNS, rows);
-    if more > 0 {
-        table.notes.push(format!("and {} more", grouped(more as u64)));
+fn kind(event: &Event) -> String {
+    match &event.kind {
+        EventKind::Operator(action) => format!("operator: {action}"),
+        kind => kind.name().replace('_', " "),
     }
-    if figures.unlisted_sources > 0 {
-        table.notes.push(format!("{} flows are of still other sources", grouped(figures.unlisted_sources)));
-    }
-    table.notes.push(
-        "unverified: an address is what the frame said, and nothing here proves who sent it. Interface and MAC tell which neighbour handed it over, \
-         often a router."
-            .to_owned(),
-    );
-    table
 }
 
-fn ports(figures: &Figures) -> Table {
-    const COLUMNS: &[(Style, &str)] = &[
-        (Style::Text, "port"),
-        (Style::Text, "protocol"),
-        (Style::Text, "class"),
-        (Style::Number, "packets"),
-        (Style::Number, "bytes"),
-    ];
-    let mut ports: Vec<_> = figures.ports.iter().collect();
-    ports.sort_by_key(|(key, port)| (Reverse(port.packets), **key));
-    let rows = ports.iter().take(TOP).map(|((protocol, number), port)| {
-        vec![
-            number.map_or_else(|| "-".to_owned(), |port| port.to_string()),
-            (*protocol).to_owned(),
-            port.class.as_deref().unwrap_or("-").to_owned(),
-            grouped(port.packets),
-            bytes(port.bytes),
-        ]
-    });
-    Table::new("Top ports", COLUMNS, rows)
+fn joined(values: impl Iterator<Item = impl ToString>) -> String {
+    values.map(|value| value.to_string()).collect::<Vec<_>>().join(", ")
 }
 
-fn reasons(figures: &Figures) -> Table {
-    const COLUMNS: &[(Style, &str)] = &[(Style::Text, "reason"), (Style::Text, "meaning"), (Style::Number, "packets")];
-    let rows = figures.reasons.values();
-    let rows = rows.map(|(reason, packets)| vec![reason.name().into(), reason.text().into(), grouped(*packets)]);
-    Table::new("Reasons", COLUMNS, rows)
+fn macs(macs: &BTreeSet<[u8; 6]>) -> String {
+    joined(macs.iter().map(|mac| hex(mac, ":")))
 }
 
-fn events(figures: &Figures, zone: &Zone) -> Table {
-    const COLUMNS: &[(Style, &str)] =
-        &[(Style::Time, "time"), (Style::Text, "what"), (Style::Text, "detail"), (Style::Text, "who")];
-    let rows = figures.events.iter().map(|event| {
-        let kind = match &event.kind {
-            EventKind::Operator(action) => format!("operator: {action}"),
-            kind => kind.name().replace('_', " "),
-        };
-        let who = event.who.as_deref().unwrap_or("-");
-        vec![zone.show_seconds(event.unix_ns), kind, event.detail.clone(), who.to_owned()]
-    });
-    let mut table = Table::new("Policy, peers, operators", COLUMNS, rows);
-    if figures.unlisted_events > 0 {
-        table.notes.push(format!("and {} more", grouped(figures.unlisted_events)));
-    }
-    table
-}
-
-fn losses(figures: &Figures) -> Table {
-    const COLUMNS: &[(Style, &str)] = &[(Style::Text, "kind"), (Style::Number, "frames"), (Style::Number, "bytes")];
-    let rows = figures.losses.iter();
-    let rows = rows.map(|(kind, [packets, lost])| vec![kind.name().into(), grouped(*packets), bytes(*lost)]);
-    Table { none: "Nothing is known to be missing.", ..Table::new("What is missing", COLUMNS, rows) }
+fn hex(bytes: &[u8], between: &str) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between)
 }
 
 /// Digits in groups of three.
-fn grouped(number: u64) -> String {
+fn grouped(number: &impl ToString) -> String {
     let digits = number.to_string();
     let mut shown = String::new();
     for (n, digit) in digits.chars().enumerate() {
@@ -287,9 +177,9 @@ fn grouped(number: u64) -> String {
     shown
 }
 
-fn bytes(bytes: u64) -> String {
+fn bytes(bytes: &u64) -> String {
     let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    units.iter().find(|(_, unit)| bytes >= *unit).map_or_else(
+    units.iter().find(|(_, unit)| bytes >= unit).map_or_else(
         || format!("{bytes} B"),
         |(name, unit)| format!("{}.{} {name}", bytes / unit, (bytes % unit) * 10 / unit),
     )

@@ -1,5 +1,5 @@
-//! The push rung: what the vendor's receiver gets is what the kernel counted, whatever becomes of the receiver and of the agent. The receiver is a real HTTP
-//! server that reads the protocol by the vendor's grammar and refuses anything off.
+//! The push rung: what the vendor's receiver gets is what the kernel counted, or less by what is told to be lost, whatever becomes of the receiver and of the
+//! agent. The receiver is a real HTTP server that reads the protocol by the vendor's grammar and refuses anything off.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "push/agent.rs"]

@@ -4,11 +4,7 @@ use std::path::PathBuf;
 
 use node_ebpf_common::{Verdict, maps::RowRecord};
 
-use crate::{
-    datapath::{self, Evidence, Maps, PinDir},
-    evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep},
-    state::{Stamp, StateDir},
-};
+use crate::{control::{self, Good}, datapath::{self, Evidence, Maps, PinDir}, evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep}, state::{Stamp, StateDir}};
 
 /// The node that an agent looks after.
 pub(super) struct Pinned {
@@ -25,11 +21,11 @@ impl InForce for Pinned {
     }
 
     fn policy_stamp(&self) -> Vec<Option<Stamp>> {
-        self.state.stamp()
+        control::stamps(&self.state).into()
     }
 
     fn policy(&self) -> Result<Option<PolicyInForce>, Failure> {
-        let Some(good) = self.state.good()? else { return Ok(None) };
+        let Some(good) = Good::last(&self.state)? else { return Ok(None) };
         let policy = good.desired.policy;
         Ok(Some(PolicyInForce {
             generation: good.generation,

@@ -25,7 +25,7 @@ use crate::{
     },
     datapath,
     evidence::recorder::Recorder,
-    export::{Exporters, Place, push::Pusher},
+    export::{Exporters, Roots, push::Pusher},
     memory::give_back,
     state::{Clock, PolicyLock, Stamp},
 };
@@ -111,7 +111,7 @@ where
             connected: site.state.read_note::<Seen>().unwrap_or_default(),
             sampled: None,
             path_alarms: Vec::new(),
-            exporters: Exporters::start(Place { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
+            exporters: Exporters::start(Roots { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
             health,
             log,
             applied,

@@ -17,8 +17,8 @@ pub(super) struct Notify {
     to: Option<(UnixDatagram, SocketAddr)>,
     /// Whether it waits for a sign of life.
     watched: bool,
-    /// The line for people that it has.
-    told: String,
+    /// The last line for people.
+    last_status: String,
 }
 
 impl Notify {
@@ -39,7 +39,7 @@ impl Notify {
                 })
                 .ok()
         });
-        Self { to, watched, told: String::new() }
+        Self { to, watched, last_status: String::new() }
     }
 
     /// The first policy stands, or a reload is over.
@@ -64,10 +64,10 @@ impl Notify {
 
     /// One line for people; said again only when it is another.
     pub(super) fn status(&mut self, line: String) {
-        if self.to.is_some() && self.told != line {
+        if self.to.is_some() && self.last_status != line {
             // A line break would begin another message.
             self.say(&format!("STATUS={}", line.replace(['\n', '\r'], " ")));
-            self.told = line;
+            self.last_status = line;
         }
     }
 

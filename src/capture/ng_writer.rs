@@ -4,7 +4,7 @@
 use std::io::{self, Write};
 
 use super::frame::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
-use crate::ui::plain;
+use crate::text::plain;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;

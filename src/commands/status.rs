@@ -3,6 +3,7 @@
 use super::{DEGRADED, FINE, Failure, block_on};
 use crate::{
     cli::{Common, Format},
+    export::push::Totals,
     net,
     state::StateDir,
     ui,
@@ -56,10 +57,9 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
     if let Some(push) = &report.push {
         let doing = push.last_error.as_deref().map_or_else(|| "well".to_owned(), |error| format!("failing: {error}"));
         ui::print_line(&format!("push: to {}: {doing}; {} lines wait", push.url, push.waiting_lines))?;
-        for (what, amount) in [("in doubt", &push.totals.in_doubt), ("refused", &push.totals.refused)] {
-            if amount.packets > 0 || amount.bytes > 0 {
-                ui::print_line(&format!("push: {what}: {} packets, {} bytes", amount.packets, amount.bytes))?;
-            }
+        let Totals { lost, last_loss, .. } = &push.totals;
+        if let Some(why) = last_loss {
+            ui::print_line(&format!("push: lost: {} packets, {} bytes; the last: {why}", lost.packets, lost.bytes))?;
         }
     }
     if let Some(evidence) = &report.evidence {

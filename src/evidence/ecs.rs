@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{node::Node, record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome}, when::Zone};
-use crate::{policy::hex, text::safe_json};
+use crate::text::{hex, safe_json};
 
 /// The version of the schema that lines keep to.
 pub const ECS_VERSION: &str = "8.17.0";

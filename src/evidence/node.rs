@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use sha2::{Digest, Sha256};
 
-use crate::policy::hex;
+use crate::text::hex;
 
 const MACHINE_ID: &str = "/etc/machine-id";
 /// The id is made for this purpose alone, as machine-id(5) asks: whoever reads exported evidence learns nothing that opens anything else.

@@ -31,17 +31,11 @@ async fn status(State(reader): State<Arc<Reader>>) -> Response<Body> {
 }
 
 async fn counters(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    match reader.counters() {
-        Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
-        other => answer(other),
-    }
+    answer(in_force(reader.counters()))
 }
 
 async fn peer_traffic(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    match reader.peer_traffic() {
-        Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
-        other => answer(other),
-    }
+    answer(in_force(reader.peer_traffic()))
 }
 
 async fn denied_sources(State(reader): State<Arc<Reader>>) -> Response<Body> {
@@ -61,10 +55,11 @@ struct Ports {
 }
 
 async fn ports(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    match reader.ports() {
-        Ok(None) => reply::refused(StatusCode::SERVICE_UNAVAILABLE, "no policy is in force"),
-        other => answer(other.map(|ports| Ports { ports: ports.unwrap_or_default() })),
-    }
+    answer(in_force(reader.ports()).map(|ports| Ports { ports }))
+}
+
+fn in_force<T>(read: Result<Option<T>, String>) -> Result<T, String> {
+    read?.ok_or_else(|| "no policy is in force".to_owned())
 }
 
 fn answer<T: Serialize>(read: Result<T, String>) -> Response<Body> {

@@ -12,106 +12,98 @@ use tokio::{task::AbortHandle, time::Instant};
 /// Connections at a time.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 /// Within this a client must have asked and taken its answer; a stream, its next event.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Until when a connection is waited for. Clones are of the same connection.
 #[derive(Clone, Debug)]
-pub(super) struct Patience {
-    time: Duration,
-    until: Arc<Mutex<Until>>,
+pub(super) struct Deadline {
+    timeout: Duration,
+    state: Arc<Mutex<DeadlineState>>,
 }
 
-#[derive(Debug)]
-struct Until {
-    deadline: Instant,
-    stream: bool,
+#[derive(Clone, Copy, Debug)]
+struct DeadlineState {
+    at: Instant,
+    is_stream: bool,
 }
 
-impl Patience {
-    fn new(time: Duration) -> Self {
-        Self { time, until: Arc::new(Mutex::new(Until { deadline: Instant::now() + time, stream: false })) }
+impl Deadline {
+    fn new(timeout: Duration) -> Self {
+        Self { timeout, state: Arc::new(Mutex::new(DeadlineState { at: Instant::now() + timeout, is_stream: false })) }
     }
 
-    fn until(&self) -> MutexGuard<'_, Until> {
-        self.until.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, DeadlineState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The client took an event of its stream: it is waited for anew, and does not make room for others.
     pub(super) fn renew(&self) {
-        *self.until() = Until { deadline: Instant::now() + self.time, stream: true };
-    }
-
-    fn deadline(&self) -> Instant {
-        self.until().deadline
-    }
-
-    fn is_stream(&self) -> bool {
-        self.until().stream
+        *self.state() = DeadlineState { at: Instant::now() + self.timeout, is_stream: true };
     }
 
     /// Ends when the time is over.
-    async fn over(&self) {
+    async fn passed(&self) {
         loop {
-            let deadline = self.deadline();
-            if deadline <= Instant::now() {
+            let DeadlineState { at, .. } = *self.state();
+            if at <= Instant::now() {
                 return;
             }
-            tokio::time::sleep_until(deadline).await;
+            tokio::time::sleep_until(at).await;
         }
     }
 }
 
 /// All of them, by the order in which they came.
 pub(super) struct Connections {
-    patience: Duration,
-    taken: Mutex<Taken>,
+    timeout: Duration,
+    slots: Mutex<Slots>,
 }
 
 #[derive(Default)]
-struct Taken {
+struct Slots {
     next: u64,
-    by_age: BTreeMap<u64, (Patience, Option<AbortHandle>)>,
+    by_age: BTreeMap<u64, (Deadline, Option<AbortHandle>)>,
 }
 
 /// A place, until it is dropped.
-pub(super) struct Held {
+pub(super) struct Slot {
     connections: Arc<Connections>,
     number: u64,
-    patience: Patience,
+    deadline: Deadline,
 }
 
 impl Connections {
     /// None yet; each will have this long.
-    pub(super) fn new(patience: Duration) -> Self {
-        Self { patience, taken: Mutex::default() }
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self { timeout, slots: Mutex::default() }
     }
 
-    fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place; always. Where none is free, the oldest connection that is no stream ends (streams are fewer than places).
-    pub(super) fn enter(self: &Arc<Self>) -> Held {
-        let mut taken = self.taken();
-        while taken.by_age.len() >= MAX_CONNECTIONS {
+    pub(super) fn enter(self: &Arc<Self>) -> Slot {
+        let mut slots = self.slots();
+        while slots.by_age.len() >= MAX_CONNECTIONS {
             let oldest =
-                taken.by_age.iter().find(|(_, (patience, _))| !patience.is_stream()).map(|(number, _)| *number);
+                slots.by_age.iter().find(|(_, (deadline, _))| !deadline.state().is_stream).map(|(number, _)| *number);
             let Some(oldest) = oldest else { break };
-            if let Some((_, Some(task))) = taken.by_age.remove(&oldest) {
+            if let Some((_, Some(task))) = slots.by_age.remove(&oldest) {
                 task.abort();
             }
         }
-        let number = taken.next;
-        taken.next += 1;
-        let patience = Patience::new(self.patience);
-        taken.by_age.insert(number, (patience.clone(), None));
-        Held { connections: self.clone(), number, patience }
+        let number = slots.next;
+        slots.next += 1;
+        let deadline = Deadline::new(self.timeout);
+        slots.by_age.insert(number, (deadline.clone(), None));
+        Slot { connections: self.clone(), number, deadline }
     }
 }
 
-impl Held {
-    pub(super) fn patience(&self) -> Patience {
-        self.patience.clone()
+impl Slot {
+    pub(super) fn deadline(&self) -> Deadline {
+        self.deadline.clone()
     }
 
     /// Does `work` on a task of its own, until it is done, its time is over, or it must make room.
@@ -120,18 +112,18 @@ impl Held {
         let task = tokio::spawn(async move {
             tokio::select! {
                 () = work => {}
-                () = self.patience.over() => {}
+                () = self.deadline.passed() => {}
             }
         });
-        if let Some((_, handle)) = connections.taken().by_age.get_mut(&number) {
+        if let Some((_, handle)) = connections.slots().by_age.get_mut(&number) {
             *handle = Some(task.abort_handle());
         }
     }
 }
 
-impl Drop for Held {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.connections.taken().by_age.remove(&self.number);
+        self.connections.slots().by_age.remove(&self.number);
     }
 }
 
@@ -147,18 +139,18 @@ mod tests {
     #[test]
     fn the_oldest_makes_room_and_streams_stay() {
         runtime().block_on(async {
-            let connections = Arc::new(Connections::new(PATIENCE));
+            let connections = Arc::new(Connections::new(CONNECTION_TIMEOUT));
             for number in 0..MAX_CONNECTIONS {
-                let held = connections.enter();
+                let slot = connections.enter();
                 if number == 0 {
-                    held.patience().renew();
+                    slot.deadline().renew();
                 }
-                held.run(std::future::pending());
+                slot.run(std::future::pending());
             }
-            let held = connections.enter();
-            held.run(std::future::pending());
+            let slot = connections.enter();
+            slot.run(std::future::pending());
             tokio::task::yield_now().await;
-            let numbers: Vec<u64> = connections.taken().by_age.keys().copied().collect();
+            let numbers: Vec<u64> = connections.slots().by_age.keys().copied().collect();
             assert_eq!((numbers.len(), numbers.first(), numbers.get(1)), (MAX_CONNECTIONS, Some(&0), Some(&2)));
         });
     }
@@ -166,21 +158,21 @@ mod tests {
     #[test]
     fn a_connection_ends_with_its_time_and_a_stream_when_nothing_is_taken_from_it() {
         runtime().block_on(async {
-            let patience = Duration::from_millis(300);
-            let connections = Arc::new(Connections::new(patience));
+            let timeout = Duration::from_millis(300);
+            let connections = Arc::new(Connections::new(timeout));
             connections.enter().run(std::future::pending());
             let stream = connections.enter();
-            let taken = stream.patience();
+            let deadline = stream.deadline();
             stream.run(std::future::pending());
             let began = Instant::now();
-            while began.elapsed() < patience * 3 {
-                taken.renew();
-                tokio::time::sleep(patience / 30).await;
+            while began.elapsed() < timeout * 3 {
+                deadline.renew();
+                tokio::time::sleep(timeout / 30).await;
             }
-            let left: Vec<u64> = connections.taken().by_age.keys().copied().collect();
+            let left: Vec<u64> = connections.slots().by_age.keys().copied().collect();
             assert_eq!(left, [1], "the stream");
-            tokio::time::sleep(patience * 2).await;
-            assert_eq!(connections.taken().by_age.len(), 0);
+            tokio::time::sleep(timeout * 2).await;
+            assert_eq!(connections.slots().by_age.len(), 0);
         });
     }
 }

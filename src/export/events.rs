@@ -1,14 +1,7 @@
 //! `/api/v1/stream`: status and counters, told each second as server-sent events, for as long as the client takes them. Streams are few; each reads for
 //! itself, and only when the client took what came before.
 
-use std::{
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -19,9 +12,12 @@ use axum::{
 };
 use futures_util::stream;
 use serde::Serialize;
-use tokio::time::Instant;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
-use super::{connections::Patience, live::Reader, reply};
+use super::{connections::Deadline, live::Reader, reply};
 use crate::{
     state::Clock,
     text::host_name,
@@ -35,12 +31,12 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct Streams {
     reader: Arc<Reader>,
-    open: Arc<AtomicUsize>,
+    free: Arc<Semaphore>,
 }
 
 /// The stream.
 pub(super) fn routes(reader: Arc<Reader>) -> Router {
-    let streams = Streams { reader, open: Arc::default() };
+    let streams = Streams { reader, free: Arc::new(Semaphore::new(MAX_STREAMS)) };
     Router::new().route("/api/v1/stream", get(stream)).with_state(streams)
 }
 
@@ -56,29 +52,12 @@ struct Tick {
     counters: Option<Counters>,
 }
 
-/// One of the few streams, until it is dropped.
-struct Open(Arc<AtomicUsize>);
-
-impl Open {
-    fn one(open: &Arc<AtomicUsize>) -> Option<Self> {
-        let more = |now: usize| (now < MAX_STREAMS).then_some(now + 1);
-        open.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Self(open.clone()))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 async fn stream(
     State(streams): State<Streams>,
-    Extension(patience): Extension<Patience>,
+    Extension(deadline): Extension<Deadline>,
     method: Method,
 ) -> Response<Body> {
-    let Some(open) = Open::one(&streams.open) else {
+    let Ok(permit) = streams.free.try_acquire_owned() else {
         let why = format!("{MAX_STREAMS} streams are open already");
         let mut refused = reply::refused(StatusCode::SERVICE_UNAVAILABLE, &why);
         refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
@@ -87,23 +66,24 @@ async fn stream(
     if method == Method::HEAD {
         return reply::text(StatusCode::OK, "text/event-stream", Body::empty());
     }
-    let told = Told { reader: streams.reader, patience, due: Instant::now(), _open: open };
-    let events = stream::unfold(told, async |mut told| Some((Ok::<_, Infallible>(told.next().await), told)));
+    let feed = Feed { reader: streams.reader, deadline, due: Instant::now(), _permit: permit };
+    let events = stream::unfold(feed, async |mut feed| Some((Ok::<_, Infallible>(feed.next().await), feed)));
     reply::text(StatusCode::OK, "text/event-stream", Body::from_stream(events))
 }
 
-/// What was told so far.
-struct Told {
+/// One client's events.
+struct Feed {
     reader: Arc<Reader>,
-    patience: Patience,
+    deadline: Deadline,
     due: Instant,
-    _open: Open,
+    /// One of the few streams, until it is dropped.
+    _permit: OwnedSemaphorePermit,
 }
 
-impl Told {
+impl Feed {
     async fn next(&mut self) -> Bytes {
         // That more is asked for says that the client took what came before.
-        self.patience.renew();
+        self.deadline.renew();
         tokio::time::sleep_until(self.due).await;
         // A client that took its time gets the next one a second later, not all that it missed.
         self.due = Instant::now() + EVERY;

@@ -10,7 +10,7 @@ use axum::{
     middleware::{self, Next},
 };
 
-use super::{Place, api, events, live::Reader, metrics, page, reply};
+use super::{api, events, live::{Reader, Roots}, metrics, page, reply};
 use crate::{config, export::Token};
 
 /// What every answer carries: the page may load what comes from here and nothing else, nobody may frame it, nothing keeps a copy.
@@ -38,9 +38,9 @@ struct Gate {
 }
 
 /// Everything that is answered.
-pub(super) fn router(place: Place, token: Token, listen: SocketAddr, export: &config::Export) -> Router {
+pub(super) fn router(roots: Roots, token: Token, listen: SocketAddr, export: &config::Export) -> Router {
     let gate = Arc::new(Gate { token, listen, hosts: export.hosts.clone(), tls: export.tls.is_some() });
-    let reader = Arc::new(Reader::new(place));
+    let reader = Arc::new(Reader::new(roots));
     // Pages and API carry source addresses.
     let guarded = api::routes(reader.clone())
         .merge(events::routes(reader.clone()))

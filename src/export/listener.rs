@@ -11,12 +11,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{
-    Alarm, Place,
-    connections::{Connections, PATIENCE, Patience},
-    gate, set, tls,
-    token::Token,
-};
+use super::{alarm::Alarm, connections::{Connections, Deadline, CONNECTION_TIMEOUT}, gate, live::Roots, tls, token::Token};
 use crate::config;
 
 /// Wait before binding is tried again.
@@ -29,17 +24,17 @@ const BUFFER_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
 /// Serves for ever. What keeps it from serving is told by `alarm`, and tried again.
-pub(super) async fn serve(listen: SocketAddr, place: &Place, export: &config::Export, alarm: &Alarm) {
+pub(super) async fn serve(listen: SocketAddr, roots: &Roots, export: &config::Export, alarm: &Alarm) {
     let (listener, tls, router) = loop {
-        match prepare(listen, place, export).await {
+        match prepare(listen, roots, export).await {
             Ok(ready) => break ready,
-            Err(error) => set(alarm, Some(error)),
+            Err(error) => alarm.set(Some(error)),
         }
         tokio::time::sleep(BIND_RETRY).await;
     };
-    set(alarm, None);
+    alarm.set(None);
     tracing::debug!(%listen, "metrics and page are served");
-    let connections = Arc::new(Connections::new(PATIENCE));
+    let connections = Arc::new(Connections::new(CONNECTION_TIMEOUT));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => take(stream, tls.clone(), router.clone(), &connections),
@@ -55,42 +50,42 @@ pub(super) async fn serve(listen: SocketAddr, place: &Place, export: &config::Ex
 
 async fn prepare(
     listen: SocketAddr,
-    place: &Place,
+    roots: &Roots,
     export: &config::Export,
 ) -> Result<(TcpListener, Option<TlsAcceptor>, Router), String> {
     let failed = |error: String| format!("metrics and page are not served at {listen}: {error}");
     let tls = export.tls.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
-    let token = Token::read_or_new(&place.state).map_err(|error| failed(error.to_string()))?;
+    let token = Token::read_or_new(&roots.state).map_err(|error| failed(error.to_string()))?;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let help = "another [export] listen or --listen names another address, \"none\" none";
         failed(format!("{error}; {help}"))
     })?;
-    let router = gate::router(place.clone(), token, listen, export);
+    let router = gate::router(roots.clone(), token, listen, export);
     Ok((listener, tls, router))
 }
 
 fn take(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, connections: &Arc<Connections>) {
-    let place = connections.enter();
-    let patience = place.patience();
+    let slot = connections.enter();
+    let deadline = slot.deadline();
     let work = async move {
         // An answer goes out in one piece, and an event at once.
         let _ = stream.set_nodelay(true);
         match tls {
-            None => answer(stream, router, &patience).await,
+            None => answer(stream, router, &deadline).await,
             Some(tls) => {
                 if let Ok(stream) = tls.accept(stream).await {
-                    answer(stream, router, &patience).await;
+                    answer(stream, router, &deadline).await;
                 }
             }
         }
     };
-    place.run(work);
+    slot.run(work);
 }
 
-async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, patience: &Patience) {
-    let patience = patience.clone();
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, deadline: &Deadline) {
+    let deadline = deadline.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(patience.clone());
+        request.extensions_mut().insert(deadline.clone());
         hyper::service::Service::call(&TowerToHyperService::new(router.clone()), request)
     });
     // One request each: a connection that waits for another one would only take the place of a client that asks.

@@ -1,28 +1,24 @@
 //! Reading what is shown, once for each request: the live system through `src/view`. Must not format it.
 
-use std::sync::{Mutex, PoisonError};
-
-use super::Place;
-use crate::{
-    control::{self, Blocks},
-    datapath::{DatapathError, Maps},
-    memory::give_back,
-    net,
-    peers::Registry,
-    state::{Clock, Stamp},
-    view::{
-        counters::Counters,
-        denied_sources::DeniedSources,
-        peer_traffic::PeerTraffic,
-        peers::{Numbers, Peers},
-        ports::{self, Port},
-        status::{self, Status},
-    },
+use std::{
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
 };
+
+use crate::{control::{self, Blocks}, datapath::{DatapathError, Maps}, memory::give_back, net, peers::Registry, state::{Clock, Stamp, StateDir}, view::{counters::Counters, denied_sources::DeniedSources, peer_traffic::PeerTraffic, peers::{Numbers, Peers}, ports::{self, Port}, status::{self, Status}}};
+
+/// Where what is shown is read.
+#[derive(Clone, Debug)]
+pub struct Roots {
+    /// The agent's state directory.
+    pub state: StateDir,
+    /// The pins.
+    pub bpffs: PathBuf,
+}
 
 /// Reads; keeps only what would cost much to compute at each scrape.
 pub(super) struct Reader {
-    place: Place,
+    roots: Roots,
     numbers: Mutex<Option<(Version, Numbers)>>,
 }
 
@@ -30,15 +26,15 @@ pub(super) struct Reader {
 type Version = (Option<Stamp>, [Option<Stamp>; 3]);
 
 impl Reader {
-    pub(super) fn new(place: Place) -> Self {
-        Self { place, numbers: Mutex::new(None) }
+    pub(super) fn new(roots: Roots) -> Self {
+        Self { roots, numbers: Mutex::new(None) }
     }
 
     /// What `status` shows.
     pub(super) async fn status(&self) -> Result<Status, String> {
         let network = net::snapshot().await.map_err(|error| error.to_string())?;
-        let mut status = status::look(&self.place.bpffs, &network).map_err(|error| error.to_string())?;
-        status::add_state(&mut status, &self.place.state);
+        let mut status = status::look(&self.roots.bpffs, &network).map_err(|error| error.to_string())?;
+        status::add_state(&mut status, &self.roots.state);
         Ok(status)
     }
 
@@ -59,11 +55,11 @@ impl Reader {
 
     /// Who was denied most in the last hour.
     pub(super) fn denied_sources(&self) -> Result<DeniedSources, String> {
-        DeniedSources::read(&self.place.state, Clock::now().unix_ns).map_err(|error| error.to_string())
+        DeniedSources::read(&self.roots.state, Clock::now().unix_ns).map_err(|error| error.to_string())
     }
 
     fn live<T>(&self, read: impl FnOnce(&Maps) -> Result<T, DatapathError>) -> Result<Option<T>, String> {
-        let Some((_, maps)) = Maps::live(&self.place.bpffs).map_err(|error| error.to_string())? else {
+        let Some((_, maps)) = Maps::live(&self.roots.bpffs).map_err(|error| error.to_string())? else {
             return Ok(None);
         };
         match read(&maps) {
@@ -80,13 +76,13 @@ impl Reader {
 
     /// How many peers there are. Computed anew when a file changed, as the agent changes it when anything runs out.
     pub(super) fn numbers(&self) -> Result<Numbers, String> {
-        let version = (self.place.state.stamp::<Registry>(), control::stamps(&self.place.state));
+        let version = (self.roots.state.stamp::<Registry>(), control::stamps(&self.roots.state));
         let mut kept = self.numbers.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, numbers)) = kept.as_ref().filter(|(of, _)| *of == version) {
             return Ok(numbers.clone());
         }
         let now = Clock::now();
-        let blocks = Blocks::load(&self.place.state).map_err(|error| error.to_string())?.prefixes(&now);
+        let blocks = Blocks::load(&self.roots.state).map_err(|error| error.to_string())?.prefixes(&now);
         let numbers = Numbers::of(&self.registry()?, &blocks, &now);
         *kept = Some((version, numbers.clone()));
         give_back();
@@ -94,6 +90,6 @@ impl Reader {
     }
 
     fn registry(&self) -> Result<Registry, String> {
-        Registry::load(&self.place.state).map_err(|error| error.to_string())
+        Registry::load(&self.roots.state).map_err(|error| error.to_string())
     }
 }

@@ -2,7 +2,8 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{Response, StatusCode, header},
+    response::IntoResponse as _,
 };
 use serde::Serialize;
 
@@ -14,10 +15,7 @@ struct Refused<'a> {
 
 /// A text of this type.
 pub(super) fn text(status: StatusCode, kind: &'static str, text: impl Into<Body>) -> Response<Body> {
-    let mut response = Response::new(text.into());
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    response
+    (status, [(header::CONTENT_TYPE, kind)], text.into()).into_response()
 }
 
 /// One line for people.

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use crate::{config::show, control::{Blocks, Health, Refused, Repair, Trial, TrialKind}, datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir}, doctor::Reached, evidence, export::push::Standing, net::{self, Network}, state::{Clock, StateDir, StateError}, text::hex};
+use crate::{config::show, control::{Blocks, Health, Refused, Repair, Trial, TrialKind}, datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir}, doctor::Reached, evidence, export::push::PushHealth, net::{self, Network}, state::{Clock, StateDir, StateError}, text::hex};
 
 /// The live system at one time.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +30,7 @@ pub struct Status {
     /// Repairs since the agent started last.
     pub repairs: u64,
     /// How the push to the vendor is doing; `null`: none is configured.
-    pub push: Option<Standing>,
+    pub push: Option<PushHealth>,
     /// How the recording of evidence is doing; `null`: it never was, or is off.
     pub evidence: Option<evidence::recorder::RecorderStatus>,
     /// What `doctor --mission-control` found last; `null`: it was never asked.
@@ -234,9 +234,9 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {
         report.problems.extend(health.alarms.iter().cloned());
-        report.push = state.read_note::<Standing>().filter(|_| health.pushes);
+        report.push = state.read_note::<PushHealth>().filter(|_| health.pushes);
         report.evidence = state.read_note::<RecorderStatus>().filter(|_| health.records);
-        report.problems.extend(report.push.as_ref().and_then(Standing::alarm));
+        report.problems.extend(report.push.as_ref().and_then(PushHealth::alarm));
         Agent {
             pid,
             started_unix_ns: health.started_unix_ns,

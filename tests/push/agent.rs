@@ -6,7 +6,7 @@ use nodewall_testbed::skip_unless_privileged;
 
 use crate::{
     receiver::{Manner, Receiver},
-    world::{PATIENCE, World, arrived, mix},
+    world::{World, arrived, eventually, mix},
 };
 
 const RATE_PPS: u32 = 4_000;
@@ -17,14 +17,6 @@ fn packets(receiver: &Receiver) -> u64 {
         key == "nodewall.packets" && dimensions["direction"] == "in"
     };
     arrived(receiver).into_iter().filter(|(line, _)| received(line)).map(|(_, sum)| sum).sum()
-}
-
-fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let begin = std::time::Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "{what}");
-        thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]
@@ -61,7 +53,7 @@ fn what_arrives_is_what_was_sent_across_a_restart_a_swap_and_a_detach() {
     world.netns.send_frames("far", &mix()).unwrap();
     thread::sleep(Duration::from_millis(50));
     world.run(&["detach"]).exits(0);
-    eventually("the last word of the counters arrives", || packets(&receiver) == sent + mix().len() as u64);
+    eventually("what the counters held last arrives", || packets(&receiver) == sent + mix().len() as u64);
     world.run(&["apply"]).exits(0);
     world.netns.send_frames("far", &mix()).unwrap();
     eventually("counters that are new begin at zero", || packets(&receiver) == sent + 2 * mix().len() as u64);

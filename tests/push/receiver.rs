@@ -42,7 +42,7 @@ pub(crate) enum Manner {
 
 /// A request as it came.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct Received {
     pub(crate) at: Instant,
     pub(crate) headers: HeaderMap,
     pub(crate) lines: Vec<Line>,
@@ -53,7 +53,7 @@ pub(crate) struct Asked {
 type Chooses = Box<dyn FnMut(usize) -> Manner + Send>;
 
 struct Shared {
-    asked: Vec<Asked>,
+    requests: Vec<Received>,
     problems: Vec<String>,
     choose: Chooses,
 }
@@ -74,7 +74,7 @@ impl Receiver {
     ) -> Self {
         let port = listener.local_addr().unwrap().port();
         listener.set_nonblocking(true).unwrap();
-        let shared = Shared { asked: Vec::new(), problems: Vec::new(), choose: Box::new(choose) };
+        let shared = Shared { requests: Vec::new(), problems: Vec::new(), choose: Box::new(choose) };
         let shared = Arc::new(Mutex::new(shared));
         let (stop, stopped) = oneshot::channel();
         let seen = Arc::clone(&shared);
@@ -120,15 +120,15 @@ impl Receiver {
     }
 
     /// Every request so far; panics when one was off.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
+    pub(crate) fn requests(&self) -> Vec<Received> {
         let shared = self.shared();
         assert_eq!(shared.problems, Vec::<String>::new(), "the receiver does not understand");
-        shared.asked.clone()
+        shared.requests.clone()
     }
 
     /// What it took, added up by metric and dimensions.
     pub(crate) fn sums(&self) -> BTreeMap<(String, BTreeMap<String, String>), u64> {
-        sums(self.asked().into_iter().flat_map(|asked| asked.taken))
+        sums(self.requests().into_iter().flat_map(|request| request.taken))
     }
 }
 
@@ -171,7 +171,7 @@ async fn answer(
                 return Ok(json(400, None, "{}".into()));
             }
         };
-        let number = shared.asked.len();
+        let number = shared.requests.len();
         let manner = (shared.choose)(number);
         let is = |line: &Line, key: &str, value: &str| line.dimensions.get(key).is_some_and(|found| found == value);
         let taken: Vec<Line> = match &manner {
@@ -187,7 +187,7 @@ async fn answer(
             .map(|(number, _)| number)
             .collect();
         let ok = lines.len() - refused.len();
-        shared.asked.push(Asked { at: Instant::now(), headers: head.headers, lines, taken });
+        shared.requests.push(Received { at: Instant::now(), headers: head.headers, lines, taken });
         let named = |lines: &[usize]| {
             let lines: Vec<String> =
                 lines.iter().map(|line| format!(r#"{{"line":{line},"error":"invalid dimension"}}"#)).collect();

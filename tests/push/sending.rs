@@ -6,19 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::{
-    config::{Config, Push},
-    export::push::{self, Amount, Snapshot, Standing},
-    state::StateDir,
-    view::counters::Row,
-};
+use nodewall::{config::{Config, Push}, export::push::{self, Amount, PushHealth, Snapshot}, state::StateDir, view::counters::Row};
+use crate::{authority::{Authority, Valid}, receiver::{sums, Manner, Received, Receiver}};
 use tempfile::TempDir;
 use tokio::sync::watch;
-
-use crate::{
-    authority::{Authority, Valid},
-    receiver::{Asked, Manner, Receiver, sums},
-};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -61,32 +52,32 @@ impl Site {
         *self.rows.lock().unwrap() = rows.to_vec();
     }
 
-    fn standing(&self) -> Standing {
-        self.state.read_note::<nodewall::export::push::Standing>().unwrap_or_default()
+    fn health(&self) -> PushHealth {
+        self.state.read_note::<PushHealth>().unwrap_or_default()
     }
 
     /// Runs it until `is_done`, and then ends it in order.
-    fn run_until(&self, is_done: impl Fn(&Standing) -> bool) -> Standing {
+    fn run_until(&self, is_done: impl Fn(&PushHealth) -> bool) -> PushHealth {
         let begin = Instant::now();
         let (stop, stopped) = watch::channel(false);
         let counters = || Ok(vec![Snapshot { counters: "kernel".into(), rows: self.rows.lock().unwrap().clone() }]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let watch = async {
-                while !is_done(&self.standing()) {
-                    assert!(begin.elapsed() < PATIENCE, "not within {PATIENCE:?}: {:?}", self.standing());
+                while !is_done(&self.health()) {
+                    assert!(begin.elapsed() < PATIENCE, "not within {PATIENCE:?}: {:?}", self.health());
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 stop.send_replace(true);
             };
             tokio::join!(push::run(&self.config, &self.state, counters, stopped), watch);
         });
-        self.standing()
+        self.health()
     }
 }
 
-fn all_sent(standing: &Standing) -> bool {
-    standing.last_success_unix_ns.is_some() && standing.waiting_lines == 0
+fn all_sent(health: &PushHealth) -> bool {
+    health.last_success_unix_ns.is_some() && health.waiting_lines == 0
 }
 
 fn packets(receiver: &Receiver) -> u64 {
@@ -103,34 +94,34 @@ fn a_refusal_takes_nothing_and_what_was_refused_comes_again_whole() {
         let receiver = Receiver::new(move |n| if n == 0 { Manner::Refuse(status, None) } else { Manner::Take });
         let site = Site::to(&receiver);
         site.count(&[row("cassandra", 9042, 17)]);
-        let standing = site.run_until(all_sent);
-        assert_eq!(standing.totals.acknowledged, amount(17), "{status}");
-        assert_eq!((packets(&receiver), receiver.asked().len()), (17, 2), "{status}");
-        assert_eq!(receiver.asked()[0].lines, receiver.asked()[1].lines, "{status}");
+        let health = site.run_until(all_sent);
+        assert_eq!(health.totals.acknowledged, amount(17), "{status}");
+        assert_eq!((packets(&receiver), receiver.requests().len()), (17, 2), "{status}");
+        assert_eq!(receiver.requests()[0].lines, receiver.requests()[1].lines, "{status}");
     }
 }
 
 #[test]
-fn a_receiver_that_breaks_off_is_never_sent_the_same_twice_and_what_is_in_doubt_is_told() {
+fn a_receiver_that_breaks_off_is_never_sent_the_same_twice_and_what_is_lost_is_told() {
     for (manner, arrived) in [(Manner::TakeAndCut, true), (Manner::Cut, false), (Manner::Refuse(504, None), false)] {
         let first = manner.clone();
         let receiver = Receiver::new(move |n| if n == 0 { first.clone() } else { Manner::Take });
         let site = Site::to(&receiver);
         site.count(&[row("cassandra", 9042, 17)]);
         let told = std::cell::RefCell::new(String::new());
-        let standing = site.run_until(|standing| {
+        let health = site.run_until(|health| {
             let first = told.borrow().is_empty();
-            if let (true, Some(error)) = (first, &standing.last_error) {
+            if let (true, Some(error)) = (first, &health.last_error) {
                 told.replace(error.clone());
                 site.count(&[row("cassandra", 9042, 20)]);
             }
-            standing.totals.acknowledged == amount(3)
+            health.totals.acknowledged == amount(3)
         });
         assert!(told.borrow().contains("may or may not have arrived"), "{manner:?}: {told:?}");
-        assert_eq!((standing.totals.acknowledged, standing.totals.in_doubt), (amount(3), amount(17)), "{manner:?}");
+        assert_eq!((health.totals.acknowledged, health.totals.lost), (amount(3), amount(17)), "{manner:?}");
         assert_eq!(packets(&receiver), if arrived { 20 } else { 3 }, "{manner:?}");
         // After a doubt, only one line is at stake.
-        assert_eq!(receiver.asked()[1].lines.len(), 1);
+        assert_eq!(receiver.requests()[1].lines.len(), 1);
     }
 }
 
@@ -139,28 +130,25 @@ fn an_answer_that_comes_too_late_leaves_a_doubt_and_no_copy() {
     let receiver = Receiver::new(|n| if n == 0 { Manner::Late(Duration::from_secs(12)) } else { Manner::Take });
     let site = Site::to(&receiver);
     site.count(&[row("cassandra", 9042, 17)]);
-    let standing = site.run_until(|standing| standing.totals.in_doubt == amount(17));
-    assert!(standing.last_error.unwrap().contains("no whole answer within 10 s"));
+    let health = site.run_until(|health| health.totals.lost == amount(17));
+    assert!(health.last_error.unwrap().contains("no whole answer within 10 s"));
     site.run_until(|_| true);
     assert_eq!(packets(&receiver), 17);
 }
 
 #[test]
-fn lines_that_are_refused_for_what_is_in_them_are_told_and_the_others_arrive_once() {
-    for (manner, refused, in_doubt) in [
-        (Manner::AllBut("port", "7000"), amount(5), Amount::default()),
-        (Manner::AllButUnnamed("port", "7000"), Amount::default(), amount(22)),
+fn lines_that_are_refused_for_what_is_in_them_are_lost_and_told_and_the_others_arrive_once() {
+    for (manner, acknowledged, lost, why) in [
+        (Manner::AllBut("port", "7000"), amount(17), amount(5), "invalid dimension"),
+        (Manner::AllButUnnamed("port", "7000"), Amount::default(), amount(22), "does not say which 2 of 4 lines"),
     ] {
         let (receiver, rows) = (Receiver::new(move |_| manner.clone()), [row("c", 9042, 17), row("c", 7000, 5)]);
         let site = Site::to(&receiver);
         site.count(&rows);
-        let done = site.run_until(|standing| standing.waiting_lines == 0 && standing.totals != push::Totals::default());
-        assert_eq!((done.totals.refused, done.totals.in_doubt), (refused, in_doubt));
-        assert_eq!((packets(&receiver), receiver.asked().len()), (17, 1));
-        if refused != Amount::default() {
-            assert_eq!(done.totals.last_refusal.as_deref(), Some("invalid dimension"));
-            assert_eq!(done.totals.acknowledged, amount(17));
-        }
+        let done = site.run_until(|health| health.waiting_lines == 0 && health.totals != push::Totals::default());
+        assert_eq!((done.totals.acknowledged, done.totals.lost), (acknowledged, lost));
+        assert_eq!((packets(&receiver), receiver.requests().len()), (17, 1));
+        assert!(done.totals.last_loss.as_ref().is_some_and(|told| told.contains(why)), "{:?}", done.totals);
     }
 }
 
@@ -174,7 +162,7 @@ fn a_busy_receiver_is_left_alone_for_as_long_as_it_says_and_longer_each_time() {
     let site = Site::to(&receiver);
     site.count(&[row("cassandra", 9042, 17)]);
     site.run_until(all_sent);
-    let waits: Vec<Duration> = receiver.asked().windows(2).map(|two| two[1].at - two[0].at).collect();
+    let waits: Vec<Duration> = receiver.requests().windows(2).map(|two| two[1].at - two[0].at).collect();
     let between = |wait: Duration, least_ms: u64, most_ms: u64| {
         assert!((Duration::from_millis(least_ms)..Duration::from_millis(most_ms)).contains(&wait), "{waits:?}");
     };
@@ -185,19 +173,19 @@ fn a_busy_receiver_is_left_alone_for_as_long_as_it_says_and_longer_each_time() {
 }
 
 #[test]
-fn a_receiver_that_is_not_there_gets_all_of_it_later_each_minute_with_its_own_time() {
+fn a_receiver_that_is_not_there_gets_all_of_it_at_once_when_it_comes_back() {
     let receiver = Receiver::new(|_| Manner::Take);
     let (url, port) = (receiver.url(), receiver.port);
     drop(receiver);
     let site = Site::new(&format!("url = \"{url}\"\n"));
     for packets in 1..=3 {
         site.count(&[row("cassandra", 9042, packets * 10)]);
-        let lines = packets * 2;
-        site.run_until(|standing| standing.waiting_lines == lines);
+        let failures = site.health().failures;
+        site.run_until(|health| health.failures > failures);
     }
-    let standing = site.standing();
-    assert_eq!(standing.totals, push::Totals::default());
-    assert!(standing.last_error.unwrap().contains("can not be reached"));
+    let health = site.health();
+    assert_eq!((health.totals, health.waiting_lines), (push::Totals::default(), 2));
+    assert!(health.last_error.unwrap().contains("can not be reached"));
     let begin = Instant::now();
     let listener = loop {
         match std::net::TcpListener::bind(("127.0.0.1", port)) {
@@ -207,14 +195,13 @@ fn a_receiver_that_is_not_there_gets_all_of_it_later_each_minute_with_its_own_ti
         std::thread::sleep(Duration::from_millis(100));
     };
     let receiver = Receiver::on(listener, None, |_| Manner::Take);
-    site.run_until(all_sent);
-    let times: Vec<u64> = receiver.asked().iter().map(|asked| asked.lines[0].unix_ms).collect();
-    assert_eq!((times.len(), packets(&receiver)), (3, 30));
-    assert!(times.is_sorted() && times[2] > times[0], "{times:?}");
+    let health = site.run_until(all_sent);
+    assert_eq!((receiver.requests().len(), packets(&receiver)), (1, 30));
+    assert_eq!((health.totals.acknowledged, health.totals.lost), (amount(30), Amount::default()));
 }
 
 #[test]
-fn a_ledger_that_is_damaged_or_written_by_others_never_sends_twice() {
+fn a_state_that_is_damaged_never_sends_twice() {
     let receiver = Receiver::new(|_| Manner::Take);
     let site = Site::to(&receiver);
     site.count(&[row("cassandra", 9042, 17)]);
@@ -227,7 +214,7 @@ fn a_ledger_that_is_damaged_or_written_by_others_never_sends_twice() {
     let changed = std::cell::Cell::new(false);
     site.run_until(|_| {
         // Only what is counted after the damage was found is owed.
-        let mended = site.state.load::<nodewall::export::push::Ledger>().is_ok();
+        let mended = site.state.load::<PushState>().is_ok();
         if mended && !changed.replace(true) {
             *counted.lock().unwrap() = vec![row("cassandra", 9042, 19)];
         }
@@ -256,7 +243,7 @@ fn the_environment_gets_the_token_and_the_nodes_name_over_tls_and_nobody_else_do
     let site = Site::new(&keys(&ca));
     site.count(&[row("cassandra", 9042, 17)]);
     site.run_until(all_sent);
-    let Asked { headers, lines, .. } = &receiver.asked()[0];
+    let Received { headers, lines, .. } = &receiver.requests()[0];
     assert_eq!(headers["authorization"], "Api-Token dt0c01.ABC.DEF");
     let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
     assert_eq!(lines[0].dimensions["host.name"], node);
@@ -266,7 +253,7 @@ fn the_environment_gets_the_token_and_the_nodes_name_over_tls_and_nobody_else_do
     let other = tempfile::tempdir().unwrap();
     let site = Site::new(&keys(&Authority::new("another").write(other.path())));
     site.count(&[row("cassandra", 9042, 17)]);
-    let error = site.run_until(|standing| standing.last_error.is_some()).last_error.unwrap();
+    let error = site.run_until(|health| health.last_error.is_some()).last_error.unwrap();
     assert!(error.contains("its certificate comes from none of") && !error.contains("dt0c01"), "{error}");
-    assert_eq!(receiver.asked().len(), 1);
+    assert_eq!(receiver.requests().len(), 1);
 }

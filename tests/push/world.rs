@@ -118,6 +118,19 @@ impl World {
     }
 }
 
+/// Waits for something of a kind that comes by itself.
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !is_so() {
+        assert!(begin.elapsed() < PATIENCE, "{what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+pub(crate) fn sum_of_packets(sums: &BTreeMap<Name, u64>) -> u64 {
+    sums.iter().filter(|((key, _), _)| key == "nodewall.packets").map(|(_, sum)| sum).sum()
+}
+
 /// A counter's name as [`Name`] has it.
 pub(crate) fn named(metric: &str, dimensions: &BTreeMap<String, String>) -> Name {
     let mut dimensions = dimensions.clone();
@@ -138,7 +151,7 @@ pub(crate) fn totals(lines: impl IntoIterator<Item = Line>) -> BTreeMap<Name, u6
 
 /// What the receiver took, added up by [`Name`].
 pub(crate) fn arrived(receiver: &Receiver) -> BTreeMap<Name, u64> {
-    totals(receiver.asked().into_iter().flat_map(|asked| asked.taken))
+    totals(receiver.requests().into_iter().flat_map(|request| request.taken))
 }
 
 /// Frames of seven kinds: from the peer and from others, to named ports and to one that is not, by TCP and UDP, and one without a port.

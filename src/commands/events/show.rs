@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use serde::Serialize;
 
 use super::{store, Failure, FINE, UNVERIFIED};
-use crate::{cli::{Common, Format, RecordKind, ShowArgs}, evidence::{layers::{hex_dump, layers, Layer}, record::Capture, store::Filter}, policy::hex, text::plain, ui, view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row}};
+use crate::{cli::{Common, Format, RecordKind, ShowArgs}, evidence::{layers::{hex_dump, layers, Layer}, record::Capture, store::Filter}, text::{hex, plain}, ui, view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row}};
 
 /// A captured frame with all that is known of it.
 #[derive(Serialize)]

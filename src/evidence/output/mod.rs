@@ -16,7 +16,7 @@ use std::{
 };
 
 use super::{ecs::Lines, node::Node, record::Batch};
-use crate::{config::EvidenceOutput, policy::hex};
+use crate::{config::EvidenceOutput, text::hex};
 
 use message::{Message, Output, SendError};
 pub use queue::{OutputStatus, QUEUE_BYTES};

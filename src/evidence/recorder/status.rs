@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::output::OutputStatus;
+use crate::{evidence::output::OutputStatus, state::Note};
 
 /// How the recorder is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,4 +24,8 @@ pub struct RecorderStatus {
     pub last_unix_ns: u64,
     /// Where records go besides, and how that goes.
     pub outputs: Vec<OutputStatus>,
+}
+
+impl Note for RecorderStatus {
+    const FILE: &'static str = "evidence.json";
 }

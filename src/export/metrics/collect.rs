@@ -135,6 +135,8 @@ impl Reading {
             list::PUSHED => push.map(|push| one(seconds(push.last_success_unix_ns.unwrap_or(0)))).unwrap_or_default(),
             list::PUSH_FAILURES => push.map(|push| whole(u64::from(push.failures))).unwrap_or_default(),
             list::PUSH_WAITING => push.map(|push| whole(push.waiting_lines)).unwrap_or_default(),
+            list::PUSH_LOST_PACKETS => push.map(|push| whole(push.totals.lost.packets)).unwrap_or_default(),
+            list::PUSH_LOST_BYTES => push.map(|push| whole(push.totals.lost.bytes)).unwrap_or_default(),
             list::EVIDENCE => {
                 let of = |evidence: &'s RecorderStatus| {
                     let kept = [("recorded", evidence.flow_packets), ("captured", evidence.captures)];

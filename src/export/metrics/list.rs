@@ -74,6 +74,8 @@ metrics! {
     PUSHED = Gauge "nodewall_push_last_success_timestamp_seconds" &[], "Unix time at which the vendor's receiver last took something; 0: it never did.";
     PUSH_FAILURES = Gauge "nodewall_push_failures" &[], "Pushes since then that brought nothing.";
     PUSH_WAITING = Gauge "nodewall_push_waiting_lines" &[], "Lines that wait to be pushed.";
+    PUSH_LOST_PACKETS = Counter "nodewall_push_lost_packets_total" &[], "Counts of packets that were pushed once and never again, though they may not have arrived.";
+    PUSH_LOST_BYTES = Counter "nodewall_push_lost_bytes_total" &[], "The same of bytes.";
     EVIDENCE = Counter "nodewall_evidence_records_total" &["outcome"], "Denied frames and captures, by whether they are in the evidence.";
     EVIDENCE_RECORDED = Gauge "nodewall_evidence_last_record_timestamp_seconds" &[], "Unix time at which evidence was last written; 0: it never was.";
     MISSION_CONTROL = Gauge "nodewall_mission_control_ok" &["step"], "1 when nodewall doctor --mission-control last reached it, 0 when a step failed.";

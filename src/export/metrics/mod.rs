@@ -118,7 +118,8 @@ mod tests {
     use super::*;
     use crate::{
         doctor::Reached,
-        export::push::Standing,
+        evidence::recorder::RecorderStatus,
+        export::push::PushHealth,
         view::{
             counters::{Counters, Row},
             peer_traffic::{PeerRow, PeerTraffic},
@@ -161,8 +162,8 @@ mod tests {
                 reattach_gap_max_ns: 2_500_000,
             }),
             repairs: 4,
-            push: Some(Standing { last_success_unix_ns: Some(1), waiting_lines: 3, ..Standing::default() }),
-            evidence: Some(crate::evidence::recorder::RecorderStatus {
+            push: Some(PushHealth { last_success_unix_ns: Some(1), waiting_lines: 3, ..PushHealth::default() }),
+            evidence: Some(RecorderStatus {
                 flow_packets: 9,
                 losses: vec![("not_kept".into(), 2)],
                 last_unix_ns: 1,

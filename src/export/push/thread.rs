@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{super::kernel::Kernel, run};
+use super::{kernel::CounterReader, sender::run};
 use crate::{config, state::StateDir};
 
 /// The push of a configuration. Dropping it ends it: an answer that is under way is waited for, shortly.
@@ -33,7 +33,7 @@ impl Pusher {
             before.shutdown.send_replace(true);
         }
         let (shutdown, stop) = watch::channel(false);
-        let mut kernel = Kernel::new(bpffs);
+        let mut kernel = CounterReader::new(bpffs);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = thread::Builder::new().name("push".into()).spawn(move || {
             // Here, not in the agent: it must not wait.

@@ -1,21 +1,21 @@
-//! The kernel's counters for exporters that add up: also the last word of counters that were taken away. Must not change them.
+//! The kernel's counters, also the last values of those that were taken away. Must not change them.
 
 use std::path::PathBuf;
 
-use super::push::Snapshot;
+use super::state::Snapshot;
 use crate::{
     datapath::{DatapathError, Maps},
     state::Clock,
     view::counters::Counters,
 };
 
-/// Reads them, and holds on to them until it has read their last word: pins that `detach` removes are held maps no less.
-pub(super) struct Kernel {
+/// Reads them, and holds on to them until it has read their last values: pins that `detach` removes are held maps no less.
+pub(super) struct CounterReader {
     bpffs: PathBuf,
     held: Option<(String, Maps)>,
 }
 
-impl Kernel {
+impl CounterReader {
     pub(super) fn new(bpffs: PathBuf) -> Self {
         Self { bpffs, held: None }
     }

@@ -19,7 +19,7 @@ use super::mission_control::{self, MissionControl};
 use super::mission_link::{self, MissionLink};
 use super::origin::ConfigOrigin;
 use super::peers::{self, Peers};
-use super::port::PortRange;
+use super::port::PortSet;
 use super::problems::Problems;
 use super::push::{self, Push};
 use super::rule::{self, Rule};
@@ -48,8 +48,8 @@ pub struct Config {
     pub later_fragments: LaterFragments,
     /// `allow_lockout`; default false.
     pub allow_lockout: bool,
-    /// `lockout_ports`: ports that no policy may close unless `allow_lockout`, besides those of [`LOCKOUT_PORTS`]; ascending, in the fewest ranges.
-    pub lockout_ports: Vec<PortRange>,
+    /// `lockout_ports`: ports that no policy may close unless `allow_lockout`, besides those of [`LOCKOUT_PORTS`].
+    pub lockout_ports: PortSet,
     /// `[profile]`.
     pub profile: Profile,
     /// `[peers]`.
@@ -118,7 +118,7 @@ impl Config {
         let mut sources = SourceCount::default();
         let allow_lockout = raw.allow_lockout.or(false);
         let lockout_ports = rule::lockout_ports(raw.lockout_ports, problems);
-        let guarded = (!allow_lockout).then_some(lockout_ports.as_slice());
+        let guarded = (!allow_lockout).then_some(&lockout_ports);
         let profile = profile(raw.profile.0, problems);
         let mission = &mut raw.mission_control.0;
         let mission_link = mission_link::mission_link(mission, problems);

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use crate::{config::show, control::{Blocks, Health, Refused, Repair, Trial, TrialKind}, datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir}, doctor::Reached, evidence, export::push::PushHealth, net::{self, Network}, state::{Clock, StateDir, StateError}, text::hex};
+use crate::{config::show, control::{Blocks, Health, Refused, Repair, Trial, TrialKind}, datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir}, doctor::Reached, evidence::{self, recorder::RecorderStatus}, export::push::PushHealth, net::{self, Network}, state::{Clock, StateDir, StateError}, text::hex};
 
 /// The live system at one time.
 #[derive(Clone, Debug, Serialize)]
@@ -32,7 +32,7 @@ pub struct Status {
     /// How the push to the vendor is doing; `null`: none is configured.
     pub push: Option<PushHealth>,
     /// How the recording of evidence is doing; `null`: it never was, or is off.
-    pub evidence: Option<evidence::recorder::RecorderStatus>,
+    pub evidence: Option<RecorderStatus>,
     /// What `doctor --mission-control` found last; `null`: it was never asked.
     pub mission_control: Option<Reached>,
     /// There are no problems.

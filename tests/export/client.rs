@@ -4,16 +4,14 @@ use std::{
     collections::BTreeMap,
     io::{self, Read as _, Write as _},
     net::TcpStream,
-    time::Duration,
 };
 
-use nodewall_testbed::NetNs;
+use nodewall_testbed::{NetNs, PATIENCE};
 use serde_json::Value;
 
 use crate::node::{Node, eventually};
 
 pub(crate) const PORT: u16 = 9117;
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An answer.
 #[derive(Debug)]

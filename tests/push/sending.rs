@@ -12,6 +12,7 @@ use nodewall::{
     state::StateDir,
     view::counters::Row,
 };
+use nodewall_testbed::{PATIENCE, eventually, judge_time};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -19,8 +20,6 @@ use crate::{
     authority::{Authority, Valid},
     receiver::{Asked, Manner, Receiver, sums},
 };
-
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn row(class: &str, port: u16, packets: u64) -> Row {
     Row {
@@ -176,7 +175,8 @@ fn a_busy_receiver_is_left_alone_for_as_long_as_it_says_and_longer_each_time() {
     site.run_until(all_sent);
     let waits: Vec<Duration> = receiver.asked().windows(2).map(|two| two[1].at - two[0].at).collect();
     let between = |wait: Duration, least_ms: u64, most_ms: u64| {
-        assert!((Duration::from_millis(least_ms)..Duration::from_millis(most_ms)).contains(&wait), "{waits:?}");
+        assert!(wait >= Duration::from_millis(least_ms), "{waits:?}");
+        judge_time(wait < Duration::from_millis(most_ms), || format!("{waits:?}"));
     };
     between(waits[0], 2_990, 5_000);
     between(waits[1], 990, 4_000);
@@ -198,14 +198,7 @@ fn a_receiver_that_is_not_there_gets_all_of_it_later_each_minute_with_its_own_ti
     let standing = site.standing();
     assert_eq!(standing.totals, push::Totals::default());
     assert!(standing.last_error.unwrap().contains("can not be reached"));
-    let begin = Instant::now();
-    let listener = loop {
-        match std::net::TcpListener::bind(("127.0.0.1", port)) {
-            Ok(listener) => break listener,
-            Err(error) => assert!(begin.elapsed() < PATIENCE, "{error}"),
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    };
+    let listener = eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", port)).ok());
     let receiver = Receiver::on(listener, None, |_| Manner::Take);
     site.run_until(all_sent);
     let times: Vec<u64> = receiver.asked().iter().map(|asked| asked.lines[0].unix_ms).collect();

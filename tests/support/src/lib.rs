@@ -26,6 +26,7 @@ mod raw;
 mod tap;
 mod tcp_info;
 mod tool;
+mod wait;
 
 pub use catch::{Catcher, Caught};
 pub use error::{Error, Result};
@@ -41,6 +42,7 @@ pub use raw::RawSender;
 pub use rustix::process::Signal;
 pub use tap::Tap;
 pub use tool::find_tool;
+pub use wait::{PATIENCE, eventually, eventually_eq, eventually_or, judge_time, times_are_judged, until};
 
 use std::fmt;
 

@@ -166,6 +166,7 @@ mod tests {
     #[test]
     fn a_connection_ends_with_its_time_and_a_stream_when_nothing_is_taken_from_it() {
         runtime().block_on(async {
+            tokio::time::pause();
             let patience = Duration::from_millis(300);
             let connections = Arc::new(Connections::new(patience));
             connections.enter().run(std::future::pending());

@@ -13,7 +13,7 @@ use nodewall_testbed::{
 use serde_json::Value;
 
 use crate::{
-    client::{PORT, api, get, request, samples, wait_until_served},
+    client::{PORT, api, get, request, samples, try_get, wait_until_served},
     exact::{Mix, by_cpu},
     frames::{self, Link},
     node::{Node, eventually},
@@ -111,7 +111,11 @@ fn peers_are_exported_where_the_configuration_wants_it_and_add_up() {
     assert!(of_metrics(&body).is_empty() && !body.contains(&first), "nobody asked for the peers");
 
     reload(&node, &settings(true, true));
-    eventually("the export of peers", || (scraped(&node) == counted).then_some(()));
+    // It listens anew for that: who asks at this moment is cut off.
+    eventually("the export of peers", || {
+        thread::sleep(SHARED_FOR);
+        (of_metrics(&try_get(&node, "/metrics")?.body) == counted).then_some(())
+    });
     let (content, said) = promtool(&["check", "metrics"], &get(&node, "/metrics").body);
     assert!(content && said.is_empty(), "{said}");
     let prometheus = Prometheus::start(&node);

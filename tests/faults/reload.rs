@@ -110,7 +110,7 @@ fn reload_under_load() {
     record.passed();
 }
 
-/// A signal that comes while the kernel verifies the program makes it give up (`EAGAIN`): the change must be tried again, not refused.
+/// A signal that comes while the kernel verifies the program makes it give up (`EAGAIN`): no change may be refused for that.
 #[test]
 fn reloads_upon_reloads() {
     if skip_unless_privileged("reloads_upon_reloads") {

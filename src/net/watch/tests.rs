@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::net::test_namespace::{in_own_namespace_async, ip};
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(200);
 
 async fn settle(watch: &mut LinkWatch) {

@@ -102,7 +102,7 @@ mod tests {
     use std::time::Duration;
 
     fn heard(socket: &UnixDatagram) -> String {
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut bytes = [0; 512];
         let length = socket.recv(&mut bytes).unwrap();
         String::from_utf8(bytes.iter().copied().take(length).collect()).unwrap()

@@ -13,7 +13,7 @@ use super::{
     sys,
 };
 
-/// Signals that may come during one load; a storm of them must not keep a policy out.
+/// Times that the kernel may ask to be called again.
 const LOAD_ATTEMPTS: u32 = 100;
 
 /// The ELF that build.rs made from `node-ebpf`.
@@ -128,11 +128,12 @@ impl Loaded {
     pub fn load_as(&mut self, entry: Entry, buffers: Buffers) -> Result<(), DatapathError> {
         let name = entry_name(entry, buffers);
         let program = self.named(name)?;
+        // The verifier gives up when a signal comes (EAGAIN). On a busy machine one would come each time while somebody sends many.
+        let _held = sys::SignalsHeld::new();
         let mut attempt = 1;
         loop {
             match program.load() {
                 Ok(()) => break,
-                // A signal came while the verifier was at work: it gives up and asks to be called again.
                 Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
                 Err(error) => return Err(DatapathError::Load { program: name, source: Box::new(error) }),
             }
@@ -158,6 +159,7 @@ impl Loaded {
         let missing = || DatapathError::Missing(format!("program {EGRESS_PROGRAM}"));
         let program: &mut SchedClassifier =
             self.ebpf.program_mut(EGRESS_PROGRAM).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
+        let _held = sys::SignalsHeld::new();
         let mut attempt = 1;
         while program.fd().is_err() {
             match program.load() {

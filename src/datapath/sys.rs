@@ -1,11 +1,12 @@
 //! The few system calls that aya does not wrap: a link's interface, a map-of-maps' slot, a read-only view of a map's memory, resource
-//! limits and capabilities. Raw numbers and pointers stay in this file.
+//! limits, signals and capabilities. Raw numbers and pointers stay in this file.
 
 use std::{
     ffi::CString,
     fs,
     io::{Error, Result},
-    mem::size_of,
+    marker::PhantomData,
+    mem::{MaybeUninit, size_of},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -34,6 +35,34 @@ pub(super) fn bpf<T>(command: libc::c_long, attributes: &mut T) -> Result<libc::
     // SAFETY: every caller passes a repr(C) prefix of union bpf_attr of exactly the size given, with pointers into live memory.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>()) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Signals to this thread wait until this is dropped, on the same thread.
+#[must_use = "dropping it lets signals come again"]
+pub(super) struct SignalsHeld {
+    before: libc::sigset_t,
+    /// A thread's own.
+    _thread: PhantomData<*const ()>,
+}
+
+impl SignalsHeld {
+    pub(super) fn new() -> Self {
+        let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+        // SAFETY: both are valid for writing. Neither call can fail with these arguments, so both sets are written.
+        let before = unsafe {
+            libc::sigfillset(all.as_mut_ptr());
+            libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr());
+            before.assume_init()
+        };
+        Self { before, _thread: PhantomData }
+    }
+}
+
+impl Drop for SignalsHeld {
+    fn drop(&mut self) {
+        // SAFETY: the set is this thread's own of before.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut()) };
+    }
 }
 
 /// Opens a pinned object.

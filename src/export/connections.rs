@@ -158,6 +158,7 @@ mod tests {
     #[test]
     fn a_connection_ends_with_its_time_and_a_stream_when_nothing_is_taken_from_it() {
         runtime().block_on(async {
+            tokio::time::pause();
             let timeout = Duration::from_millis(300);
             let connections = Arc::new(Connections::new(timeout));
             connections.enter().run(std::future::pending());

@@ -62,7 +62,7 @@ fn a_node_that_its_neighbour_does_not_reach_is_in_audit_again_by_itself() {
     // Whoever was seen connected would end it at the plan; here it is the trial's turn.
     fleet.common.insert("nodewall_allow_affected".into(), json!(true));
     // Longer than a loaded machine takes to see that the check fails.
-    fleet.common.insert("nodewall_confirm_within".into(), json!(20));
+    fleet.common.insert("nodewall_confirm_within".into(), json!(60));
 
     let stopped = fleet.roll_out(true).fails_saying(&[
         "n3 does not reach 10.77.0.1 port 9042",
@@ -85,7 +85,8 @@ fn a_trial_ends_by_itself_when_ansible_is_killed() {
         return;
     }
     let mut fleet = Fleet::small();
-    fleet.common.insert("nodewall_confirm_within".into(), json!(5));
+    // Time for a look before it is over.
+    fleet.common.insert("nodewall_confirm_within".into(), json!(30));
     let on_trial = |fleet: &Fleet| fleet.journal(0).contains(&"enforce".to_owned());
 
     let killed = fleet.roll_out_unless(true, on_trial);

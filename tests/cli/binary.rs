@@ -5,17 +5,14 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Command},
     sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
 };
 
-use nodewall_testbed::{Finished, NetNs, cleanup, privileged, run_to_end};
+use nodewall_testbed::{Finished, NetNs, PATIENCE, cleanup, privileged, run_to_end};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// The binary under test.
 pub(crate) const NODEWALL: &str = env!("CARGO_BIN_EXE_nodewall");
-/// No command takes this long.
-const DEADLINE: Duration = Duration::from_secs(20);
 
 /// How a command ended.
 pub(crate) struct Ran {
@@ -106,9 +103,7 @@ impl Place {
     /// Puts the place's flags and the arguments on a command for the binary.
     pub(crate) fn on(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).arg("--bpffs").arg(&self.bpffs).arg("--state-dir").arg(self.state());
-        for name in ["NODEWALL_LOG", "NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"] {
-            command.env_remove(name);
-        }
+        plain(&mut command);
         command
     }
 
@@ -116,6 +111,7 @@ impl Place {
     pub(crate) fn run_bare(arguments: &[&str]) -> Ran {
         let mut command = Command::new(NODEWALL);
         command.args(arguments);
+        plain(&mut command);
         finish(command)
     }
 
@@ -135,6 +131,13 @@ impl Place {
     }
 }
 
+/// What whoever runs the tests has set for terminals is no matter of theirs.
+fn plain(command: &mut Command) {
+    for name in ["NODEWALL_LOG", "NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "COLUMNS", "LINES"] {
+        command.env_remove(name);
+    }
+}
+
 /// The binary, started without any capability.
 pub(crate) fn unprivileged() -> Command {
     if !privileged() {
@@ -147,7 +150,7 @@ pub(crate) fn unprivileged() -> Command {
 
 /// Runs a command to its end.
 pub(crate) fn finish(command: Command) -> Ran {
-    let Finished { status, stdout, stderr } = run_to_end("nodewall", command, DEADLINE).unwrap();
+    let Finished { status, stdout, stderr } = run_to_end("nodewall", command, PATIENCE).unwrap();
     let code = status.code().unwrap_or_else(|| panic!("ended by a signal: {status}\n{stderr}"));
     Ran { code, out: stdout, err: stderr }
 }

@@ -1,8 +1,8 @@
 //! A node whose policy is live: what `apply`, `status`, `counters`, `explain` and `detach` say of it, and what carries on.
 
-use std::{net::UdpSocket, time::Duration};
+use std::net::UdpSocket;
 
-use nodewall_testbed::{Family, Lab, Process, Signal, skip_unless_privileged};
+use nodewall_testbed::{Family, Lab, PATIENCE, Process, Signal, eventually_eq, skip_unless_privileged};
 use serde_json::Value;
 
 use crate::binary::{NODEWALL, Place, Ran};
@@ -37,12 +37,13 @@ impl Live {
         let command = self.lab.node().netns().command(NODEWALL);
         let command = self.place.on(command, &[&["run", "--interface", "eth0"], flags].concat());
         let agent = Process::spawn("nodewall run", command).unwrap();
-        agent.wait_for_line(Duration::from_secs(10), |line| line.contains("policy enforced")).unwrap();
+        agent.wait_for_line(PATIENCE, |line| line.contains("policy enforced")).unwrap();
         agent
     }
 
-    /// Sends datagrams from the peer to a port of the node.
-    pub(crate) fn send(&self, port: u16, count: usize) {
+    /// Sends datagrams from the peer to a port of the node, and waits until they are counted: counters trail a frame by the time of a softirq.
+    pub(crate) fn send(&self, port: u16, count: u64) {
+        let before = self.udp_received();
         let target = self.lab.node().socket(Family::V4, port);
         let from = self.lab.peer1().unwrap().socket(Family::V4, 0);
         let sent = self.lab.peer1().unwrap().netns().run(move || {
@@ -52,6 +53,19 @@ impl Live {
             }
         });
         sent.unwrap();
+        eventually_eq(
+            "packets counted (left) are those that were sent (right)",
+            || self.udp_received(),
+            &(before + count),
+        );
+    }
+
+    /// All datagrams that the node received; nobody but [`Live::send`] sends any.
+    fn udp_received(&self) -> u64 {
+        let report = self.node(&["counters", "-o", "json"]).exits(0).json();
+        let rows = report["rows"].as_array().unwrap().iter();
+        let udp = rows.filter(|row| row["direction"] == "in" && row["protocol"] == "udp");
+        udp.map(|row| row["packets"].as_u64().unwrap()).sum()
     }
 
     /// Rows of `counters` for a UDP port.
@@ -197,7 +211,7 @@ fn a_refused_reload_is_one_line_and_changes_nothing() {
     let generation = live.generation();
     live.place.file("nodewall.toml", "mode = \"x\"\ntunnels = \"y\"\n[peers]\nstatic = [\"z\", \"10.0.0.1/8\"]\n");
     agent.signal(Signal::HUP).unwrap();
-    let refusal = agent.wait_for_line(Duration::from_secs(10), |line| line.contains("reload refused")).unwrap();
+    let refusal = agent.wait_for_line(PATIENCE, |line| line.contains("reload refused")).unwrap();
     assert!(refusal.contains("nodewall.toml:1:8"), "{refusal}");
     assert_eq!(live.generation(), generation);
     let status = live.node(&["status", "-o", "json"]).exits(3).json();
@@ -206,7 +220,7 @@ fn a_refused_reload_is_one_line_and_changes_nothing() {
     agent.signal(Signal::HUP).unwrap();
     let enforced =
         |line: &str| line.contains("policy enforced") && line.contains(&format!("generation={}", generation + 1));
-    agent.wait_for_line(Duration::from_secs(10), enforced).unwrap();
+    agent.wait_for_line(PATIENCE, enforced).unwrap();
     assert!(agent.terminate().unwrap().success());
     for line in agent.output().lines() {
         assert!(

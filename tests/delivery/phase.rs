@@ -3,10 +3,10 @@
 
 use std::{
     collections::{BTreeSet, HashSet},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use nodewall_testbed::{Family, Protocol, RawSender};
+use nodewall_testbed::{Family, PATIENCE, Protocol, RawSender};
 
 use super::{
     ask::{Ask, token_in},
@@ -17,8 +17,6 @@ use super::{
 
 /// Fewer than any queue on the way holds (veth's ring: 256).
 const BATCH_FRAMES: usize = 64;
-/// A loaded machine gets this long for one batch.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Tokens of sentinels begin here.
 const SENTINELS_FROM: u32 = 0xf000_0000;
 

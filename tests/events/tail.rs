@@ -3,17 +3,15 @@
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use node_ebpf_common::Reason;
 use nodewall::evidence::record::Batch;
-use nodewall_testbed::{Process, Signal};
+use nodewall_testbed::{PATIENCE, Process, Signal, eventually, until};
 use serde_json::Value;
 
 use crate::world::{SECOND, T0, World, batches, flow, key};
-
-const SOON: Duration = Duration::from_secs(10);
 
 fn more(port: u16) -> Batch {
     let flows =
@@ -25,12 +23,11 @@ fn more(port: u16) -> Batch {
 fn started(world: &World, arguments: &[&str]) -> (Process, nodewall::evidence::store::Writer) {
     let process = Process::spawn("tail", world.command(&[&["tail"], arguments].concat())).unwrap();
     let mut writer = world.writer();
-    let deadline = Instant::now() + SOON;
-    while process.output().is_empty() {
-        assert!(Instant::now() < deadline, "it shows nothing");
+    until("it shows something", || {
         writer.append(&more(1)).unwrap();
         std::thread::sleep(Duration::from_millis(100));
-    }
+        !process.output().is_empty()
+    });
     (process, writer)
 }
 
@@ -42,7 +39,7 @@ fn a_batch_that_is_appended_while_it_runs_is_shown_once_and_in_order() {
         writer.append(&batch).unwrap();
     }
     writer.append(&more(4711)).unwrap();
-    process.wait_for_line(SOON, |line| line.contains("4711")).unwrap();
+    process.wait_for_line(PATIENCE, |line| line.contains("4711")).unwrap();
     let output = process.output();
     let rows: Vec<Value> = output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     // What was there before it began is not shown.
@@ -62,7 +59,7 @@ fn a_batch_that_is_appended_while_it_runs_is_shown_once_and_in_order() {
     let id = rows.last().unwrap()["id"].as_str().unwrap().to_owned();
     assert_eq!(world.run(&["show", &id, "-o", "json"]).exits(0).json()["port"], 4711);
     process.signal(Signal::INT).unwrap();
-    assert_eq!(process.wait(SOON).unwrap().code(), Some(0));
+    assert_eq!(process.wait(PATIENCE).unwrap().code(), Some(0));
     assert_eq!(process.output(), output, "it ends without a word");
 }
 
@@ -74,7 +71,7 @@ fn a_filter_shows_only_what_it_names() {
         writer.append(&batch).unwrap();
     }
     writer.append(&more(4711)).unwrap();
-    let line = process.wait_for_line(SOON, |line| line.contains("4711/tcp")).unwrap();
+    let line = process.wait_for_line(PATIENCE, |line| line.contains("4711/tcp")).unwrap();
     assert!(line.starts_with('f') && line.contains("  198.51.100.3  4711/tcp  x  closed  drop  eth0  2"), "{line}");
     assert!(process.output().lines().all(|line| line.contains("198.51.100.3")), "{}", process.output());
     assert_eq!(process.terminate().unwrap().code(), Some(0));
@@ -87,17 +84,7 @@ fn it_ends_when_nobody_reads_any_more() {
     let mut command: Command = world.command(&["tail"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    let deadline = Instant::now() + SOON;
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("it still runs");
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let status = eventually("it ends", || child.try_wait().unwrap());
     assert_eq!(status.code(), Some(0));
     let said: Vec<String> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
     assert!(said.is_empty(), "{said:?}");
@@ -113,7 +100,7 @@ fn a_new_store_is_followed_from_its_beginning() {
     std::fs::rename(&evidence, world.state().join("aside")).unwrap();
     let mut writer = world.writer();
     writer.append(&more(4712)).unwrap();
-    let line = process.wait_for_line(SOON, |line| line.contains("4712")).unwrap();
+    let line = process.wait_for_line(PATIENCE, |line| line.contains("4712")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["id"], "f1");
     assert!(process.output().contains("a new one begun"), "{}", process.output());
     assert_eq!(process.terminate().unwrap().code(), Some(0));

@@ -1,13 +1,13 @@
 //! A state directory with a store of known records, and the executable over it. It must not know what the answers are.
 
-use std::{path::PathBuf, process::Command, time::Duration};
+use std::{path::PathBuf, process::Command};
 
 use node_ebpf_common::Reason;
 use nodewall::evidence::{
     record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome},
     store::{Limits, Writer},
 };
-use nodewall_testbed::{Finished, run_to_end};
+use nodewall_testbed::{Finished, PATIENCE, run_to_end};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -79,8 +79,7 @@ impl World {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
-        let Finished { status, stdout, stderr } =
-            run_to_end("nodewall", self.command(arguments), Duration::from_secs(20)).unwrap();
+        let Finished { status, stdout, stderr } = run_to_end("nodewall", self.command(arguments), PATIENCE).unwrap();
         let code = status.code().unwrap_or_else(|| panic!("{status}\n{stderr}"));
         Ran { out: stdout, err: stderr, code }
     }

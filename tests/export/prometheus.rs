@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, io::Write as _, process::Stdio, sync::Arc, time::Duration};
 
-use nodewall_testbed::{Lab, Probe, Process, Protocol, find_tool, probe_many, skip_unless_privileged};
+use nodewall_testbed::{Lab, PATIENCE, Probe, Process, Protocol, find_tool, probe_many, skip_unless_privileged};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,7 +13,6 @@ use crate::{
 };
 
 const PORT: u16 = 19_090;
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Ends when it is dropped.
 pub(crate) struct Prometheus {

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall_testbed::skip_unless_privileged;
+use nodewall_testbed::{judge_time, skip_unless_privileged};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
@@ -115,7 +115,7 @@ fn a_thousand_slow_clients_do_not_slow_a_healthy_scrape() {
         busy[SCRAPES / 2],
         busy[SCRAPES - 1]
     );
-    assert!(busy[SCRAPES - 1] < bar, "{busy:?}");
+    judge_time(busy[SCRAPES - 1] < bar, || format!("{busy:?}"));
     let descriptors = std::fs::read_dir(format!("/proc/{}/fd", node.agent().id())).unwrap().count();
     assert!(descriptors < 200, "{descriptors} descriptors are held");
 }

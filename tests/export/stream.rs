@@ -3,23 +3,22 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
-    time::{Duration, Instant},
 };
 
-use nodewall_testbed::skip_unless_privileged;
+use nodewall_testbed::{PATIENCE, judge_time, skip_unless_privileged};
 use serde_json::Value;
 
 use crate::{
     client::{PORT, Reply, api, served, token},
     exact::{Mix, by_cpu},
-    node::Node,
+    node::{Node, eventually},
 };
 
 fn open(node: &Node) -> BufReader<TcpStream> {
     let token = token(node);
     let connect = || {
         let mut stream = TcpStream::connect(("127.0.0.1", PORT)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         write!(stream, "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
             .unwrap();
         BufReader::new(stream)
@@ -56,14 +55,19 @@ fn ticks_come_each_second_and_the_counters_move_by_what_was_sent() {
     let (name, first) = event(&mut stream);
     assert_eq!((name.as_str(), peers_packets(&first)), ("tick", 0), "{first}");
     assert_eq!((&first["status"]["mode"], &first["status"]["healthy"]), (&Value::from("enforce"), &Value::from(true)));
-    let began = Instant::now();
     let mix = Mix::of(&node);
     by_cpu(&node, &mix.peer_9042, 5_000);
-    let ticks: Vec<Value> = (0..3).map(|_| event(&mut stream).1).collect();
-    assert!(began.elapsed() > Duration::from_millis(1_900), "they came at once");
-    assert_eq!(peers_packets(&ticks[2]), 5_000 * mix.cpus as u64);
-    let times = ticks.iter().map(|tick| tick["unix_ms"].as_u64().unwrap());
-    assert!(times.clone().zip(times.skip(1)).all(|(one, next)| (900..2_500).contains(&(next - one))), "{ticks:?}");
+    // Those that were made before all of it was counted may still be in the socket.
+    let mut ticks = vec![first];
+    eventually("the frames in a tick", || {
+        ticks.push(event(&mut stream).1);
+        (peers_packets(ticks.last().unwrap()) == 5_000 * mix.cpus as u64 && ticks.len() > 3).then_some(())
+    });
+    // A tick is made a second after the one before was; what it takes to read its values comes and goes.
+    let times: Vec<u64> = ticks.iter().map(|tick| tick["unix_ms"].as_u64().unwrap()).collect();
+    let span_ms = times.last().unwrap() - times[0];
+    assert!(times.is_sorted() && span_ms >= 1_000, "they came at once: {times:?}");
+    judge_time(times.windows(2).all(|two| (900..2_500).contains(&(two[1] - two[0]))), || format!("{times:?}"));
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn streams_are_few_and_a_place_is_free_when_one_ends() {
     assert_eq!((refused.status, refused.headers["retry-after"].as_str()), (503, "10"));
     assert_eq!(api(&node, "/api/v1/status").status, 200, "streams do not keep others out");
     drop(streams);
-    let mut again = crate::node::eventually("a place is free", || {
+    let mut again = eventually("a place is free", || {
         let mut stream = open(&node);
         let mut line = String::new();
         stream.read_line(&mut line).ok()?;

@@ -61,22 +61,39 @@ impl Ending {
     }
 }
 
-/// Alternates between two policies, so that every `apply` is a change.
+/// Alternates between two policies, so that every `apply` is a change. Their file is none that an agent looks at, which would put it into force
+/// by itself.
 struct Changes<'a> {
     node: &'a Node,
+    config: PathBuf,
     sha256: [String; 2],
     endings: BTreeMap<Ending, u64>,
 }
 
 impl<'a> Changes<'a> {
     fn of(node: &'a Node) -> Self {
-        let sha256 = [0, 1].map(|n| {
-            node.configure(&Self::policy(n));
-            assert!(node.nodewall("apply", &[]).status.success());
-            InForce::on(node).policy_sha256
-        });
-        assert_ne!(sha256[0], sha256[1]);
-        Self { node, sha256, endings: BTreeMap::new() }
+        let config = rig::config_file(node).with_file_name("changes.toml");
+        let mut changes = Self { node, config, sha256: [const { String::new() }; 2], endings: BTreeMap::new() };
+        for n in [0, 1] {
+            changes.again(n);
+            changes.sha256[n] = InForce::on(node).policy_sha256;
+        }
+        assert_ne!(changes.sha256[0], changes.sha256[1]);
+        changes
+    }
+
+    /// Applies one of the two, and nothing is in its way.
+    fn again(&self, n: usize) {
+        let ran = run_to_end("nodewall apply", self.command(n), PATIENCE).unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+    }
+
+    fn command(&self, n: usize) -> Command {
+        fs::write(&self.config, Self::policy(n).to_toml()).unwrap();
+        let (usual, place) = (self.node.command("apply", &[]), rig::config_file(self.node));
+        let mut command = self.node.netns().command(usual.get_program());
+        command.args(usual.get_args().map(|word| if word == place { self.config.as_os_str() } else { word }));
+        command
     }
 
     fn policy(n: usize) -> crate::settings::Settings {
@@ -87,8 +104,7 @@ impl<'a> Changes<'a> {
     fn apply(&mut self, what: &str, command: impl FnOnce(Command) -> Command) -> Ending {
         let before = InForce::on(self.node);
         let wanted = usize::from(before.policy_sha256 == self.sha256[0]);
-        self.node.configure(&Self::policy(wanted));
-        let ran = run_to_end("nodewall apply", command(self.node.command("apply", &[])), PATIENCE).unwrap();
+        let ran = run_to_end("nodewall apply", command(self.command(wanted)), PATIENCE).unwrap();
         let ending = self.judge(what, &before, &self.sha256[wanted], &ran);
         *self.endings.entry(ending).or_default() += 1;
         ending
@@ -138,7 +154,7 @@ impl Tmpfs {
         let unmount = cleanup::guard(move || {
             let _ = unmount(&gone, UnmountFlags::DETACH);
         });
-        mount("tmpfs", &at, "tmpfs", MountFlags::empty(), Some(c"size=256k,mode=0700")).unwrap();
+        mount("tmpfs", &at, "tmpfs", MountFlags::empty(), Some(c"size=4m,mode=0700")).unwrap();
         Self { at, _unmount: unmount }
     }
 
@@ -299,7 +315,7 @@ fn an_io_error_in_any_call_on_the_state_directory() {
         if judged.is_err() {
             problems.push(what);
             // What the next error finds must not be what this one left.
-            assert!(node.nodewall("apply", &[]).status.success());
+            changes.again(0);
         }
     }
     record.measured(format!("of {all} calls: {}; {} broken", changes.words(), problems.len()));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use nodewall_testbed::skip_unless_privileged;
+use nodewall_testbed::{judge_time, skip_unless_privileged};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
 use rtnetlink::{Handle, LinkVeth};
 
@@ -88,6 +88,6 @@ fn an_interface_is_made_again_and_again() {
         ms(percentile(&gaps, 100)),
     ));
     assert!(node.attachment("eth0").is_some());
-    assert!(percentile(&gaps, 99) <= P99_AT_MOST, "{gaps:?}");
+    judge_time(percentile(&gaps, 99) <= P99_AT_MOST, || format!("{gaps:?}"));
     record.passed();
 }

@@ -9,13 +9,13 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::Instant;
 
+use nodewall_testbed::times_are_judged;
 use serde_json::json;
 
 use crate::guest;
 
 /// The folder for the lines.
 const OUT: &str = "NODEWALL_FAULTS_OUT";
-const FULL: &str = "NODEWALL_FAULTS";
 const SEED: &str = "NODEWALL_SEED";
 
 /// Tests that flood or take times have the machine for themselves; the others run side by side.
@@ -31,9 +31,9 @@ pub(crate) fn beside_others() -> RwLockReadGuard<'static, ()> {
     MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether all runs are wanted, or a few.
+/// Whether all runs are wanted, and bars of time judged; or a few runs, and outcomes alone.
 pub(crate) fn is_full() -> bool {
-    env::var(FULL).is_ok_and(|value| value == "full")
+    times_are_judged()
 }
 
 /// How many runs there are.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::thread;
 use std::time::Duration;
 
 use nodewall_testbed::{Catcher, Flood, Host, Lab, Process, Signal, Tap};
@@ -114,6 +115,19 @@ pub(crate) fn settled(node: &Node, port: u16, total: u64) -> Value {
         last = now;
         (now == total || still > 20).then_some(counters)
     })
+}
+
+/// What is read when nothing moves any more: three looks, a moment apart, say the same. For what nobody knows the sum of.
+pub(crate) fn still<T: PartialEq>(what: &str, mut look: impl FnMut() -> T) -> T {
+    let (mut last, mut same) = (look(), 0);
+    eventually(what, || {
+        thread::sleep(Duration::from_millis(100));
+        let now = look();
+        same = if now == last { same + 1 } else { 0 };
+        last = now;
+        (same >= 2).then_some(())
+    });
+    last
 }
 
 /// Sockets on the ports that must stay unreachable, and a tap behind the filter.

@@ -54,8 +54,11 @@ impl<'a> Steady<'a> {
     pub(crate) fn end(self) -> Outcome {
         let flooded = self.flood.stop().unwrap();
         let sent = &flooded.sent_packets;
-        rig::settled(self.node, CASSANDRA, sent[1] + sent[2]);
-        let (after, passed) = (self.node.json("counters"), self.turnstile.packets());
+        for (port, packets) in [(PUBLIC, sent[0]), (CASSANDRA, sent[1] + sent[2]), (SEALED, sent[3])] {
+            let before: u64 = ["pass", "drop"].map(|outcome| counted(&self.before, port, outcome)).iter().sum();
+            rig::settled(self.node, port, before + packets);
+        }
+        let (after, passed) = rig::still("all is counted", || (self.node.json("counters"), self.turnstile.packets()));
         let moved = |port, outcome| counted(&after, port, outcome) - counted(&self.before, port, outcome);
         let cells = [moved(PUBLIC, "pass"), moved(CASSANDRA, "pass"), moved(CASSANDRA, "drop"), moved(SEALED, "drop")];
         Outcome {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use nodewall_testbed::{Signal, skip_unless_privileged};
+use nodewall_testbed::{Signal, judge_time, skip_unless_privileged};
 
 use crate::node::eventually;
 use crate::record::{Record, alone, is_full};
@@ -25,14 +25,15 @@ fn a_stopped_agent_under_a_flood() {
     );
     let node = rig::enforcing(&steady::settings());
     let steady = Steady::begin(&node, FLOOD_PPS);
-    node.agent().signal(Signal::STOP).unwrap();
+    node.agent().freeze().unwrap();
     thread::sleep(stopped);
     // Those who ask are answered by the kernel's maps, not by the agent.
     assert_eq!(node.json("status")["healthy"], true);
     let outcome = steady.end();
     record.measured(outcome.words());
     outcome.assert_unharmed();
-    assert!(outcome.flooded.rate_pps() >= FLOOD_AT_LEAST_PPS && outcome.flooded.elapsed >= stopped);
+    assert!(outcome.flooded.elapsed >= stopped);
+    judge_time(outcome.flooded.rate_pps() >= FLOOD_AT_LEAST_PPS, || format!("too slow: {:?}", outcome.flooded));
 
     let generation = node.generation();
     node.agent().signal(Signal::CONT).unwrap();

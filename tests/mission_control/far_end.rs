@@ -15,7 +15,7 @@ pub(crate) const UPGRADED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: 
                                    Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 /// Answers that stay silent hold their connection for so long.
-pub(crate) const FOR_EVER: Duration = Duration::from_secs(60);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 /// A server on loopback, for as long as the test's process.
 pub(crate) struct Server {
@@ -50,7 +50,7 @@ impl Server {
                 Some("") => thread::sleep(FOR_EVER),
                 Some(answer) => {
                     let _ = stream.write_all(answer.as_bytes()).and_then(|()| stream.flush());
-                    thread::sleep(Duration::from_millis(200));
+                    wait_for_end(&mut stream);
                 }
                 None => {}
             }
@@ -60,6 +60,11 @@ impl Server {
     pub(crate) fn heads(&self) -> Vec<String> {
         self.heads.lock().unwrap().clone()
     }
+}
+
+/// Waits until the other end has had enough, so that it has read all that it wanted.
+pub(crate) fn wait_for_end(stream: &mut impl Read) {
+    let _ = std::io::copy(stream, &mut std::io::sink());
 }
 
 /// A request's head; `None` when none came.

@@ -1,19 +1,11 @@
 //! A real headless Chromium in a namespace, driven by its `DevTools` protocol. It must not know what it shows.
 
-use std::{
-    fs,
-    net::TcpStream,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, fs, net::TcpStream, path::Path};
 
-use nodewall_testbed::{NetNs, Process};
+use nodewall_testbed::{NetNs, PATIENCE, Process, eventually_or};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket, client};
-
-/// Chromium's first start on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a page looks like to its reader.
 #[derive(Clone, Copy)]
@@ -98,13 +90,14 @@ impl Browser {
 
     /// Waits until an expression is true.
     pub(super) fn wait_for(&mut self, expression: &str) {
-        let deadline = Instant::now() + PATIENCE;
+        let browser = RefCell::new(self);
+        let shown = || {
+            let mut browser = browser.borrow_mut();
+            let text = browser.evaluate("document.body.innerText");
+            format!("{expression} is true\n{text:?}\n{:?}", browser.complaints)
+        };
         // Between two pages there is no document, and the expression has no value.
-        while self.evaluate(expression) != Ok(Value::Bool(true)) {
-            let text = self.evaluate("document.body.innerText");
-            assert!(Instant::now() < deadline, "never true: {expression}\n{text:?}\n{:?}", self.complaints);
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        eventually_or(shown, || (browser.borrow_mut().evaluate(expression) == Ok(Value::Bool(true))).then_some(()));
     }
 
     /// A picture of what is on the screen, as a file.

@@ -8,13 +8,13 @@ use super::frames::{self, Link};
 use super::node::{Node, eventually};
 use super::traffic::{assert_filtered, ping};
 
-/// Turns duplicate address detection on, with no random wait before it and half a second for an objection.
+/// Turns duplicate address detection on, with no random wait before it, and time for an objection on a machine that is busy.
 fn detect_duplicates(host: &Host) {
     let settings = [
         ("ipv6.conf.eth0.accept_dad", "1"),
         ("ipv6.conf.eth0.dad_transmits", "1"),
         ("ipv6.conf.eth0.router_solicitation_delay", "0"),
-        ("ipv6.neigh.eth0.retrans_time_ms", "500"),
+        ("ipv6.neigh.eth0.retrans_time_ms", "3000"),
     ];
     host.netns().sysctl(&settings).unwrap();
 }

@@ -7,36 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use nodewall_testbed::cleanup::{self, Guard};
-use nodewall_testbed::{Finished, Host, Lab, NetNs, Process, Signal, run_to_end};
+use nodewall_testbed::{Finished, Host, Lab, NetNs, Process, Signal, eventually_eq, run_to_end};
+pub(super) use nodewall_testbed::{PATIENCE, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::counters::{Cells, Counters};
 use super::settings::Settings;
 
-/// Bounds for a loaded machine; nothing waits that long when all is right.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
-const POLL_EVERY: Duration = Duration::from_millis(5);
-/// Counters trail the probe that moved them by the time of a softirq.
-const COUNTED_WITHIN: Duration = Duration::from_secs(5);
 const PINS_BELOW: &str = "/sys/fs/bpf";
 const PINS_PREFIX: &str = "nwt-";
-
-/// Calls until the answer is there, or fails.
-pub(super) fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {what}");
-        thread::sleep(POLL_EVERY);
-    }
-}
 
 /// A pin directory and a state directory that no other test has. Both go when it is dropped, or at a signal.
 pub(super) struct Directories {
@@ -225,14 +207,9 @@ impl Node {
         Counters::parse(&self.json("counters"))
     }
 
-    /// Asserts what a part of the counters comes to, as soon as the last frame is counted.
+    /// Waits until a part of the counters comes to this: they trail the probe that moved them by the time of a softirq.
     pub(super) fn assert_counted(&self, part: impl Fn(&Counters) -> Cells, expected: &Cells) {
-        let deadline = Instant::now() + COUNTED_WITHIN;
-        while part(&self.counters()) != *expected && Instant::now() < deadline {
-            thread::sleep(POLL_EVERY);
-        }
-        let counted = part(&self.counters());
-        assert_eq!(counted, *expected, "counted (left) is not what was sent (right)");
+        eventually_eq("counted (left) is not what was sent (right)", || part(&self.counters()), expected);
     }
 
     /// Asserts that nothing was dropped, and nothing would have been.

@@ -70,8 +70,7 @@ fn systemd_hears_when_it_is_ready_reloads_lives_and_stops() {
     assert!(status.contains("5 peers"), "{status}");
 
     // A stopped agent gives no sign of life: none comes from a thread or from somewhere else.
-    agent.signal(Signal::STOP).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    agent.freeze().unwrap();
     heard(&socket);
     let stopped = Instant::now();
     while stopped.elapsed() < STOPPED_FOR {

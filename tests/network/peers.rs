@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nodewall_testbed::{Lab, Listener, skip_unless_privileged};
+use nodewall_testbed::{Lab, Listener, judge_time, skip_unless_privileged};
 
 use super::node::{Node, eventually};
 use super::settings::Settings;
@@ -65,7 +65,8 @@ fn a_changed_file_reaches_the_kernel_within_a_second() {
         eventually("the change is in force", || (reason(&node, peer2.ipv4().into()) == wanted).then_some(()));
         best = best.min(changed.elapsed());
     }
-    assert!(best <= WITHIN, "{best:?}");
+    println!("a changed file is in force after {best:?}");
+    judge_time(best <= WITHIN, || format!("{best:?}"));
     answered(peer2, &cassandra);
     let journal = fs::read_to_string(node.directories.state_dir().join("journal.jsonl")).unwrap();
     assert!(journal.contains("10.77.0.12") && journal.contains("\"peers\""), "{journal}");
@@ -138,10 +139,12 @@ fn a_node_is_added_and_removed_by_hand() {
     }
     let mut node = with_file();
     let peer2: IpAddr = node.peers()[1].ipv4().into();
-    assert!(node.nodewall("peers", &["add", &peer2.to_string(), "--ttl", "4s"]).status.success());
+    assert!(node.nodewall("peers", &["add", &peer2.to_string(), "--ttl", "1h"]).status.success());
     assert_eq!(reason(&node, peer2), "peer");
     let listed = node.nodewall("peers", &["list", "-o", "json"]).stdout;
     assert!(listed.contains("operator") && listed.contains("10.77.0.12"), "{listed}");
+    // The same again: the newer word counts.
+    assert!(node.nodewall("peers", &["add", &peer2.to_string(), "--ttl", "2s"]).status.success());
     eventually("its time is over", || (reason(&node, peer2) == "outsider").then_some(()));
     // Removed by hand, it stays out although the file still names it, also over a restart.
     let peer1: IpAddr = node.peers()[0].ipv4().into();

@@ -1,13 +1,14 @@
 //! Connections that the node opens itself: their replies come to the node's ephemeral ports, and must not be taken for knocks.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use nodewall_testbed::{
     Family, Host, Lab, Listener, Outcome, Probe, Protocol, Signal, probe_many, skip_unless_privileged,
 };
 use serde_json::json;
 
-use super::node::{Node, PATIENCE};
+use super::node::{Node, PATIENCE, eventually};
 use super::settings::Settings;
 use super::traffic::{SILENCE, answered, nat};
 
@@ -24,11 +25,14 @@ fn from_local_ports(node: &Node, local: &[u16], service: u16) -> Vec<Probe> {
     probes
 }
 
+/// For probes of which some are answered, all of them in this time.
+const LONG_SILENCE: Duration = Duration::from_secs(8);
+
 /// As many connections at once as there are ephemeral ports, so that the kernel has to use every one of them: a connection's
 /// four numbers stay taken after its end. Returns how many were answered.
 fn connections_answered(node: &Node, to: &Host, service: u16, connections: usize) -> usize {
     let probes = vec![Probe::tcp(to.socket(Family::V4, service)); connections];
-    let done = probe_many(node.netns(), &probes, SILENCE * 3).unwrap();
+    let done = probe_many(node.netns(), &probes, LONG_SILENCE).unwrap();
     done.iter().filter(|probed| probed.outcome == Outcome::Answered { by_port: service }).count()
 }
 
@@ -57,8 +61,8 @@ fn a_reply_to_a_port_of_the_policy_is_dropped() {
     for probed in probe_many(node.netns(), &from_local_ports(&node, &[9042], 443), SILENCE).unwrap() {
         assert_eq!(probed.outcome, Outcome::TimedOut);
     }
-    let counters = node.counters();
-    let drops = counters.drops();
+    let drops =
+        eventually("both replies are counted", || Some(node.counters().drops()).filter(|drops| drops.len() >= 2));
     assert_eq!(drops.len(), 2, "{drops:?}");
     assert!(drops.keys().all(|cell| (cell.port, cell.reason.as_str()) == (Some(9042), "outsider")), "{drops:?}");
     // The same from peers is welcome.

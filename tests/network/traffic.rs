@@ -11,8 +11,8 @@ use nodewall_testbed::{Family, Host, Listener, NetNs, Outcome, Probe, Probed, Pr
 use super::counters::{Cell, Cells, Counters};
 use super::node::{Node, PATIENCE};
 
-/// For what must be dropped: always waited out, once for all that is asked at once. Short, and below the second after which
-/// TCP sends its SYN again: an answer that comes later than this still shows in the counters and at the socket.
+/// For what must be dropped: always waited out, once for all that is asked at once. Short: an answer that comes later than this still shows in
+/// the counters and at the socket.
 pub(super) const SILENCE: Duration = Duration::from_millis(250);
 
 /// Every one of these ports by both protocols over both families.
@@ -127,5 +127,5 @@ pub(super) fn nat(netns: &NetNs, rule: &str) {
 
 /// `ping`, once.
 pub(super) fn ping(from: &NetNs, to: IpAddr) {
-    from.tool("ping", &["-c", "1", "-W", "10", &to.to_string()]).unwrap();
+    from.tool("ping", &["-c", "1", "-W", &PATIENCE.as_secs().to_string(), &to.to_string()]).unwrap();
 }

@@ -38,7 +38,8 @@ fn what_nobody_confirms_goes_back() {
     // No agent runs: the foreground command alone ends it.
     let node = audited();
     assert_open(&node);
-    let held = hold(&node, "enforce", &["--confirm-within", "3s"]);
+    // Long enough for a look at everything.
+    let held = hold(&node, "enforce", &["--confirm-within", "1h"]);
     assert_filtered(&node);
     let status = node.json("status");
     assert_eq!((&status["trial"]["kind"], &status["trial"]["back_to_mode"]), (&"enforce".into(), &"audit".into()));
@@ -47,6 +48,9 @@ fn what_nobody_confirms_goes_back() {
     assert!(refused.status.code() == Some(1) && refused.stderr.contains("on trial"), "{refused:?}");
     let refused = node.nodewall("enforce", &["--confirm-within", "3s"]);
     assert!(refused.status.code() == Some(1) && refused.stderr.contains("on trial"), "{refused:?}");
+    assert_eq!(node.nodewall("rollback", &[]).status.code(), Some(3));
+    held.wait(PATIENCE).unwrap();
+    let held = hold(&node, "enforce", &["--confirm-within", "3s"]);
     // A lost terminal ends nothing.
     held.signal(Signal::HUP).unwrap();
     assert_eq!(held.wait(PATIENCE).unwrap().code(), Some(1), "{}", held.output());
@@ -57,7 +61,7 @@ fn what_nobody_confirms_goes_back() {
     // The configuration's peers are noted, too.
     let journal: Vec<_> = journal(&node).into_iter().filter(|entry| entry["action"] != "peers").collect();
     let actions: Vec<_> = journal.iter().map(|entry| entry["action"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(actions, ["apply", "enforce", "rollback"]);
+    assert_eq!(actions, ["apply", "enforce", "rollback", "enforce", "rollback"]);
     assert_eq!(journal[1]["who"]["uid"], 0);
 }
 
@@ -98,20 +102,19 @@ fn a_trial_ends_although_its_command_was_killed() {
     // By the agent.
     let mut node = audited();
     node.start_agent();
-    let held = hold(&node, "enforce", &["--confirm-within", "2s"]);
+    let held = hold(&node, "enforce", &["--confirm-within", "5s"]);
     held.signal(Signal::KILL).unwrap();
     held.wait(PATIENCE).unwrap();
-    assert_filtered(&node);
     eventually("the agent ends the trial", || (mode(&node) == "audit").then_some(()));
     assert_open(&node);
     // By the next start, when no agent ran either.
     assert!(node.end_agent(Signal::TERM).success());
-    let held = hold(&node, "enforce", &["--confirm-within", "1s"]);
+    let held = hold(&node, "enforce", &["--confirm-within", "5s"]);
     held.signal(Signal::KILL).unwrap();
     held.wait(PATIENCE).unwrap();
-    std::thread::sleep(Duration::from_millis(1_100));
-    let status = node.json("status");
-    assert!(status["problems"].to_string().contains("should have ended"), "{status}");
+    eventually("it is said that nobody ended the trial", || {
+        node.json("status")["problems"].to_string().contains("should have ended").then_some(())
+    });
     assert!(node.nodewall("apply", &[]).status.success());
     assert_eq!(mode(&node), "audit");
     assert_eq!(node.json("status")["trial"], serde_json::Value::Null);
@@ -152,8 +155,8 @@ fn rollback_returns_to_the_policy_before() {
     assert_eq!(sha(&node), second);
     // The agent knows: a change of the network keeps what the command put into force.
     node.nodewall("rollback", &[]);
-    node.netns().ip(&["addr", "add", "10.77.0.2/24", "dev", "eth0"]).unwrap();
     let generation = node.generation();
+    node.netns().ip(&["addr", "add", "10.77.0.2/24", "dev", "eth0"]).unwrap();
     eventually("the agent looked at the new address", || (node.generation() > generation).then_some(()));
     assert_eq!(sha(&node), first);
     // Nor does the file, which was changed before the rollback, come back by itself: two looks at it.
@@ -169,19 +172,18 @@ fn a_panic_open_lifts_everything_and_comes_back_by_itself() {
     let node = Node::enforcing();
     let outsider = node.outsider().ipv4().to_string();
     assert!(node.nodewall("block", &[&outsider]).status.success());
-    let held = hold(&node, "panic-open", &["--for", "3s"]);
+    let held = hold(&node, "panic-open", &["--for", "1h"]);
     assert_open(&node);
     let status = node.json("status");
     assert_eq!((&status["mode"], &status["healthy"]), (&"audit".into(), &false.into()));
     assert!(node.nodewall("confirm", &[]).stderr.contains("ends by itself"));
+    // An operator who is through earlier ends it.
+    assert!(node.nodewall("rollback", &[]).status.success());
+    assert!(held.wait(PATIENCE).unwrap().success(), "{}", held.output());
+    assert_filtered(&node);
+    let held = hold(&node, "panic-open", &["--for", "2s"]);
     assert!(held.wait(PATIENCE).unwrap().success(), "{}", held.output());
     assert_filtered(&node);
     let explained = node.nodewall_live("explain", &["--source", &outsider, "--port", "443"]);
     assert!(explained.stdout.contains("blocked_source"), "{explained:?}");
-    // An operator who is through earlier ends it.
-    let held = hold(&node, "panic-open", &["--for", "1h"]);
-    assert_open(&node);
-    assert!(node.nodewall("rollback", &[]).status.success());
-    assert!(held.wait(PATIENCE).unwrap().success(), "{}", held.output());
-    assert_filtered(&node);
 }

@@ -6,7 +6,6 @@ use std::{
     net::IpAddr,
     path::PathBuf,
     process::{Command, Output, Stdio},
-    time::{Duration, Instant},
 };
 
 use etherparse::PacketBuilder;
@@ -18,6 +17,7 @@ use nodewall::{
     },
     state::StateDir,
 };
+pub use nodewall_testbed::until;
 use tempfile::TempDir;
 
 /// 2026-03-01T00:00:00.123456789Z.
@@ -147,13 +147,4 @@ pub fn batch(captures: Vec<Capture>, losses: Vec<Loss>) -> Batch {
     let times = captures.iter().map(|capture| capture.unix_ns).chain(losses.iter().map(|loss| loss.last_unix_ns));
     let unix_ns = times.max().unwrap_or(START_NS) + 1;
     Batch { unix_ns, boot_offset_ns: 1, captures, losses, ..Batch::default() }
-}
-
-/// Asks until it is so; no test waits longer than half a minute.
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
-    while !is_so() {
-        assert!(Instant::now() < end, "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }

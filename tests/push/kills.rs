@@ -2,13 +2,10 @@
 
 use std::{thread, time::Duration};
 
-use nodewall_testbed::{Signal, skip_unless_privileged};
+use nodewall_testbed::{Signal, skip_unless_privileged, until};
 use serde_json::Value;
 
-use crate::{
-    receiver::{Manner, Receiver},
-    world::{PATIENCE, World, arrived, eventually, mix, sum_of_packets},
-};
+use crate::{receiver::{Manner, Receiver}, world::{arrived, eventually, mix, sum_of_packets, World, PATIENCE}};
 
 const KILLS: u64 = 50;
 /// After its start an agent reads the counters and sends at once: half of the kills come by then.
@@ -39,7 +36,7 @@ fn all_is_told(world: &World, receiver: &Receiver) {
         let told = |what: &str| totals[what]["packets"].as_u64().unwrap_or(0);
         told("acknowledged") + told("lost") == counted
     };
-    eventually("all is acknowledged or lost", || is_told(&totals(world), sum_of_packets(&world.counted())));
+    until("all is acknowledged or lost", || is_told(&totals(world), sum_of_packets(&world.counted())));
     let (arrived, counted) = (arrived(receiver), world.counted());
     for (name, sum) in &arrived {
         assert!(sum <= &counted[name], "{name:?}: {sum} arrived of {}", counted[name]);
@@ -67,7 +64,7 @@ fn a_kill_before_the_answer_is_told_and_one_between_requests_loses_nothing() {
         agent = world.start();
         world.wait_until_all_arrived(|| arrived(&receiver));
     }
-    eventually("the last answer is noted", || {
+    until("the last answer is noted", || {
         totals(&world)["acknowledged"]["packets"] == sum_of_packets(&world.counted())
     });
     assert_eq!(totals(&world)["lost"]["packets"], 0);
@@ -75,7 +72,7 @@ fn a_kill_before_the_answer_is_told_and_one_between_requests_loses_nothing() {
     let before = receiver.requests().len();
     receiver.choose(|_| Manner::Late(PATIENCE));
     world.netns.send_frames("far", &mix()).unwrap();
-    eventually("a request is on its way", || receiver.requests().len() > before);
+    until("a request is on its way", || receiver.requests().len() > before);
     agent.signal(Signal::KILL).unwrap();
     agent.wait(PATIENCE).unwrap();
     let doubtful: u64 = receiver.requests()[before..]

@@ -1,15 +1,10 @@
 //! A node in a namespace with one wire, nodewall on it, and frames of known kinds from the wire's other end.
 
-use std::{
-    collections::BTreeMap,
-    net::TcpListener,
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, collections::BTreeMap, net::TcpListener, process::Command};
 
 use etherparse::PacketBuilder;
-use nodewall_testbed::{NetNs, Process};
+pub(crate) use nodewall_testbed::PATIENCE;
+use nodewall_testbed::{NetNs, Process, eventually_or};
 use serde_json::Value;
 
 use crate::{
@@ -17,8 +12,6 @@ use crate::{
     grammar::Line,
     receiver::{Manner, Receiver},
 };
-
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Metric and dimensions of a counter. A port's counter is the same one whatever its class is called, so a class stands only where there is no port.
 pub(crate) type Name = (String, BTreeMap<String, String>);
@@ -103,18 +96,13 @@ impl World {
 
     /// Waits until what arrived is what was counted.
     pub(crate) fn wait_until_all_arrived(&self, arrived: impl Fn() -> BTreeMap<Name, u64>) {
-        let begin = Instant::now();
-        loop {
-            let (arrived, counted) = (arrived(), self.counted());
-            if arrived == counted {
-                return;
-            }
-            assert!(
-                begin.elapsed() < PATIENCE,
-                "arrived (left) is not what was counted (right):\n{arrived:#?}\n{counted:#?}"
-            );
-            thread::sleep(Duration::from_millis(100));
-        }
+        let last = RefCell::new((BTreeMap::new(), BTreeMap::new()));
+        let told = || format!("arrived (left) is not what was counted (right):\n{:#?}", last.borrow());
+        eventually_or(told, || {
+            last.replace((arrived(), self.counted()));
+            let (arrived, counted) = &*last.borrow();
+            (arrived == counted).then_some(())
+        });
     }
 }
 

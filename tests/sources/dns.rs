@@ -7,7 +7,7 @@ use std::{
 };
 
 use nodewall::peers::{DnsName, Source as _};
-use nodewall_testbed::{NetNs, find_tool, skip_unless_privileged};
+use nodewall_testbed::{NetNs, find_tool, judge_time, skip_unless_privileged};
 use rustix::{
     mount::{MountPropagationFlags, mount_bind, mount_change},
     thread::{UnshareFlags, unshare_unsafe},
@@ -125,7 +125,8 @@ fn what_brings_no_address_is_an_error_of_its_own() {
         let error = error_of(server, name);
         let took = begin.elapsed();
         assert!(error.contains("did not answer in time") && error.contains("UDP and TCP"), "{error}");
-        assert!((Duration::from_secs(1)..Duration::from_secs(14)).contains(&took), "{took:?}");
+        assert!(took >= Duration::from_secs(1), "{took:?}");
+        judge_time(took < Duration::from_secs(14), || format!("{took:?}"));
     }
 }
 
@@ -185,7 +186,7 @@ fn ten_thousand_addresses_come_over_several_names_and_never_half_over_one() {
     }
     let took = begin.elapsed();
     assert_eq!(all.len(), 10_000);
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    judge_time(took < Duration::from_secs(20), || format!("{took:?}"));
     println!("10,000 addresses over 4 names: {took:?}");
     let error = error_of(unbound.address, "all.cluster.example");
     println!("{error}");

@@ -1,16 +1,14 @@
-//! A real DNS server: Debian's unbound on a loopback port, with zones that a test writes and changes while it runs.
+//! A real DNS server: Debian's unbound on a loopback address, with zones that a test writes and changes while it runs.
 
 use std::{
-    net::{SocketAddr, UdpSocket},
+    net::SocketAddr,
     path::PathBuf,
     process::Command,
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU8, Ordering},
 };
 
-use nodewall_testbed::{Process, find_tool, run_to_end};
+use nodewall_testbed::{PATIENCE, Process, find_tool, run_to_end, until};
 use tempfile::TempDir;
-
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs until it is dropped.
 pub(crate) struct Unbound {
@@ -21,17 +19,15 @@ pub(crate) struct Unbound {
 }
 
 impl Unbound {
-    /// On a free port of 127.0.0.1. `server`: lines of its `server:` section; `rest`: further sections.
+    /// On a loopback address that nobody else has, so that its port is free, also when it comes back. `server`: lines of its `server:` section;
+    /// `rest`: further sections.
     pub(crate) fn start(server: &str, rest: &str) -> Self {
-        // A port that is free now may be taken a moment later.
-        for _ in 0..5 {
-            let address = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let command = Command::new(find_tool("unbound").unwrap());
-            if let Some(unbound) = Self::try_start(address, command, server, rest) {
-                return unbound;
-            }
-        }
-        panic!("unbound does not start");
+        static STARTED: AtomicU8 = AtomicU8::new(1);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let [.., high, low] = std::process::id().to_be_bytes();
+        let address = SocketAddr::from(([127, number, high, low], 5353));
+        let command = Command::new(find_tool("unbound").unwrap());
+        Self::try_start(address, command, server, rest).expect("unbound does not start")
     }
 
     /// With a command that may enter a namespace first.
@@ -57,11 +53,7 @@ impl Unbound {
             return None;
         }
         let unbound = Self { address, file, _process: process, _directory: directory };
-        let begin = Instant::now();
-        while unbound.try_control(&["status"]).is_err() {
-            assert!(begin.elapsed() < PATIENCE, "unbound-control is not answered");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("unbound-control is answered", || unbound.try_control(&["status"]).is_ok());
         Some(unbound)
     }
 

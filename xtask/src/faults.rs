@@ -10,9 +10,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 use fs_err as fs;
 
-use crate::cmd::Cmd;
-use crate::progress::seconds;
-use crate::{setup, vm, workspace};
+use crate::{cmd::Cmd, progress::seconds, setup, vm, workspace};
 use table::Line;
 
 /// Where a fault is done.
@@ -43,6 +41,23 @@ const FAULTS: [(&str, Place); 17] = [
     ("clock", Place::Guest),
     ("cpus", Place::Guest),
     ("power", Place::Guest),
+];
+
+/// Tests beside the faults' that have a bar of time or of rate, too. It is judged here alone: elsewhere others use the machine.
+const TIMED: [&str; 13] = [
+    "a_busy_receiver_is_left_alone_for_as_long_as_it_says_and_longer_each_time",
+    "a_changed_file_reaches_the_kernel_within_a_second",
+    "a_proxy_that_refuses_dawdles_or_is_none_is_told",
+    "a_scrape_of_256_peers_on_20_ports_ends_in_time",
+    "a_scrape_with_the_most_peers_is_quick_and_shows_numbers_only",
+    "a_silent_name_server_and_a_silent_wire_end_in_bounded_time",
+    "a_slow_answer_ends_in_time_however_it_drips",
+    "a_thousand_slow_clients_do_not_slow_a_healthy_scrape",
+    "one_that_takes_nothing_holds_nobody_up_and_costs_bounded_memory",
+    "peers_of_the_network_are_enforced_follow_their_sources_and_outlive_them",
+    "silence_ends_at_each_step_in_bounded_time",
+    "ten_thousand_addresses_come_over_several_names_and_never_half_over_one",
+    "ticks_come_each_second_and_the_counters_move_by_what_was_sent",
 ];
 
 /// How often the power is cut: short and full.
@@ -83,6 +98,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let table = table::render(&chosen.iter().map(|(name, _)| *name).collect::<Vec<_>>(), &lines);
     println!("\n{table}");
+    if args.full && args.only.is_empty() {
+        timed()?;
+    }
     let guests = guest_kernel.map_or_else(String::new, |release| format!(", guests with Linux {release}"));
     println!("{} faults in {}, Linux {}{guests}", chosen.len(), seconds(began.elapsed()), workspace::kernel_release()?);
     let failed: Vec<&str> = chosen
@@ -133,6 +151,13 @@ fn here(args: &Args, chosen: &[(&str, Place)], folder: &Path) -> Result<Vec<Line
     }
 }
 
+/// Runs the other tests that have a bar of time, one after the other.
+fn timed() -> Result<()> {
+    let command = Cmd::cargo("test").args(["--workspace", "--tests", "--no-fail-fast", "--", "--nocapture"]);
+    let command = command.args(["--test-threads", "1"]).args(TIMED);
+    command.env("NODEWALL_FAULTS", "full").env("NODEWALL_REQUIRE_ROOT", "1").run().context("a bar of time was missed")
+}
+
 fn in_guests(args: &Args, chosen: &[(&str, Place)]) -> Result<(Vec<String>, Option<String>)> {
     let guests: Vec<&str> = chosen.iter().filter(|(_, place)| *place == Place::Guest).map(|(name, _)| *name).collect();
     if guests.is_empty() {
@@ -168,6 +193,16 @@ mod tests {
         assert_eq!(chosen(true, &[]).len(), FAULTS.len());
         assert_eq!(chosen(false, &[]).len(), FAULTS.len() - 3);
         assert_eq!(chosen(false, &["power", "kill"]), ["kill", "power"]);
+    }
+
+    #[test]
+    fn every_test_with_a_bar_of_time_is_there() {
+        let listed = Cmd::new("git").args(["ls-files", "tests"]).dir(workspace::root()).read().unwrap_or_default();
+        let texts = listed.lines().filter_map(|file| fs::read_to_string(workspace::root().join(file)).ok());
+        let all: String = texts.collect();
+        for name in TIMED {
+            assert!(all.contains(&format!("\nfn {name}() {{")), "{name} is in no test");
+        }
     }
 
     /// A name that no test has would run nothing.

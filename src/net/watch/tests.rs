@@ -8,7 +8,7 @@ use nodewall_testbed::{in_own_namespace_async, ip};
 
 use super::*;
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_millis(200);
 
 async fn settle(watch: &mut LinkWatch) {

@@ -1,6 +1,11 @@
 //! The page when its node is not there, does not answer, or wants it no more: it must say so, and never show what was as what is.
 
-use std::{fs, io::Write as _, net::TcpStream};
+use std::{
+    fs,
+    io::{self, Write as _},
+    net::{Shutdown, TcpStream},
+    thread,
+};
 
 use nodewall_testbed::{Signal, skip_unless_privileged};
 
@@ -68,12 +73,17 @@ fn one_page_too_many_is_told_so_and_served_when_there_is_room() {
             stream.write_all(ask.as_bytes()).unwrap();
             // It is one of the streams when its first byte is there.
             assert_eq!(stream.peek(&mut [0]).unwrap(), 1);
+            // Read on, however long the browser takes: one that does not read is ended.
+            let mut reader = stream.try_clone().unwrap();
+            thread::spawn(move || drop(io::copy(&mut reader, &mut io::sink())));
             stream
         })
         .collect();
     let mut browser = Browser::start(node.netns(), DESK);
     browser.open(&address);
     wait_for_words(&mut browser, "too many pages");
-    drop(others);
+    for stream in others {
+        stream.shutdown(Shutdown::Both).unwrap();
+    }
     wait_for_news(&mut browser);
 }

@@ -12,8 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
 type Undo = Box<dyn FnOnce() + Send>;
 
 /// How long a signal waits for steps that other threads are in the middle of. Each of them takes milliseconds, the longest
-/// (a child that ignores SIGTERM) a few seconds.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// (a child that ignores SIGTERM) some seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 struct State {
     /// Undo steps by their number, which grows: the newest is undone first.

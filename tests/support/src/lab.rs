@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::netns::NetNs;
+use crate::wait::PATIENCE;
 use crate::{Family, ip};
 
 /// Every host's one interface, beside `lo`.
@@ -16,8 +17,6 @@ const PEER1: &str = "peer1";
 const PEER2: &str = "peer2";
 const OUTSIDER: &str = "outsider";
 
-/// Links come up in milliseconds; a loaded machine gets this long.
-const LINKS_UP_WITHIN: Duration = Duration::from_secs(10);
 const POLL_EVERY: Duration = Duration::from_millis(2);
 
 /// Settings of every host, before its interface exists. No duplicate address detection: addresses work at once. No limit
@@ -170,7 +169,7 @@ impl Lab {
             if missing.is_empty() {
                 return Ok(());
             }
-            if started.elapsed() > LINKS_UP_WITHIN {
+            if started.elapsed() > PATIENCE {
                 return Err(Error::LinksDown { waited: started.elapsed(), missing: missing.join(", ") });
             }
             thread::sleep(POLL_EVERY);

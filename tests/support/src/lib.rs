@@ -27,6 +27,7 @@ mod tap;
 mod tcp_info;
 mod tool;
 mod unnamed;
+mod wait;
 
 pub use catch::{Catcher, Caught};
 pub use error::{Error, Result};
@@ -43,6 +44,7 @@ pub use rustix::process::Signal;
 pub use tap::Tap;
 pub use tool::find_tool;
 pub use unnamed::{in_own_namespace, in_own_namespace_async, ip, try_ip};
+pub use wait::{PATIENCE, eventually, eventually_eq, eventually_or, judge_time, times_are_judged, until};
 
 use std::fmt;
 

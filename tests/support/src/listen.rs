@@ -21,7 +21,7 @@ use crate::netns::NetNs;
 /// Connections that may wait to be accepted on one port.
 const BACKLOG: i32 = 512;
 /// How long an address may still be held by a process that is about to execute a program.
-const HELD_BY_A_CHILD: Duration = Duration::from_secs(1);
+const HELD_BY_A_CHILD: Duration = Duration::from_secs(5);
 /// The largest UDP payload.
 const LARGEST_DATAGRAM_BYTES: usize = 65_535;
 

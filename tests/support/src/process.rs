@@ -1,8 +1,10 @@
 //! Child processes under guard: their output is collected, waiting for it has a deadline, and they are ended and reaped on
 //! drop, on a signal, and when this process dies in whatever way. Only children that it started are ever signalled.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -13,8 +15,10 @@ use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal
 use crate::cleanup::{self, Guard};
 use crate::error::{Error, Result};
 
-/// How long a child may take to end after SIGTERM, before SIGKILL.
-const GRACE: Duration = Duration::from_secs(3);
+/// How long a child may take to end after SIGTERM, before SIGKILL: for those that end in order, on a machine that is busy.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long the last lines of a child that has ended are waited for. The pipes end with it, unless a child of its own holds them.
+const LAST_LINES: Duration = Duration::from_secs(5);
 const POLL_EVERY: Duration = Duration::from_millis(2);
 
 /// A running child.
@@ -84,7 +88,7 @@ impl Process {
             // Asked before the lines are looked at: what it printed before its end is there, but for the pipe's last bytes.
             let ended = self.try_wait()?;
             if ended.is_some() {
-                self.wait_for_readers(Duration::from_millis(200));
+                self.wait_for_readers();
             }
             let lines = self.log.lines();
             if let Some((number, line)) = lines.iter().enumerate().skip(*looked_at).find(|(_, line)| wanted(line)) {
@@ -121,7 +125,7 @@ impl Process {
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = self.try_wait()? {
-                self.wait_for_readers(Duration::from_millis(200));
+                self.wait_for_readers();
                 return Ok(status);
             }
             if Instant::now() >= deadline {
@@ -136,16 +140,33 @@ impl Process {
         send(&mut lock(&self.child), signal).map_err(Error::io(format!("signalling {}", self.name)))
     }
 
-    /// Ends it with SIGTERM, after three seconds with SIGKILL, and returns how it ended.
+    /// Stops it with SIGSTOP, and returns when every thread of it stands still.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::STOP)?;
+        let tasks = format!("/proc/{}/task", self.id());
+        let stands = |task: &Path| {
+            let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
+            stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+        };
+        let all_stand = || {
+            let tasks = fs::read_dir(&tasks).map_err(Error::io(format!("looking at the threads of {}", self.name)))?;
+            Ok(tasks.flatten().all(|task| stands(&task.path())))
+        };
+        while !all_stand()? {
+            thread::yield_now();
+        }
+        Ok(())
+    }
+
+    /// Ends it with SIGTERM, after some seconds with SIGKILL, and returns how it ended.
     pub fn terminate(&self) -> Result<ExitStatus> {
         let status = terminate(&self.child).map_err(Error::io(format!("ending {}", self.name)))?;
-        self.wait_for_readers(Duration::from_millis(200));
+        self.wait_for_readers();
         Ok(status)
     }
 
-    /// The pipes end with the process, unless a child of its own holds them: that is not waited for.
-    fn wait_for_readers(&self, timeout: Duration) {
-        let deadline = Instant::now() + timeout;
+    fn wait_for_readers(&self) {
+        let deadline = Instant::now() + LAST_LINES;
         while Instant::now() < deadline && !self.readers.iter().all(JoinHandle::is_finished) {
             thread::sleep(POLL_EVERY);
         }

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::env;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::netns::NetNs;
 use crate::process::run_to_end;
+use crate::wait::PATIENCE;
 
 /// Root's PATH is often without them in a user's shell.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/usr/sbin", "/sbin", "/usr/bin"];
-/// They take milliseconds; a loaded machine gets this long.
-const DONE_WITHIN: Duration = Duration::from_secs(20);
 
 /// Where a tool is: in PATH, or where the system keeps its tools.
 pub fn find_tool(name: &'static str) -> Result<PathBuf> {
@@ -36,7 +34,7 @@ impl NetNs {
     pub fn tool(&self, name: &'static str, arguments: &[&str]) -> Result<String> {
         let mut command = self.command(find_tool(name)?);
         command.args(arguments);
-        let finished = run_to_end(name, command, DONE_WITHIN)?;
+        let finished = run_to_end(name, command, PATIENCE)?;
         if finished.status.success() {
             return Ok(finished.stdout);
         }

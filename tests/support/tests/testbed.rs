@@ -8,11 +8,10 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nodewall_testbed::{
-    Family, Lab, Listener, NetNs, Outcome, Probe, Process, Protocol, Signal, probe_many, probe_tcp, probe_udp,
-    run_to_end, skip_unless_privileged,
+    Family, Lab, Listener, NetNs, Outcome, PATIENCE, Probe, Process, Protocol, Signal, eventually, eventually_eq,
+    judge_time, probe_many, probe_tcp, probe_udp, run_to_end, skip_unless_privileged,
 };
 
-const LONG: Duration = Duration::from_secs(5);
 const SHORT: Duration = Duration::from_millis(400);
 const PORT: u16 = 9042;
 const CLOSED_PORT: u16 = 9043;
@@ -38,7 +37,7 @@ fn every_host_answers_every_other() {
                 }
             }
         }
-        for (probe, probed) in probes.iter().zip(probe_many(from.netns(), &probes, LONG).unwrap()) {
+        for (probe, probed) in probes.iter().zip(probe_many(from.netns(), &probes, PATIENCE).unwrap()) {
             assert_eq!(probed.outcome, Outcome::Answered { by_port: PORT }, "{} -> {probe:?}", from.name());
             asked += 1;
         }
@@ -72,7 +71,7 @@ fn a_closed_port_refuses_and_every_one_of_many_does() {
             probes.push(Probe::udp(target(&lab, family, port)));
         }
     }
-    for (probe, probed) in probes.iter().zip(probe_many(lab.outsider().unwrap().netns(), &probes, LONG).unwrap()) {
+    for (probe, probed) in probes.iter().zip(probe_many(lab.outsider().unwrap().netns(), &probes, PATIENCE).unwrap()) {
         assert_eq!(probed.outcome, Outcome::Refused, "{probe:?}");
         assert_eq!(probed.sent_packets, 1, "{probe:?}");
     }
@@ -95,25 +94,33 @@ fn what_is_dropped_times_out_together_and_sends_one_packet_each() {
         probes.extend([Probe::tcp(to); 20]);
         probes.extend([Probe::udp(to); 20]);
     }
-    let started = Instant::now();
+    let syns = |lab: &Lab| snmp(lab.node().netns(), "Tcp InSegs");
+    let (before, started) = (syns(&lab), Instant::now());
     let probed = probe_many(outsider.netns(), &probes, SHORT).unwrap();
-    assert!(started.elapsed() < SHORT * 3, "80 dropped probes took {:?}", started.elapsed());
+    let took = started.elapsed();
+    judge_time(took < SHORT * 3, || format!("80 dropped probes took {took:?}"));
+    let mut sent = 0;
     for (probe, probed) in probes.iter().zip(&probed) {
-        assert_eq!((&probed.outcome, probed.sent_packets), (&Outcome::TimedOut, 1), "{probe:?}");
+        assert_eq!(probed.outcome, Outcome::TimedOut, "{probe:?}");
+        // On a machine that is slow enough a SYN is sent again before anybody looks.
+        let tcp = probe.protocol == Protocol::Tcp;
+        assert!(probed.sent_packets == 1 || tcp && probed.sent_packets > 1, "{probe:?}: {probed:?}");
+        sent += u64::from(probed.sent_packets) * u64::from(tcp);
     }
+    eventually_eq("SYNs that came (left) are those that were sent (right)", || syns(&lab) - before, &sent);
     // SYNs never become connections; the datagrams did arrive, for it is the answers that are lost here.
     assert_eq!(listener.arrived(Protocol::Tcp, PORT).count, 0);
-    assert_eq!(listener.arrived(Protocol::Udp, PORT).count, 40);
+    eventually_eq("datagrams", || listener.arrived(Protocol::Udp, PORT).count, &40);
 
     // Resends are counted, and happen only when they are asked for.
     let resent = [Probe::udp(target(&lab, Family::V4, PORT)).resends(2)];
     let resent = probe_many(outsider.netns(), &resent, SHORT).unwrap();
     assert_eq!((&resent[0].outcome, resent[0].sent_packets), (&Outcome::TimedOut, 3));
-    assert_eq!(listener.arrived(Protocol::Udp, PORT).count, 43);
+    eventually_eq("datagrams", || listener.arrived(Protocol::Udp, PORT).count, &43);
 
     // A peer is not concerned.
     let peer = lab.peer1().unwrap().netns();
-    assert!(probe_tcp(peer, target(&lab, Family::V4, PORT), LONG).unwrap().is_answered());
+    assert!(probe_tcp(peer, target(&lab, Family::V4, PORT), PATIENCE).unwrap().is_answered());
 }
 
 #[test]
@@ -126,7 +133,8 @@ fn a_second_syn_is_counted() {
     lab.node().netns().ip(&["route", "add", "blackhole", &outsider.ipv4().to_string()]).unwrap();
     let probes = [Probe::tcp(target(&lab, Family::V4, CLOSED_PORT))];
     let probed = probe_many(outsider.netns(), &probes, Duration::from_millis(1500)).unwrap();
-    assert_eq!((&probed[0].outcome, probed[0].sent_packets), (&Outcome::TimedOut, 2));
+    assert_eq!(probed[0].outcome, Outcome::TimedOut);
+    assert!(probed[0].sent_packets >= 2, "{probed:?}");
 }
 
 #[test]
@@ -138,12 +146,12 @@ fn a_network_that_says_no_is_unreachable() {
     let outsider = lab.outsider().unwrap().netns();
     for protocol in Protocol::ALL {
         let nowhere = Probe::new(protocol, "192.0.2.1:9".parse().unwrap());
-        let probed = probe_many(outsider, &[nowhere], LONG).unwrap();
+        let probed = probe_many(outsider, &[nowhere], PATIENCE).unwrap();
         assert!(matches!(probed[0].outcome, Outcome::Unreachable(_)), "{:?}", probed[0]);
         assert_eq!(probed[0].sent_packets, 0);
     }
     outsider.ip(&["route", "add", "prohibit", &lab.node().ipv4().to_string()]).unwrap();
-    let forbidden = probe_udp(outsider, target(&lab, Family::V4, PORT), LONG).unwrap();
+    let forbidden = probe_udp(outsider, target(&lab, Family::V4, PORT), PATIENCE).unwrap();
     assert!(matches!(forbidden, Outcome::Unreachable(_)), "{forbidden:?}");
 }
 
@@ -161,12 +169,12 @@ fn sent_packets_are_what_the_other_side_received() {
     probes.extend([Probe::tcp(target(&lab, Family::V6, PORT)); 20]);
     probes.extend([Probe::tcp(target(&lab, Family::V4, CLOSED_PORT)); 5]);
     let before = received("Tcp InSegs");
-    let sent: u32 = probe_many(peer, &probes, LONG).unwrap().iter().map(|probed| probed.sent_packets).sum();
-    assert_eq!(received("Tcp InSegs") - before, u64::from(sent));
+    let sent: u32 = probe_many(peer, &probes, PATIENCE).unwrap().iter().map(|probed| probed.sent_packets).sum();
+    eventually_eq("segments received (left), sent (right)", || received("Tcp InSegs") - before, &u64::from(sent));
 
     let before = received("Udp InDatagrams");
     let probes = vec![Probe::udp(target(&lab, Family::V4, PORT)); 20];
-    let sent: u32 = probe_many(peer, &probes, LONG).unwrap().iter().map(|probed| probed.sent_packets).sum();
+    let sent: u32 = probe_many(peer, &probes, PATIENCE).unwrap().iter().map(|probed| probed.sent_packets).sum();
     assert_eq!(sent, 20);
     assert_eq!(received("Udp InDatagrams") - before, 20);
 }
@@ -193,7 +201,7 @@ fn payloads_of_many_packets_come_back_whole() {
         probes.push(Probe::tcp(target(&lab, family, PORT)).payload(300_000));
         probes.push(Probe::udp(target(&lab, family, PORT)).payload(20_000));
     }
-    for probed in probe_many(lab.peer1().unwrap().netns(), &probes, LONG).unwrap() {
+    for probed in probe_many(lab.peer1().unwrap().netns(), &probes, PATIENCE).unwrap() {
         assert_eq!(probed.outcome, Outcome::Answered { by_port: PORT });
     }
     assert!(listener.arrived(Protocol::Tcp, PORT).bytes >= 600_000);
@@ -211,11 +219,11 @@ fn a_probe_says_which_port_answered_and_comes_from_where_it_was_told() {
     let listener = Listener::both(lab.node().netns(), &[8022]).unwrap();
     let second: IpAddr = "10.77.0.200".parse().unwrap();
     let probes = [Probe::tcp(target(&lab, Family::V4, 8022)).from_address(second)];
-    let probed = probe_many(peer, &probes, LONG).unwrap();
+    let probed = probe_many(peer, &probes, PATIENCE).unwrap();
     assert_eq!(probed[0].outcome, Outcome::Answered { by_port: 8022 });
     assert_eq!(listener.arrived(Protocol::Tcp, 8022).sources, [(second, 1)].into());
     let other = lab.host("other").unwrap();
-    assert!(probe_tcp(other.netns(), target(&lab, Family::V6, 8022), LONG).unwrap().is_answered());
+    assert!(probe_tcp(other.netns(), target(&lab, Family::V6, 8022), PATIENCE).unwrap().is_answered());
     assert!(lab.host("nobody").is_err());
 }
 
@@ -229,8 +237,8 @@ fn a_direct_pair_needs_no_switch() {
     let _listener = Listener::both(lab.node().netns(), &[PORT]).unwrap();
     for family in Family::ALL {
         let peer = lab.peer1().unwrap().netns();
-        assert!(probe_tcp(peer, target(&lab, family, PORT), LONG).unwrap().is_answered());
-        assert!(probe_udp(peer, target(&lab, family, PORT), LONG).unwrap().is_answered());
+        assert!(probe_tcp(peer, target(&lab, family, PORT), PATIENCE).unwrap().is_answered());
+        assert!(probe_udp(peer, target(&lab, family, PORT), PATIENCE).unwrap().is_answered());
     }
 }
 
@@ -242,18 +250,14 @@ fn a_listener_stops_on_drop_and_says_what_it_can_not_bind() {
     let netns = NetNs::create("alone").unwrap();
     let local = (IpAddr::from([127, 0, 0, 1]), PORT).into();
     let listener = Listener::tcp(&netns, &[PORT]).unwrap();
-    assert!(probe_tcp(&netns, local, LONG).unwrap().is_answered());
+    assert!(probe_tcp(&netns, local, PATIENCE).unwrap().is_answered());
     let taken = Listener::tcp(&netns, &[PORT]).unwrap_err().to_string();
     assert!(taken.contains("TCP port 9042"), "{taken}");
     drop(listener);
     // A child that another test is starting at this moment holds a copy of the socket between its fork and its exec.
-    let deadline = Instant::now() + LONG;
-    loop {
-        match probe_tcp(&netns, local, LONG).unwrap() {
-            Outcome::Refused => break,
-            other => assert!(Instant::now() < deadline, "{other:?}"),
-        }
-    }
+    eventually("nobody listens any more", || {
+        (probe_tcp(&netns, local, PATIENCE).unwrap() == Outcome::Refused).then_some(())
+    });
     Listener::udp(&netns, &[PORT]).unwrap();
 }
 
@@ -289,9 +293,9 @@ fn what_a_dead_run_left_is_removed_and_what_others_made_is_not() {
     let mut child = test_child("helper_that_holds_a_lab", "NODEWALL_TESTBED_HOLD");
     let names = names_it_prints(&child);
     child.signal(Signal::KILL).unwrap();
-    child.wait(LONG).unwrap();
+    child.wait(PATIENCE).unwrap();
     child = test_child("helper_that_makes_a_namespace_and_ends", "NODEWALL_TESTBED_ONCE");
-    assert!(child.wait(LONG).unwrap().success(), "{}", child.output());
+    assert!(child.wait(PATIENCE).unwrap().success(), "{}", child.output());
     for name in names {
         assert!(!std::path::Path::new("/run/netns").join(&name).exists(), "{name} is still there");
     }
@@ -304,7 +308,7 @@ fn a_signal_cleans_up_and_ends_the_process() {
     }
     let child = test_child("helper_that_holds_a_lab", "NODEWALL_TESTBED_HOLD");
     let names = names_it_prints(&child);
-    let grandchild = child.wait_for_line(LONG, |line| line.contains("grandchild ")).unwrap();
+    let grandchild = child.wait_for_line(PATIENCE, |line| line.contains("grandchild ")).unwrap();
     let grandchild = grandchild.rsplit_once(' ').unwrap().1.to_owned();
     let proc_entry = std::path::Path::new("/proc").join(grandchild);
     assert!(proc_entry.exists());
@@ -325,7 +329,7 @@ fn test_child(helper: &str, variable: &str) -> Process {
 }
 
 fn names_it_prints(child: &Process) -> Vec<String> {
-    let line = child.wait_for_line(LONG, |line| line.contains("holding ")).unwrap();
+    let line = child.wait_for_line(PATIENCE, |line| line.contains("holding ")).unwrap();
     let (_, names) = line.split_once("holding ").unwrap();
     names.split(' ').map(str::to_owned).collect()
 }
@@ -364,10 +368,10 @@ fn a_child_runs_in_its_namespace_and_its_lines_are_waited_for() {
     let netns = NetNs::create("child").unwrap();
     netns.ip(&["link", "add", "only-here", "type", "bridge"]).unwrap();
     let mut command = netns.command("sh");
-    command.args(["-c", "cat /proc/net/dev; echo ready >&2; sleep 60"]);
+    command.args(["-c", "cat /proc/net/dev; echo ready >&2; exec sleep 3600"]);
     let process = Process::spawn("shell", command).unwrap();
-    process.wait_for_line(LONG, |line| line == "ready").unwrap();
-    process.wait_for_line(LONG, |line| line.contains("only-here:")).unwrap();
+    process.wait_for_line(PATIENCE, |line| line == "ready").unwrap();
+    process.wait_for_line(PATIENCE, |line| line.contains("only-here:")).unwrap();
     let never = process.wait_for_line(Duration::from_millis(50), |line| line == "never").unwrap_err().to_string();
     assert!(never.contains("shell did not say") && never.contains("ready"), "{never}");
     assert!(process.try_wait().unwrap().is_none());
@@ -376,22 +380,21 @@ fn a_child_runs_in_its_namespace_and_its_lines_are_waited_for() {
     let mut command = Command::new("sh");
     command.args(["-c", "echo out; echo err >&2; exit 3"]);
     let early = Process::spawn("early", command).unwrap();
-    let error = early.wait_for_line(LONG, |line| line == "never").unwrap_err().to_string();
+    let error = early.wait_for_line(PATIENCE, |line| line == "never").unwrap_err().to_string();
     assert!(error.contains("exit status: 3") && error.contains("out") && error.contains("err"), "{error}");
 }
 
 #[test]
 fn a_command_that_runs_too_long_is_ended() {
     let mut command = Command::new("sh");
-    command.args(["-c", "echo begun; exec sleep 60"]);
-    let started = Instant::now();
-    let error = run_to_end("slow", command, Duration::from_millis(200)).unwrap_err().to_string();
+    command.args(["-c", "echo begun; exec sleep 3600"]);
+    // Time enough for a word.
+    let error = run_to_end("slow", command, Duration::from_secs(4)).unwrap_err().to_string();
     assert!(error.contains("slow did not end") && error.contains("begun"), "{error}");
-    assert!(started.elapsed() < LONG);
 
     let mut command = Command::new("sh");
     command.args(["-c", "echo out; echo err >&2; exit 3"]);
-    let finished = run_to_end("quick", command, LONG).unwrap();
+    let finished = run_to_end("quick", command, PATIENCE).unwrap();
     assert_eq!((finished.stdout.as_str(), finished.stderr.as_str()), ("out\n", "err\n"));
     assert_eq!(finished.status.code(), Some(3));
 }

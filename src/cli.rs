@@ -17,7 +17,10 @@ use clap::{
 
 use ipnet::IpNet;
 
-use crate::{config::{InterfacePattern, Mode, Overrides, Protocol}, control::Allow};
+use crate::{
+    config::{InterfacePattern, Mode, Overrides, Protocol},
+    control::Allow,
+};
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;

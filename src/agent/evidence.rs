@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use node_ebpf_common::{Verdict, maps::RowRecord};
 
-use crate::{control::{self, Good}, datapath::{self, Evidence, Maps, PinDir}, evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep}, state::{Stamp, StateDir}};
+use crate::{
+    control::{self, Good},
+    datapath::{self, Evidence, Maps, PinDir},
+    evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep},
+    state::{Stamp, StateDir},
+};
 
 /// The node that an agent looks after.
 pub(super) struct Pinned {

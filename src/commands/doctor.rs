@@ -6,8 +6,23 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{block_on, failure::{message, PRIVILEGE}, read_config, Failure, DEGRADED, FINE};
-use crate::{cli::{Common, DoctorArgs, Format}, config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels}, datapath::{Buffers, DatapathError}, doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Reached, Status, Subject}, net::{self, Network, Selection}, policy::{compile, Facts, Policy, RowTable}, state::{Clock, StateDir}, text::hex, ui, view::status};
+use super::{
+    DEGRADED, FINE, Failure, block_on,
+    failure::{PRIVILEGE, message},
+    read_config,
+};
+use crate::{
+    cli::{Common, DoctorArgs, Format},
+    config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
+    datapath::{Buffers, DatapathError},
+    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Reached, Status, Subject},
+    net::{self, Network, Selection},
+    policy::{Facts, Policy, RowTable, compile},
+    state::{Clock, StateDir},
+    text::hex,
+    ui,
+    view::status,
+};
 
 /// A change of policy or of a program takes some hundredths of a second.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);

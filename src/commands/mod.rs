@@ -34,7 +34,14 @@ use node_ebpf_common::{
     maps::RowRecord,
 };
 
-use crate::{cli::Common, config::{self, Config, ConfigErrors, Trust}, control::{Refused, Site}, datapath::{missing_capabilities, DatapathError, Maps, PinDir}, policy::{class_name, Policy, FRAGMENT_CLASS, TUNNEL_CLASS}, state::StateDir};
+use crate::{
+    cli::Common,
+    config::{self, Config, ConfigErrors, Trust},
+    control::{Refused, Site},
+    datapath::{DatapathError, Maps, PinDir, missing_capabilities},
+    policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
+    state::StateDir,
+};
 
 use failure::Failure;
 

@@ -1,7 +1,13 @@
 //! `nodewall plan`: what `apply` would change. Changes nothing.
 
-use super::{block_on, read_config, Failure, DEGRADED, FINE};
-use crate::{cli::{AllowArgs, Common, Format}, config::Trust, control::{self, AgentError, Difference, ModeOverride}, state::StateDir, ui};
+use super::{DEGRADED, FINE, Failure, block_on, read_config};
+use crate::{
+    cli::{AllowArgs, Common, Format},
+    config::Trust,
+    control::{self, AgentError, Difference, ModeOverride},
+    state::StateDir,
+    ui,
+};
 
 pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;

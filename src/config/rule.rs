@@ -7,7 +7,17 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 
-use super::{enums::{Access, Protocol}, error::{ConfigErrors, ValueError}, formats::RuleName, given::{Given, List, Ports, Table, Text}, port::{PortRange, PortSet}, problems::Problems, schema::{RawRule, RawRuleFile}, source_count::SourceCount, text::{self, ConfigText}};
+use super::{
+    enums::{Access, Protocol},
+    error::{ConfigErrors, ValueError},
+    formats::RuleName,
+    given::{Given, List, Ports, Table, Text},
+    port::{PortRange, PortSet},
+    problems::Problems,
+    schema::{RawRule, RawRuleFile},
+    source_count::SourceCount,
+    text::{self, ConfigText},
+};
 
 /// Most rules with `also_allow`: each is a group of sources of its own in the compiled policy.
 pub const MAX_RULE_GROUPS: usize = 29;

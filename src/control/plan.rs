@@ -10,8 +10,23 @@ use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 use serde::Serialize;
 
-use super::{apply::Allow, block_list::Blocks, error::AgentError, guard::Guard, seen::Seen, session, surroundings::{own_addresses, select}, trial::readable};
-use crate::{config::{show, Access, PortRange, Protocol}, control::{Desired, Good}, net::{self, listings, tcp_redirects, Redirect, Sockets}, policy::{compile, probe_frame, Facts, Policy, PortClass, RowTable}, state::{Clock, StateDir}};
+use super::{
+    apply::Allow,
+    block_list::Blocks,
+    error::AgentError,
+    guard::Guard,
+    seen::Seen,
+    session,
+    surroundings::{own_addresses, select},
+    trial::readable,
+};
+use crate::{
+    config::{Access, PortRange, Protocol, show},
+    control::{Desired, Good},
+    net::{self, Redirect, Sockets, listings, tcp_redirects},
+    policy::{Facts, Policy, PortClass, RowTable, compile, probe_frame},
+    state::{Clock, StateDir},
+};
 
 /// Everything that would change. Empty: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -4,7 +4,12 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::error::AgentError;
-use crate::{config::{AttachMode, InterfacePattern}, control::Desired, datapath::{self, DatapathError, PinDir}, net::{self, Link, Network, Selection}};
+use crate::{
+    config::{AttachMode, InterfacePattern},
+    control::Desired,
+    datapath::{self, DatapathError, PinDir},
+    net::{self, Link, Network, Selection},
+};
 
 /// What of the host's network a policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

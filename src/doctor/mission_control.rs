@@ -18,7 +18,11 @@ use tokio_rustls::{
 };
 
 use super::finding::{Finding, Subject};
-use crate::{config::MissionLink, https::{refusal, witnessed_config, Shown}, net::addresses_of};
+use crate::{
+    config::MissionLink,
+    https::{Shown, refusal, witnessed_config},
+    net::addresses_of,
+};
 use step::{Connection, STEP, StepResult, fail};
 
 /// Goes the way until a step fails. The failed one is the last finding.

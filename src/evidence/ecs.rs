@@ -5,7 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{node::Node, record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome}, when::Zone};
+use super::{
+    node::Node,
+    record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome},
+    when::Zone,
+};
 use crate::text::{hex, safe_json};
 
 /// The version of the schema that lines keep to.

@@ -5,10 +5,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 use super::{alarm::Alarm, listener, live::Roots, token::Address};
-use crate::{
-    config,
-    state::Stamp,
-};
+use crate::{config, state::Stamp};
 
 /// The exporters of one agent. They end when it is dropped.
 pub struct Exporters {

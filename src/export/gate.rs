@@ -10,7 +10,11 @@ use axum::{
     middleware::{self, Next},
 };
 
-use super::{api, events, live::{Reader, Roots}, metrics, page, reply};
+use super::{
+    api, events,
+    live::{Reader, Roots},
+    metrics, page, reply,
+};
 use crate::{config, export::Token};
 
 /// What every answer carries: the page may load what comes from here and nothing else, nobody may frame it, nothing keeps a copy.

@@ -11,7 +11,14 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{alarm::Alarm, connections::{Connections, Deadline, CONNECTION_TIMEOUT}, gate, live::Roots, tls, token::Token};
+use super::{
+    alarm::Alarm,
+    connections::{CONNECTION_TIMEOUT, Connections, Deadline},
+    gate,
+    live::Roots,
+    tls,
+    token::Token,
+};
 use crate::config;
 
 /// Wait before binding is tried again.

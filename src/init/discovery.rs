@@ -7,7 +7,16 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{config::{parse_peer, show, InterfacePattern, AGENT_PORT}, evidence::{self, store::{Filter, Reader}}, net::{self, NetError, Network, SelectError, Sockets}, peers::{cluster_ports, FileSource, VendorFirewall}, state::StateDir};
+use crate::{
+    config::{AGENT_PORT, InterfacePattern, parse_peer, show},
+    evidence::{
+        self,
+        store::{Filter, Reader},
+    },
+    net::{self, NetError, Network, SelectError, Sockets},
+    peers::{FileSource, VendorFirewall, cluster_ports},
+    state::StateDir,
+};
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";

@@ -4,7 +4,17 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
-use crate::{config::show, control::{Blocks, Health, Refused, Repair, Trial, TrialKind}, datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir}, doctor::Reached, evidence::{self, recorder::RecorderStatus}, export::push::PushHealth, net::{self, Network}, state::{Clock, StateDir, StateError}, text::hex};
+use crate::{
+    config::show,
+    control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
+    datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
+    doctor::Reached,
+    evidence::recorder::RecorderStatus,
+    export::push::PushHealth,
+    net::{self, Network},
+    state::{Clock, StateDir, StateError},
+    text::hex,
+};
 
 /// The live system at one time.
 #[derive(Clone, Debug, Serialize)]

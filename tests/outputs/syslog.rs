@@ -10,8 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::{config::{EvidenceOutput, Syslog, SyslogTransport}, evidence::{node::Node, output::{Outputs, QUEUE_BYTES}, record::{Batch, LossKind, Outcome}}};
-use super::made::{batch, capture, loss, syn, until, HOSTILE, START_NS};
+use super::made::{HOSTILE, START_NS, batch, capture, loss, syn, until};
+use nodewall::{
+    config::{EvidenceOutput, Syslog, SyslogTransport},
+    evidence::{
+        node::Node,
+        output::{Outputs, QUEUE_BYTES},
+        record::{Batch, LossKind, Outcome},
+    },
+};
 use nodewall_testbed::{PATIENCE, judge_time};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, thread, time::Duration};
 
 use nodewall_testbed::{Flood, skip_unless_privileged, until};
 
-use crate::{receiver::{Manner, Receiver}, world::{arrived, eventually, mix, Name, World}};
+use crate::{
+    receiver::{Manner, Receiver},
+    world::{Name, World, arrived, mix},
+};
 
 const RATE_PPS: u32 = 4_000;
 /// No flood goes on for longer, whatever happens.

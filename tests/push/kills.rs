@@ -5,7 +5,10 @@ use std::{thread, time::Duration};
 use nodewall_testbed::{Signal, skip_unless_privileged, until};
 use serde_json::Value;
 
-use crate::{receiver::{Manner, Receiver}, world::{arrived, eventually, mix, sum_of_packets, World, PATIENCE}};
+use crate::{
+    receiver::{Manner, Receiver},
+    world::{PATIENCE, World, arrived, mix, sum_of_packets},
+};
 
 const KILLS: u64 = 50;
 /// After its start an agent reads the counters and sends at once: half of the kills come by then.
@@ -64,9 +67,7 @@ fn a_kill_before_the_answer_is_told_and_one_between_requests_loses_nothing() {
         agent = world.start();
         world.wait_until_all_arrived(|| arrived(&receiver));
     }
-    until("the last answer is noted", || {
-        totals(&world)["acknowledged"]["packets"] == sum_of_packets(&world.counted())
-    });
+    until("the last answer is noted", || totals(&world)["acknowledged"]["packets"] == sum_of_packets(&world.counted()));
     assert_eq!(totals(&world)["lost"]["packets"], 0);
 
     let before = receiver.requests().len();

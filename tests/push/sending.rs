@@ -6,8 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::{config::{Config, Push}, export::push::{self, Amount, PushHealth, Snapshot}, state::StateDir, view::counters::Row};
-use crate::{authority::{Authority, Valid}, receiver::{sums, Manner, Received, Receiver}};
+use crate::{
+    authority::{Authority, Valid},
+    receiver::{Manner, Received, Receiver, sums},
+};
+use nodewall::{
+    config::{Config, Push},
+    export::push::{self, Amount, PushHealth, PushState, Snapshot},
+    state::StateDir,
+    view::counters::Row,
+};
 use nodewall_testbed::{PATIENCE, eventually, judge_time};
 use tempfile::TempDir;
 use tokio::sync::watch;

@@ -106,15 +106,6 @@ impl World {
     }
 }
 
-/// Waits for something of a kind that comes by itself.
-pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let begin = Instant::now();
-    while !is_so() {
-        assert!(begin.elapsed() < PATIENCE, "{what}");
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
 pub(crate) fn sum_of_packets(sums: &BTreeMap<Name, u64>) -> u64 {
     sums.iter().filter(|((key, _), _)| key == "nodewall.packets").map(|(_, sum)| sum).sum()
 }

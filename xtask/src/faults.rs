@@ -7,7 +7,7 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use fs_err as fs;
 
 use crate::{cmd::Cmd, progress::seconds, setup, vm, workspace};

@@ -10,7 +10,16 @@ use prometheus_client::{
 };
 
 use super::list::{self, Kind, Metric};
-use crate::{doctor::Reached, evidence::recorder::RecorderStatus, view::{counters::{Counters, Row}, peer_traffic::{PeerRow, PeerTraffic}, peers::Numbers, status::Status}};
+use crate::{
+    doctor::Reached,
+    evidence::recorder::RecorderStatus,
+    view::{
+        counters::{Counters, Row},
+        peer_traffic::{PeerRow, PeerTraffic},
+        peers::Numbers,
+        status::Status,
+    },
+};
 
 const NS_PER_SECOND: f64 = 1e9;
 

@@ -1,7 +1,7 @@
 //! How the push is doing: for `status` and the exporters. Must not know how it is sent.
 
-use serde::{Deserialize, Serialize};
 use crate::state::Note;
+use serde::{Deserialize, Serialize};
 
 /// From so many failures on, an operator should look.
 const FAILURES_UNTIL_ALARM: u32 = 3;

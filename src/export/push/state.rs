@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{health::{Amount, Totals}, line::{counter, series, Delivery, BYTES, PACKETS}};
+use super::{
+    health::{Amount, Totals},
+    line::{BYTES, Delivery, PACKETS, counter, series},
+};
 use crate::{state::Stored, view::counters::Row};
 
 /// Counters of the kernel at one time.

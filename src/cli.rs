@@ -17,10 +17,8 @@ use clap::{
 
 use ipnet::IpNet;
 
-use crate::{
-    config::{InterfacePattern, Mode, Overrides, Protocol},
-    control::Allow,
-};
+use nodewall_policy::config::{InterfacePattern, Mode, Overrides, Protocol};
+use crate::control::Allow;
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;

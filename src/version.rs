@@ -2,7 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{datapath::OBJECT, text::hex};
+use nodewall_datapath::OBJECT;
+use nodewall_text::hex;
 
 /// What `nodewall --version --verbose` prints: a line each, the name first.
 pub fn facts() -> Vec<(&'static str, String)> {

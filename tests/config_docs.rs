@@ -6,9 +6,8 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-use nodewall::config::{Config, Key, Mode, schema};
 use nodewall::init::packaged_text;
-use nodewall::policy::Policy;
+use nodewall_policy::{config::{schema, Config, Key, Mode}, Policy};
 
 const END: &str = "<!-- end of keys -->";
 

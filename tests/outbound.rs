@@ -30,11 +30,8 @@ use node_ebpf_common::{
     decide,
     outbound::{CELL_MISSION_CONTROL, Sent, account},
 };
-use nodewall::{
-    config::{Config, MISSION_CONTROL_ADDRESSES, MissionControl},
-    datapath::{EgressEngine, OutboundCell, Sending},
-    policy::{Compiled, Facts, Policy as Meaning, RowTable, compile},
-};
+use nodewall_datapath::{EgressEngine, OutboundCell, Sending};
+use nodewall_policy::{compile, config::{Config, MissionControl, MISSION_CONTROL_ADDRESSES}, Compiled, Facts, Policy as Meaning, RowTable};
 use nodewall_testbed::skip_unless_privileged;
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},

@@ -11,17 +11,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use nodewall::datapath::Maps;
+use nodewall_datapath::Maps;
+use crate::{cpus, data::sample::Spread, report::{short, Bar, Report, Table}, setting::Setting, Section};
 use nodewall_testbed::Process;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{
-    Section, cpus,
-    data::sample::Spread,
-    report::{Bar, Report, Table, short},
-    setting::Setting,
-};
 use node::{Node, Started};
 
 /// Peers in the configuration: few, and as many as it may name.

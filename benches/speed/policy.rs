@@ -14,22 +14,13 @@ use node_ebpf_common::{
     PolicyImage,
     maps::{ALL, IMAGE_FLAGS, ImageWords, Kind, PER_CPU_ENTRIES},
 };
-use nodewall::{
-    config::Config,
-    datapath::{Entry, Loaded},
-    policy::{Compiled, Facts, Policy, RowTable, compile},
-};
+use nodewall_datapath::{Entry, Loaded};
+use nodewall_policy::{compile, config::Config, Compiled, Facts, Policy, RowTable};
+use crate::{data::sample::Spread, random::Random, report::{short, Bar, Report, Table}, setting::Setting, Section};
 use serde::Serialize;
 use serde_json::json;
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::{
-    Section,
-    data::sample::Spread,
-    random::Random,
-    report::{Bar, Report, Table, short},
-    setting::Setting,
-};
 
 /// Peers and prefixes of each size of policy; the last is as many as a configuration may name.
 const SIZES: [(usize, usize); 4] = [(3, 0), (64, 0), (1_024, 64), (16_384, 1_024)];

@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use node_ebpf_common::{Verdict, maps::RowRecord};
 
-use crate::{
-    control::{self, Good},
-    datapath::{self, Evidence, Maps, PinDir},
-    evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep},
-    state::{Stamp, StateDir},
-};
+use nodewall_datapath::{self as datapath, Evidence, Maps, PinDir};
+use nodewall_host::state::{Stamp, StateDir};
+use crate::{control::{self, Good}, evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep}};
 
 /// The node that an agent looks after.
 pub(super) struct Pinned {

@@ -5,30 +5,11 @@ use std::pin::Pin;
 use std::time::Duration;
 use std::time::Instant;
 
-use super::{
-    peer_watch::{PeerWatch, SourceAnswer},
-    run::Start,
-    watchdog::{self, Programs},
-};
-use crate::{
-    config::{Config, ConfigErrors, Mode, Push},
-    control::{
-        self, Good, Health, Refused, Seen, Trial,
-        apply::{Allow, Cause, apply, reapply},
-        block,
-        change::{Applied, Outcome, Site},
-        error::AgentError,
-        interfaces::cover,
-        peers, plan,
-        surroundings::Surroundings,
-        trial, warnings,
-    },
-    datapath,
-    evidence::recorder::Recorder,
-    export::{Exporters, Roots, push::Pusher},
-    memory::give_back,
-    state::{Clock, PolicyLock, Stamp},
-};
+use nodewall_datapath as datapath;
+use nodewall_host::state::{Clock, PolicyLock, Stamp};
+use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
+use super::{peer_watch::{PeerWatch, SourceAnswer}, run::Start, watchdog::{self, Programs}};
+use crate::{control::{self, apply::{apply, reapply, Allow, Cause}, block, change::{Applied, Outcome, Site}, error::AgentError, interfaces::cover, peers, plan, surroundings::Surroundings, trial, warnings, Good, Health, Refused, Seen, Trial}, evidence::recorder::Recorder, export::{push::Pusher, Exporters, Roots}, memory::give_back};
 
 mod repair;
 mod services;
@@ -281,7 +262,7 @@ where
             return;
         }
         self.sampled = Some(Instant::now());
-        let noted = crate::net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
+        let noted = nodewall_host::net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
             self.connected.add(plan::inbound(&sockets), Clock::now().unix_ns);
             self.site.state.write_note(&self.connected)
         });

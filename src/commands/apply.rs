@@ -2,14 +2,10 @@
 
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, block_on, enforceable, run::has_last_good, site};
-use crate::{
-    cli::{AllowArgs, Common, Format},
-    control::{self, Applied, Cause, Outcome},
-    datapath::Maps,
-    state::Who,
-    ui,
-};
+use nodewall_datapath::Maps;
+use nodewall_host::state::Who;
+use super::{block_on, enforceable, run::has_last_good, site, Failure, DEGRADED, FINE};
+use crate::{cli::{AllowArgs, Common, Format}, control::{self, Applied, Cause, Outcome}, ui};
 
 #[derive(Serialize)]
 struct Report {

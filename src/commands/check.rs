@@ -2,14 +2,10 @@
 
 use serde::Serialize;
 
-use super::{FINE, Failure, read_policy};
-use crate::{
-    cli::{Common, Format},
-    config::{Config, PortRange, Protocol, show},
-    policy::{Facts, Policy, PortClass, RowTable, compile},
-    text::hex,
-    ui,
-};
+use nodewall_policy::{compile, config::{show, Config, PortRange, Protocol}, Facts, Policy, PortClass, RowTable};
+use nodewall_text::hex;
+use super::{read_policy, Failure, FINE};
+use crate::{cli::{Common, Format}, ui};
 
 #[derive(Serialize)]
 struct Report {

@@ -2,16 +2,10 @@
 
 use std::{io::Write, process::ExitCode};
 
-use crate::{
-    config::ConfigErrors,
-    control::AgentError,
-    datapath::DatapathError,
-    evidence::store::StoreError,
-    net::NetError,
-    peers::OperatorError,
-    policy::{CompileError, PolicyError},
-    state::StateError,
-};
+use nodewall_datapath::DatapathError;
+use nodewall_host::{net::NetError, state::StateError};
+use nodewall_policy::{config::ConfigErrors, CompileError, PolicyError};
+use crate::{control::AgentError, evidence::store::StoreError, peers::OperatorError};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

@@ -2,12 +2,10 @@
 
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
-use super::{Failure, read_policy};
-use crate::{
-    cli::Common,
-    datapath::{DatapathError, Maps},
-    policy::{Facts, RowTable, compile},
-};
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_policy::{compile, Facts, RowTable};
+use super::{read_policy, Failure};
+use crate::cli::Common;
 
 /// An image and the names of its rows.
 pub(super) struct JudgingPolicy {

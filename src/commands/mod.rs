@@ -34,14 +34,10 @@ use node_ebpf_common::{
     maps::RowRecord,
 };
 
-use crate::{
-    cli::Common,
-    config::{self, Config, ConfigErrors, Trust},
-    control::{Refused, Site},
-    datapath::{DatapathError, Maps, PinDir, missing_capabilities},
-    policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
-    state::StateDir,
-};
+use nodewall_datapath::{missing_capabilities, DatapathError, Maps, PinDir};
+use nodewall_host::state::StateDir;
+use nodewall_policy::{class_name, config::{self, Config, ConfigErrors, Trust}, Policy, FRAGMENT_CLASS, TUNNEL_CLASS};
+use crate::{cli::Common, control::{Refused, Site}};
 
 use failure::Failure;
 

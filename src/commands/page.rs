@@ -5,13 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::{FINE, Failure};
-use crate::{
-    cli::{Common, Format},
-    export::{Address, Token},
-    state::StateDir,
-    ui,
-};
+use nodewall_host::state::StateDir;
+use super::{Failure, FINE};
+use crate::{cli::{Common, Format}, export::{Address, Token}, ui};
 
 #[derive(Serialize)]
 struct Report {

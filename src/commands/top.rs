@@ -23,16 +23,10 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{FINE, Failure, block_on};
-use crate::{
-    cli::{Color, Common, TopArgs},
-    datapath::{DatapathError, Maps},
-    net,
-    peers::Registry,
-    state::{Clock, StateDir},
-    ui::top::{Look, Model, Reading, Told, draw, press, to_text},
-    view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
-};
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_host::{net, state::{Clock, StateDir}};
+use super::{block_on, Failure, FINE};
+use crate::{cli::{Color, Common, TopArgs}, peers::Registry, ui::top::{draw, press, to_text, Look, Model, Reading, Told}, view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status}};
 
 /// Where the output is no terminal: a frame of the classic size.
 const PLAIN: (u16, u16) = (80, 24);

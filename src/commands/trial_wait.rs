@@ -11,11 +11,9 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{FINE, Failure};
-use crate::{
-    control::{self, AgentError, Applied, Site, Standing, Trial, TrialKind},
-    state::Who,
-};
+use nodewall_host::state::Who;
+use super::{Failure, FINE};
+use crate::control::{self, AgentError, Applied, Site, Standing, Trial, TrialKind};
 
 /// How often the trial's standing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

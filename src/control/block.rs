@@ -5,21 +5,10 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use super::{
-    apply::{last_good, note},
-    change::{Site, require_privilege},
-    error::AgentError,
-    session::{self, Session},
-    surroundings::own_addresses,
-    trial,
-    trial_file::is_panic_open,
-};
-use crate::{
-    config::show,
-    control::{Block, Blocks, Good},
-    net::{self, gateways},
-    state::{Clock, Deadline, StateError, Who},
-};
+use nodewall_host::{net::{self, gateways}, state::{Clock, Deadline, StateError, Who}};
+use nodewall_policy::config::show;
+use super::{apply::{last_good, note}, change::{require_privilege, Site}, error::AgentError, session::{self, Session}, surroundings::own_addresses, trial, trial_file::is_panic_open};
+use crate::control::{Block, Blocks, Good};
 
 /// A shorter prefix is a slip, or an attack on the operator.
 const MIN_LENGTH_V4: u8 = 8;
@@ -118,7 +107,7 @@ pub(crate) async fn expire(site: &Site) -> Result<Option<Vec<Block>>, AgentError
 /// On disk first, then in force; a failure takes the list on disk back.
 async fn change(
     site: &Site,
-    lock: &crate::state::PolicyLock,
+    lock: &nodewall_host::state::PolicyLock,
     before: &Blocks,
     after: &Blocks,
 ) -> Result<Option<u64>, AgentError> {

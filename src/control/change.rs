@@ -6,22 +6,12 @@ use std::{net::IpAddr, path::PathBuf};
 use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
-use super::{
-    block_list::Blocks,
-    error::AgentError,
-    surroundings::{Surroundings, own_addresses, refuse_occupied, select},
-    trial::readable,
-    trial_file::is_panic_open,
-};
-use crate::{
-    config::{AttachMode, Mode},
-    control::{Desired, Good},
-    datapath::{self, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target},
-    net::{self, Network, Selection, Uncovered},
-    policy::{Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile},
-    state::{Clock, PolicyLock, StateDir},
-    text::hex,
-};
+use nodewall_datapath::{self as datapath, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target};
+use nodewall_host::{net::{self, Network, Selection, Uncovered}, state::{Clock, PolicyLock, StateDir}};
+use nodewall_policy::{compile, config::{AttachMode, Mode}, Compiled, Facts, Lengths, PeerTable, Policy, RowTable};
+use nodewall_text::hex;
+use super::{block_list::Blocks, error::AgentError, surroundings::{own_addresses, refuse_occupied, select, Surroundings}, trial::readable, trial_file::is_panic_open};
+use crate::control::{Desired, Good};
 
 /// Where nodewall keeps things on this node.
 #[derive(Clone, Debug)]

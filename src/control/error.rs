@@ -2,14 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::{
-    config::ConfigErrors,
-    control::TrialKind,
-    datapath::DatapathError,
-    net::{NetError, SelectError},
-    policy::{CompileError, PolicyError},
-    state::StateError,
-};
+use nodewall_datapath::DatapathError;
+use nodewall_host::{net::{NetError, SelectError}, state::StateError};
+use nodewall_policy::{config::ConfigErrors, CompileError, PolicyError};
+use crate::control::TrialKind;
 
 /// An error of the agent.
 #[derive(Debug, thiserror::Error)]

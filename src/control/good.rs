@@ -3,11 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    config::{AttachMode, Mode},
-    policy::Policy,
-    state::{StateDir, StateError, Stored},
-};
+use nodewall_host::state::{StateDir, StateError, Stored};
+use nodewall_policy::{config::{AttachMode, Mode}, Policy};
 
 /// What is wanted: a policy, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,7 +124,7 @@ impl ModeOverride {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::Config;
+    use nodewall_policy::config::Config;
 
     fn good(generation: u64, mode: Mode) -> Good {
         let policy = Policy { mode, ..Policy::from_config(&Config::embedded()).unwrap() };

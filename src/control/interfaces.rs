@@ -6,15 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    change::{Applied, AppliedInterface, Outcome, Site, attach_one, count_outbound},
-    error::AgentError,
-    surroundings::{Surroundings, select},
-};
-use crate::{
-    datapath::{self, PinDir, Target},
-    net,
-};
+use nodewall_datapath::{self as datapath, PinDir, Target};
+use nodewall_host::net;
+use super::{change::{attach_one, count_outbound, Applied, AppliedInterface, Outcome, Site}, error::AgentError, surroundings::{select, Surroundings}};
 
 /// An interface that was open and is filtered now.
 #[derive(Clone, Debug, PartialEq, Eq)]

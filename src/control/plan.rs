@@ -10,23 +10,10 @@ use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 use serde::Serialize;
 
-use super::{
-    apply::Allow,
-    block_list::Blocks,
-    error::AgentError,
-    guard::Guard,
-    seen::Seen,
-    session,
-    surroundings::{own_addresses, select},
-    trial::readable,
-};
-use crate::{
-    config::{Access, PortRange, Protocol, show},
-    control::{Desired, Good},
-    net::{self, Redirect, Sockets, listings, tcp_redirects},
-    policy::{Facts, Policy, PortClass, RowTable, compile, probe_frame},
-    state::{Clock, StateDir},
-};
+use nodewall_host::{net::{self, listings, tcp_redirects, Redirect, Sockets}, state::{Clock, StateDir}};
+use nodewall_policy::{compile, config::{show, Access, PortRange, Protocol}, probe_frame, Facts, Policy, PortClass, RowTable};
+use super::{apply::Allow, block_list::Blocks, error::AgentError, guard::Guard, seen::Seen, session, surroundings::{own_addresses, select}, trial::readable};
+use crate::control::{Desired, Good};
 
 /// Everything that would change. Empty: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -280,7 +267,7 @@ fn affected(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::Config;
+    use nodewall_policy::config::Config;
 
     fn policy(text: &str) -> Policy {
         Policy::from_config(&Config::parse(text, "test.toml").unwrap()).unwrap()

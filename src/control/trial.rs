@@ -3,18 +3,10 @@
 
 use std::time::Duration;
 
-use super::{
-    apply::{Allow, note},
-    change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege, unjudged},
-    error::AgentError,
-    guard::Guard,
-};
-use crate::{
-    config::Mode,
-    control::{Desired, Good, ModeOverride, Trial, TrialKind},
-    policy::Policy,
-    state::{Clock, Deadline, PolicyLock, StateError, Who},
-};
+use nodewall_host::state::{Clock, Deadline, PolicyLock, StateError, Who};
+use nodewall_policy::{config::Mode, Policy};
+use super::{apply::{note, Allow}, change::{put_in_force, require_privilege, unjudged, Applied, Blocking, Persist, Request, Site}, error::AgentError, guard::Guard};
+use crate::control::{Desired, Good, ModeOverride, Trial, TrialKind};
 
 /// How a trial stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

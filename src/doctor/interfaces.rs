@@ -5,9 +5,9 @@ mod facts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use nodewall_host::net::{self, Driver, Link};
+use nodewall_policy::config::{AttachMode, Tunnels};
 use super::finding::{Finding, Status, Subject};
-use crate::config::{AttachMode, Tunnels};
-use crate::net::{self, Driver, Link};
 use facts::new;
 
 pub use facts::InterfaceFacts;

@@ -2,13 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    finding::{Finding, Status, Subject},
-    ports::ProtocolPorts,
-};
-use crate::config::{Access, LOCKOUT_PORTS, PortRange, Protocol};
-use crate::net::{self, Listening, NetError, Owner, Sockets};
-use crate::policy::Policy;
+use nodewall_host::net::{self, Listening, NetError, Owner, Sockets};
+use nodewall_policy::{config::{Access, PortRange, Protocol, LOCKOUT_PORTS}, Policy};
+use super::{finding::{Finding, Status, Subject}, ports::ProtocolPorts};
 
 /// What listens, and whose it is as far as /proc shows it.
 #[derive(Clone, Debug, Default)]

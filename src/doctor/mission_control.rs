@@ -17,12 +17,10 @@ use tokio_rustls::{
     rustls::{self, AlertDescription, ProtocolVersion, pki_types::ServerName},
 };
 
+use nodewall_host::net::addresses_of;
+use nodewall_https::{refusal, witnessed_config, Shown};
+use nodewall_policy::config::MissionLink;
 use super::finding::{Finding, Subject};
-use crate::{
-    config::MissionLink,
-    https::{Shown, refusal, witnessed_config},
-    net::addresses_of,
-};
 use step::{Connection, STEP, StepResult, fail};
 
 /// Goes the way until a step fails. The failed one is the last finding.

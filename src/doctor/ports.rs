@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{PortRange, PortSet, Protocol};
+use nodewall_policy::config::{PortRange, PortSet, Protocol};
 
 /// Ports by protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

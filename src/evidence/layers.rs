@@ -8,7 +8,7 @@ use etherparse::{
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 use serde_json::{Value, json};
 
-use crate::text::hex;
+use nodewall_text::hex;
 
 /// Names and values, in the order in which they are written.
 macro_rules! fields {

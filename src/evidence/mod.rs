@@ -15,7 +15,7 @@ pub mod when;
 
 use std::path::PathBuf;
 
-use crate::state::StateDir;
+use nodewall_host::state::StateDir;
 
 /// Where the store lies in the state directory.
 pub fn directory(state: &StateDir) -> PathBuf {

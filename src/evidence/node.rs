@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use sha2::{Digest, Sha256};
 
-use crate::text::hex;
+use nodewall_text::hex;
 
 const MACHINE_ID: &str = "/etc/machine-id";
 /// The id is made for this purpose alone, as machine-id(5) asks: whoever reads exported evidence learns nothing that opens anything else.
@@ -24,7 +24,7 @@ pub struct Node {
 impl Node {
     /// This host.
     pub fn here() -> Self {
-        Self { name: crate::text::host_name(), id: id_of(Path::new(MACHINE_ID)) }
+        Self { name: nodewall_text::host_name(), id: id_of(Path::new(MACHINE_ID)) }
     }
 }
 

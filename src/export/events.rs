@@ -17,12 +17,10 @@ use tokio::{
     time::Instant,
 };
 
+use nodewall_host::state::Clock;
+use nodewall_text::host_name;
 use super::{connections::Deadline, live::Reader, reply};
-use crate::{
-    state::Clock,
-    text::host_name,
-    view::{counters::Counters, status::Status},
-};
+use crate::view::{counters::Counters, status::Status};
 
 /// Streams at a time.
 const MAX_STREAMS: usize = 8;

@@ -10,12 +10,9 @@ use axum::{
     middleware::{self, Next},
 };
 
-use super::{
-    api, events,
-    live::{Reader, Roots},
-    metrics, page, reply,
-};
-use crate::{config, export::Token};
+use nodewall_policy::config;
+use super::{api, events, live::{Reader, Roots}, metrics, page, reply};
+use crate::export::Token;
 
 /// What every answer carries: the page may load what comes from here and nothing else, nobody may frame it, nothing keeps a copy.
 const HEADERS: [(HeaderName, &str); 6] = [

@@ -8,11 +8,8 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::{
-    discovery::{Discovery, Witness},
-    prompt::Prompt,
-};
-use crate::config::{ClusterVersion, InterfacePattern, ProfileAccess, ValueError, parse_peer, show};
+use nodewall_policy::config::{parse_peer, show, ClusterVersion, InterfacePattern, ProfileAccess, ValueError};
+use super::{discovery::{Discovery, Witness}, prompt::Prompt};
 
 /// Outsiders that are named in a question.
 const MAX_NAMED: usize = 10;

@@ -7,16 +7,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{
-    config::{AGENT_PORT, InterfacePattern, parse_peer, show},
-    evidence::{
-        self,
-        store::{Filter, Reader},
-    },
-    net::{self, NetError, Network, SelectError, Sockets},
-    peers::{FileSource, VendorFirewall, cluster_ports},
-    state::StateDir,
-};
+use nodewall_host::{net::{self, NetError, Network, SelectError, Sockets}, state::StateDir};
+use nodewall_policy::config::{parse_peer, show, InterfacePattern, AGENT_PORT};
+use crate::{evidence::{self, store::{Filter, Reader}}, peers::{cluster_ports, FileSource, VendorFirewall}};
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";

@@ -7,16 +7,9 @@ use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::{
-    Answer, Fetch, Source, SourceError, SourceName,
-    error::failed,
-    http_sd::shortened,
-    limit::{Peers, address},
-};
-use crate::{
-    config,
-    https::{Ask, Client, Reply, Token, advice, within_deadline},
-};
+use nodewall_https::{advice, within_deadline, Ask, Client, Reply, Token};
+use nodewall_policy::config;
+use super::{error::failed, http_sd::shortened, limit::{address, Peers}, Answer, Fetch, Source, SourceError, SourceName};
 
 /// Where nodes are told, the best first: the firewall's own list holds a node before it joins, the last one only who is there.
 const PLACES: [&str; 3] = [

@@ -6,15 +6,9 @@ use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use serde::Deserialize;
 
-use super::{
-    Answer, Fetch, Source, SourceError, SourceName,
-    error::failed,
-    limit::{Peers, address},
-};
-use crate::{
-    config,
-    https::{Ask, Client, advice, within_deadline},
-};
+use nodewall_https::{advice, within_deadline, Ask, Client};
+use nodewall_policy::config;
+use super::{error::failed, limit::{address, Peers}, Answer, Fetch, Source, SourceError, SourceName};
 
 /// A URL that answers with the cluster's nodes: `[{"targets": ["10.0.0.1:9042", "[fd00::1]:9042"], "labels": {}}]`.
 #[derive(Debug)]

@@ -10,14 +10,9 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Answer, OperatorError, PeerState, SourceError, SourceName, named_in,
-    rules::{Rules, refuse},
-};
-use crate::{
-    config::{Config, show},
-    state::{Clock, Deadline, StateDir, StateError, Stored, Who},
-};
+use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
+use nodewall_policy::config::{show, Config};
+use super::{named_in, rules::{refuse, Rules}, Answer, OperatorError, PeerState, SourceError, SourceName};
 
 /// An answer that changes nothing is worth a write for its age alone only this often.
 const AGE_ON_DISK_NS: u64 = 60_000_000_000;

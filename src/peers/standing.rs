@@ -7,15 +7,9 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::{
-    Difference, Entry, PeerState, SourceName, SourceStatus,
-    registry::{Known, Record, Registry},
-    rules::{is_address, refuse},
-};
-use crate::{
-    config::show,
-    state::{Clock, Deadline},
-};
+use nodewall_host::state::{Clock, Deadline};
+use nodewall_policy::config::show;
+use super::{registry::{Known, Record, Registry}, rules::{is_address, refuse}, Difference, Entry, PeerState, SourceName, SourceStatus};
 
 /// How many addresses an alarm names.
 const NAMED_IN_ALARM: usize = 4;

@@ -3,10 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use node_ebpf_common::Reason;
-use nodewall::evidence::{
-    record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome},
-    store::{Limits, Writer},
-};
+use nodewall::evidence::{record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome}, store::{Limits, Writer}};
 use nodewall_testbed::{Finished, PATIENCE, run_to_end};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -66,7 +63,7 @@ impl World {
 
     pub(crate) fn writer(&self) -> Writer {
         // As the agent makes it.
-        nodewall::state::StateDir::create(&self.state()).unwrap();
+        nodewall_host::state::StateDir::create(&self.state()).unwrap();
         let limits = Limits { max_bytes: 64 << 20, max_age_ns: u64::MAX };
         Writer::open(&self.state().join("evidence"), limits).unwrap().writer
     }

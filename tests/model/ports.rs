@@ -4,12 +4,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
-use nodewall::{
-    config::{Access, LaterFragments, Protocol, Tunnels},
-    policy::Policy,
-};
+use nodewall_policy::{config::{Access, LaterFragments, Protocol, Tunnels}, Policy};
+use super::answer::{verdict_of, Answer, To};
 
-use super::answer::{Answer, To, verdict_of};
 
 /// VXLAN (RFC 7348), the number that Linux used for it before, Geneve (RFC 8926).
 const TUNNEL_PORTS: [u16; 3] = [4789, 8472, 6081];

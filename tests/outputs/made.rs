@@ -10,13 +10,8 @@ use std::{
 
 use etherparse::PacketBuilder;
 use node_ebpf_common::Reason;
-use nodewall::{
-    evidence::{
-        record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome},
-        store::{Limits, Writer},
-    },
-    state::StateDir,
-};
+use nodewall::evidence::{record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome}, store::{Limits, Writer}};
+use nodewall_host::state::StateDir;
 pub use nodewall_testbed::until;
 use tempfile::TempDir;
 

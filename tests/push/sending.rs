@@ -6,16 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    authority::{Authority, Valid},
-    receiver::{Manner, Received, Receiver, sums},
-};
-use nodewall::{
-    config::{Config, Push},
-    export::push::{self, Amount, PushHealth, PushState, Snapshot},
-    state::StateDir,
-    view::counters::Row,
-};
+use nodewall::{export::push::{self, Amount, PushHealth, PushState, Snapshot}, view::counters::Row};
+use nodewall_host::state::StateDir;
+use nodewall_policy::config::{Config, Push};
+use crate::{authority::{Authority, Valid}, receiver::{sums, Manner, Received, Receiver}};
 use nodewall_testbed::{PATIENCE, eventually, judge_time};
 use tempfile::TempDir;
 use tokio::sync::watch;

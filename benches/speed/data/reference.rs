@@ -17,11 +17,11 @@ use node_ebpf_common::{
     counter::CELLS_PER_ROW,
     maps::{ImageWords, name},
 };
-use nodewall::policy::source_of;
+use nodewall_policy::source_of;
+use super::{frames::MixWords, sources::Sources};
 use nodewall_testbed::program::Program;
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{frames::MixWords, sources::Sources};
 
 /// All of the reference programs.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_REFERENCE_OBJECT"));

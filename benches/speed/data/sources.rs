@@ -8,12 +8,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::policy::{GROUP_PEER, GROUP_SPOOFED};
-use nodewall::{
-    config::Config,
-    policy::{Compiled, Facts, Policy, RowTable, compile},
-};
-
+use nodewall_policy::{compile, config::Config, Compiled, Facts, Policy, RowTable};
 use crate::random::Random;
+
 
 /// The node itself.
 const OWN_V4: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 1);

@@ -2,14 +2,11 @@
 
 use std::time::Instant;
 
+use nodewall_datapath::PinDir;
+use nodewall_host::state::Clock;
+use nodewall_policy::config::{Config, ConfigErrors};
 use super::Keeper;
-use crate::{
-    agent::watchdog::{self, Finding},
-    config::{Config, ConfigErrors},
-    control::{Repair, apply::note, error::AgentError},
-    datapath::PinDir,
-    state::Clock,
-};
+use crate::{agent::watchdog::{self, Finding}, control::{apply::note, error::AgentError, Repair}};
 
 impl<R> Keeper<R>
 where

@@ -2,16 +2,9 @@
 
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, directory, none};
-use crate::{
-    cli::{Common, Format, VerifyArgs},
-    evidence::{
-        chain::Verdict,
-        store::{Reader, StoreError},
-    },
-    text::{hex, plain},
-    ui,
-};
+use nodewall_text::{hex, plain};
+use super::{directory, none, Failure, DEGRADED, FINE};
+use crate::{cli::{Common, Format, VerifyArgs}, evidence::{chain::Verdict, store::{Reader, StoreError}}, ui};
 
 /// The kind of fault that only a database has.
 const UNREADABLE: &str = "unreadable";

@@ -1,10 +1,10 @@
 //! Whether an interface could be attached natively, without trying: what its driver announces, else what is known of drivers by name, and the
 //! settings that make drivers refuse. It must not claim what nobody said.
 
-use super::facts::{InterfaceFacts, new};
-use crate::config::AttachMode;
+use nodewall_host::net::{Driver, Link, Queues};
+use nodewall_policy::config::AttachMode;
+use super::facts::{new, InterfaceFacts};
 use crate::doctor::finding::{Finding, Status, Subject};
-use crate::net::{Driver, Link, Queues};
 
 /// The largest MTU for which a frame, its head room and its tail room fit into one page of 4,096 bytes with every driver that is known.
 const ONE_PAGE_MTU_BYTES: u32 = 3_498;
@@ -81,7 +81,7 @@ pub(super) fn could_be_attached(
             .because("this kernel's drivers do not say (Linux 6.3 has the word for it), and `apply` is refused if not")
             .advice(format!("try `nodewall apply`; if it is refused, {generic}")),
     }];
-    let many_buffers = driver.xdp.is_some_and(crate::net::XdpFeatures::multi_buffer) && interfaces.multi_buffer;
+    let many_buffers = driver.xdp.is_some_and(nodewall_host::net::XdpFeatures::multi_buffer) && interfaces.multi_buffer;
     if link.mtu > ONE_PAGE_MTU_BYTES && !many_buffers {
         findings.push(
             new(Status::Note, "mtu", format!("{name}: MTU {} is more than {ONE_PAGE_MTU_BYTES}", link.mtu))

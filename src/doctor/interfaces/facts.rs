@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{AttachMode, Tunnels};
+use nodewall_host::net::{Drivers, Network, Selection};
+use nodewall_policy::config::{AttachMode, Tunnels};
 use crate::doctor::finding::{Finding, Status, Subject};
-use crate::net::{Drivers, Network, Selection};
 
 /// What the checks of interfaces need to know.
 #[derive(Debug)]

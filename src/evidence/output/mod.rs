@@ -15,8 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nodewall_policy::config::EvidenceOutput;
+use nodewall_text::hex;
 use super::{ecs::Lines, node::Node, record::Batch};
-use crate::{config::EvidenceOutput, text::hex};
 
 use message::{Message, Output, SendError};
 pub use queue::{OutputStatus, QUEUE_BYTES};

@@ -6,7 +6,7 @@ use std::error::Error;
 use ipnet::IpNet;
 use node_ebpf_common::{flow::FlowEntry, maps::RowRecord};
 
-use crate::state::Stamp;
+use nodewall_host::state::Stamp;
 
 /// Why something could not be read; it is only told.
 pub type Failure = Box<dyn Error>;

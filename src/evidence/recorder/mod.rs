@@ -28,7 +28,7 @@ pub use settings::Settings;
 pub use status::RecorderStatus;
 
 use self::{problems::Alarm, worker::Worker};
-use crate::state::StateDir;
+use nodewall_host::state::StateDir;
 
 /// How often the kernel's tables are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);

@@ -3,15 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use nodewall_host::state::Clock;
 use super::flows::WRITE_EVERY_NS;
-use crate::{
-    evidence::{
-        record::{Event, EventKind},
-        store::{LastWord, StoreError, Writer},
-        when::Zone,
-    },
-    state::Clock,
-};
+use crate::evidence::{record::{Event, EventKind}, store::{LastWord, StoreError, Writer}, when::Zone};
 
 /// A [`Recorded`](super::events::Recorded).
 pub(super) const RECORDED: &str = "recorder.known";

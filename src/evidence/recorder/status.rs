@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{evidence::output::OutputStatus, state::Note};
+use nodewall_host::state::Note;
+use crate::evidence::output::OutputStatus;
 
 /// How the recorder is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

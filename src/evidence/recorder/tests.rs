@@ -5,14 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use node_ebpf_common::{flow::FlowEntry, maps::RowRecord};
 
+use nodewall_host::state::Stamp;
 use super::*;
-use crate::{
-    evidence::{
-        record::{EventKind, LossKind},
-        store::{Filter, Limits, Reader},
-    },
-    state::Stamp,
-};
+use crate::evidence::{record::{EventKind, LossKind}, store::{Filter, Limits, Reader}};
 
 /// What the made-up kernel has: sweeps to come, and its counters.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! How the push is doing: for `status` and the exporters. Must not know how it is sent.
 
-use crate::state::Note;
+use nodewall_host::state::Note;
 use serde::{Deserialize, Serialize};
 
 /// From so many failures on, an operator should look.

@@ -8,16 +8,10 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
-use super::{
-    health::PushHealth,
-    line::{Delivery, body, judge},
-    state::{PushState, Snapshot},
-};
-use crate::{
-    config,
-    https::{Client, HttpError, Outcome, Post, Token, failed},
-    state::{StateDir, StateError},
-};
+use nodewall_host::state::{StateDir, StateError};
+use nodewall_https::{failed, Client, HttpError, Outcome, Post, Token};
+use nodewall_policy::config;
+use super::{health::PushHealth, line::{body, judge, Delivery}, state::{PushState, Snapshot}};
 
 /// Wait after a first failure; doubled with each, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);

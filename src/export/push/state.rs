@@ -4,11 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    health::{Amount, Totals},
-    line::{BYTES, Delivery, PACKETS, counter, series},
-};
-use crate::{state::Stored, view::counters::Row};
+use nodewall_host::state::Stored;
+use super::{health::{Amount, Totals}, line::{counter, series, Delivery, BYTES, PACKETS}};
+use crate::view::counters::Row;
 
 /// Counters of the kernel at one time.
 #[derive(Clone, Debug)]

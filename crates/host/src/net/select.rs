@@ -1,0 +1,315 @@
+//! Which links to attach to, and which addressed links that leaves open. Pure functions of a [`Network`]; attach nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use nodewall_policy::config::InterfacePattern;
+use super::links::{Link, LinkKind, Network, MAX_STACK_DEPTH};
+
+/// A link to attach to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selected {
+    /// The interface's index.
+    pub index: u32,
+    /// The interface's name.
+    pub name: String,
+    /// How it came to be selected: `named`, `eth*`, `addressed`, or `carries eth0.10`.
+    pub because: String,
+}
+
+/// A link that matched and is left out all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The interface's name.
+    pub name: String,
+    /// Why it is left out.
+    pub why: String,
+}
+
+/// What to attach to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    /// The links to attach to, by rising index, each once.
+    pub attach: Vec<Selected>,
+    /// Plain names that no interface has at present: to be attached when they appear. A pattern is never missing.
+    pub missing: Vec<String>,
+    /// Links that a pattern or the default covers and that are left out, with the reason.
+    pub skipped: Vec<Skipped>,
+}
+
+/// An addressed Ethernet interface that no attached interface covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncovered {
+    /// The interface's name.
+    pub name: String,
+    /// What would have to be attached.
+    pub why: String,
+}
+
+/// Why a link may not be attached to. Its text says what to do instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotAttachable {
+    /// Frames on it do not begin with an Ethernet header.
+    #[error(
+        "{what} is not an Ethernet device, and a frame without an Ethernet header would be misread; name the Ethernet interface that carries its traffic, or leave it out"
+    )]
+    NotEthernet {
+        /// `loopback`, the kernel's name for the kind, or the hardware type.
+        what: String,
+    },
+    /// A bond's slave: the bond attaches to its slaves by itself.
+    #[error("it is a slave of the bond {bond}; attach the master {bond}")]
+    BondSlave {
+        /// The bond's name.
+        bond: String,
+    },
+    /// Its frames have crossed its parent before.
+    #[error("it is a {kind} device: its parent {parent} covers it; attach {parent}")]
+    RidesOnParent {
+        /// `vlan`, `macvlan`, `ipvlan`, …
+        kind: String,
+        /// The parent's name.
+        parent: String,
+    },
+    /// Frames between a bridge's ports never arrive on the bridge itself.
+    #[error("it is a bridge: attach its ports ({ports})")]
+    Bridge {
+        /// The names of its ports, or `none at present`.
+        ports: String,
+    },
+}
+
+/// Why there is nothing that could be attached to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// An interface was asked for by its name and may not be attached to.
+    #[error("interface {interface}: {why}")]
+    NotAttachable {
+        /// The name as it was given.
+        interface: String,
+        /// The reason and the way out.
+        why: NotAttachable,
+    },
+    /// Nothing is left to attach to, and nothing that is missing may appear.
+    #[error("no interface to attach to: {looked_for}{}; name one with --interface or in `interfaces`", left_out(.skipped))]
+    NothingSelected {
+        /// What was looked for.
+        looked_for: String,
+        /// What was left out, and why.
+        skipped: Vec<Skipped>,
+    },
+}
+
+fn left_out(skipped: &[Skipped]) -> String {
+    let one = |skipped: &Skipped| format!("{}: {}", skipped.name, skipped.why);
+    if skipped.is_empty() {
+        String::new()
+    } else {
+        format!(" (left out: {})", skipped.iter().map(one).collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// The links to attach to.
+///
+/// With `patterns`: an interface counts by its name and by its alternative names. Without: every addressed
+/// Ethernet interface but loopback, bridges, container veths and devices without a wire, where a VLAN device (macvlan,
+/// ipvlan) stands for its parent and a bond's slave for the bond.
+///
+/// # Errors
+/// When a plain name is of an interface that may not be attached to, or when nothing is left and nothing is missing.
+pub fn resolve(network: &Network, patterns: Option<&[InterfacePattern]>) -> Result<Selection, SelectError> {
+    let mut chosen = BTreeMap::new();
+    let mut selection = Selection::default();
+    match patterns {
+        Some(patterns) => by_patterns(network, patterns, &mut chosen, &mut selection)?,
+        None => by_default(network, &mut chosen, &mut selection),
+    }
+    selection.attach = chosen.into_values().collect();
+    if selection.attach.is_empty() && selection.missing.is_empty() {
+        let looked_for = match patterns {
+            Some([]) => "the list of interfaces is empty".to_owned(),
+            Some(patterns) => {
+                let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+                format!("nothing that may be attached matches {}", patterns.join(", "))
+            }
+            None => "no addressed Ethernet interface was found".to_owned(),
+        };
+        return Err(SelectError::NothingSelected { looked_for, skipped: selection.skipped });
+    }
+    Ok(selection)
+}
+
+fn by_patterns(
+    network: &Network,
+    patterns: &[InterfacePattern],
+    chosen: &mut BTreeMap<u32, Selected>,
+    selection: &mut Selection,
+) -> Result<(), SelectError> {
+    for pattern in patterns {
+        let Some(name) = pattern.exact() else {
+            let matches =
+                |link: &Link| pattern.matches(&link.name) || link.alt_names.iter().any(|alt| pattern.matches(alt));
+            for link in network.links().filter(|link| matches(link)) {
+                match obstacle(network, link) {
+                    Some(why) => skip(selection, link, why.to_string()),
+                    None => choose(chosen, link, &pattern.to_string()),
+                }
+            }
+            continue;
+        };
+        match network.by_name(name) {
+            Some(link) => {
+                if let Some(why) = obstacle(network, link) {
+                    return Err(SelectError::NotAttachable { interface: name.to_owned(), why });
+                }
+                choose(chosen, link, "named");
+            }
+            None if selection.missing.iter().any(|missing| missing == name) => {}
+            None => selection.missing.push(name.to_owned()),
+        }
+    }
+    Ok(())
+}
+
+fn by_default(network: &Network, chosen: &mut BTreeMap<u32, Selected>, selection: &mut Selection) {
+    for link in network.links().filter(|link| link.addressed() && !link.loopback) {
+        let carrier = carrier(network, link);
+        if carrier.container_veth() {
+            skip(
+                selection,
+                link,
+                "a veth whose peer is in another network namespace (a container's, usually)".to_owned(),
+            );
+        } else if carrier.without_wire() {
+            skip(selection, link, format!("nothing arrives on a {} device from outside", carrier.kind.name()));
+        } else if let Some(why) = obstacle(network, carrier) {
+            skip(selection, link, why.to_string());
+        } else if carrier.index == link.index {
+            choose(chosen, link, "addressed");
+        } else {
+            choose(chosen, carrier, &format!("carries {}", link.name));
+        }
+    }
+}
+
+/// The link on which what arrives on `link` can be judged: down through VLANs to the card, up from a slave to its bond.
+fn carrier<'a>(network: &'a Network, link: &'a Link) -> &'a Link {
+    let mut at = link;
+    for _ in 0..MAX_STACK_DEPTH {
+        match network.carrier_of(at).or_else(|| network.bond_of(at)) {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    at
+}
+
+fn obstacle(network: &Network, link: &Link) -> Option<NotAttachable> {
+    if link.loopback || !link.ethernet() {
+        let what = match (link.loopback, link.kind.name()) {
+            (true, _) => "loopback".to_owned(),
+            (false, "") => hardware_type(link.arphrd),
+            (false, kind) => format!("{kind} ({})", hardware_type(link.arphrd)),
+        };
+        return Some(NotAttachable::NotEthernet { what });
+    }
+    if let Some(bond) = network.bond_of(link) {
+        return Some(NotAttachable::BondSlave { bond: bond.name.clone() });
+    }
+    if let Some(parent) = network.carrier_of(link) {
+        let kind = link.kind.name().to_owned();
+        return Some(NotAttachable::RidesOnParent { kind, parent: carrier(network, parent).name.clone() });
+    }
+    if link.kind == LinkKind::Bridge {
+        let ports = network.ports_of(link.index).map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
+        let ports = if ports.is_empty() { "none at present".to_owned() } else { ports };
+        return Some(NotAttachable::Bridge { ports });
+    }
+    None
+}
+
+/// `ARPHRD_*` of `linux/if_arp.h`, by the name an operator knows the device by.
+fn hardware_type(arphrd: u16) -> String {
+    match arphrd {
+        32 => "InfiniBand".to_owned(),
+        512 => "ppp".to_owned(),
+        519 => "raw IP".to_owned(),
+        768 => "ipip tunnel".to_owned(),
+        769 => "ip6 tunnel".to_owned(),
+        772 => "loopback".to_owned(),
+        776 => "sit tunnel".to_owned(),
+        778 | 823 => "gre tunnel".to_owned(),
+        0xfffe => "no link header".to_owned(),
+        other => format!("hardware type {other}"),
+    }
+}
+
+fn choose(chosen: &mut BTreeMap<u32, Selected>, link: &Link, because: &str) {
+    chosen.entry(link.index).or_insert_with(|| Selected {
+        index: link.index,
+        name: link.name.clone(),
+        because: because.to_owned(),
+    });
+}
+
+fn skip(selection: &mut Selection, link: &Link, why: String) {
+    if selection.skipped.iter().all(|skipped| skipped.name != link.name) {
+        selection.skipped.push(Skipped { name: link.name.clone(), why });
+    }
+}
+
+/// The addressed Ethernet interfaces that no attached interface covers, by rising index.
+///
+/// A VLAN device (macvlan, ipvlan) is covered by its parent, a bond's slave by the bond. A bridge or team is covered
+/// when each of its ports is, where container veths count as covered: a bridge of nothing else is the host's own affair.
+/// Not listed: loopback, what is not Ethernet, what has no wire, and container veths with no address but a link-local one.
+pub fn uncovered(network: &Network, attached: &BTreeSet<u32>) -> Vec<Uncovered> {
+    let mut open = Vec::new();
+    for link in network.links() {
+        let inside = link.container_veth() && link.addresses.iter().all(link_local);
+        if !link.addressed() || !link.ethernet() || link.loopback || link.without_wire() || inside {
+            continue;
+        }
+        if let Err(why) = covered(network, attached, link, MAX_STACK_DEPTH) {
+            open.push(Uncovered { name: link.name.clone(), why });
+        }
+    }
+    open
+}
+
+fn link_local(address: &ipnet::IpNet) -> bool {
+    match address {
+        ipnet::IpNet::V4(net) => net.addr().is_link_local(),
+        ipnet::IpNet::V6(net) => net.addr().is_unicast_link_local(),
+    }
+}
+
+fn covered(network: &Network, attached: &BTreeSet<u32>, link: &Link, depth: usize) -> Result<(), String> {
+    if attached.contains(&link.index) {
+        return Ok(());
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err("it is stacked too deep to tell what carries it".to_owned());
+    };
+    if let Some(parent) = network.carrier_of(link) {
+        return covered(network, attached, parent, depth)
+            .map_err(|_| format!("its parent {} is not attached", carrier(network, parent).name));
+    }
+    if let Some(bond) = network.bond_of(link) {
+        return covered(network, attached, bond, depth).map_err(|_| format!("its bond {} is not attached", bond.name));
+    }
+    let bridge = link.kind == LinkKind::Bridge;
+    let mut ports = network.ports_of(link.index).peekable();
+    // A team without ports could still get one at any time; a bridge without ports is the host's own.
+    if bridge || (link.kind.name() == "team" && ports.peek().is_some()) {
+        for port in ports.filter(|port| !port.container_veth()) {
+            covered(network, attached, port, depth).map_err(|_| format!("its port {} is not attached", port.name))?;
+        }
+        return Ok(());
+    }
+    Err("it is not attached".to_owned())
+}
+
+#[cfg(test)]
+mod tests;

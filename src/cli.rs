@@ -17,8 +17,8 @@ use clap::{
 
 use ipnet::IpNet;
 
-use nodewall_policy::config::{InterfacePattern, Mode, Overrides, Protocol};
 use crate::control::Allow;
+use nodewall_policy::config::{InterfacePattern, Mode, Overrides, Protocol};
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;

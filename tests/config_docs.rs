@@ -7,7 +7,10 @@ use std::path::PathBuf;
 use std::{env, fs};
 
 use nodewall::init::packaged_text;
-use nodewall_policy::{config::{schema, Config, Key, Mode}, Policy};
+use nodewall_policy::{
+    Policy,
+    config::{Config, Key, Mode, schema},
+};
 
 const END: &str = "<!-- end of keys -->";
 

@@ -31,7 +31,10 @@ use node_ebpf_common::{
     outbound::{CELL_MISSION_CONTROL, Sent, account},
 };
 use nodewall_datapath::{EgressEngine, OutboundCell, Sending};
-use nodewall_policy::{compile, config::{Config, MissionControl, MISSION_CONTROL_ADDRESSES}, Compiled, Facts, Policy as Meaning, RowTable};
+use nodewall_policy::{
+    Compiled, Facts, Policy as Meaning, RowTable, compile,
+    config::{Config, MISSION_CONTROL_ADDRESSES, MissionControl},
+};
 use nodewall_testbed::skip_unless_privileged;
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},

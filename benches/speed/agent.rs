@@ -10,9 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{
+    Section, cpus,
+    data::sample::Spread,
+    report::{Bar, Report, Table, short},
+    setting::Setting,
+};
 use anyhow::{Context, Result, anyhow, ensure};
 use nodewall_datapath::Maps;
-use crate::{cpus, data::sample::Spread, report::{short, Bar, Report, Table}, setting::Setting, Section};
 use nodewall_testbed::Process;
 use serde::Serialize;
 use serde_json::json;

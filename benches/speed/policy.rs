@@ -7,20 +7,25 @@ use std::{
     time::Instant,
 };
 
+use crate::{
+    Section,
+    data::sample::Spread,
+    random::Random,
+    report::{Bar, Report, Table, short},
+    setting::Setting,
+};
 use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::{Array, MapData};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::{
     PolicyImage,
-    maps::{ALL, IMAGE_FLAGS, ImageWords, Kind, PER_CPU_ENTRIES},
+    maps::{ALL, IMAGE_FLAGS, ImageWords, MapKind, PER_CPU_ENTRIES},
 };
 use nodewall_datapath::{Entry, Loaded};
-use nodewall_policy::{compile, config::Config, Compiled, Facts, Policy, RowTable};
-use crate::{data::sample::Spread, random::Random, report::{short, Bar, Report, Table}, setting::Setting, Section};
+use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 use serde::Serialize;
 use serde_json::json;
 use zerocopy::{FromBytes, IntoBytes};
-
 
 /// Peers and prefixes of each size of policy; the last is as many as a configuration may name.
 const SIZES: [(usize, usize); 4] = [(3, 0), (64, 0), (1_024, 64), (16_384, 1_024)];
@@ -210,7 +215,7 @@ fn report(sizes: &[Size]) -> Report {
 fn memory() -> Table {
     let cpus = aya::util::nr_cpus().unwrap_or(1);
     let rows = ALL.iter().map(|spec| {
-        let copies = if spec.kind == Kind::PerCpuArray { cpus } else { 1 };
+        let copies = if spec.kind == MapKind::PerCpuArray { cpus } else { 1 };
         let entries = if spec.max_entries == PER_CPU_ENTRIES { cpus } else { spec.max_entries as usize };
         let bytes = spec.value_bytes as usize * entries;
         let all = (bytes * copies) as f64 / 1_048_576.0;

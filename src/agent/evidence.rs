@@ -4,9 +4,12 @@ use std::path::PathBuf;
 
 use node_ebpf_common::{Verdict, maps::RowRecord};
 
+use crate::{
+    control::{self, Good},
+    evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep},
+};
 use nodewall_datapath::{self as datapath, Evidence, Maps, PinDir};
 use nodewall_host::state::{Stamp, StateDir};
-use crate::{control::{self, Good}, evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep}};
 
 /// The node that an agent looks after.
 pub(super) struct Pinned {

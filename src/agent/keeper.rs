@@ -5,11 +5,30 @@ use std::pin::Pin;
 use std::time::Duration;
 use std::time::Instant;
 
+use super::{
+    peer_watch::{PeerWatch, SourceAnswer},
+    run::Start,
+    watchdog::{self, Programs},
+};
+use crate::{
+    control::{
+        self, Good, Health, Refused, Seen, Trial,
+        apply::{Allow, Cause, apply, reapply},
+        block,
+        change::{Applied, AttachAction, Site},
+        error::AgentError,
+        interfaces::cover,
+        peers, plan,
+        surroundings::Surroundings,
+        trial, warnings,
+    },
+    evidence::recorder::Recorder,
+    export::{Exporters, Roots, push::Pusher},
+    memory::give_back,
+};
 use nodewall_datapath as datapath;
 use nodewall_host::state::{Clock, PolicyLock, Stamp};
 use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
-use super::{peer_watch::{PeerWatch, SourceAnswer}, run::Start, watchdog::{self, Programs}};
-use crate::{control::{self, apply::{apply, reapply, Allow, Cause}, block, change::{Applied, Outcome, Site}, error::AgentError, interfaces::cover, peers, plan, surroundings::Surroundings, trial, warnings, Good, Health, Refused, Seen, Trial}, evidence::recorder::Recorder, export::{push::Pusher, Exporters, Roots}, memory::give_back};
 
 mod repair;
 mod services;
@@ -417,8 +436,8 @@ fn kernel_log(site: &Site, applied: &mut Applied) -> Result<Log, AgentError> {
 fn announce_interfaces(applied: &Applied) {
     for interface in &applied.interfaces {
         match interface.outcome {
-            Outcome::Attached => tracing::info!(interface = interface.name, "attached"),
-            Outcome::Replaced => tracing::debug!(interface = interface.name, "program replaced"),
+            AttachAction::Attached => tracing::info!(interface = interface.name, "attached"),
+            AttachAction::Replaced => tracing::debug!(interface = interface.name, "program replaced"),
         }
     }
 }

@@ -7,9 +7,16 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::{
+    control::{
+        apply::Allow,
+        change::{Applied, Site},
+        peers,
+    },
+    peers::{Answer, Registry, Source, SourceError, SourceName, sources},
+};
 use nodewall_host::state::{Clock, Stamp};
 use nodewall_policy::config::Config;
-use crate::{control::{apply::Allow, change::{Applied, Site}, peers}, peers::{sources, Answer, Registry, Source, SourceError, SourceName}};
 
 /// No more than one swap for changed peers in this time: a source that flaps must not keep the kernel busy.
 const SWAP_EVERY: Duration = Duration::from_secs(1);

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use crate::control::{
+    change::{Applied, Site},
+    error::AgentError,
+};
 use nodewall_datapath::{self as datapath, DatapathError, Outlet, PinDir};
 use nodewall_policy::config::Mode;
 use nodewall_text::hex;
-use crate::control::{change::{Applied, Site}, error::AgentError};
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

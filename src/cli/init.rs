@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use nodewall_policy::config::{ClusterVersion, ProfileAccess};
 use super::values::word;
+use nodewall_policy::config::{ClusterVersion, ProfileAccess};
 
 /// Flags of `init`. It writes to `--config`.
 #[derive(Clone, Debug, Args)]

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, str::FromStr, time::Duration};
 
 use ipnet::IpNet;
 
-use nodewall_policy::config::{parse_blocked, parse_listen, parse_peer, ValueError};
+use nodewall_policy::config::{ValueError, parse_blocked, parse_listen, parse_peer};
 
 /// The longest time that makes sense; also keeps sums of times from overflowing.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);

@@ -2,10 +2,14 @@
 
 use serde::Serialize;
 
+use super::{DEGRADED, FINE, Failure, block_on, enforceable, run::has_last_good, site};
+use crate::{
+    cli::{AllowArgs, Common, Format},
+    control::{self, Applied, AttachAction, Cause},
+    ui,
+};
 use nodewall_datapath::Maps;
 use nodewall_host::state::Who;
-use super::{block_on, enforceable, run::has_last_good, site, Failure, DEGRADED, FINE};
-use crate::{cli::{AllowArgs, Common, Format}, control::{self, Applied, Cause, Outcome}, ui};
 
 #[derive(Serialize)]
 struct Report {
@@ -83,8 +87,8 @@ fn report(applied: Applied, warnings: Vec<String>) -> Report {
             .map(|i| Interface {
                 name: i.name,
                 outcome: match i.outcome {
-                    Outcome::Attached => "attached",
-                    Outcome::Replaced => "replaced",
+                    AttachAction::Attached => "attached",
+                    AttachAction::Replaced => "replaced",
                 },
             })
             .collect(),

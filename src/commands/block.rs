@@ -2,10 +2,14 @@
 
 use serde::Serialize;
 
+use super::{DEGRADED, FINE, Failure, block_on, site};
+use crate::{
+    cli::{BlockArgs, Common, Format, UnblockArgs},
+    control::{self, Blocking, Changed},
+    ui,
+};
 use nodewall_host::state::Who;
 use nodewall_policy::config::show;
-use super::{block_on, site, Failure, DEGRADED, FINE};
-use crate::{cli::{BlockArgs, Common, Format, UnblockArgs}, control::{self, Blocking, Changed}, ui};
 
 #[derive(Serialize)]
 struct Report {

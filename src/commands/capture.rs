@@ -15,9 +15,20 @@ use tokio::{
     sync::oneshot,
 };
 
+use super::{
+    FINE, Failure, block_on,
+    evidence_out::{self, Target},
+};
+use crate::{
+    cli::{CaptureArgs, Common},
+    control::Good,
+    evidence::{
+        node::Node,
+        pcapng::Captures,
+        store::{Reader, StoreError},
+    },
+};
 use nodewall_host::state::StateDir;
-use super::{block_on, evidence_out::{self, Target}, Failure, FINE};
-use crate::{cli::{CaptureArgs, Common}, control::Good, evidence::{node::Node, pcapng::Captures, store::{Reader, StoreError}}};
 
 /// How often the store is looked at: the agent writes about once a second.
 const EVERY: Duration = Duration::from_millis(200);

@@ -2,10 +2,16 @@
 
 use serde::Serialize;
 
-use nodewall_policy::{compile, config::{show, Config, PortRange, Protocol}, Facts, Policy, PortClass, RowTable};
+use super::{FINE, Failure, read_policy};
+use crate::{
+    cli::{Common, Format},
+    ui,
+};
+use nodewall_policy::{
+    Facts, Policy, PortClass, RowTable, compile,
+    config::{Config, PortRange, Protocol, show},
+};
 use nodewall_text::hex;
-use super::{read_policy, Failure, FINE};
-use crate::{cli::{Common, Format}, ui};
 
 #[derive(Serialize)]
 struct Report {

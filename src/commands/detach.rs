@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
+use super::{FINE, Failure, block_on, site};
+use crate::{
+    cli::{Common, Format},
+    control, ui,
+};
 use nodewall_host::state::Who;
-use super::{block_on, site, Failure, FINE};
-use crate::{cli::{Common, Format}, control, ui};
 
 #[derive(Serialize)]
 struct Report {

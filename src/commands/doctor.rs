@@ -6,12 +6,27 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::{
+    DEGRADED, FINE, Failure, block_on,
+    failure::{PRIVILEGE, message},
+    read_config,
+};
+use crate::{
+    cli::{Common, DoctorArgs, Format},
+    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Reached, Status, Subject},
+    ui,
+    view::status,
+};
 use nodewall_datapath::{Buffers, DatapathError};
-use nodewall_host::{net::{self, Network, Selection}, state::{Clock, StateDir}};
-use nodewall_policy::{compile, config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels}, Facts, Policy, RowTable};
+use nodewall_host::{
+    net::{self, Network, Selection},
+    state::{Clock, StateDir},
+};
+use nodewall_policy::{
+    Facts, Policy, RowTable, compile,
+    config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
+};
 use nodewall_text::hex;
-use super::{block_on, failure::{message, PRIVILEGE}, read_config, Failure, DEGRADED, FINE};
-use crate::{cli::{Common, DoctorArgs, Format}, doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Reached, Status, Subject}, ui, view::status};
 
 /// A change of policy or of a program takes some hundredths of a second.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);

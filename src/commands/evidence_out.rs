@@ -13,9 +13,9 @@ use std::{
 use anyhow::{Context as _, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use nodewall_host::state::{Clock, StateDir};
 use super::Failure;
 use crate::{cli::Common, evidence::store::Reader};
+use nodewall_host::state::{Clock, StateDir};
 
 /// Below the state directory.
 const STORE: &str = "evidence";

@@ -6,9 +6,15 @@ use ipnet::IpNet;
 use node_ebpf_common::{Decision, PolicyImage, decide, maps::RowRecord};
 use serde::Serialize;
 
+use super::{
+    FINE, Failure, class_of,
+    judging::{self, JudgingPolicy},
+};
+use crate::{
+    cli::{Common, ExplainArgs, Format},
+    ui,
+};
 use nodewall_policy::{config::show, probe_frame};
-use super::{class_of, judging::{self, JudgingPolicy}, Failure, FINE};
-use crate::{cli::{Common, ExplainArgs, Format}, ui};
 
 #[derive(Serialize)]
 struct Report {

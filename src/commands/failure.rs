@@ -2,10 +2,10 @@
 
 use std::{io::Write, process::ExitCode};
 
+use crate::{control::AgentError, evidence::store::StoreError, peers::OperatorError};
 use nodewall_datapath::DatapathError;
 use nodewall_host::{net::NetError, state::StateError};
-use nodewall_policy::{config::ConfigErrors, CompileError, PolicyError};
-use crate::{control::AgentError, evidence::store::StoreError, peers::OperatorError};
+use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

@@ -4,12 +4,21 @@ use std::{io, path::Path};
 
 use serde::Serialize;
 
+use super::{FINE, Failure, block_on, failure::PRIVILEGE, plan};
+use crate::{
+    cli::{Common, Format, InitArgs},
+    control::{self, Affected, AgentError, Allow, Desired, Difference, Good},
+    init::{self, Answers, AnswersError, Discovery, FileError, FoundInterface, FoundPeer, Given, Knocker, Terminal},
+    ui,
+    view::counters::{Counters, Row},
+};
 use nodewall_datapath::Maps;
 use nodewall_host::state::{Clock, StateDir};
-use nodewall_policy::{config::{show, Access, Config, Mode, Protocol, AGENT_PORT, DEFAULT_PATH}, Policy};
+use nodewall_policy::{
+    Policy,
+    config::{AGENT_PORT, Access, Config, DEFAULT_PATH, Mode, Protocol, show},
+};
 use nodewall_text::plain;
-use super::{block_on, failure::PRIVILEGE, plan, Failure, FINE};
-use crate::{cli::{Common, Format, InitArgs}, control::{self, Affected, AgentError, Allow, Desired, Difference, Good}, init::{self, Answers, AnswersError, Discovery, FileError, FoundInterface, FoundPeer, Given, Knocker, Terminal}, ui, view::counters::{Counters, Row}};
 
 /// Outsiders that are named in text.
 const MAX_NAMED: usize = 10;

@@ -2,10 +2,10 @@
 
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
-use nodewall_datapath::{DatapathError, Maps};
-use nodewall_policy::{compile, Facts, RowTable};
-use super::{read_policy, Failure};
+use super::{Failure, read_policy};
 use crate::cli::Common;
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_policy::{Facts, RowTable, compile};
 
 /// An image and the names of its rows.
 pub(super) struct JudgingPolicy {

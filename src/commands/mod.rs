@@ -34,10 +34,16 @@ use node_ebpf_common::{
     maps::RowRecord,
 };
 
-use nodewall_datapath::{missing_capabilities, DatapathError, Maps, PinDir};
+use crate::{
+    cli::Common,
+    control::{Refused, Site},
+};
+use nodewall_datapath::{DatapathError, Maps, PinDir, missing_capabilities};
 use nodewall_host::state::StateDir;
-use nodewall_policy::{class_name, config::{self, Config, ConfigErrors, Trust}, Policy, FRAGMENT_CLASS, TUNNEL_CLASS};
-use crate::{cli::Common, control::{Refused, Site}};
+use nodewall_policy::{
+    FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name,
+    config::{self, Config, ConfigErrors, Trust},
+};
 
 use failure::Failure;
 

@@ -5,9 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::{FINE, Failure};
+use crate::{
+    cli::{Common, Format},
+    export::{Address, Token},
+    ui,
+};
 use nodewall_host::state::StateDir;
-use super::{Failure, FINE};
-use crate::{cli::{Common, Format}, export::{Address, Token}, ui};
 
 #[derive(Serialize)]
 struct Report {

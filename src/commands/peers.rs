@@ -8,10 +8,16 @@ use std::{
 use ipnet::IpNet;
 use serde::Serialize;
 
+use super::{DEGRADED, FINE, Failure, block_on, read_config, site};
+use crate::{
+    cli::{AllowArgs, Common, Format, PeersAddArgs, PeersArgs, PeersCommand, PeersRemoveArgs},
+    control::{self, AgentError, Allow, Good, Site},
+    peers::{Entry, PeerState, Registry, SourceStatus, Undo},
+    ui,
+    view::peers::{Peers, names},
+};
 use nodewall_host::state::{Clock, StateDir, Who};
-use nodewall_policy::config::{show, Trust};
-use super::{block_on, read_config, site, Failure, DEGRADED, FINE};
-use crate::{cli::{AllowArgs, Common, Format, PeersAddArgs, PeersArgs, PeersCommand, PeersRemoveArgs}, control::{self, AgentError, Allow, Good, Site}, peers::{Entry, PeerState, Registry, SourceStatus, Undo}, ui, view::peers::{names, Peers}};
+use nodewall_policy::config::{Trust, show};
 
 /// Who knows a peer and who does not, as scripts read it.
 #[derive(Serialize)]

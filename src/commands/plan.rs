@@ -1,9 +1,13 @@
 //! `nodewall plan`: what `apply` would change. Changes nothing.
 
+use super::{DEGRADED, FINE, Failure, block_on, read_config};
+use crate::{
+    cli::{AllowArgs, Common, Format},
+    control::{self, AgentError, Difference, ModeOverride},
+    ui,
+};
 use nodewall_host::state::StateDir;
 use nodewall_policy::config::Trust;
-use super::{block_on, read_config, Failure, DEGRADED, FINE};
-use crate::{cli::{AllowArgs, Common, Format}, control::{self, AgentError, Difference, ModeOverride}, ui};
 
 pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;

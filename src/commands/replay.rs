@@ -3,9 +3,16 @@
 use node_ebpf_common::{Decision, decide, maps::RowRecord};
 use serde::Serialize;
 
+use super::{
+    FINE, Failure, class_of,
+    judging::{self, JudgingPolicy},
+};
+use crate::{
+    capture::Frames,
+    cli::{Common, Engine, Format, ReplayArgs},
+    ui,
+};
 use nodewall_datapath::{Entry, KernelEngine};
-use super::{class_of, judging::{self, JudgingPolicy}, Failure, FINE};
-use crate::{capture::Frames, cli::{Common, Engine, Format, ReplayArgs}, ui};
 
 #[derive(Serialize)]
 struct Line {

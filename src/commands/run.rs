@@ -1,10 +1,14 @@
 //! `nodewall run`: the agent in the foreground.
 
+use super::{FINE, Failure, block_on, enforceable, reread_config, site, watched};
+use crate::{
+    agent::{self, Confined, Start},
+    cli::{Common, RunArgs},
+    control::Good,
+};
 use nodewall_datapath::PinDir;
 use nodewall_host::state::StateDir;
 use nodewall_policy::config::{Config, Export};
-use super::{block_on, enforceable, reread_config, site, watched, Failure, FINE};
-use crate::{agent::{self, Confined, Start}, cli::{Common, RunArgs}, control::Good};
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let listen = args.listen;

@@ -1,8 +1,13 @@
 //! `nodewall status`: what is in force, where, and whether it is all that should be.
 
+use super::{DEGRADED, FINE, Failure, block_on};
+use crate::{
+    cli::{Common, Format},
+    export::push::Totals,
+    ui,
+    view::status::{self, Status},
+};
 use nodewall_host::{net, state::StateDir};
-use super::{block_on, Failure, DEGRADED, FINE};
-use crate::{cli::{Common, Format}, export::push::Totals, ui, view::status::{self, Status}};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let network = block_on(net::snapshot())??;

@@ -1,9 +1,13 @@
 //! `nodewall enforce`, `confirm`, `rollback` and `panic-open`.
 
+use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, read_config, site, trial_wait};
+use crate::{
+    cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
+    control::{self, AgentError},
+    ui,
+};
 use nodewall_host::state::Who;
 use nodewall_policy::config::{Mode, Trust};
-use super::{apply::print_in_force, block_on, read_config, site, trial_wait, Failure, DEGRADED, FINE};
-use crate::{cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs}, control::{self, AgentError}, ui};
 
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;

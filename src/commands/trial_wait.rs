@@ -11,9 +11,9 @@ use tokio::{
     sync::mpsc,
 };
 
+use super::{FINE, Failure};
+use crate::control::{self, AgentError, Applied, Site, Trial, TrialKind, TrialState};
 use nodewall_host::state::Who;
-use super::{Failure, FINE};
-use crate::control::{self, AgentError, Applied, Site, Standing, Trial, TrialKind};
 
 /// How often the trial's standing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -51,13 +51,13 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, 
         if stop {
             return go_back(site, who).await;
         }
-        match control::standing(site, trial).await {
-            Ok(Standing::Left(left)) => count_down(left, &mut told_s),
-            Ok(Standing::Confirmed) => {
+        match control::trial_state(site, trial).await {
+            Ok(TrialState::Left(left)) => count_down(left, &mut told_s),
+            Ok(TrialState::Confirmed) => {
                 tell("confirmed: enforced for good");
                 return Ok(FINE);
             }
-            Ok(Standing::Ended) => return Ok(ended(trial)),
+            Ok(TrialState::Ended) => return Ok(ended(trial)),
             Err(error) => {
                 tell(&format!("the trial can not be ended: {error}; trying again"));
                 tokio::time::sleep(RETRY).await;

@@ -1,10 +1,15 @@
 //! From a configuration, or from the last good policy on disk, to what is in force. Every start comes through here, so a trial whose time is over is
 //! ended here first.
 
-use nodewall_host::state::{PolicyLock, StateDir, StateError, Who};
-use nodewall_policy::{config::Config, Policy};
-use super::{change::{put_in_force, require_privilege, unjudged, Applied, Blocking, Persist, Request, Site}, error::AgentError, guard::Guard, peers, trial};
+use super::{
+    change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege, unjudged},
+    error::AgentError,
+    guard::Guard,
+    peers, trial,
+};
 use crate::control::{Desired, Good, ModeOverride, Refused};
+use nodewall_host::state::{PolicyLock, StateDir, StateError, Who};
+use nodewall_policy::{Policy, config::Config};
 
 /// Flags by which an operator allows what the guards would hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,10 +5,21 @@ use std::{net::IpAddr, time::Duration};
 
 use ipnet::IpNet;
 
-use nodewall_host::{net::{self, gateways}, state::{Clock, Deadline, StateError, Who}};
-use nodewall_policy::config::show;
-use super::{apply::{last_good, note}, change::{require_privilege, Site}, error::AgentError, session::{self, Session}, surroundings::own_addresses, trial, trial_file::is_panic_open};
+use super::{
+    apply::{last_good, note},
+    change::{Site, require_privilege},
+    error::AgentError,
+    session::{self, Session},
+    surroundings::own_addresses,
+    trial,
+    trial_file::is_panic_open,
+};
 use crate::control::{Block, Blocks, Good};
+use nodewall_host::{
+    net::{self, gateways},
+    state::{Clock, Deadline, StateError, Who},
+};
+use nodewall_policy::config::show;
 
 /// A shorter prefix is a slip, or an attack on the operator.
 const MIN_LENGTH_V4: u8 = 8;

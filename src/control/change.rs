@@ -6,12 +6,24 @@ use std::{net::IpAddr, path::PathBuf};
 use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
-use nodewall_datapath::{self as datapath, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target};
-use nodewall_host::{net::{self, Network, Selection, Uncovered}, state::{Clock, PolicyLock, StateDir}};
-use nodewall_policy::{compile, config::{AttachMode, Mode}, Compiled, Facts, Lengths, PeerTable, Policy, RowTable};
-use nodewall_text::hex;
-use super::{block_list::Blocks, error::AgentError, surroundings::{own_addresses, refuse_occupied, select, Surroundings}, trial::readable, trial_file::is_panic_open};
+use super::{
+    block_list::Blocks,
+    error::AgentError,
+    surroundings::{Surroundings, own_addresses, refuse_occupied, select},
+    trial::readable,
+    trial_file::is_panic_open,
+};
 use crate::control::{Desired, Good};
+use nodewall_datapath::{self as datapath, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target};
+use nodewall_host::{
+    net::{self, Network, Selection, Uncovered},
+    state::{Clock, PolicyLock, StateDir},
+};
+use nodewall_policy::{
+    Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile,
+    config::{AttachMode, Mode},
+};
+use nodewall_text::hex;
 
 /// Where nodewall keeps things on this node.
 #[derive(Clone, Debug)]
@@ -26,7 +38,7 @@ pub struct Site {
 
 /// What was done to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttachAction {
     /// It was open until now.
     Attached,
     /// Its program was replaced by this one, without a gap.
@@ -41,7 +53,7 @@ pub struct AppliedInterface {
     /// Index.
     pub if_index: u32,
     /// What was done.
-    pub outcome: Outcome,
+    pub outcome: AttachAction,
     /// Why what leaves there is not counted; `None`: it is. Filtering does not depend on it.
     pub uncounted: Option<String>,
 }
@@ -313,7 +325,7 @@ impl Change<'_> {
 
     /// Detaches what this change attached. Interfaces that were filtered before stay filtered.
     fn undo(&self, interfaces: &[AppliedInterface]) {
-        for interface in interfaces.iter().filter(|i| i.outcome == Outcome::Attached) {
+        for interface in interfaces.iter().filter(|i| i.outcome == AttachAction::Attached) {
             let target = Target { name: interface.name.clone(), if_index: interface.if_index };
             let undone =
                 datapath::detach(self.pins, &target).and_then(|_| datapath::detach_egress(self.pins, target.if_index));
@@ -354,8 +366,8 @@ pub(crate) fn attach_one(
         AttachMode::Generic => datapath::Mode::Generic,
     };
     let outcome = match datapath::attach(loaded, pins, target, mode)? {
-        Attached::New => Outcome::Attached,
-        Attached::Replaced => Outcome::Replaced,
+        Attached::New => AttachAction::Attached,
+        Attached::Replaced => AttachAction::Replaced,
     };
     let uncounted = count_outbound(loaded, pins, target);
     Ok(AppliedInterface { name: target.name.clone(), if_index: target.if_index, outcome, uncounted })

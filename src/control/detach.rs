@@ -1,8 +1,14 @@
 //! `detach`: opens the node. It must not judge whether that is wise.
 
+use super::{
+    apply::note,
+    change::{self, Site},
+    error::AgentError,
+    good::{Good, ModeOverride},
+    trial_file::Trial,
+};
 use nodewall_datapath::{self as datapath, PinDir};
 use nodewall_host::{net, state::Who};
-use super::{apply::note, change::{self, Site}, error::AgentError, good::{Good, ModeOverride}, trial_file::Trial};
 
 /// Opens the node: removes every link, map and pin. Returns the names of the interfaces that were filtered. A running agent is told by a mark
 /// in the state directory, so that it does not attach again.

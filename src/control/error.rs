@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 
-use nodewall_datapath::DatapathError;
-use nodewall_host::{net::{NetError, SelectError}, state::StateError};
-use nodewall_policy::{config::ConfigErrors, CompileError, PolicyError};
 use crate::control::TrialKind;
+use nodewall_datapath::DatapathError;
+use nodewall_host::{
+    net::{NetError, SelectError},
+    state::StateError,
+};
+use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
 
 /// An error of the agent.
 #[derive(Debug, thiserror::Error)]

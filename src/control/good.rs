@@ -4,7 +4,10 @@
 use serde::{Deserialize, Serialize};
 
 use nodewall_host::state::{StateDir, StateError, Stored};
-use nodewall_policy::{config::{AttachMode, Mode}, Policy};
+use nodewall_policy::{
+    Policy,
+    config::{AttachMode, Mode},
+};
 
 /// What is wanted: a policy, and where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,9 +6,12 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 
-use nodewall_policy::{config::{Mode, Protocol}, probe_frame};
 use super::{apply::Allow, error::AgentError, session::Session};
 use crate::control::{Desired, Good};
+use nodewall_policy::{
+    config::{Mode, Protocol},
+    probe_frame,
+};
 
 /// What the guard knows besides the policies.
 #[derive(Clone, Debug, Default)]
@@ -78,10 +81,10 @@ fn refuse_lockout(session: &Session, image: &PolicyImage) -> Result<(), AgentErr
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use nodewall_policy::config::Config;
     use nodewall_policy::Facts;
     use nodewall_policy::RowTable;
     use nodewall_policy::compile;
+    use nodewall_policy::config::Config;
 
     fn desired(peers: &[&str], more: &str) -> Desired {
         let text = format!("mode = \"enforce\"\n{more}\n[peers]\nstatic = {peers:?}\n");

@@ -6,9 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{
+    change::{Applied, AppliedInterface, AttachAction, Site, attach_one, count_outbound},
+    error::AgentError,
+    surroundings::{Surroundings, select},
+};
 use nodewall_datapath::{self as datapath, PinDir, Target};
 use nodewall_host::net;
-use super::{change::{attach_one, count_outbound, Applied, AppliedInterface, Outcome, Site}, error::AgentError, surroundings::{select, Surroundings}};
 
 /// An interface that was open and is filtered now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +71,7 @@ pub(crate) async fn cover(site: &Site, applied: &mut Applied, since: Instant) ->
                 interfaces.push(AppliedInterface {
                     name: target.name.clone(),
                     if_index: target.if_index,
-                    outcome: Outcome::Replaced,
+                    outcome: AttachAction::Replaced,
                     uncounted,
                 });
             }
@@ -78,7 +82,7 @@ pub(crate) async fn cover(site: &Site, applied: &mut Applied, since: Instant) ->
             (_, None) => match attach_one(&mut applied.loaded, &pins, &target, applied.desired.attach_mode) {
                 Ok(done) => {
                     coverage.alarms.extend(done.uncounted.clone());
-                    interfaces.push(AppliedInterface { outcome: Outcome::Attached, ..done });
+                    interfaces.push(AppliedInterface { outcome: AttachAction::Attached, ..done });
                     coverage.covered.push(Covered { name: target.name, gap: since.elapsed() });
                 }
                 Err(error) => coverage.alarms.push(error.to_string()),

@@ -5,10 +5,19 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::{task::JoinSet, time::timeout};
 
+use super::{
+    apply::{Allow, note},
+    change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege},
+    error::AgentError,
+    guard::Guard,
+    trial::{self, readable},
+};
+use crate::{
+    control::{Desired, ModeOverride},
+    peers::{Answer, Registry, SourceAnswer, SourceError, SourceName, sources},
+};
 use nodewall_host::state::{Clock, PolicyLock, StateDir};
-use nodewall_policy::{config::Config, Policy};
-use super::{apply::{note, Allow}, change::{put_in_force, require_privilege, Applied, Blocking, Persist, Request, Site}, error::AgentError, guard::Guard, trial::{self, readable}};
-use crate::{control::{Desired, ModeOverride}, peers::{sources, Answer, Registry, SourceAnswer, SourceError, SourceName}};
+use nodewall_policy::{Policy, config::Config};
 
 /// At the very first start, when nothing is known, the sources get this long.
 const FIRST_WITHIN: Duration = Duration::from_secs(15);

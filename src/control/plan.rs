@@ -10,10 +10,26 @@ use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 use serde::Serialize;
 
-use nodewall_host::{net::{self, listings, tcp_redirects, Redirect, Sockets}, state::{Clock, StateDir}};
-use nodewall_policy::{compile, config::{show, Access, PortRange, Protocol}, probe_frame, Facts, Policy, PortClass, RowTable};
-use super::{apply::Allow, block_list::Blocks, error::AgentError, guard::Guard, seen::Seen, session, surroundings::{own_addresses, select}, trial::readable};
+use super::{
+    apply::Allow,
+    block_list::Blocks,
+    error::AgentError,
+    guard::Guard,
+    seen::Seen,
+    session,
+    surroundings::{own_addresses, select},
+    trial::readable,
+};
 use crate::control::{Desired, Good};
+use nodewall_host::{
+    net::{self, Redirect, Sockets, listings, tcp_redirects},
+    state::{Clock, StateDir},
+};
+use nodewall_policy::{
+    Facts, Policy, PortClass, RowTable, compile,
+    config::{Access, PortRange, Protocol, show},
+    probe_frame,
+};
 
 /// Everything that would change. Empty: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use super::error::AgentError;
+use crate::control::Desired;
 use nodewall_datapath::{self as datapath, DatapathError, PinDir};
 use nodewall_host::net::{self, Link, Network, Selection};
 use nodewall_policy::config::{AttachMode, InterfacePattern};
-use super::error::AgentError;
-use crate::control::Desired;
 
 /// What of the host's network a policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

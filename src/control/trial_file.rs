@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
 use super::good::Good;
+use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
 
 /// What is on trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

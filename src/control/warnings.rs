@@ -1,8 +1,8 @@
 //! What is allowed but may hurt, each a sentence that says how to mend it. Reads only.
 
-use nodewall_host::net::{self, LocalPorts, NatReport};
-use nodewall_policy::{config::PortSet, FEW_LENGTHS};
 use super::change::Applied;
+use nodewall_host::net::{self, LocalPorts, NatReport};
+use nodewall_policy::{FEW_LENGTHS, config::PortSet};
 
 /// Warnings about a policy that is in force on this host. The future asks the host's NAT tools, which may take seconds; it does not borrow
 /// `applied`, so that an agent need not wait for it.

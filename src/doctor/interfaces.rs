@@ -5,10 +5,10 @@ mod facts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use nodewall_host::net::{self, Driver, Link};
-use nodewall_policy::config::{AttachMode, Tunnels};
 use super::finding::{Finding, Status, Subject};
 use facts::new;
+use nodewall_host::net::{self, Driver, Link};
+use nodewall_policy::config::{AttachMode, Tunnels};
 
 pub use facts::InterfaceFacts;
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use node_ebpf_common::PolicyImage;
 
-use nodewall_datapath::{self as datapath, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
 use super::finding::{Finding, Status, Subject};
+use nodewall_datapath::{self as datapath, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const BTF: &str = "/sys/kernel/btf/vmlinux";

@@ -2,9 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::{
+    finding::{Finding, Status, Subject},
+    ports::ProtocolPorts,
+};
 use nodewall_host::net::{self, Listening, NetError, Owner, Sockets};
-use nodewall_policy::{config::{Access, PortRange, Protocol, LOCKOUT_PORTS}, Policy};
-use super::{finding::{Finding, Status, Subject}, ports::ProtocolPorts};
+use nodewall_policy::{
+    Policy,
+    config::{Access, LOCKOUT_PORTS, PortRange, Protocol},
+};
 
 /// What listens, and whose it is as far as /proc shows it.
 #[derive(Clone, Debug, Default)]

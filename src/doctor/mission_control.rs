@@ -17,10 +17,10 @@ use tokio_rustls::{
     rustls::{self, AlertDescription, ProtocolVersion, pki_types::ServerName},
 };
 
-use nodewall_host::net::addresses_of;
-use nodewall_https::{refusal, witnessed_config, Shown};
-use nodewall_policy::config::MissionLink;
 use super::finding::{Finding, Subject};
+use nodewall_host::net::addresses_of;
+use nodewall_https::{PresentedCertificate, recording_config, refusal};
+use nodewall_policy::config::MissionLink;
 use step::{Connection, STEP, StepResult, fail};
 
 /// Goes the way until a step fails. The failed one is the last finding.
@@ -98,7 +98,7 @@ async fn connect(addresses: &[SocketAddr], is_proxy: bool) -> StepResult<TcpStre
 
 async fn handshake(link: &MissionLink, connection: Connection) -> Result<(Connection, Vec<Finding>), Finding> {
     let ca = link.ca.as_deref();
-    let (config, shown) = witnessed_config(ca).map_err(|setup| {
+    let (config, shown) = recording_config(ca).map_err(|setup| {
         let (problem, help) = setup.into_parts();
         fail("tls", problem).because("nobody's certificate can be believed").advice(help)
     })?;
@@ -132,7 +132,7 @@ fn version(version: Option<ProtocolVersion>) -> String {
     }
 }
 
-fn refused(link: &MissionLink, shown: &Shown, error: &io::Error) -> Finding {
+fn refused(link: &MissionLink, shown: &PresentedCertificate, error: &io::Error) -> Finding {
     let why = refusal(&link.host, link.ca.as_deref(), error);
     if why.certificate {
         let which = certificate::describe(shown).map_or_else(String::new, |which| format!(" ({which})"));

@@ -1,7 +1,10 @@
 //! Other packet filters on this host: whether there are any. Must not say what their rules do.
 
+use super::{
+    finding::{Finding, Status, Subject},
+    replies::denied,
+};
 use nodewall_host::net::OtherFilters;
-use super::{finding::{Finding, Status, Subject}, replies::denied};
 
 const CHECK: &str = "packet-filter";
 

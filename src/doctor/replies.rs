@@ -3,9 +3,9 @@
 
 use std::fs;
 
-use nodewall_host::net::{self, LocalPorts, NatReport};
-use nodewall_policy::{config::LaterFragments, Policy};
 use super::finding::{Finding, Status, Subject};
+use nodewall_host::net::{self, LocalPorts, NatReport};
+use nodewall_policy::{Policy, config::LaterFragments};
 
 const FRAGMENT_MEMORY: [(&str, &str); 2] = [
     ("net.ipv4.ipfrag_high_thresh", "/proc/sys/net/ipv4/ipfrag_high_thresh"),
@@ -116,10 +116,10 @@ pub(super) fn denied(complaint: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use nodewall_host::net::NatRange;
     use nodewall_policy::config::Config;
     use nodewall_policy::config::PortRange;
     use nodewall_policy::config::PortSet;
-    use nodewall_host::net::NatRange;
 
     fn ports(first: u16, last: u16) -> PortRange {
         PortRange::new(first, last).unwrap()

@@ -5,8 +5,12 @@
 
 use serde_json::{Map, Value, json};
 
+use super::{
+    node::Node,
+    record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome},
+    when::Zone,
+};
 use nodewall_text::{hex, safe_json};
-use super::{node::Node, record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome}, when::Zone};
 
 /// The version of the schema that lines keep to.
 pub const ECS_VERSION: &str = "8.17.0";

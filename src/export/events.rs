@@ -17,10 +17,10 @@ use tokio::{
     time::Instant,
 };
 
-use nodewall_host::state::Clock;
-use nodewall_text::host_name;
 use super::{connections::Deadline, live::Reader, reply};
 use crate::view::{counters::Counters, status::Status};
+use nodewall_host::state::Clock;
+use nodewall_text::host_name;
 
 /// Streams at a time.
 const MAX_STREAMS: usize = 8;

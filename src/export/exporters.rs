@@ -4,9 +4,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use super::{alarm::Alarm, listener, live::Roots, token::Address};
 use nodewall_host::state::Stamp;
 use nodewall_policy::config;
-use super::{alarm::Alarm, listener, live::Roots, token::Address};
 
 /// The exporters of one agent. They end when it is dropped.
 pub struct Exporters {

@@ -10,9 +10,13 @@ use axum::{
     middleware::{self, Next},
 };
 
-use nodewall_policy::config;
-use super::{api, events, live::{Reader, Roots}, metrics, page, reply};
+use super::{
+    api, events,
+    live::{Reader, Roots},
+    metrics, page, reply,
+};
 use crate::export::Token;
+use nodewall_policy::config;
 
 /// What every answer carries: the page may load what comes from here and nothing else, nobody may frame it, nothing keeps a copy.
 const HEADERS: [(HeaderName, &str); 6] = [

@@ -11,8 +11,15 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use super::{
+    alarm::Alarm,
+    connections::{CONNECTION_TIMEOUT, Connections, Deadline},
+    gate,
+    live::Roots,
+    tls,
+    token::Token,
+};
 use nodewall_policy::config;
-use super::{alarm::Alarm, connections::{Connections, Deadline, CONNECTION_TIMEOUT}, gate, live::Roots, tls, token::Token};
 
 /// Wait before binding is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(2);

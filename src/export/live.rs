@@ -5,9 +5,24 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use crate::{
+    control::{self, Blocks},
+    memory::give_back,
+    peers::Registry,
+    view::{
+        counters::Counters,
+        denied_sources::DeniedSources,
+        peer_traffic::PeerTraffic,
+        peers::{Numbers, Peers},
+        ports::{self, Port},
+        status::{self, Status},
+    },
+};
 use nodewall_datapath::{DatapathError, Maps};
-use nodewall_host::{net, state::{Clock, Stamp, StateDir}};
-use crate::{control::{self, Blocks}, memory::give_back, peers::Registry, view::{counters::Counters, denied_sources::DeniedSources, peer_traffic::PeerTraffic, peers::{Numbers, Peers}, ports::{self, Port}, status::{self, Status}}};
+use nodewall_host::{
+    net,
+    state::{Clock, Stamp, StateDir},
+};
 
 /// Where what is shown is read.
 #[derive(Clone, Debug)]

@@ -8,8 +8,11 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use nodewall_policy::config::{parse_peer, show, ClusterVersion, InterfacePattern, ProfileAccess, ValueError};
-use super::{discovery::{Discovery, Witness}, prompt::Prompt};
+use super::{
+    discovery::{Discovery, Witness},
+    prompt::Prompt,
+};
+use nodewall_policy::config::{ClusterVersion, InterfacePattern, ProfileAccess, ValueError, parse_peer, show};
 
 /// Outsiders that are named in a question.
 const MAX_NAMED: usize = 10;

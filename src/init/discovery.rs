@@ -7,9 +7,18 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use nodewall_host::{net::{self, NetError, Network, SelectError, Sockets}, state::StateDir};
-use nodewall_policy::config::{parse_peer, show, InterfacePattern, AGENT_PORT};
-use crate::{evidence::{self, store::{Filter, Reader}}, peers::{cluster_ports, FileSource, VendorFirewall}};
+use crate::{
+    evidence::{
+        self,
+        store::{Filter, Reader},
+    },
+    peers::{FileSource, VendorFirewall, cluster_ports},
+};
+use nodewall_host::{
+    net::{self, NetError, Network, SelectError, Sockets},
+    state::StateDir,
+};
+use nodewall_policy::config::{AGENT_PORT, InterfacePattern, parse_peer, show};
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";

@@ -11,8 +11,11 @@ use ipnet::IpNet;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use toml::Value;
 
-use nodewall_policy::config::{commented_file, show, Chosen, Config, ConfigErrors, Trust};
-use super::{answers::{about_8443, Answers}, discovery::{Discovery, Witness}};
+use super::{
+    answers::{Answers, about_8443},
+    discovery::{Discovery, Witness},
+};
+use nodewall_policy::config::{Chosen, Config, ConfigErrors, Trust, commented_file, show};
 
 /// Readable by root's group, and writable by nobody else: it names the cluster's nodes, and holds no secret.
 const MODE: u32 = 0o640;

@@ -7,9 +7,14 @@ use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
 use serde_json::Value;
 
-use nodewall_https::{advice, within_deadline, Ask, Client, Reply, Token};
+use super::{
+    Answer, Fetch, Source, SourceError, SourceName,
+    error::failed,
+    http_sd::shortened,
+    limit::{Peers, address},
+};
+use nodewall_https::{Client, Get, Reply, Token, advice, within_deadline};
 use nodewall_policy::config;
-use super::{error::failed, http_sd::shortened, limit::{address, Peers}, Answer, Fetch, Source, SourceError, SourceName};
 
 /// Where nodes are told, the best first: the firewall's own list holds a node before it joins, the last one only who is there.
 const PLACES: [&str; 3] = [
@@ -29,12 +34,12 @@ pub struct DynatraceApi {
     token_file: PathBuf,
     interval: Duration,
     client: Client,
-    known: Option<Known>,
+    known: Option<CachedAnswer>,
 }
 
 /// The last answer that had an `ETag`.
 #[derive(Debug)]
-struct Known {
+struct CachedAnswer {
     place: &'static str,
     etag: HeaderValue,
     peers: BTreeSet<IpNet>,
@@ -62,7 +67,7 @@ impl DynatraceApi {
             let url = format!("{}{place}", self.url);
             let known = self.known.as_ref().filter(|known| known.place == place);
             let etag = known.map(|known| &known.etag);
-            let reply = self.client.get(Ask { url: &url, token: Some(&token), etag }).await?;
+            let reply = self.client.get(Get { url: &url, token: Some(&token), etag }).await?;
             let told = match (reply.status, known) {
                 (StatusCode::NOT_MODIFIED, Some(known)) => Ok(known.peers.clone()),
                 (StatusCode::UNAUTHORIZED, _) => return Err(self.token_refused(&url, reply.status)),
@@ -92,7 +97,7 @@ impl DynatraceApi {
             StatusCode::OK => {
                 let peers = nodes(&reply.body)
                     .map_err(|problem| (status, failed(url, problem, "please report it with nodewall's version")))?;
-                self.known = reply.etag.map(|etag| Known { place, etag, peers: peers.clone() });
+                self.known = reply.etag.map(|etag| CachedAnswer { place, etag, peers: peers.clone() });
                 Ok(peers)
             }
             StatusCode::FORBIDDEN => Err((status, self.token_refused(url, status))),

@@ -7,9 +7,9 @@ use std::{
     time::Duration,
 };
 
-use nodewall_host::state::Stamp;
-use nodewall_policy::config::{parse_peer, read_trusted, SourceCount, Trust};
 use super::{Answer, Fetch, Source, SourceError, SourceName};
+use nodewall_host::state::Stamp;
+use nodewall_policy::config::{SourceCount, Trust, parse_peer, read_trusted};
 
 /// More than the most addresses with a comment each.
 const MAX_FILE_BYTES: u64 = 4 << 20;

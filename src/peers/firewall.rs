@@ -5,9 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 
 use ipnet::IpNet;
 
-use nodewall_host::net::{listings, named_sources, Listing};
+use super::{Answer, Fetch, Source, SourceError, SourceName, rules::refuse};
+use nodewall_host::net::{Listing, listings, named_sources};
 use nodewall_policy::config::{PortRange, PortSet};
-use super::{rules::refuse, Answer, Fetch, Source, SourceError, SourceName};
 
 /// What [`cluster_ports`] says.
 const CLUSTER_PORTS: [(u16, u16); 7] =

@@ -13,7 +13,7 @@ use node_ebpf_common::{
 use serde::Serialize;
 
 use nodewall_datapath::{Cell, DatapathError, Maps, OutboundCell};
-use nodewall_policy::{class_name, FRAGMENT_CLASS, TUNNEL_CLASS};
+use nodewall_policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name};
 
 /// Class name of what goes to Mission Control. Such rows are counted on their ports' rows as well.
 pub const MISSION_CONTROL_CLASS: &str = "mission_control";
@@ -113,9 +113,9 @@ fn outbound_row(cell: &OutboundCell, records: &[RowRecord]) -> Row {
     Row { class, port, ports, protocol, direction: "out", outcome: "pass", reason, packets, bytes }
 }
 
-pub(super) type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
+pub(super) type RowName = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
 
-fn place(row: u32, records: &[RowRecord]) -> Place {
+fn place(row: u32, records: &[RowRecord]) -> RowName {
     match row {
         ROW_PORTLESS => (None, None, None, None),
         ROW_MISSION_CONTROL => (Some(MISSION_CONTROL_CLASS.into()), None, None, Some("tcp")),
@@ -128,7 +128,7 @@ fn place(row: u32, records: &[RowRecord]) -> Place {
 }
 
 /// What a row's record says: class, port, range, protocol.
-pub(super) fn place_of(record: &RowRecord) -> Place {
+pub(super) fn place_of(record: &RowRecord) -> RowName {
     let one = record.first_port == record.last_port;
     let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
     (Some(class_name(record)), one.then_some(record.first_port), range, Some(protocol_name(record.protocol)))
@@ -145,8 +145,8 @@ const fn protocol_name(number: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nodewall_policy::RowTable;
     use node_ebpf_common::Reason;
+    use nodewall_policy::RowTable;
 
     /// What came without a port from a blocked source is on a row that no port has, and whose record is empty.
     #[test]

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use crate::evidence::{
+    self,
+    store::{Filter, Reader, StoreError},
+};
 use nodewall_host::state::StateDir;
-use crate::evidence::{self, store::{Filter, Reader, StoreError}};
 
 /// How far back it looks.
 const WITHIN_NS: u64 = 3_600_000_000_000;

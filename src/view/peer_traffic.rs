@@ -3,9 +3,9 @@
 use node_ebpf_common::{maps::RowRecord, peer_traffic::Direction};
 use serde::Serialize;
 
+use super::counters::place_of;
 use nodewall_datapath::{DatapathError, Maps, PeerCell};
 use nodewall_policy::{config::show, peer_of};
-use super::counters::place_of;
 
 /// Name of all peers together that have no counters of their own.
 pub const OTHER_PEERS: &str = "other";

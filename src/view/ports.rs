@@ -9,8 +9,8 @@ use node_ebpf_common::{
 };
 use serde::Serialize;
 
+use super::counters::{Counters, place_of};
 use nodewall_datapath::{DatapathError, Maps};
-use super::counters::{place_of, Counters};
 
 /// A port, or a range that shares a counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -93,12 +93,12 @@ fn access(image: &PolicyImage, row: u32) -> (Option<&'static str>, bool) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use nodewall_policy::config::Config;
+    use crate::view::counters::Row;
     use nodewall_policy::Facts;
     use nodewall_policy::Policy;
     use nodewall_policy::RowTable;
     use nodewall_policy::compile;
-    use crate::view::counters::Row;
+    use nodewall_policy::config::Config;
 
     #[test]
     fn access_is_the_images_and_counts_are_the_counters() {

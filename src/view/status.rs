@@ -4,11 +4,19 @@ use std::{collections::BTreeSet, path::Path};
 
 use serde::Serialize;
 
+use crate::{
+    control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
+    doctor::Reached,
+    evidence::recorder::RecorderStatus,
+    export::push::PushHealth,
+};
 use nodewall_datapath::{self as datapath, DatapathError, Hook, ImageFacts, Maps, PinDir};
-use nodewall_host::{net::{self, Network}, state::{Clock, StateDir, StateError}};
+use nodewall_host::{
+    net::{self, Network},
+    state::{Clock, StateDir, StateError},
+};
 use nodewall_policy::config::show;
 use nodewall_text::hex;
-use crate::{control::{Blocks, Health, Refused, Repair, Trial, TrialKind}, doctor::Reached, evidence::recorder::RecorderStatus, export::push::PushHealth};
 
 /// The live system at one time.
 #[derive(Clone, Debug, Serialize)]

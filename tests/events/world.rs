@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::Command};
 
 use node_ebpf_common::Reason;
-use nodewall::evidence::{record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome}, store::{Limits, Writer}};
+use nodewall::evidence::{
+    record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome},
+    store::{Limits, Writer},
+};
 use nodewall_testbed::{Finished, PATIENCE, run_to_end};
 use serde_json::Value;
 use tempfile::TempDir;

@@ -4,13 +4,17 @@
 use std::fs;
 use std::path::Path;
 
+use crate::{
+    guest::skip_outside,
+    node::{Node, eventually},
+    rig,
+    settings::Settings,
+};
 use nodewall::control::Good;
 use nodewall_host::state::StateDir;
 use nodewall_text::hex;
-use crate::{guest::skip_outside, node::{eventually, Node}, rig, settings::Settings};
 use rustix::mount::{MountFlags, mount};
 use sha2::{Digest as _, Sha256};
-
 
 const DISK: &str = "/dev/vda";
 /// xtask/src/vm/power.rs reads these lines.

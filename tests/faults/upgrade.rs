@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::{
+    measure::{grouped, kpps, ms},
+    node::{Node, PATIENCE},
+    record::{Record, alone, is_full, runs},
+    rig::{self, CASSANDRA, OUTSIDER, Witness},
+};
 use nodewall_datapath::Maps;
-use crate::{measure::{grouped, kpps, ms}, node::{Node, PATIENCE}, record::{alone, is_full, runs, Record}, rig::{self, Witness, CASSANDRA, OUTSIDER}};
 use nodewall_testbed::{Process, Signal, program::Program, skip_unless_privileged};
 use tempfile::TempDir;
-
 
 const THIS: &str = env!("CARGO_BIN_EXE_nodewall");
 const NEXT: &str = "NODEWALL_FAULTS_NEXT";

@@ -4,11 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::{
+    measure::ms,
+    node::{Node, eventually},
+    record::{Record, beside_others, runs},
+    rig::{self, CASSANDRA, OUTSIDER, Witness},
+};
 use nodewall_datapath::Maps;
-use crate::{measure::ms, node::{eventually, Node}, record::{beside_others, runs, Record}, rig::{self, Witness, CASSANDRA, OUTSIDER}};
 use nodewall_testbed::{Foreign, detach_link, judge_time, skip_unless_privileged};
 use serde_json::Value;
-
 
 /// The watchdog looks every second, and a look and a repair take a moment.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(2);

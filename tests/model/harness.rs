@@ -16,10 +16,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use super::{
+    compare::{Kernel, ask},
+    grammar::{Frames, seeded},
+    policies::{self, COUNT, Case},
+    tally::Tally,
+};
 use nodewall_text::hex;
-use super::{compare::{ask, Kernel}, grammar::{seeded, Frames}, policies::{self, Case, COUNT}, tally::Tally};
 use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-
 
 /// Frames of a round.
 pub const ROUND_FRAMES: u64 = 5_000;

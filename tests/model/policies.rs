@@ -3,9 +3,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use nodewall_policy::{compile, config::Config, Compiled, Facts, Policy, PortClass, RowTable};
 use crate::cases::{self, PEERS, RULES};
 use ipnet::IpNet;
+use nodewall_policy::{Compiled, Facts, Policy, PortClass, RowTable, compile, config::Config};
 
 /// The node's own addresses under every policy.
 pub const OWN: [&str; 2] = ["10.0.0.1", "2001:db8::1"];

@@ -2,11 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::answer::{Answer, To, verdict_of};
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
-use nodewall_policy::{config::{Access, LaterFragments, Protocol, Tunnels}, Policy};
-use super::answer::{verdict_of, Answer, To};
-
+use nodewall_policy::{
+    Policy,
+    config::{Access, LaterFragments, Protocol, Tunnels},
+};
 
 /// VXLAN (RFC 7348), the number that Linux used for it before, Geneve (RFC 8926).
 const TUNNEL_PORTS: [u16; 3] = [4789, 8472, 6081];

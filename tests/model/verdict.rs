@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use super::{
+    answer::Answer,
+    parse::{Parsed, parse},
+    ports::{is_genuine, rule},
+};
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
 use nodewall_policy::Policy;
-use super::{answer::Answer, parse::{parse, Parsed}, ports::{is_genuine, rule}};
-
 
 /// What must come of `frame` under `policy` on a node with the addresses `own`, where `blocked` is blocked.
 pub fn judge(frame: &[u8], policy: &Policy, own: &[IpAddr], blocked: &[IpNet]) -> Answer {

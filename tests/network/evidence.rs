@@ -3,10 +3,17 @@
 
 use std::time::Duration;
 
-use nodewall::evidence::{record::{Event, EventKind, Flow, LossKind, Outcome}, store::{Filter, Reader, Stored}};
-use super::{frames::{udp, Link}, node::{eventually, Node}, settings::Settings, traffic::{probes, silent}};
+use super::{
+    frames::{Link, udp},
+    node::{Node, eventually},
+    settings::Settings,
+    traffic::{probes, silent},
+};
+use nodewall::evidence::{
+    record::{Event, EventKind, Flow, LossKind, Outcome},
+    store::{Filter, Reader, Stored},
+};
 use nodewall_testbed::{Flood, Listener, Protocol, Signal, skip_unless_privileged};
-
 
 /// A datagram from an address that the outsider need not have.
 fn datagram(node: &Node, from: [u8; 4], port: u16) -> Vec<u8> {

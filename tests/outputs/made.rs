@@ -10,7 +10,10 @@ use std::{
 
 use etherparse::PacketBuilder;
 use node_ebpf_common::Reason;
-use nodewall::evidence::{record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome}, store::{Limits, Writer}};
+use nodewall::evidence::{
+    record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome},
+    store::{Limits, Writer},
+};
 use nodewall_host::state::StateDir;
 pub use nodewall_testbed::until;
 use tempfile::TempDir;

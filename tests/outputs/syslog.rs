@@ -10,9 +10,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::evidence::{node::Node, output::{Outputs, QUEUE_BYTES}, record::{Batch, LossKind, Outcome}};
+use super::made::{HOSTILE, START_NS, batch, capture, loss, syn, until};
+use nodewall::evidence::{
+    node::Node,
+    output::{Outputs, QUEUE_BYTES},
+    record::{Batch, LossKind, Outcome},
+};
 use nodewall_policy::config::{EvidenceOutput, Syslog, SyslogTransport};
-use super::made::{batch, capture, loss, syn, until, HOSTILE, START_NS};
 use nodewall_testbed::{PATIENCE, judge_time};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;

@@ -2,7 +2,10 @@
 
 use nodewall_testbed::skip_unless_privileged;
 
-use crate::{binary::{keys, Place}, world::{dns, file, net, who, World, SOURCES}};
+use crate::{
+    binary::{Place, keys},
+    world::{SOURCES, World, dns, file, net, who},
+};
 
 /// A place whose state directory holds this registry.
 fn recorded(world: &mut World) -> Place {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use nodewall::peers::{sources, FileSource, Source};
+use nodewall::peers::{FileSource, Source, sources};
 use nodewall_policy::config::show;
 use tempfile::TempDir;
 use tokio::{

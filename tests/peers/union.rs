@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use crate::world::{HOUR, SOURCES, World, dns, file, names, net};
 use nodewall::peers::{Answer, PeerState, Registry, SourceName};
-use crate::world::{dns, file, names, net, World, HOUR, SOURCES};
-
 
 #[test]
 fn the_peers_are_the_union_of_all_sources_and_an_addition_counts_at_once() {

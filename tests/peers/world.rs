@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ipnet::IpNet;
 use nodewall::peers::{Answer, PeerState, Registry, SourceError, SourceName};
 use nodewall_host::state::{Clock, StateDir, Who};
-use nodewall_policy::config::{show, Config};
+use nodewall_policy::config::{Config, show};
 use tempfile::TempDir;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);

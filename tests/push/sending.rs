@@ -6,10 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::{export::push::{self, Amount, PushHealth, PushState, Snapshot}, view::counters::Row};
+use crate::{
+    authority::{Authority, Valid},
+    receiver::{Manner, Received, Receiver, sums},
+};
+use nodewall::{
+    export::push::{self, Amount, PushHealth, PushState, Snapshot},
+    view::counters::Row,
+};
 use nodewall_host::state::StateDir;
 use nodewall_policy::config::{Config, Push};
-use crate::{authority::{Authority, Valid}, receiver::{sums, Manner, Received, Receiver}};
 use nodewall_testbed::{PATIENCE, eventually, judge_time};
 use tempfile::TempDir;
 use tokio::sync::watch;

@@ -28,8 +28,9 @@ pub use evidence::{CaptureBudget, Captured, Evidence, Sweep};
 pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
 pub use kernel_log::forward as forward_kernel_log;
 pub use maps::Maps;
-pub(crate) use object::OBJECT;
-pub use object::{Buffers, Entry, Loaded, ProgramFacts};
+#[cfg(feature = "bench")]
+pub use object::REFERENCE_OBJECT;
+pub use object::{Buffers, COMPILER, Entry, Loaded, OBJECT, ProgramFacts, TARGET};
 pub use peer_cells::PeerCell;
 pub use slot::ImageFacts;
 pub use sys::missing_capabilities;

@@ -17,7 +17,14 @@ use super::{
 const LOAD_ATTEMPTS: u32 = 100;
 
 /// The ELF that build.rs made from `node-ebpf`.
-pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
+/// The programs that nodewall is measured against.
+#[cfg(feature = "bench")]
+pub static REFERENCE_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_REFERENCE_OBJECT"));
+/// The target triple that this was built for.
+pub const TARGET: &str = env!("NODEWALL_TARGET");
+/// The compiler that built it, as it names itself.
+pub const COMPILER: &str = env!("NODEWALL_COMPILER");
 
 /// The program that counts outbound frames; also the name of its filter.
 pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";

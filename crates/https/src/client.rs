@@ -23,8 +23,12 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 
+use super::{
+    error::{HttpError, failed},
+    tls,
+    token::Token,
+};
 use nodewall_host::net::addresses_of;
-use super::{error::{failed, HttpError}, tls, token::Token};
 
 /// Largest body that is read. 16,384 nodes with every field that the vendor ever named are below 4 MiB.
 const MAX_BODY_BYTES: usize = 4 << 20;
@@ -39,28 +43,30 @@ const MAX_ETAG_BYTES: usize = 1024;
 
 /// How to reach servers. Proxies of the environment are not used: the cluster's own names are reached directly.
 #[derive(Clone, Debug)]
-pub(crate) struct Client {
+pub struct Client {
     ca: Option<PathBuf>,
 }
 
 /// What to ask.
 #[derive(Debug)]
-pub(crate) struct Ask<'a> {
-    pub(crate) url: &'a str,
+pub struct Get<'a> {
+    /// An `http://` or `https://` URL.
+    pub url: &'a str,
     /// Sent to this URL's server and to no other.
-    pub(crate) token: Option<&'a Token>,
+    pub token: Option<&'a Token>,
     /// The `ETag` of the answer that is known.
-    pub(crate) etag: Option<&'a HeaderValue>,
+    pub etag: Option<&'a HeaderValue>,
 }
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: StatusCode,
+pub struct Reply {
+    /// As the server said it.
+    pub status: StatusCode,
     /// Its `ETag`, to be asked with.
-    pub(crate) etag: Option<HeaderValue>,
+    pub etag: Option<HeaderValue>,
     /// Empty unless the status is 200.
-    pub(crate) body: Bytes,
+    pub body: Bytes,
 }
 
 /// A server: what may see a token, and where a redirect may lead.
@@ -85,7 +91,7 @@ impl Origin {
 }
 
 /// Bounds everything that `fetch` does to reach `url`'s server.
-pub(crate) async fn within_deadline<T, E: From<HttpError>>(
+pub async fn within_deadline<T, E: From<HttpError>>(
     url: &str,
     fetch: impl Future<Output = Result<T, E>>,
 ) -> Result<T, E> {
@@ -96,7 +102,7 @@ pub(crate) async fn within_deadline<T, E: From<HttpError>>(
 }
 
 /// What to do about a status that brings no answer.
-pub(crate) fn advice(status: StatusCode) -> &'static str {
+pub fn advice(status: StatusCode) -> &'static str {
     match status.as_u16() {
         404 | 405 | 410 => "see that the url is right",
         429 => "ask less often: raise interval",
@@ -107,12 +113,12 @@ pub(crate) fn advice(status: StatusCode) -> &'static str {
 
 impl Client {
     /// `ca`: certificates to trust instead of the system's.
-    pub(crate) fn new(ca: Option<&Path>) -> Self {
+    pub fn new(ca: Option<&Path>) -> Self {
         Self { ca: ca.map(Path::to_path_buf) }
     }
 
     /// Asks, and follows redirects within the same server. To be called [`within_deadline`].
-    pub(crate) async fn get(&self, ask: Ask<'_>) -> Result<Reply, HttpError> {
+    pub async fn get(&self, ask: Get<'_>) -> Result<Reply, HttpError> {
         let refused = || failed(ask.url, "is no http:// or https:// URL", "correct the URL");
         let mut uri: Uri = ask.url.parse().map_err(|_| refused())?;
         let origin = Origin::of(&uri).ok_or_else(refused)?;
@@ -139,7 +145,7 @@ impl Client {
     /// The beginning of the answer. Dropping `tasks` ends the connection.
     async fn send(
         &self,
-        ask: &Ask<'_>,
+        ask: &Get<'_>,
         origin: &Origin,
         uri: &Uri,
         tasks: &mut JoinSet<()>,
@@ -181,7 +187,7 @@ impl Client {
     }
 }
 
-fn request(ask: &Ask<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError> {
+fn request(ask: &Get<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let mut request = Request::get(path)
@@ -294,7 +300,7 @@ fn redirected(url: &str, origin: &Origin, response: &Response<Incoming>) -> Resu
 }
 
 /// An error with its causes.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
     while let Some(error) = next {

@@ -3,16 +3,16 @@
 /// What went wrong where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}; {help}")]
-pub(crate) struct HttpError {
+pub struct HttpError {
     /// The URL; or the file or credential that should hold a secret.
-    pub(crate) place: String,
+    pub place: String,
     /// What is wrong.
-    pub(crate) problem: String,
+    pub problem: String,
     /// What to do.
-    pub(crate) help: String,
+    pub help: String,
 }
 
 /// An error about `url`.
-pub(crate) fn failed(url: &str, problem: impl Into<String>, help: impl Into<String>) -> HttpError {
+pub fn failed(url: &str, problem: impl Into<String>, help: impl Into<String>) -> HttpError {
     HttpError { place: url.to_owned(), problem: problem.into(), help: help.into() }
 }

@@ -3,17 +3,17 @@
 
 mod client;
 mod error;
-mod named;
+mod pinned;
 mod post;
+mod presented;
 mod tls;
 mod token;
-mod witness;
 
-pub(crate) use self::{
-    client::{Ask, Client, Reply, advice, within_deadline},
+pub use self::{
+    client::{Client, Get, Reply, advice, within_deadline},
     error::{HttpError, failed},
-    post::{Outcome, Post},
-    tls::{client_config, refusal, witnessed_config},
+    post::{Post, PostOutcome},
+    presented::PresentedCertificate,
+    tls::{client_config, recording_config, refusal},
     token::Token,
-    witness::Shown,
 };

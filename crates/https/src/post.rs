@@ -19,19 +19,23 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
 
 /// What to send.
 #[derive(Debug)]
-pub(crate) struct Post<'a> {
-    pub(crate) url: &'a str,
+pub struct Post<'a> {
+    /// An `http://` or `https://` URL.
+    pub url: &'a str,
     /// Sent to this URL's server and to no other.
-    pub(crate) token: Option<&'a Token>,
-    pub(crate) content_type: &'static str,
-    pub(crate) body: Bytes,
+    pub token: Option<&'a Token>,
+    /// What `body` is, as HTTP names it.
+    pub content_type: &'static str,
+    /// What is sent.
+    pub body: Bytes,
 }
 
 /// What became of something that was sent.
 #[derive(Debug)]
-pub(crate) enum Outcome {
+pub enum PostOutcome {
     /// The server said something.
     Answered {
+        /// What it said.
         status: StatusCode,
         /// For how long it wants to be left alone (`Retry-After`, seconds).
         retry_after: Option<Duration>,
@@ -45,7 +49,7 @@ pub(crate) enum Outcome {
 impl Client {
     /// Sends it once. `Err`: not a byte of it was sent. `before` is called when there is a connection, right before the first byte; its error is that of
     /// the whole. Redirects are answers like others.
-    pub(crate) async fn post<F>(&self, post: Post<'_>, before: impl FnOnce() -> F) -> Result<Outcome, HttpError>
+    pub async fn post<F>(&self, post: Post<'_>, before: impl FnOnce() -> F) -> Result<PostOutcome, HttpError>
     where
         F: Future<Output = Result<(), HttpError>>,
     {
@@ -63,7 +67,7 @@ impl Client {
         let answered = async {
             let response = sender.send_request(request).await.map_err(|error| broke_off(url, &error))?;
             let (status, retry_after) = (response.status(), retry_after(&response));
-            Ok(Outcome::Answered { status, retry_after, body: read(url, response).await.ok() })
+            Ok(PostOutcome::Answered { status, retry_after, body: read(url, response).await.ok() })
         };
         Ok(timeout(DEADLINE, answered)
             .await
@@ -71,7 +75,7 @@ impl Client {
                 let problem = format!("there was no whole answer within {} s", DEADLINE.as_secs());
                 Err(failed(url, problem, "see why the server or the way to it is slow"))
             })
-            .unwrap_or_else(Outcome::Unknown))
+            .unwrap_or_else(PostOutcome::Unknown))
     }
 }
 

@@ -9,22 +9,26 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use nodewall_policy::config::{read_trusted, Trust};
-use super::{error::{failed, HttpError}, named::{is_authority, Named}, witness::{Shown, Witness}};
+use super::{
+    error::{HttpError, failed},
+    pinned::{PinnedVerifier, is_authority},
+    presented::{PresentedCertificate, RecordingVerifier},
+};
+use nodewall_policy::config::{Trust, read_trusted};
 
 /// A whole bundle of authorities is a quarter of this.
 const MAX_CA_BYTES: u64 = 1 << 20;
 
 /// Why nobody can be believed.
 #[derive(Debug)]
-pub(crate) struct Setup {
+pub struct Setup {
     problem: String,
     help: String,
 }
 
 impl Setup {
     /// What is wrong, and what to do.
-    pub(crate) fn into_parts(self) -> (String, String) {
+    pub fn into_parts(self) -> (String, String) {
         (self.problem, self.help)
     }
 
@@ -33,19 +37,19 @@ impl Setup {
     }
 
     /// As the error of asking `url`.
-    pub(crate) fn at(self, url: &str) -> HttpError {
+    pub fn at(self, url: &str) -> HttpError {
         failed(url, self.problem, self.help)
     }
 }
 
 /// A client that believes the certificates in `ca`, or the system's authorities where there is none. Reads files.
-pub(crate) fn client_config(ca: Option<&Path>) -> Result<ClientConfig, Setup> {
+pub fn client_config(ca: Option<&Path>) -> Result<ClientConfig, Setup> {
     client_with(verifier(ca)?)
 }
 
 /// The same, and the place where the server's own certificate is found after the handshake, believed or not.
-pub(crate) fn witnessed_config(ca: Option<&Path>) -> Result<(ClientConfig, Shown), Setup> {
-    let witness = Witness::new(verifier(ca)?);
+pub fn recording_config(ca: Option<&Path>) -> Result<(ClientConfig, PresentedCertificate), Setup> {
+    let witness = RecordingVerifier::new(verifier(ca)?);
     let shown = witness.shown();
     Ok((client_with(Arc::new(witness))?, shown))
 }
@@ -67,7 +71,7 @@ fn verifier(ca: Option<&Path>) -> Result<Arc<dyn ServerCertVerifier>, Setup> {
             .map_err(|error| unusable(&error))?);
     };
     let (roots, certificates) = file_roots(path)?;
-    Ok(Arc::new(Named::new(roots, certificates, provider).map_err(|error| unusable(&error))?))
+    Ok(Arc::new(PinnedVerifier::new(roots, certificates, provider).map_err(|error| unusable(&error))?))
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> Setup {
@@ -111,11 +115,11 @@ fn system_roots() -> Result<RootCertStore, Setup> {
 
 /// Why a handshake failed.
 #[derive(Debug)]
-pub(crate) struct Refusal {
+pub struct Refusal {
     /// It was the certificate, not the protocol.
-    pub(crate) certificate: bool,
-    pub(crate) problem: String,
-    pub(crate) help: String,
+    pub certificate: bool,
+    pub problem: String,
+    pub help: String,
 }
 
 impl Refusal {
@@ -131,7 +135,7 @@ pub(super) fn refused(url: &str, host: &str, ca: Option<&Path>, error: &io::Erro
 }
 
 /// What a failed handshake with `host` means.
-pub(crate) fn refusal(host: &str, ca: Option<&Path>, error: &io::Error) -> Refusal {
+pub fn refusal(host: &str, ca: Option<&Path>, error: &io::Error) -> Refusal {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(rustls::Error::InvalidCertificate(certificate)) = inner else {
         let problem = format!("there is no TLS with the server: {error}");

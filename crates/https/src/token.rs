@@ -24,7 +24,7 @@ const OTHERS: u32 = 0o077;
 const OTHERS_THAN_SYSTEMD_S: u32 = 0o037;
 
 /// A secret. It is overwritten when it is dropped; the copies that the HTTP and TLS libraries make of it are theirs.
-pub(crate) struct Token(Zeroizing<Vec<u8>>);
+pub struct Token(Zeroizing<Vec<u8>>);
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +34,7 @@ impl fmt::Debug for Token {
 
 impl Token {
     /// Reads it anew: `place` is an absolute path, or the name of a credential in `$CREDENTIALS_DIRECTORY`.
-    pub(crate) fn read(place: &Path) -> Result<Self, HttpError> {
+    pub fn read(place: &Path) -> Result<Self, HttpError> {
         Self::read_in(place, std::env::var_os("CREDENTIALS_DIRECTORY").as_deref())
     }
 
@@ -95,7 +95,7 @@ impl Token {
     }
 
     /// The value of `Proxy-Authorization` with this as `user`'s password (basic), marked as a secret.
-    pub(crate) fn basic(&self, user: &str) -> Option<HeaderValue> {
+    pub fn basic(&self, user: &str) -> Option<HeaderValue> {
         let mut words = Zeroizing::new(Vec::with_capacity(user.len() + 1 + self.0.len()));
         words.extend_from_slice(user.as_bytes());
         words.push(b':');
@@ -107,7 +107,7 @@ impl Token {
     }
 
     /// The value of the header `Authorization`, marked as a secret.
-    pub(crate) fn authorization(&self) -> Option<HeaderValue> {
+    pub fn authorization(&self) -> Option<HeaderValue> {
         let mut words = Zeroizing::new(Vec::with_capacity("Api-Token ".len() + self.0.len()));
         words.extend_from_slice(b"Api-Token ");
         words.extend_from_slice(&self.0);

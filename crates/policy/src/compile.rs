@@ -11,16 +11,19 @@ use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
     flow,
-    policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP,
-    },
+    packet::{TABLE_TCP, TABLE_UDP},
+    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row},
     reason::DROP_BIT,
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
 use sha2::{Digest, Sha256};
 use zerocopy::FromZeros;
 
-use super::{rows::{RowKey, RowTable, RowsExhausted, MAX_PORTS_WITH_OWN_ROWS}, sources::{self, Grant, Lengths, SourceError}, PeerTable, Policy, PortClass};
+use super::{
+    PeerTable, Policy, PortClass,
+    rows::{MAX_PORTS_WITH_OWN_ROWS, RowKey, RowTable, RowsExhausted},
+    sources::{self, Grant, Lengths, SourceError},
+};
 use crate::config::{Access, LaterFragments, Mode, Protocol, Tunnels};
 
 /// Class name of fragments after the first, where the policy asks who sent them.
@@ -261,5 +264,4 @@ impl<'p> Groups<'p> {
 }
 
 #[cfg(test)]
-#[path = "compile_tests.rs"]
 mod tests;

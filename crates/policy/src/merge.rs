@@ -3,8 +3,8 @@
 //! An own rule with a profile class's name replaces that class whole; any other own rule takes its ports out of the profile's classes,
 //! for its protocols only. Own rules never meet on a port: `config` has refused that.
 
-use super::{profile::profile, Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry};
-use crate::config::{Access, ClusterVersion, Config, PortSet, ProfileName, Protocol, Rule, AGENT_PORT};
+use super::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry, profile::profile};
+use crate::config::{AGENT_PORT, Access, ClusterVersion, Config, PortSet, ProfileName, Protocol, Rule};
 
 /// The port that `web_port_8022` decides.
 const WEB_PORT: u16 = 8022;

@@ -3,7 +3,6 @@
 use super::PolicyError;
 use crate::config::{ProfileName, Rule, RuleFile};
 
-
 /// A profile: which document it states, and its classes in the document's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProfileTable {

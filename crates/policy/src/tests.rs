@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{profile, Origin, Policy, PolicyError};
-use crate::config::{Access, Config, Mode, Overrides, ProfileName, Protocol, LOCKOUT_PORTS};
+use super::{Origin, Policy, PolicyError, profile};
+use crate::config::{Access, Config, LOCKOUT_PORTS, Mode, Overrides, ProfileName, Protocol};
 
 use Access::{Closed, Cluster, Public};
 

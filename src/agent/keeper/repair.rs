@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
+use super::Keeper;
+use crate::{
+    agent::watchdog::{self, Finding},
+    control::{Repair, apply::note, error::AgentError},
+};
 use nodewall_datapath::PinDir;
 use nodewall_host::state::Clock;
 use nodewall_policy::config::{Config, ConfigErrors};
-use super::Keeper;
-use crate::{agent::watchdog::{self, Finding}, control::{apply::note, error::AgentError, Repair}};
 
 impl<R> Keeper<R>
 where

@@ -1,8 +1,12 @@
 //! The services of an agent that stand beside the filter, as the configuration wants them: the push of counters, the recording of evidence. Neither can hold the agent.
 
-use nodewall_policy::config::{Config, ConfigErrors};
 use super::Keeper;
-use crate::{agent::evidence::Pinned, evidence::recorder::{Recorder, Settings}, export::push::Pusher};
+use crate::{
+    agent::evidence::Pinned,
+    evidence::recorder::{Recorder, Settings},
+    export::push::Pusher,
+};
+use nodewall_policy::config::{Config, ConfigErrors};
 
 impl<R> Keeper<R>
 where

@@ -4,9 +4,22 @@ use std::io::{BufWriter, Write as _};
 
 use anyhow::Context as _;
 
+use super::super::{
+    FINE, Failure,
+    evidence_out::{self, Target},
+};
+use crate::{
+    cli::{Common, ExportArgs, ExportFormat},
+    control::Good,
+    evidence::{
+        ecs::Lines,
+        node::Node,
+        pcapng::Captures,
+        record::{Batch, Capture, EventKind},
+        store::{Filter, Numbered, Reader, StoreError},
+    },
+};
 use nodewall_host::state::StateDir;
-use super::super::{evidence_out::{self, Target}, Failure, FINE};
-use crate::{cli::{Common, ExportArgs, ExportFormat}, control::Good, evidence::{ecs::Lines, node::Node, pcapng::Captures, record::{Batch, Capture, EventKind}, store::{Filter, Numbered, Reader, StoreError}}};
 
 /// Written at once.
 const BUFFER_BYTES: usize = 256 << 10;

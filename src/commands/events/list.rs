@@ -5,10 +5,21 @@ use std::{marker::PhantomData, ops::ControlFlow};
 use anyhow::Context as _;
 use serde::Serialize;
 
+use super::{FINE, Failure, UNVERIFIED, store, table};
+use crate::{
+    cli::{Common, GroupBy, ListArgs, Output, RecordKind},
+    evidence::{
+        store::{Filter, Reader, StoreError, Stored},
+        when::WhenError,
+    },
+    ui,
+    view::{
+        evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
+        evidence_sums::{ByHour, ByPort, BySource, Group, LossSum, Summing, by_loss},
+    },
+};
 use nodewall_host::state::Clock;
 use nodewall_text::plain;
-use super::{store, table, Failure, FINE, UNVERIFIED};
-use crate::{cli::{Common, GroupBy, ListArgs, Output, RecordKind}, evidence::{store::{Filter, Reader, StoreError, Stored}, when::WhenError}, ui, view::{evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row}, evidence_sums::{by_loss, ByHour, ByPort, BySource, Group, LossSum, Summing}}};
 
 /// In a table without a limit: what a person may scroll through.
 const TABLE_LIMIT: usize = 1_000;

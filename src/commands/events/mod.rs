@@ -10,10 +10,14 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 
+use super::{DEGRADED, FINE, Failure, block_on};
+use crate::{
+    cli::{Common, Match},
+    evidence::store::{Filter, Reader},
+    view::evidence::Row,
+};
 use nodewall_host::state::StateDir;
 use nodewall_text::plain;
-use super::{block_on, Failure, DEGRADED, FINE};
-use crate::{cli::{Common, Match}, evidence::store::{Filter, Reader}, view::evidence::Row};
 
 /// Below every list for people.
 const UNVERIFIED: &str = "Sources are unverified: a denied frame does not prove who sent it.";

@@ -3,9 +3,18 @@
 use anyhow::anyhow;
 use serde::Serialize;
 
+use super::{FINE, Failure, UNVERIFIED, store};
+use crate::{
+    cli::{Common, Format, RecordKind, ShowArgs},
+    evidence::{
+        layers::{Layer, hex_dump, layers},
+        record::Capture,
+        store::Filter,
+    },
+    ui,
+    view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
+};
 use nodewall_text::{hex, plain};
-use super::{store, Failure, FINE, UNVERIFIED};
-use crate::{cli::{Common, Format, RecordKind, ShowArgs}, evidence::{layers::{hex_dump, layers, Layer}, record::Capture, store::Filter}, ui, view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row}};
 
 /// A captured frame with all that is known of it.
 #[derive(Serialize)]

@@ -12,9 +12,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::{FINE, Failure, block_on, store};
+use crate::{
+    cli::{Common, Format, RecordId, RecordKind, TailArgs},
+    evidence::store::{FILE, Filter, Reader, Stored},
+    ui,
+    view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
+};
 use nodewall_text::plain;
-use super::{block_on, store, Failure, FINE};
-use crate::{cli::{Common, Format, RecordId, RecordKind, TailArgs}, evidence::store::{Filter, Reader, Stored, FILE}, ui, view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row}};
 
 /// How often the store is asked.
 const EVERY: Duration = Duration::from_millis(500);

@@ -2,9 +2,16 @@
 
 use serde::Serialize;
 
+use super::{DEGRADED, FINE, Failure, directory, none};
+use crate::{
+    cli::{Common, Format, VerifyArgs},
+    evidence::{
+        chain::Verdict,
+        store::{Reader, StoreError},
+    },
+    ui,
+};
 use nodewall_text::{hex, plain};
-use super::{directory, none, Failure, DEGRADED, FINE};
-use crate::{cli::{Common, Format, VerifyArgs}, evidence::{chain::Verdict, store::{Reader, StoreError}}, ui};
 
 /// The kind of fault that only a database has.
 const UNREADABLE: &str = "unreadable";

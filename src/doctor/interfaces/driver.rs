@@ -1,10 +1,10 @@
 //! Whether an interface could be attached natively, without trying: what its driver announces, else what is known of drivers by name, and the
 //! settings that make drivers refuse. It must not claim what nobody said.
 
+use super::facts::{InterfaceFacts, new};
+use crate::doctor::finding::{Finding, Status, Subject};
 use nodewall_host::net::{Driver, Link, Queues};
 use nodewall_policy::config::AttachMode;
-use super::facts::{new, InterfaceFacts};
-use crate::doctor::finding::{Finding, Status, Subject};
 
 /// The largest MTU for which a frame, its head room and its tail room fit into one page of 4,096 bytes with every driver that is known.
 const ONE_PAGE_MTU_BYTES: u32 = 3_498;

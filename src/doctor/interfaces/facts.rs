@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::doctor::finding::{Finding, Status, Subject};
 use nodewall_host::net::{Drivers, Network, Selection};
 use nodewall_policy::config::{AttachMode, Tunnels};
-use crate::doctor::finding::{Finding, Status, Subject};
 
 /// What the checks of interfaces need to know.
 #[derive(Debug)]

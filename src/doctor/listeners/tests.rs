@@ -4,8 +4,8 @@ use std::net::{TcpListener, UdpSocket};
 
 use nodewall_testbed::{in_own_namespace, ip};
 
-use nodewall_policy::config::Config;
 use super::*;
+use nodewall_policy::config::Config;
 
 /// What is read in a namespace of its own, while these are bound; nothing where the test is skipped.
 fn seen(tcp: &[&str], udp: &[&str]) -> Option<Listeners> {

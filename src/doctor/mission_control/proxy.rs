@@ -7,10 +7,10 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
+use super::step::{Connection, STEP, StepResult, fail};
+use crate::doctor::finding::{Finding, Subject};
 use nodewall_https::Token;
 use nodewall_policy::config::Proxy;
-use super::step::{fail, Connection, StepResult, STEP};
-use crate::doctor::finding::{Finding, Subject};
 
 /// The same connection, after the proxy has made it one to `host`.
 pub(super) async fn connect(proxy: &Proxy, host: &str, port: u16, connection: Connection) -> StepResult<Connection> {

@@ -15,9 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{ecs::Lines, node::Node, record::Batch};
 use nodewall_policy::config::EvidenceOutput;
 use nodewall_text::hex;
-use super::{ecs::Lines, node::Node, record::Batch};
 
 use message::{Message, Output, SendError};
 pub use queue::{OutputStatus, QUEUE_BYTES};

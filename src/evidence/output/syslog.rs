@@ -14,11 +14,11 @@ use std::{
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
+use super::message::{Message, Output, SendError};
+use crate::evidence::{node::Node, when::Zone};
 use nodewall_host::net::addresses_of_blocking;
 use nodewall_https::{client_config, refusal};
 use nodewall_policy::config::{Syslog, SyslogTransport};
-use super::message::{Message, Output, SendError};
-use crate::evidence::{node::Node, when::Zone};
 
 /// For a connection, a handshake, or one write.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,7 +1,11 @@
 //! The data path that is swept, with the names of what its numbers mean. It must not change it but for the sweep.
 
+use super::{
+    flows::Names,
+    in_force::{CaptureBudget, DataPath, Failure, InForce},
+    previous_run::Baseline,
+};
 use nodewall_host::state::Clock;
-use super::{flows::Names, in_force::{CaptureBudget, DataPath, Failure, InForce}, previous_run::Baseline};
 
 /// A data path that is swept.
 pub(super) struct Swept {

@@ -3,10 +3,10 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use nodewall_host::state::{Stamp, StateDir, JOURNAL};
-use nodewall_policy::config::show;
 use super::in_force::{InForce, PolicyInForce};
 use crate::evidence::record::{Event, EventKind};
+use nodewall_host::state::{JOURNAL, Stamp, StateDir};
+use nodewall_policy::config::show;
 
 /// What was recorded already; kept in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

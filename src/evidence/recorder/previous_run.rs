@@ -3,9 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use nodewall_host::state::Clock;
 use super::flows::WRITE_EVERY_NS;
-use crate::evidence::{record::{Event, EventKind}, store::{LastWord, StoreError, Writer}, when::Zone};
+use crate::evidence::{
+    record::{Event, EventKind},
+    store::{LastWord, StoreError, Writer},
+    when::Zone,
+};
+use nodewall_host::state::Clock;
 
 /// A [`Recorded`](super::events::Recorded).
 pub(super) const RECORDED: &str = "recorder.known";

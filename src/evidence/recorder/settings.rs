@@ -1,8 +1,8 @@
 //! What is recorded and how much of it is kept, from the configuration.
 
-use nodewall_policy::config;
 use super::in_force::CaptureBudget;
 use crate::evidence::store::Limits;
+use nodewall_policy::config;
 
 /// What is recorded, and how much of it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]

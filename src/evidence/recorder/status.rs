@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use nodewall_host::state::Note;
 use crate::evidence::output::OutputStatus;
+use nodewall_host::state::Note;
 
 /// How the recorder is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

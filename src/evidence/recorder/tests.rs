@@ -5,9 +5,12 @@ use std::sync::{Arc, Mutex};
 
 use node_ebpf_common::{flow::FlowEntry, maps::RowRecord};
 
-use nodewall_host::state::Stamp;
 use super::*;
-use crate::evidence::{record::{EventKind, LossKind}, store::{Filter, Limits, Reader}};
+use crate::evidence::{
+    record::{EventKind, LossKind},
+    store::{Filter, Limits, Reader},
+};
+use nodewall_host::state::Stamp;
 
 /// What the made-up kernel has: sweeps to come, and its counters.
 #[derive(Default)]

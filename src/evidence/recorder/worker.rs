@@ -2,9 +2,24 @@
 
 use std::time::{Duration, Instant};
 
+use super::{
+    accounts::Accounts,
+    data_path::Swept,
+    events::EventWatch,
+    in_force::InForce,
+    previous_run::{self, Baseline},
+    problems::{Alarm, Problems},
+    settings::Settings,
+    status::RecorderStatus,
+};
+use crate::evidence::{
+    directory,
+    node::Node,
+    output::Outputs,
+    record::{Batch, Event, EventKind, LossKind},
+    store::{StoreError, Writer},
+};
 use nodewall_host::state::{Clock, StateDir};
-use super::{accounts::Accounts, data_path::Swept, events::EventWatch, in_force::InForce, previous_run::{self, Baseline}, problems::{Alarm, Problems}, settings::Settings, status::RecorderStatus};
-use crate::evidence::{directory, node::Node, output::Outputs, record::{Batch, Event, EventKind, LossKind}, store::{StoreError, Writer}};
 
 /// How often the store is looked at for what is too old or too much.
 const RETAIN_EVERY_NS: u64 = 60_000_000_000;

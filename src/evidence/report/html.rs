@@ -17,9 +17,14 @@ use askama::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
+use super::figures::{BUCKETS, Figures, Port, Source};
+use crate::evidence::{
+    chain::Verdict,
+    node::Node,
+    record::{Event, EventKind},
+    when::Zone,
+};
 use nodewall_text::plain;
-use super::figures::{Figures, Port, Source, BUCKETS};
-use crate::evidence::{chain::Verdict, node::Node, record::{Event, EventKind}, when::Zone};
 
 const CSS: &str = include_str!("report.css");
 const VERSION: &str = env!("CARGO_PKG_VERSION");

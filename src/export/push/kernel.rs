@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use nodewall_datapath::{DatapathError, Maps};
-use nodewall_host::state::Clock;
 use super::state::Snapshot;
 use crate::view::counters::Counters;
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_host::state::Clock;
 
 /// Reads them, and holds on to them until it has read their last values: pins that `detach` removes are held maps no less.
 pub(super) struct CounterReader {

@@ -8,10 +8,14 @@ use std::{
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
+use super::{
+    health::PushHealth,
+    line::{Delivery, body, judge},
+    state::{PushState, Snapshot},
+};
 use nodewall_host::state::{StateDir, StateError};
-use nodewall_https::{failed, Client, HttpError, Outcome, Post, Token};
+use nodewall_https::{Client, HttpError, Post, PostOutcome, Token, failed};
 use nodewall_policy::config;
-use super::{health::PushHealth, line::{body, judge, Delivery}, state::{PushState, Snapshot}};
 
 /// Wait after a first failure; doubled with each, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -156,12 +160,14 @@ impl<'a> Sender<'a> {
         };
         let outcome = tokio::select! {
             outcome = self.client.post(post, before) => outcome,
-            () = last_word(shutdown) => Ok(Outcome::Unknown(failed(url, "there was no answer before nodewall ended", ""))),
+            () = last_word(shutdown) => Ok(PostOutcome::Unknown(failed(url, "there was no answer before nodewall ended", ""))),
         };
         let (delivery, retry_after) = match outcome {
-            Ok(Outcome::Answered { status, retry_after, body }) => (judge(status, body.as_deref(), lines), retry_after),
-            Ok(Outcome::Unknown(error)) if begun => (Delivery::Unknown(error.to_string()), None),
-            Ok(Outcome::Unknown(error)) | Err(error) => (Delivery::Refused(error.to_string()), None),
+            Ok(PostOutcome::Answered { status, retry_after, body }) => {
+                (judge(status, body.as_deref(), lines), retry_after)
+            }
+            Ok(PostOutcome::Unknown(error)) if begun => (Delivery::Unknown(error.to_string()), None),
+            Ok(PostOutcome::Unknown(error)) | Err(error) => (Delivery::Refused(error.to_string()), None),
         };
         state.settle(lines, &delivery);
         if begun && let Err(error) = dir.save(state) {

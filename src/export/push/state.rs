@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use nodewall_host::state::Stored;
-use super::{health::{Amount, Totals}, line::{counter, series, Delivery, BYTES, PACKETS}};
+use super::{
+    health::{Amount, Totals},
+    line::{BYTES, Delivery, PACKETS, counter, series},
+};
 use crate::view::counters::Row;
+use nodewall_host::state::Stored;
 
 /// Counters of the kernel at one time.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use std::{
 
 use tokio::sync::watch;
 
+use super::{kernel::CounterReader, sender::run};
 use nodewall_host::state::StateDir;
 use nodewall_policy::config;
-use super::{kernel::CounterReader, sender::run};
 
 /// The push of a configuration. Dropping it ends it: an answer that is under way is waited for, shortly.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::slice::Iter;
 
 use ipnet::IpNet;
 
-use nodewall_policy::config::{PortSet, Protocol};
 use super::ports::parse_ports;
+use nodewall_policy::config::{PortSet, Protocol};
 
 /// One condition; all of a rule's must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]

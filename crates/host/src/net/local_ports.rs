@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use nodewall_policy::config::{PortRange, PortSet};
 use super::{error::NetError, ports::parse_ports};
+use nodewall_policy::config::{PortRange, PortSet};
 
 const IPV4_SYSCTLS: &str = "/proc/sys/net/ipv4";
 

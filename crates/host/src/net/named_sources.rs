@@ -6,8 +6,11 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::{
+    iptables::{self, Condition, Rule, Target},
+    listing::Listing,
+};
 use nodewall_policy::config::{PortSet, Protocol};
-use super::{iptables::{self, Condition, Rule, Target}, listing::Listing};
 
 /// A jump into a jump into a jump…: more than the kernel allows, and an end to any loop.
 const MAX_JUMPS: usize = 32;

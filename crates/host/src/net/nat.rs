@@ -3,8 +3,13 @@
 
 use serde_json::Value;
 
+use super::{
+    iptables,
+    listing::{Listing, listings},
+    nft,
+    ports::parse_ports,
+};
 use nodewall_policy::config::{PortRange, PortSet};
-use super::{iptables, listing::{listings, Listing}, nft, ports::parse_ports};
 
 /// What the kernel chooses from when a rule asks for a random port and names no range (`nf_nat_l4proto_unique_tuple`).
 fn any_port() -> PortSet {

@@ -3,8 +3,12 @@
 
 use serde_json::Value;
 
+use super::{
+    iptables::{self, Condition, Target},
+    listing::Listing,
+    nft,
+};
 use nodewall_policy::config::{PortRange, PortSet, Protocol};
-use super::{iptables::{self, Condition, Target}, listing::Listing, nft};
 
 /// A rule that sends one port's packets to another port of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::links::{Link, LinkKind, MAX_STACK_DEPTH, Network};
 use nodewall_policy::config::InterfacePattern;
-use super::links::{Link, LinkKind, Network, MAX_STACK_DEPTH};
 
 /// A link to attach to.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -14,8 +14,11 @@ use rtnetlink::packet_route::link::{
     self, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
 
+use super::{
+    error::NetError,
+    links::{Link, LinkKind, Network, XdpAttached},
+};
 use nodewall_policy::config::AttachMode;
-use super::{error::NetError, links::{Link, LinkKind, Network, XdpAttached}};
 
 /// How often a list that changed while it was read is read again.
 const ATTEMPTS: u32 = 10;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use nodewall_policy::config::Protocol;
 use super::error::NetError;
+use nodewall_policy::config::Protocol;
 
 /// Follows the thread: a process may have threads in several namespaces, and /proc/net is the first thread's.
 const NET: &str = "/proc/thread-self/net";

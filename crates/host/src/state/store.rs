@@ -14,8 +14,8 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use nodewall_text::hex;
 use super::{Stamp, StateDir, StateError};
+use nodewall_text::hex;
 
 /// Number of this form of file.
 const HEADING: &str = "nodewall-state 1 sha256 ";

@@ -15,14 +15,14 @@ pub const MAX_ADDRESSES: usize = 16_384;
 pub const MAX_PREFIXES: usize = 1_024;
 /// Counts the distinct sources of one configuration against the limits.
 #[derive(Debug, Default)]
-pub(crate) struct SourceCount {
+pub struct SourceCount {
     seen: BTreeSet<IpNet>,
     prefixes: usize,
 }
 
 impl SourceCount {
     /// Counts `net` once; refused when it is one too many.
-    pub(crate) fn add(&mut self, net: IpNet) -> Result<(), ValueError> {
+    pub fn add(&mut self, net: IpNet) -> Result<(), ValueError> {
         if !self.seen.insert(net) {
             return Ok(());
         }

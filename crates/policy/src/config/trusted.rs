@@ -25,7 +25,7 @@ pub enum Trust {
 }
 
 /// Reads the file whole. What is wrong is told without the file's name; `missing` is what to do where there is none.
-pub(crate) fn read_trusted(path: &Path, trust: Trust, max_bytes: u64, missing: &str) -> Result<String, ValueError> {
+pub fn read_trusted(path: &Path, trust: Trust, max_bytes: u64, missing: &str) -> Result<String, ValueError> {
     let failed = |error: io::Error| {
         let told = ValueError::new(format!("cannot be read: {error}"));
         if error.kind() == io::ErrorKind::NotFound { told.help(missing) } else { told }

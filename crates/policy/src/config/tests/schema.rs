@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::refused;
-use crate::config::{schema, Config, ConfigErrors, ConfigOrigin, Key};
+use crate::config::{Config, ConfigErrors, ConfigOrigin, Key, schema};
 
 /// Refusals that a schema can say, too: by what their messages hold. Meaning beyond one value it can not.
 const SAYABLE: &[&str] = &[

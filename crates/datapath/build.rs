@@ -1,4 +1,4 @@
-//! Builds the kernel object from `node-ebpf` and hands its path to `src/datapath/object.rs`. Owns the compiler flags of the kernel crate;
+//! Builds the kernel object from `node-ebpf` and hands its path to `src/object.rs`. Owns the compiler flags of the kernel crate;
 //! must not fetch anything: `cargo xtask setup` does.
 
 use std::{
@@ -29,11 +29,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     if env::var_os(AS_WRAPPER).is_some() {
         return rustc_with_steady_names();
     }
-    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    // The workspace: two folders up.
+    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let root = package.ancestors().nth(2).ok_or("this crate is not where the workspace has it")?.to_path_buf();
     let out = PathBuf::from(variable("OUT_DIR")?);
     let tools = root.join("target/tools");
-    for path in ["node-ebpf", "node-ebpf-common", "build.rs", "Cargo.lock"] {
-        println!("cargo::rerun-if-changed={path}");
+    println!("cargo::rerun-if-changed=build.rs");
+    for path in ["node-ebpf", "node-ebpf-common", "Cargo.lock"] {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
     println!("cargo::rerun-if-changed={}", tools.join("bin/bpf-linker").display());
     println!("cargo::rustc-env=NODEWALL_TARGET={}", read(variable("TARGET")?)?);

@@ -12,10 +12,8 @@ use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueE
 
 use ipnet::IpNet;
 
-use crate::{
-    config::{Overrides, Protocol},
-    control::Allow,
-};
+use crate::control::Allow;
+use nodewall_policy::config::{Overrides, Protocol};
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, Kind, ListArgs, Match, RecordId, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;

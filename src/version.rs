@@ -2,7 +2,8 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{datapath::OBJECT, text::hex};
+use nodewall_datapath::{COMPILER, OBJECT, TARGET};
+use nodewall_text::hex;
 
 /// What `nodewall --version --verbose` prints: a line each, the name first.
 pub fn facts() -> Vec<(&'static str, String)> {
@@ -12,8 +13,8 @@ pub fn facts() -> Vec<(&'static str, String)> {
         ("commit", option_env!("NODEWALL_COMMIT").unwrap_or("unknown").to_owned()),
         ("kernel object", format!("sha256:{}", hex(Sha256::digest(OBJECT).as_slice()))),
         ("abi", node_ebpf_common::ABI_VERSION.to_string()),
-        ("target", format!("{}, {linkage}", env!("NODEWALL_TARGET"))),
-        ("compiler", env!("NODEWALL_COMPILER").to_owned()),
+        ("target", format!("{}, {linkage}", TARGET)),
+        ("compiler", COMPILER.to_owned()),
     ]
 }
 

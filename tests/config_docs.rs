@@ -5,9 +5,11 @@
 use std::path::PathBuf;
 use std::{env, fs};
 
-use nodewall::config::{Config, Key, Mode};
 use nodewall::init::packaged_text;
-use nodewall::policy::Policy;
+use nodewall_policy::{
+    Policy,
+    config::{Config, Key, Mode},
+};
 
 const END: &str = "<!-- end of keys -->";
 
@@ -120,7 +122,7 @@ fn each_commented_line_of_the_packaged_file_is_a_line_of_a_table() {
         .collect::<Vec<_>>()
         .join("\n");
     let whole: toml::Table = toml::from_str(&uncommented).unwrap_or_else(|error| panic!("{error}\n{uncommented}"));
-    let schema = serde_json::from_str(nodewall::config::SCHEMA).unwrap();
+    let schema = serde_json::from_str(nodewall_policy::config::SCHEMA).unwrap();
     let whole = serde_json::to_value(whole).unwrap();
     let found = jsonschema::validate(&schema, &whole);
     assert!(found.is_ok(), "{found:?}");

@@ -38,7 +38,7 @@ use delivery::{
     report::{self, Column},
     rig::{FRAGS, Rig},
 };
-use nodewall::datapath::{Buffers, Mode};
+use nodewall_datapath::{Buffers, Mode};
 use nodewall_testbed::skip_unless_privileged;
 use rustix::thread::{CpuSet, sched_setaffinity};
 

@@ -27,7 +27,7 @@ use node_ebpf_common::{
     decide::judge,
     flow::{BANK_ENTRIES, FlowEntry},
 };
-use nodewall::datapath::{CaptureBudget, Entry, Evidence, KernelEngine, Sweep};
+use nodewall_datapath::{CaptureBudget, Entry, Evidence, KernelEngine, Sweep};
 use nodewall_testbed::skip_unless_privileged;
 use rustix::thread::{CpuSet, sched_setaffinity};
 

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use cases::{Case, Policy, all, ipv4::jumbo};
 use node_ebpf_common::{Verdict, counter::Counter, decide, wire::ETHERNET_BYTES};
-use nodewall::datapath::{Buffers, Entry, KernelEngine};
+use nodewall_datapath::{Buffers, Entry, KernelEngine};
 use nodewall_testbed::skip_unless_privileged;
 
 const XDP_DROP: u32 = 1;
@@ -34,7 +34,7 @@ fn moved(before: &BTreeMap<u32, Counter>, after: &BTreeMap<u32, Counter>) -> BTr
         .collect()
 }
 
-fn counters(engine: &KernelEngine, compiled: &nodewall::policy::Compiled) -> BTreeMap<u32, Counter> {
+fn counters(engine: &KernelEngine, compiled: &nodewall_policy::Compiled) -> BTreeMap<u32, Counter> {
     let cells = engine.maps().cells(compiled.rows.records()).unwrap();
     cells.iter().map(|c| (c.index(), c.counter)).collect()
 }

@@ -30,10 +30,10 @@ use node_ebpf_common::{
     decide,
     outbound::{CELL_MISSION_CONTROL, Sent, account},
 };
-use nodewall::{
+use nodewall_datapath::{EgressEngine, OutboundCell, Sending};
+use nodewall_policy::{
+    Compiled, Facts, Policy as Meaning, RowTable, compile,
     config::{Config, MISSION_CONTROL_ADDRESSES, MissionControl},
-    datapath::{EgressEngine, OutboundCell, Sending},
-    policy::{Compiled, Facts, Policy as Meaning, RowTable, compile},
 };
 use nodewall_testbed::skip_unless_privileged;
 use proptest::{

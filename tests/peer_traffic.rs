@@ -29,11 +29,8 @@ use node_ebpf_common::{
     outbound::account,
     peer_traffic::{self, COLUMN_SHARED, Direction, OWN_PEERS, cell, column},
 };
-use nodewall::{
-    config::Config,
-    datapath::{EgressEngine, Entry, KernelEngine, Maps, Sending},
-    policy::{Compiled, Facts, PeerTable, Policy, RowTable, compile, peer_of},
-};
+use nodewall_datapath::{EgressEngine, Entry, KernelEngine, Maps, Sending};
+use nodewall_policy::{Compiled, Facts, PeerTable, Policy, RowTable, compile, config::Config, peer_of};
 use nodewall_testbed::skip_unless_privileged;
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},

@@ -26,10 +26,8 @@ mod unbound;
 
 use std::time::Duration;
 
-use nodewall::{
-    config::{Config, show},
-    peers::{Source, SourceName, sources},
-};
+use nodewall::peers::{Source, SourceName, sources};
+use nodewall_policy::config::{Config, show};
 
 /// A runtime as the agent has it, for one test.
 fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -24,10 +24,8 @@ use std::collections::BTreeSet;
 use cases::{OUTSIDER, OUTSIDER6, PEER, PEER6, Policy, all, frames};
 use machine::{Memory, Path, walk};
 use node_ebpf_common::{Verdict, decide, maps::name, wire::ETHERNET_BYTES};
-use nodewall::{
-    datapath::{Buffers, EgressEngine, Entry, KernelEngine},
-    policy::Compiled,
-};
+use nodewall_datapath::{Buffers, EgressEngine, Entry, KernelEngine};
+use nodewall_policy::Compiled;
 use nodewall_testbed::{
     program::{Instruction, Program},
     skip_unless_privileged,

@@ -10,18 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
-use nodewall::datapath::Maps;
-use nodewall_testbed::Process;
-use serde::Serialize;
-use serde_json::json;
-
 use crate::{
     Section, cpus,
     data::sample::Spread,
     report::{Bar, Report, Table, short},
     setting::Setting,
 };
+use anyhow::{Context, Result, anyhow, ensure};
+use nodewall_datapath::Maps;
+use nodewall_testbed::Process;
+use serde::Serialize;
+use serde_json::json;
+
 use node::{Node, Started};
 
 /// Peers in the configuration: few, and as many as it may name.

@@ -7,22 +7,6 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{Array, MapData};
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use node_ebpf_common::{
-    PolicyImage,
-    maps::{ALL, IMAGE_FLAGS, ImageWords, Kind, PER_CPU_ENTRIES},
-};
-use nodewall::{
-    config::Config,
-    datapath::{Entry, Loaded},
-    policy::{Compiled, Facts, Policy, RowTable, compile},
-};
-use serde::Serialize;
-use serde_json::json;
-use zerocopy::{FromBytes, IntoBytes};
-
 use crate::{
     Section,
     data::sample::Spread,
@@ -30,6 +14,18 @@ use crate::{
     report::{Bar, Report, Table, short},
     setting::Setting,
 };
+use anyhow::{Context, Result, anyhow, ensure};
+use aya::maps::{Array, MapData};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use node_ebpf_common::{
+    PolicyImage,
+    maps::{ALL, IMAGE_FLAGS, ImageWords, Kind, PER_CPU_ENTRIES},
+};
+use nodewall_datapath::{Entry, Loaded};
+use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
+use serde::Serialize;
+use serde_json::json;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Peers and prefixes of each size of policy; the last is as many as a configuration may name.
 const SIZES: [(usize, usize); 4] = [(3, 0), (64, 0), (1_024, 64), (16_384, 1_024)];

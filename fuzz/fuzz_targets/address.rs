@@ -6,10 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;
-use nodewall::config::{
-    MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, ValueError, parse_allowed, parse_bound, parse_peer, parse_prefix,
-    show,
-};
+use nodewall_policy::config::{parse_allowed, parse_bound, parse_peer, parse_prefix, show, ValueError, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS};
 
 /// Addresses that no peer's prefix may hold.
 const NOBODY: [&str; 10] = [

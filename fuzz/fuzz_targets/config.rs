@@ -6,10 +6,8 @@ use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
 use node_ebpf_common::decide;
-use nodewall::config::{Config, ConfigErrors, Protocol};
-use nodewall::policy::{Compiled, Facts, Policy, PolicyError, RowTable, class_name, compile};
-use nodewall_fuzz::cases::frames::{Ip4, Ip6, TCP, UDP, transport};
-use nodewall_fuzz::{oracle, rewrite};
+use nodewall_fuzz::{cases::frames::{transport, Ip4, Ip6, TCP, UDP}, oracle, rewrite};
+use nodewall_policy::{class_name, compile, config::{Config, ConfigErrors, Protocol}, Compiled, Facts, Policy, PolicyError, RowTable};
 
 /// Ports of one policy that are tried, so that a long text is no slow one.
 const PORTS_TRIED: usize = 24;

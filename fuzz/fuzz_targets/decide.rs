@@ -5,9 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use node_ebpf_common::counter::{BANK_CELLS, CELLS, CELLS_PER_ROW, ROW_FIRST};
 use node_ebpf_common::packet::{MAX_VLAN_TAGS, common, walk};
 use node_ebpf_common::{Decision, Reason, Verdict, decide};
-use nodewall::policy::Compiled;
-use nodewall_fuzz::oracle;
-use nodewall_fuzz::policies::{Judge, judges, own_addresses};
+use nodewall_fuzz::{oracle, policies::{judges, own_addresses, Judge}};
+use nodewall_policy::Compiled;
 
 fuzz_target!(
     init: {

@@ -5,8 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use node_ebpf_common::Verdict;
-use nodewall::config::{Access, Protocol, Tunnels};
-use nodewall::policy::Policy;
+use nodewall_policy::{config::{Access, Protocol, Tunnels}, Policy};
 
 /// UDP ports whose payload Linux unpacks as packets: VXLAN, its older Linux default, Geneve.
 const TUNNEL_PORTS: [u16; 3] = [4789, 8472, 6081];

@@ -4,10 +4,9 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use ipnet::IpNet;
-use nodewall::config::Config;
-use nodewall::policy::{Compiled, Facts, Policy, RowTable, compile};
-
+use nodewall_policy::{compile, config::Config, Compiled, Facts, Policy, RowTable};
 use crate::cases::{self, OWN, OWN6};
+
 
 const PEERS: &str = r#"
 [peers]

@@ -3,8 +3,7 @@
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
-use nodewall::config::{PortRange, Protocol, show};
-use nodewall::policy::{Policy, PortClass};
+use nodewall_policy::{config::{show, PortRange, Protocol}, Policy, PortClass};
 
 /// The configuration; `None` where a class has other ports for TCP than for UDP, which no single rule can say.
 pub fn as_own_rules(policy: &Policy) -> Option<String> {

@@ -11,7 +11,6 @@ use super::{
     watchdog::{self, Programs},
 };
 use crate::{
-    config::{Config, ConfigErrors, Mode, Push},
     control::{
         self, Good, Health, Refused, Seen, Trial,
         apply::{Allow, Cause, apply, reapply},
@@ -23,12 +22,13 @@ use crate::{
         surroundings::Surroundings,
         trial, warnings,
     },
-    datapath,
     evidence::recorder::Recorder,
     export::{Exporters, Place, push::Pusher},
     memory::give_back,
-    state::{Clock, PolicyLock, Stamp},
 };
+use nodewall_datapath as datapath;
+use nodewall_host::state::{Clock, PolicyLock, Stamp};
+use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
 
 mod beside;
 mod repair;
@@ -281,7 +281,7 @@ where
             return;
         }
         self.sampled = Some(Instant::now());
-        let noted = crate::net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
+        let noted = nodewall_host::net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
             self.connected.add(plan::inbound(&sockets), Clock::now().unix_ns);
             self.site.state.write_note(&self.connected)
         });

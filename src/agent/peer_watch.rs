@@ -8,15 +8,15 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::{
-    config::Config,
     control::{
         apply::Allow,
         change::{Applied, Site},
         peers,
     },
     peers::{Answer, Registry, Source, SourceError, SourceName, sources},
-    state::{Clock, Stamp},
 };
+use nodewall_host::state::{Clock, Stamp};
+use nodewall_policy::config::Config;
 
 /// No more than one swap for changed peers in this time: a source that flaps must not keep the kernel busy.
 const SWAP_EVERY: Duration = Duration::from_secs(1);

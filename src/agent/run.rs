@@ -10,11 +10,9 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 use super::{keeper::Keeper, notify::Notify, peer_watch::SourceAnswer};
-use crate::{
-    config::{Config, ConfigErrors, Export},
-    control::{apply::Allow, change::Site, error::AgentError},
-    net::{LinkWatch, NetError},
-};
+use crate::control::{apply::Allow, change::Site, error::AgentError};
+use nodewall_host::net::{LinkWatch, NetError};
+use nodewall_policy::config::{Config, ConfigErrors, Export};
 
 /// Link and address changes come in bursts (an interface appears, goes up, gets addresses): look at the addresses once.
 const SETTLE: Duration = Duration::from_millis(20);

@@ -2,15 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    config::Mode,
-    control::{
-        change::{Applied, Site},
-        error::AgentError,
-    },
-    datapath::{self, DatapathError, Outlet, PinDir},
-    text::hex,
+use crate::control::{
+    change::{Applied, Site},
+    error::AgentError,
 };
+use nodewall_datapath::{self as datapath, DatapathError, Outlet, PinDir};
+use nodewall_policy::config::Mode;
+use nodewall_text::hex;
 
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::values::refusal;
-use crate::config::{ClusterVersion, ProfileAccess};
+use nodewall_policy::config::{ClusterVersion, ProfileAccess};
 
 /// Flags of `init`. It writes to `--config`.
 #[derive(Clone, Debug, Args)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::config::{InterfacePattern, Protocol, ValueError, parse_blocked, parse_listen, parse_peer};
+use nodewall_policy::config::{InterfacePattern, Protocol, ValueError, parse_blocked, parse_listen, parse_peer};
 
 pub(super) fn protocol(text: &str) -> Result<Protocol, String> {
     text.parse().map_err(|error| refusal(&error))

@@ -6,10 +6,10 @@ use super::{DEGRADED, FINE, Failure, block_on, enforceable, run::has_last_good, 
 use crate::{
     cli::{AllowArgs, Common, Format},
     control::{self, Applied, Cause, Outcome},
-    datapath::Maps,
-    state::Who,
     ui,
 };
+use nodewall_datapath::Maps;
+use nodewall_host::state::Who;
 
 #[derive(Serialize)]
 struct Report {

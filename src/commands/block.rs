@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::{DEGRADED, FINE, Failure, block_on, site};
 use crate::{
     cli::{BlockArgs, Common, Format, UnblockArgs},
-    config::show,
     control::{self, Blocking, Changed},
-    state::Who,
     ui,
 };
+use nodewall_host::state::Who;
+use nodewall_policy::config::show;
 
 #[derive(Serialize)]
 struct Report {

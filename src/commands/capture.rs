@@ -27,8 +27,8 @@ use crate::{
         pcapng::Captures,
         store::{Reader, StoreError},
     },
-    state::StateDir,
 };
+use nodewall_host::state::StateDir;
 
 /// How often the store is looked at: the agent writes about once a second.
 const EVERY: Duration = Duration::from_millis(200);

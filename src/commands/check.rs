@@ -5,11 +5,13 @@ use serde::Serialize;
 use super::{FINE, Failure, read_policy};
 use crate::{
     cli::{Common, Format},
-    config::{Config, PortRange, Protocol, show},
-    policy::{Facts, Policy, PortClass, RowTable, compile},
-    text::hex,
     ui,
 };
+use nodewall_policy::{
+    Facts, Policy, PortClass, RowTable, compile,
+    config::{Config, PortRange, Protocol, show},
+};
+use nodewall_text::hex;
 
 #[derive(Serialize)]
 struct Report {

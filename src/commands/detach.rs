@@ -5,10 +5,9 @@ use serde::Serialize;
 use super::{FINE, Failure, block_on, site};
 use crate::{
     cli::{Common, Format},
-    control,
-    state::Who,
-    ui,
+    control, ui,
 };
+use nodewall_host::state::Who;
 
 #[derive(Serialize)]
 struct Report {

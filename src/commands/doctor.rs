@@ -13,16 +13,20 @@ use super::{
 };
 use crate::{
     cli::{Common, DoctorArgs, Format},
-    config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
-    datapath::{Buffers, DatapathError},
     doctor::{self, Finding, InForce, Interfaces, Live, Reached, Status, Subject},
-    net::{self, Firewall, Network, Selection},
-    policy::{Facts, Policy, RowTable, compile},
-    state::{Clock, StateDir},
-    text::hex,
     ui,
     view::status,
 };
+use nodewall_datapath::{Buffers, DatapathError};
+use nodewall_host::{
+    net::{self, Firewall, Network, Selection},
+    state::{Clock, StateDir},
+};
+use nodewall_policy::{
+    Facts, Policy, RowTable, compile,
+    config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
+};
+use nodewall_text::hex;
 
 /// A change of policy or of a program takes some hundredths of a second.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);

@@ -14,11 +14,8 @@ use anyhow::{Context as _, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Failure;
-use crate::{
-    cli::Common,
-    evidence::store::Reader,
-    state::{Clock, StateDir},
-};
+use crate::{cli::Common, evidence::store::Reader};
+use nodewall_host::state::{Clock, StateDir};
 
 /// Below the state directory.
 const STORE: &str = "evidence";

@@ -12,10 +12,9 @@ use super::{
 };
 use crate::{
     cli::{Common, ExplainArgs, Format},
-    config::show,
-    policy::probe_frame,
     ui,
 };
+use nodewall_policy::{config::show, probe_frame};
 
 #[derive(Serialize)]
 struct Report {

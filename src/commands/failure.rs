@@ -2,16 +2,10 @@
 
 use std::{io::Write, process::ExitCode};
 
-use crate::{
-    config::ConfigErrors,
-    control::AgentError,
-    datapath::DatapathError,
-    evidence::store::StoreError,
-    net::NetError,
-    peers::OperatorError,
-    policy::{CompileError, PolicyError},
-    state::StateError,
-};
+use crate::{control::AgentError, evidence::store::StoreError, peers::OperatorError};
+use nodewall_datapath::DatapathError;
+use nodewall_host::{net::NetError, state::StateError};
+use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;

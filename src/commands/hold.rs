@@ -12,10 +12,8 @@ use tokio::{
 };
 
 use super::{FINE, Failure};
-use crate::{
-    control::{self, AgentError, Applied, Site, Standing, Trial, TrialKind},
-    state::Who,
-};
+use crate::control::{self, AgentError, Applied, Site, Standing, Trial, TrialKind};
+use nodewall_host::state::Who;
 
 /// How often the trial's standing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);

@@ -7,16 +7,18 @@ use serde::Serialize;
 use super::{FINE, Failure, block_on, failure::PRIVILEGE, plan};
 use crate::{
     cli::{Common, Format, InitArgs},
-    config::{Access, Config, DEFAULT_PATH, Mode, Protocol, parse_peer, show},
     control::{self, Affected, AgentError, Allow, Desired, Difference, Good},
-    datapath::Maps,
     init::{self, Answers, AnswersError, FileError, Found, FoundInterface, FoundPeer, Given, Knocker, Terminal},
-    policy::Policy,
-    state::{Clock, StateDir},
-    text::plain,
     ui,
     view::counters::{Counters, Row},
 };
+use nodewall_datapath::Maps;
+use nodewall_host::state::{Clock, StateDir};
+use nodewall_policy::{
+    Policy,
+    config::{Access, Config, DEFAULT_PATH, Mode, Protocol, parse_peer, show},
+};
+use nodewall_text::plain;
 
 /// Agents reported to it before 1.166.
 const AGENT_PORT: u16 = 8443;

@@ -3,11 +3,9 @@
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
 use super::{Failure, read_policy};
-use crate::{
-    cli::Common,
-    datapath::{DatapathError, Maps},
-    policy::{Facts, RowTable, compile},
-};
+use crate::cli::Common;
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_policy::{Facts, RowTable, compile};
 
 /// An image and the names of its rows.
 pub(super) struct Judged {

@@ -3,11 +3,11 @@
 use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, hold, read_config, site};
 use crate::{
     cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
-    config::{Mode, Trust},
     control::{self, AgentError},
-    state::Who,
     ui,
 };
+use nodewall_host::state::Who;
+use nodewall_policy::config::{Mode, Trust};
 
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;

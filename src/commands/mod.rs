@@ -36,12 +36,14 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{
     cli::{Cli, Color, Command, Common},
-    config::{self, Config, ConfigErrors, Trust},
     control::{Refused, Site},
-    datapath::{DatapathError, Maps, PinDir, missing_capabilities},
-    policy::{FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name},
-    state::StateDir,
     ui,
+};
+use nodewall_datapath::{DatapathError, Maps, PinDir, missing_capabilities};
+use nodewall_host::state::StateDir;
+use nodewall_policy::{
+    FRAGMENT_CLASS, Policy, TUNNEL_CLASS, class_name,
+    config::{self, Config, ConfigErrors, Trust},
 };
 
 use failure::Failure;

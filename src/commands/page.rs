@@ -9,9 +9,9 @@ use super::{FINE, Failure};
 use crate::{
     cli::{Common, Format},
     export::{Address, Token},
-    state::StateDir,
     ui,
 };
+use nodewall_host::state::StateDir;
 
 #[derive(Serialize)]
 struct Report {

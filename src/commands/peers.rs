@@ -11,13 +11,13 @@ use serde::Serialize;
 use super::{DEGRADED, FINE, Failure, block_on, read_config, site};
 use crate::{
     cli::{AllowArgs, Common, Format, PeersAddArgs, PeersArgs, PeersCommand, PeersRemoveArgs},
-    config::{Trust, show},
     control::{self, AgentError, Allow, Good, Site},
     peers::{Entry, PeerState, Registry, SourceStatus, Undo},
-    state::{Clock, StateDir, Who},
     ui,
     view::peers::{Peers, names},
 };
+use nodewall_host::state::{Clock, StateDir, Who};
+use nodewall_policy::config::{Trust, show};
 
 /// Who knows a peer and who does not, as scripts read it.
 #[derive(Serialize)]

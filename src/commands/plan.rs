@@ -3,11 +3,11 @@
 use super::{DEGRADED, FINE, Failure, block_on, read_config};
 use crate::{
     cli::{AllowArgs, Common, Format},
-    config::Trust,
     control::{self, AgentError, Difference, ModeOverride},
-    state::StateDir,
     ui,
 };
+use nodewall_host::state::StateDir;
+use nodewall_policy::config::Trust;
 
 pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;

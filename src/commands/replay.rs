@@ -10,9 +10,9 @@ use super::{
 use crate::{
     capture::Frames,
     cli::{Common, Engine, Format, ReplayArgs},
-    datapath::{Entry, KernelEngine},
     ui,
 };
+use nodewall_datapath::{Entry, KernelEngine};
 
 #[derive(Serialize)]
 struct Line {

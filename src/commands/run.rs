@@ -4,11 +4,11 @@ use super::{FINE, Failure, block_on, enforceable, reread_config, site, watched};
 use crate::{
     agent::{self, Confined, Start},
     cli::{Common, RunArgs},
-    config::{Config, Export},
     control::Good,
-    datapath::PinDir,
-    state::StateDir,
 };
+use nodewall_datapath::PinDir;
+use nodewall_host::state::StateDir;
+use nodewall_policy::config::{Config, Export};
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let listen = args.listen.as_deref();

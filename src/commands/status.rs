@@ -3,11 +3,10 @@
 use super::{DEGRADED, FINE, Failure, block_on};
 use crate::{
     cli::{Common, Format},
-    net,
-    state::StateDir,
     ui,
     view::status::{self, Status},
 };
+use nodewall_host::{net, state::StateDir};
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let network = block_on(net::snapshot())??;

@@ -26,12 +26,14 @@ use tokio::{
 use super::{FINE, Failure, block_on};
 use crate::{
     cli::{Color, Common, TopArgs},
-    datapath::{DatapathError, Maps},
-    net,
     peers::Registry,
-    state::{Clock, StateDir},
     ui::top::{Look, Model, Reading, Told, draw, press, to_text},
     view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
+};
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_host::{
+    net,
+    state::{Clock, StateDir},
 };
 
 /// Where the output is no terminal: a frame of the classic size.

@@ -7,12 +7,9 @@ use super::{
     guard::Guard,
     peers, trial,
 };
-use crate::{
-    config::Config,
-    control::{Desired, Good, ModeOverride, Refused},
-    policy::Policy,
-    state::{PolicyLock, StateDir, StateError, Who},
-};
+use crate::control::{Desired, Good, ModeOverride, Refused};
+use nodewall_host::state::{PolicyLock, StateDir, StateError, Who};
+use nodewall_policy::{Policy, config::Config};
 
 /// Flags by which an operator allows what the guards would hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -14,12 +14,12 @@ use super::{
     trial,
     trial_file::is_panic_open,
 };
-use crate::{
-    config::show,
-    control::{Block, Blocks, Good},
+use crate::control::{Block, Blocks, Good};
+use nodewall_host::{
     net::{self, gateways},
     state::{Clock, Deadline, StateError, Who},
 };
+use nodewall_policy::config::show;
 
 /// A shorter prefix is a slip, or an attack on the operator.
 const MIN_LENGTH_V4: u8 = 8;
@@ -118,7 +118,7 @@ pub(crate) async fn expire(site: &Site) -> Result<Option<Vec<Block>>, AgentError
 /// On disk first, then in force; a failure takes the list on disk back.
 async fn change(
     site: &Site,
-    lock: &crate::state::PolicyLock,
+    lock: &nodewall_host::state::PolicyLock,
     before: &Blocks,
     after: &Blocks,
 ) -> Result<Option<u64>, AgentError> {

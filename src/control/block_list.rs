@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
+use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
 
 /// A source that an operator blocked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

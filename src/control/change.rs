@@ -13,15 +13,17 @@ use super::{
     trial::readable,
     trial_file::is_panic_open,
 };
-use crate::{
-    config::{AttachMode, Mode},
-    control::{Desired, Good},
-    datapath::{self, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target},
+use crate::control::{Desired, Good};
+use nodewall_datapath::{self as datapath, Attached, DatapathError, Entry, Loaded, Maps, PinDir, Target};
+use nodewall_host::{
     net::{self, Network, Selection, Uncovered},
-    policy::{Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile},
     state::{Clock, PolicyLock, StateDir},
-    text::hex,
 };
+use nodewall_policy::{
+    Compiled, Facts, Lengths, PeerTable, Policy, RowTable, compile,
+    config::{AttachMode, Mode},
+};
+use nodewall_text::hex;
 
 /// Where nodewall keeps things on this node.
 #[derive(Clone, Debug)]

@@ -7,11 +7,8 @@ use super::{
     good::{Good, ModeOverride},
     trial_file::Trial,
 };
-use crate::{
-    datapath::{self, PinDir},
-    net,
-    state::Who,
-};
+use nodewall_datapath::{self as datapath, PinDir};
+use nodewall_host::{net, state::Who};
 
 /// Opens the node: removes every link, map and pin. Returns the names of the interfaces that were filtered. A running agent is told by a mark
 /// in the state directory, so that it does not attach again.

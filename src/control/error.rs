@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
-use crate::{
-    config::ConfigErrors,
-    control::TrialKind,
-    datapath::DatapathError,
+use crate::control::TrialKind;
+use nodewall_datapath::DatapathError;
+use nodewall_host::{
     net::{NetError, SelectError},
-    policy::{CompileError, PolicyError},
     state::StateError,
 };
+use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
 
 /// An error of the agent.
 #[derive(Debug, thiserror::Error)]

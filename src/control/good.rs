@@ -3,10 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
+use nodewall_host::state::{StateDir, StateError, Stored};
+use nodewall_policy::{
+    Policy,
     config::{AttachMode, Mode},
-    policy::Policy,
-    state::{StateDir, StateError, Stored},
 };
 
 /// What is wanted: a policy, and where.
@@ -127,7 +127,7 @@ impl ModeOverride {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::Config;
+    use nodewall_policy::config::Config;
 
     fn good(generation: u64, mode: Mode) -> Good {
         let policy = Policy { mode, ..Policy::from_config(&Config::embedded()).unwrap() };

@@ -7,10 +7,10 @@ use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 
 use super::{apply::Allow, error::AgentError, session::Session};
-use crate::{
+use crate::control::{Desired, Good};
+use nodewall_policy::{
     config::{Mode, Protocol},
-    control::{Desired, Good},
-    policy::probe_frame,
+    probe_frame,
 };
 
 /// What the guard knows besides the policies.
@@ -81,10 +81,10 @@ fn refuse_lockout(session: &Session, image: &PolicyImage) -> Result<(), AgentErr
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{
-        config::Config,
-        policy::{Facts, RowTable, compile},
-    };
+    use nodewall_policy::Facts;
+    use nodewall_policy::RowTable;
+    use nodewall_policy::compile;
+    use nodewall_policy::config::Config;
 
     fn desired(peers: &[&str], more: &str) -> Desired {
         let text = format!("mode = \"enforce\"\n{more}\n[peers]\nstatic = {peers:?}\n");
@@ -136,7 +136,7 @@ mod tests {
         assert!(!held(&names[2..6]) && held(&names[3..7]));
         // In audit nothing is cut off.
         let audit = desired(&names[..1], "");
-        let audit = Desired { policy: crate::policy::Policy { mode: Mode::Audit, ..audit.policy }, ..audit };
+        let audit = Desired { policy: nodewall_policy::Policy { mode: Mode::Audit, ..audit.policy }, ..audit };
         assert!(judge(&Guard::default(), &audit, &[], Some(&before)).is_ok());
     }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Clock, Note, StateDir};
+use nodewall_host::state::{Clock, Note, StateDir};
 
 /// A change that was refused; the policy before it stayed in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,10 +11,8 @@ use super::{
     error::AgentError,
     surroundings::{Surroundings, select},
 };
-use crate::{
-    datapath::{self, PinDir, Target},
-    net,
-};
+use nodewall_datapath::{self as datapath, PinDir, Target};
+use nodewall_host::net;
 
 /// An interface that was open and is filtered now.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,7 +35,7 @@ pub use trial::{Standing, confirm, enforce, panic_open, rollback, rollback_trial
 pub use trial_file::{Trial, TrialKind, is_panic_open};
 pub use warnings::warnings;
 
-use crate::state::{Stamp, StateDir};
+use nodewall_host::state::{Stamp, StateDir};
 
 /// What tells whether the last good policy, the blocks or the trial were written anew since.
 pub fn stamps(state: &StateDir) -> [Option<Stamp>; 3] {

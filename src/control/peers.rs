@@ -13,12 +13,11 @@ use super::{
     trial::{self, readable},
 };
 use crate::{
-    config::Config,
     control::{Desired, ModeOverride},
     peers::{Answer, Registry, SourceAnswer, SourceError, SourceName, sources},
-    policy::Policy,
-    state::{Clock, PolicyLock, StateDir},
 };
+use nodewall_host::state::{Clock, PolicyLock, StateDir};
+use nodewall_policy::{Policy, config::Config};
 
 /// At the very first start, when nothing is known, the sources get this long.
 const FIRST_WITHIN: Duration = Duration::from_secs(15);

@@ -20,12 +20,15 @@ use super::{
     surroundings::{own_addresses, select},
     trial::readable,
 };
-use crate::{
-    config::{Access, PortRange, Protocol, show},
-    control::{Desired, Good},
+use crate::control::{Desired, Good};
+use nodewall_host::{
     net::{self, Firewall, Redirect, Sockets, Transport},
-    policy::{Facts, Policy, PortClass, RowTable, compile, probe_frame},
     state::{Clock, StateDir},
+};
+use nodewall_policy::{
+    Facts, Policy, PortClass, RowTable, compile,
+    config::{Access, PortRange, Protocol, show},
+    probe_frame,
 };
 
 /// Everything that would change. Empty: nothing.
@@ -286,7 +289,7 @@ fn affected(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::Config;
+    use nodewall_policy::config::Config;
 
     fn policy(text: &str) -> Policy {
         Policy::from_config(&Config::parse(text, "test.toml").unwrap()).unwrap()

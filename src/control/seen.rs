@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::Note;
+use nodewall_host::state::Note;
 
 /// How long somebody is remembered.
 const HOUR_NS: u64 = 3_600_000_000_000;

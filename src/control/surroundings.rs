@@ -4,12 +4,10 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::error::AgentError;
-use crate::{
-    config::AttachMode,
-    control::Desired,
-    datapath::{self, DatapathError, PinDir},
-    net::{self, Link, Network, Selection, XdpMode},
-};
+use crate::control::Desired;
+use nodewall_datapath::{self as datapath, DatapathError, PinDir};
+use nodewall_host::net::{self, Link, Network, Selection, XdpMode};
+use nodewall_policy::config::AttachMode;
 
 /// What of the host's network a policy depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

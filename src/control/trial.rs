@@ -9,12 +9,9 @@ use super::{
     error::AgentError,
     guard::Guard,
 };
-use crate::{
-    config::Mode,
-    control::{Desired, Good, ModeOverride, Trial, TrialKind},
-    policy::Policy,
-    state::{Clock, Deadline, PolicyLock, StateError, Who},
-};
+use crate::control::{Desired, Good, ModeOverride, Trial, TrialKind};
+use nodewall_host::state::{Clock, Deadline, PolicyLock, StateError, Who};
+use nodewall_policy::{Policy, config::Mode};
 
 /// How a trial stands.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::good::Good;
-use crate::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
+use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
 
 /// What is on trial.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

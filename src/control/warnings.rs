@@ -1,11 +1,8 @@
 //! What is allowed but may hurt, each a sentence that says how to mend it. Reads only.
 
 use super::change::Applied;
-use crate::{
-    config::Access,
-    net::{self, LocalPorts, NatReport},
-    policy::{FEW_LENGTHS, Policy},
-};
+use nodewall_host::net::{self, LocalPorts, NatReport};
+use nodewall_policy::{FEW_LENGTHS, Policy, config::Access};
 
 /// Warnings about a policy that is in force on this host. The future asks the host's NAT tools, which may take seconds; it does not borrow
 /// `applied`, so that an agent need not wait for it.

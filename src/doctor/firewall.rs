@@ -10,8 +10,8 @@ use super::{
     ports::{passes, protocol},
     replies::denied,
 };
-use crate::net::{Firewall, Redirect, Transport};
-use crate::policy::Policy;
+use nodewall_host::net::{Firewall, Redirect, Transport};
+use nodewall_policy::Policy;
 
 use compare::{Compared, Difference, outsider};
 

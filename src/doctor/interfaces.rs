@@ -5,8 +5,8 @@ mod driver;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, Status, Subject};
-use crate::config::{AttachMode, Tunnels};
-use crate::net::{self, Driver, Drivers, Link, Network, Selection, XdpMode};
+use nodewall_host::net::{self, Driver, Drivers, Link, Network, Selection, XdpMode};
+use nodewall_policy::config::{AttachMode, Tunnels};
 
 /// What the checks of interfaces need to know.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use node_ebpf_common::PolicyImage;
 
 use super::{Finding, Status, Subject};
-use crate::datapath::{self, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
+use nodewall_datapath::{self as datapath, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const BTF: &str = "/sys/kernel/btf/vmlinux";

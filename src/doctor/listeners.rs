@@ -6,9 +6,11 @@ use super::{
     Finding, Status, Subject,
     ports::{PortSet, protocol, transport},
 };
-use crate::config::{Access, LOCKOUT_PORTS};
-use crate::net::{self, Listening, NetError, Owner, Sockets};
-use crate::policy::Policy;
+use nodewall_host::net::{self, Listening, NetError, Owner, Sockets};
+use nodewall_policy::{
+    Policy,
+    config::{Access, LOCKOUT_PORTS},
+};
 
 /// What listens, and whose it is as far as /proc shows it.
 #[derive(Clone, Debug, Default)]

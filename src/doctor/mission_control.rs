@@ -21,11 +21,9 @@ use tokio_rustls::{
 };
 
 use super::{Finding, Status, Subject};
-use crate::{
-    config::MissionLink,
-    https::{Shown, refusal, witnessed_config},
-    net::addresses_of,
-};
+use nodewall_host::net::addresses_of;
+use nodewall_https::{Shown, refusal, witnessed_config};
+use nodewall_policy::config::MissionLink;
 
 /// No step takes longer.
 const STEP: Duration = Duration::from_secs(5);

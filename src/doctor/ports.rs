@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::config::{Access, PortRange, Protocol};
-use crate::net::Transport;
-use crate::policy::{Policy, PortClass};
+use nodewall_host::net::Transport;
+use nodewall_policy::{
+    Policy, PortClass,
+    config::{Access, PortRange, Protocol},
+};
 
 /// The policy's word for a transport.
 pub(super) const fn protocol(transport: Transport) -> Protocol {

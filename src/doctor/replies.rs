@@ -4,9 +4,11 @@
 use std::fs;
 
 use super::{Finding, Status, Subject};
-use crate::config::{Access, LaterFragments};
-use crate::net::{self, LocalPorts, NatReport};
-use crate::policy::Policy;
+use nodewall_host::net::{self, LocalPorts, NatReport};
+use nodewall_policy::{
+    Policy,
+    config::{Access, LaterFragments},
+};
 
 const FRAGMENT_MEMORY: [(&str, &str); 2] = [
     ("net.ipv4.ipfrag_high_thresh", "/proc/sys/net/ipv4/ipfrag_high_thresh"),
@@ -136,8 +138,8 @@ pub(super) fn denied(complaint: &str) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
-    use crate::config::Config;
-    use crate::net::NatRange;
+    use nodewall_host::net::NatRange;
+    use nodewall_policy::config::Config;
 
     fn checks(replies: &Replies, policy: &Policy) -> Vec<(&'static str, Status)> {
         findings(replies, policy).iter().map(|finding| (finding.check, finding.status)).collect()

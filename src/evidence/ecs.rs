@@ -12,7 +12,7 @@ use super::{
     record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, Outcome},
     when::Zone,
 };
-use crate::text::safe_json;
+use nodewall_text::safe_json;
 
 /// The version of the schema that lines keep to.
 pub const ECS_VERSION: &str = "8.17.0";

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::{Note, StateDir};
+use nodewall_host::state::{Note, StateDir};
 
 /// Where the store lies in the state directory.
 pub fn directory(state: &StateDir) -> PathBuf {

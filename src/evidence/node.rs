@@ -22,7 +22,7 @@ pub struct Node {
 impl Node {
     /// This host.
     pub fn here() -> Self {
-        Self { name: crate::text::host_name(), id: id_of(Path::new(MACHINE_ID)) }
+        Self { name: nodewall_text::host_name(), id: id_of(Path::new(MACHINE_ID)) }
     }
 }
 

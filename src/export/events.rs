@@ -22,11 +22,9 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::{connections::Patience, live::Reader, reply};
-use crate::{
-    state::Clock,
-    text::host_name,
-    view::{counters::Counters, status::Status},
-};
+use crate::view::{counters::Counters, status::Status};
+use nodewall_host::state::Clock;
+use nodewall_text::host_name;
 
 /// Streams at a time.
 const MAX_STREAMS: usize = 8;

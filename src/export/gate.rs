@@ -11,7 +11,8 @@ use axum::{
 };
 
 use super::{Place, api, events, live::Reader, metrics, page, reply};
-use crate::{config, export::Token};
+use crate::export::Token;
+use nodewall_policy::config;
 
 /// What every answer carries: the page may load what comes from here and nothing else, nobody may frame it, nothing keeps a copy.
 const HEADERS: [(HeaderName, &str); 6] = [

@@ -3,11 +3,9 @@
 use std::path::PathBuf;
 
 use super::push::Snapshot;
-use crate::{
-    datapath::{DatapathError, Maps},
-    state::Clock,
-    view::counters::Counters,
-};
+use crate::view::counters::Counters;
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_host::state::Clock;
 
 /// Reads them, and holds on to them until it has read their last word: pins that `detach` removes are held maps no less.
 pub(super) struct Kernel {

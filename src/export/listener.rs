@@ -17,7 +17,7 @@ use super::{
     gate, set, tls,
     token::Token,
 };
-use crate::config;
+use nodewall_policy::config;
 
 /// Wait before binding is tried again.
 const BIND_RETRY: Duration = Duration::from_secs(2);

@@ -5,11 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use super::Place;
 use crate::{
     control::{self, Blocks},
-    datapath::{DatapathError, Maps},
     memory::give_back,
-    net,
     peers::Registry,
-    state::{Clock, Stamp},
     view::{
         counters::Counters,
         denied_sources::DeniedSources,
@@ -18,6 +15,11 @@ use crate::{
         ports::{self, Port},
         status::{self, Status},
     },
+};
+use nodewall_datapath::{DatapathError, Maps};
+use nodewall_host::{
+    net,
+    state::{Clock, Stamp},
 };
 
 /// Reads; keeps only what would cost much to compute at each scrape.

@@ -26,10 +26,8 @@ use tokio::sync::oneshot;
 pub use metrics::{ALL as METRICS, Kind, Metric};
 pub use token::{Address, Token};
 
-use crate::{
-    config,
-    state::{Stamp, StateDir},
-};
+use nodewall_host::state::{Stamp, StateDir};
+use nodewall_policy::config;
 
 /// Where what is shown is read.
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use tokio_rustls::{
     },
 };
 
-use crate::config::{ExportTls, Trust, read_trusted};
+use nodewall_policy::config::{ExportTls, Trust, read_trusted};
 
 /// A chain is a hundredth of this.
 const MAX_PEM_BYTES: u64 = 1 << 20;

@@ -5,10 +5,8 @@ use std::{fmt, fs::OpenOptions, io, io::Write as _, net::SocketAddr, os::unix::f
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
-use crate::{
-    state::{Note, StateDir, StateError},
-    text::hex,
-};
+use nodewall_host::state::{Note, StateDir, StateError};
+use nodewall_text::hex;
 
 const TOKEN: &str = "token";
 const TOKEN_BYTES: usize = 32;

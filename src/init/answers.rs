@@ -8,9 +8,11 @@ use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::ask::Ask;
-use super::found::{Found, Witness};
-use crate::config::{ClusterVersion, InterfacePattern, ProfileAccess, parse_peer, show};
+use super::{
+    ask::Ask,
+    found::{Found, Witness},
+};
+use nodewall_policy::config::{ClusterVersion, InterfacePattern, ProfileAccess, parse_peer, show};
 
 /// From this version on 8443 is the cluster's.
 const CLUSTER_8443_SINCE: (u32, u32) = (1, 166);

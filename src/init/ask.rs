@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use crate::text::plain;
+use nodewall_text::plain;
 
 /// Somebody who can be asked.
 pub trait Ask {

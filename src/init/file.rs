@@ -11,9 +11,11 @@ use ipnet::IpNet;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use toml::Value;
 
-use super::answers::{Answers, about_8443};
-use super::found::{Found, Witness};
-use crate::config::{Chosen, Config, ConfigErrors, Trust, commented_file, show};
+use super::{
+    answers::{Answers, about_8443},
+    found::{Found, Witness},
+};
+use nodewall_policy::config::{Chosen, Config, ConfigErrors, Trust, commented_file, show};
 
 /// Readable by root's group, and writable by nobody else: it names the cluster's nodes, and holds no secret.
 const MODE: u32 = 0o640;

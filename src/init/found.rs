@@ -8,15 +8,17 @@ use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::{
-    config::{parse_peer, show},
     evidence::{
         self,
         store::{Filter, Reader},
     },
-    net::{self, NetError, Network, SelectError, Sockets},
     peers::{CLUSTER_PORTS, FileSource, VendorFirewall},
+};
+use nodewall_host::{
+    net::{self, NetError, Network, SelectError, Sockets},
     state::StateDir,
 };
+use nodewall_policy::config::{parse_peer, show};
 
 /// Where a file of peers is looked for when none is named.
 const USUAL_PEERS_FILE: &str = "/etc/nodewall/peers";

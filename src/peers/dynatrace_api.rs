@@ -13,10 +13,8 @@ use super::{
     http_sd::shortened,
     limit::{Peers, address},
 };
-use crate::{
-    config,
-    https::{Ask, Client, Reply, Token, advice, within_deadline},
-};
+use nodewall_https::{Ask, Client, Reply, Token, advice, within_deadline};
+use nodewall_policy::config;
 
 /// Where nodes are told, the best first: the firewall's own list holds a node before it joins, the last one only who is there.
 const PLACES: [&str; 3] = [

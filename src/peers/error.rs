@@ -1,6 +1,6 @@
 //! Why a source gave no answer, and why an operator's word on a peer was not taken. Messages never hold a token.
 
-use crate::https::{self, HttpError};
+use nodewall_https::{self as https, HttpError};
 
 /// Why a source gave no answer; its last answer stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

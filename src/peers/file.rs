@@ -8,10 +8,8 @@ use std::{
 };
 
 use super::{Answer, Fetch, Source, SourceError, SourceName};
-use crate::{
-    config::{SourceCount, Trust, parse_peer, read_trusted},
-    state::Stamp,
-};
+use nodewall_host::state::Stamp;
+use nodewall_policy::config::{SourceCount, Trust, parse_peer, read_trusted};
 
 /// More than the most addresses with a comment each.
 const MAX_FILE_BYTES: u64 = 4 << 20;

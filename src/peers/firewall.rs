@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, time::Duration};
 use ipnet::IpNet;
 
 use super::{Answer, Fetch, Source, SourceError, SourceName, rules::refuse};
-use crate::net::{Firewall, Listing, listings};
+use nodewall_host::net::{Firewall, Listing, listings};
 
 /// The ports that the vendor's firewall service opens to cluster nodes: Hazelcast, Cassandra, Elasticsearch, the nodes' services.
 pub const CLUSTER_PORTS: [(u16, u16); 7] =

@@ -11,10 +11,8 @@ use super::{
     error::failed,
     limit::{Peers, address},
 };
-use crate::{
-    config,
-    https::{Ask, Client, advice, within_deadline},
-};
+use nodewall_https::{Ask, Client, advice, within_deadline};
+use nodewall_policy::config;
 
 /// A URL that answers with the cluster's nodes: `[{"targets": ["10.0.0.1:9042", "[fd00::1]:9042"], "labels": {}}]`.
 #[derive(Debug)]

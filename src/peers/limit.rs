@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::config::SourceCount;
+use nodewall_policy::config::SourceCount;
 
 /// What an answer names so far.
 #[derive(Debug, Default)]

@@ -33,7 +33,8 @@ pub use self::{
     registry::{Change, Registry, Undo},
     rules::Rules,
 };
-use crate::{config::Config, state::Stamp};
+use nodewall_host::state::Stamp;
+use nodewall_policy::config::Config;
 
 /// What one source said: all the peers that it knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -14,10 +14,8 @@ use super::{
     Answer, OperatorError, PeerState, SourceError, SourceName, named_in,
     rules::{Rules, refuse},
 };
-use crate::{
-    config::{Config, show},
-    state::{Clock, Deadline, StateDir, StateError, Stored, Who},
-};
+use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
+use nodewall_policy::config::{Config, show};
 
 /// An answer that changes nothing is worth a write for its age alone only this often.
 const AGE_ON_DISK_NS: u64 = 60_000_000_000;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{self, Config, DEFAULT_REMOVAL_DELAY, MAX_ADDRESSES, MAX_PREFIXES};
+use nodewall_policy::config::{self, Config, DEFAULT_REMOVAL_DELAY, MAX_ADDRESSES, MAX_PREFIXES};
 
 /// The rules of `[peers]`. Kept beside the peers, so that a start without a configuration knows them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -12,10 +12,8 @@ use super::{
     registry::{Known, Record, Registry},
     rules::{is_address, refuse},
 };
-use crate::{
-    config::show,
-    state::{Clock, Deadline},
-};
+use nodewall_host::state::{Clock, Deadline};
+use nodewall_policy::config::show;
 
 /// How many addresses an alarm names.
 const NAMED_IN_ALARM: usize = 4;

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use event::OneLine;
 
-use crate::text::safe_json;
+use nodewall_text::safe_json;
 
 /// Prints one JSON document, indented; safe for a terminal.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {

@@ -12,10 +12,8 @@ use node_ebpf_common::{
 };
 use serde::Serialize;
 
-use crate::{
-    datapath::{Cell, DatapathError, Maps, OutboundCell},
-    policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name},
-};
+use nodewall_datapath::{Cell, DatapathError, Maps, OutboundCell};
+use nodewall_policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name};
 
 /// Class name of what goes to Mission Control. Such rows are counted on their ports' rows as well.
 pub const MISSION_CONTROL_CLASS: &str = "mission_control";
@@ -147,8 +145,8 @@ const fn protocol_name(number: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::RowTable;
     use node_ebpf_common::Reason;
+    use nodewall_policy::RowTable;
 
     /// What came without a port from a blocked source is on a row that no port has, and whose record is empty.
     #[test]

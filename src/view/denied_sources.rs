@@ -4,13 +4,11 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::{
-    evidence::{
-        self,
-        store::{Filter, Reader, StoreError},
-    },
-    state::StateDir,
+use crate::evidence::{
+    self,
+    store::{Filter, Reader, StoreError},
 };
+use nodewall_host::state::StateDir;
 
 /// How far back it looks.
 const WITHIN_NS: u64 = 3_600_000_000_000;

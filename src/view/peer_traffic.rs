@@ -4,11 +4,8 @@ use node_ebpf_common::{maps::RowRecord, peer_traffic::Direction};
 use serde::Serialize;
 
 use super::counters::place_of;
-use crate::{
-    config::show,
-    datapath::{DatapathError, Maps, PeerCell},
-    policy::peer_of,
-};
+use nodewall_datapath::{DatapathError, Maps, PeerCell};
+use nodewall_policy::{config::show, peer_of};
 
 /// Name of all peers together that have no counters of their own.
 pub const OTHER_PEERS: &str = "other";

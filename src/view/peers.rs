@@ -5,11 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{
-    config::show,
-    peers::{Entry, PeerState, Registry, SourceName, SourceStatus},
-    state::Clock,
-};
+use crate::peers::{Entry, PeerState, Registry, SourceName, SourceStatus};
+use nodewall_host::state::Clock;
+use nodewall_policy::config::show;
 
 /// One peer.
 #[derive(Clone, Debug, Serialize)]

@@ -10,7 +10,7 @@ use node_ebpf_common::{
 use serde::Serialize;
 
 use super::counters::{Counters, place_of};
-use crate::datapath::{DatapathError, Maps};
+use nodewall_datapath::{DatapathError, Maps};
 
 /// A port, or a range that shares a counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -93,11 +93,12 @@ fn access(image: &PolicyImage, row: u32) -> (Option<&'static str>, bool) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{
-        config::Config,
-        policy::{Facts, Policy, RowTable, compile},
-        view::counters::Row,
-    };
+    use crate::view::counters::Row;
+    use nodewall_policy::Facts;
+    use nodewall_policy::Policy;
+    use nodewall_policy::RowTable;
+    use nodewall_policy::compile;
+    use nodewall_policy::config::Config;
 
     #[test]
     fn access_is_the_images_and_counts_are_the_counters() {

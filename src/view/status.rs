@@ -5,16 +5,18 @@ use std::{collections::BTreeSet, path::Path};
 use serde::Serialize;
 
 use crate::{
-    config::show,
     control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
-    datapath::{self, DatapathError, Hook, ImageFacts, Maps, PinDir},
     doctor::Reached,
     evidence,
     export::push::Standing,
+};
+use nodewall_datapath::{self as datapath, DatapathError, Hook, ImageFacts, Maps, PinDir};
+use nodewall_host::{
     net::{self, Network, XdpMode},
     state::{Clock, StateDir, StateError},
-    text::hex,
 };
+use nodewall_policy::config::show;
+use nodewall_text::hex;
 
 /// The live system at one time.
 #[derive(Clone, Debug, Serialize)]

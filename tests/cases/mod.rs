@@ -11,10 +11,7 @@ mod table;
 
 use node_ebpf_common::counter;
 
-use nodewall::{
-    config::Config,
-    policy::{Compiled, Facts, Policy as Meaning, RowTable, class_name, compile},
-};
+use nodewall_policy::{Compiled, Facts, Policy as Meaning, RowTable, class_name, compile, config::Config};
 
 pub use table::{Case, OUTSIDER, OUTSIDER6, OWN, OWN6, On, PEER, PEER6, PREFIX_PEER, Policy};
 

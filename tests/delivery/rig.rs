@@ -9,19 +9,18 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use super::ask::{NODE, NODE_MAC, NODE_SECOND, NODE6, NODE6_SECOND, OUTSIDER, OUTSIDER_MAC, OUTSIDER6};
+use crate::guest;
 use node_ebpf_common::counter::Counter;
-use nodewall::{
+use nodewall_datapath::{self as datapath, Buffers, DatapathError, Entry, Loaded, Maps, Mode, PinDir, Target};
+use nodewall_policy::{
+    Compiled, Facts, Policy, RowTable, compile,
     config::{Access, Config},
-    datapath::{self, Buffers, DatapathError, Entry, Loaded, Maps, Mode, PinDir, Target},
-    policy::{Compiled, Facts, Policy, RowTable, compile},
 };
 use nodewall_testbed::{
     Catcher, Host, Lab, NetNs, RawSender,
     cleanup::{self, Guard},
 };
-
-use super::ask::{NODE, NODE_MAC, NODE_SECOND, NODE6, NODE6_SECOND, OUTSIDER, OUTSIDER_MAC, OUTSIDER6};
-use crate::guest;
 
 /// Ports that everybody may reach: one that the policy makes public, one that it does not name.
 pub const OPEN_PORTS: [u16; 2] = [443, 12_345];

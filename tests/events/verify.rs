@@ -1,9 +1,8 @@
 //! `events verify`: exit codes and what is told. What the chain finds is the store's own to test.
 
-use nodewall::text::hex;
-use serde_json::json;
-
 use crate::world::World;
+use nodewall_text::hex;
+use serde_json::json;
 
 fn edit(world: &World, sql: &str) {
     let db = rusqlite::Connection::open(world.state().join("evidence/evidence.db")).unwrap();

@@ -66,7 +66,7 @@ impl World {
 
     pub(crate) fn writer(&self) -> Writer {
         // As the agent makes it.
-        nodewall::state::StateDir::create(&self.state()).unwrap();
+        nodewall_host::state::StateDir::create(&self.state()).unwrap();
         let limits = Limits { max_bytes: 64 << 20, max_age_ns: u64::MAX };
         Writer::open(&self.state().join("evidence"), limits).unwrap().writer
     }

@@ -175,7 +175,7 @@ fn without_a_mistake_a_file_is_right() {
     let mut random = Random::new(7);
     for _ in 0..500 {
         let text = file(&mut random, None);
-        let parsed = nodewall::config::Config::parse(&text, "right.toml");
+        let parsed = nodewall_policy::config::Config::parse(&text, "right.toml");
         assert!(parsed.is_ok(), "{}\n{text}", parsed.unwrap_err());
     }
 }

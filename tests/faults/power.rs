@@ -4,15 +4,17 @@
 use std::fs;
 use std::path::Path;
 
-use nodewall::text::hex;
-use nodewall::{control::Good, state::StateDir};
+use crate::{
+    guest::skip_outside,
+    node::{Node, eventually},
+    rig,
+    settings::Settings,
+};
+use nodewall::control::Good;
+use nodewall_host::state::StateDir;
+use nodewall_text::hex;
 use rustix::mount::{MountFlags, mount};
 use sha2::{Digest as _, Sha256};
-
-use crate::guest::skip_outside;
-use crate::node::{Node, eventually};
-use crate::rig;
-use crate::settings::Settings;
 
 const DISK: &str = "/dev/vda";
 /// xtask/src/vm/power.rs reads these lines.

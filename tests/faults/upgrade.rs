@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nodewall::datapath::Maps;
+use crate::{
+    measure::{grouped, kpps, ms},
+    node::{Node, PATIENCE},
+    record::{Record, alone, is_full, runs},
+    rig::{self, CASSANDRA, OUTSIDER, Witness},
+};
+use nodewall_datapath::Maps;
 use nodewall_testbed::{Process, Signal, program::Program, skip_unless_privileged};
 use tempfile::TempDir;
-
-use crate::measure::{grouped, kpps, ms};
-use crate::node::{Node, PATIENCE};
-use crate::record::{Record, alone, is_full, runs};
-use crate::rig::{self, CASSANDRA, OUTSIDER, Witness};
 
 const THIS: &str = env!("CARGO_BIN_EXE_nodewall");
 const NEXT: &str = "NODEWALL_FAULTS_NEXT";
@@ -74,7 +75,7 @@ fn watch(node: &Node, done: &AtomicBool) -> Watched {
         let (_, maps) = Maps::live(pins).unwrap().expect("pinned maps");
         let cells = maps.cells(&maps.rows().unwrap()).unwrap();
         for old in &before {
-            let old: &nodewall::datapath::Cell = old;
+            let old: &nodewall_datapath::Cell = old;
             let new = cells.iter().find(|new| new.index() == old.index());
             if new.is_none_or(|new| new.counter.packets < old.counter.packets || new.counter.bytes < old.counter.bytes)
             {

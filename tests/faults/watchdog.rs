@@ -4,14 +4,15 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use nodewall::datapath::Maps;
+use crate::{
+    measure::ms,
+    node::{Node, eventually},
+    record::{Record, beside_others, runs},
+    rig::{self, CASSANDRA, OUTSIDER, Witness},
+};
+use nodewall_datapath::Maps;
 use nodewall_testbed::{Foreign, detach_link, skip_unless_privileged};
 use serde_json::Value;
-
-use crate::measure::ms;
-use crate::node::{Node, eventually};
-use crate::record::{Record, beside_others, runs};
-use crate::rig::{self, CASSANDRA, OUTSIDER, Witness};
 
 /// The watchdog looks every second, and a look and a repair take a moment.
 const REPAIRED_WITHIN: Duration = Duration::from_secs(2);

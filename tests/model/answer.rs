@@ -4,7 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 use node_ebpf_common::{Reason, Verdict};
-use nodewall::config::Protocol;
+use nodewall_policy::config::Protocol;
 
 /// Where a frame is going, as far as the policy asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,21 +6,17 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use node_ebpf_common::{
-    Decision, PolicyImage, Reason, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS, counter::ROW_TCP_UNMANAGED,
-    counter::ROW_UDP_UNMANAGED, decide,
-};
-use nodewall::{
-    config::Protocol,
-    datapath::{Buffers, Entry, KernelEngine},
-    policy::class_name,
-};
-
 use super::{
     answer::{Answer, To},
     judge,
     policies::Case,
 };
+use node_ebpf_common::{
+    Decision, PolicyImage, Reason, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS, counter::ROW_TCP_UNMANAGED,
+    counter::ROW_UDP_UNMANAGED, decide,
+};
+use nodewall_datapath::{Buffers, Entry, KernelEngine};
+use nodewall_policy::{class_name, config::Protocol};
 
 /// What a program for single buffers is given in a test run at most.
 const LINEAR_MAX_BYTES: usize = 3_200;

@@ -2,15 +2,14 @@
 //! (lengths that lie, truncation, padding, changed bytes). Most frames are nearly right: a frame of noise says nothing about the rules behind the first
 //! one. Must not know what the right verdict is.
 
-use nodewall::text::hex;
-use proptest::{
-    strategy::{NewTree, Strategy},
-    test_runner::TestRunner,
-};
-
 use super::{
     policies::{Aim, Case},
     shrink::Shrinking,
+};
+use nodewall_text::hex;
+use proptest::{
+    strategy::{NewTree, Strategy},
+    test_runner::TestRunner,
 };
 
 mod dice;

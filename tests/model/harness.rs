@@ -16,15 +16,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use nodewall::text::hex;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-
 use super::{
     compare::{Kernel, ask},
     grammar::{Frames, seeded},
     policies::{self, COUNT, Case},
     tally::Tally,
 };
+use nodewall_text::hex;
+use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 /// Frames of a round.
 pub const ROUND_FRAMES: u64 = 5_000;

@@ -3,13 +3,12 @@
 
 use std::net::IpAddr;
 
+use super::answer::To;
 use etherparse::{
     Ethernet2HeaderSlice, Ipv4HeaderSlice, Ipv6FragmentHeaderSlice, Ipv6HeaderSlice, SingleVlanHeaderSlice,
 };
 use node_ebpf_common::Reason;
-use nodewall::config::Protocol;
-
-use super::answer::To;
+use nodewall_policy::config::Protocol;
 
 const MOST_TAGS: usize = 8;
 const MOST_EXTENSIONS: usize = 8;

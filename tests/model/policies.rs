@@ -5,10 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::cases::{self, PEERS, RULES};
 use ipnet::IpNet;
-use nodewall::{
-    config::Config,
-    policy::{Compiled, Facts, Policy, PortClass, RowTable, compile},
-};
+use nodewall_policy::{Compiled, Facts, Policy, PortClass, RowTable, compile, config::Config};
 
 /// The node's own addresses under every policy.
 pub const OWN: [&str; 2] = ["10.0.0.1", "2001:db8::1"];

@@ -2,14 +2,13 @@
 
 use std::net::IpAddr;
 
+use super::answer::{Answer, To, verdict_of};
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
-use nodewall::{
+use nodewall_policy::{
+    Policy,
     config::{Access, LaterFragments, Protocol, Tunnels},
-    policy::Policy,
 };
-
-use super::answer::{Answer, To, verdict_of};
 
 /// VXLAN (RFC 7348), the number that Linux used for it before, Geneve (RFC 8926).
 const TUNNEL_PORTS: [u16; 3] = [4789, 8472, 6081];

@@ -3,18 +3,17 @@
 
 use std::time::Duration;
 
-use nodewall::evidence::{
-    record::{Event, EventKind, Flow, LossKind, Outcome},
-    store::{Filter, Reader, Stored},
-};
-use nodewall_testbed::{Listener, Protocol, Signal, skip_unless_privileged};
-
 use super::{
     frames::{Link, udp},
     node::{Node, eventually},
     settings::Settings,
     traffic::{probes, silent},
 };
+use nodewall::evidence::{
+    record::{Event, EventKind, Flow, LossKind, Outcome},
+    store::{Filter, Reader, Stored},
+};
+use nodewall_testbed::{Listener, Protocol, Signal, skip_unless_privileged};
 
 /// A datagram from an address that the outsider need not have.
 fn datagram(node: &Node, from: [u8; 4], port: u16) -> Vec<u8> {
@@ -122,7 +121,7 @@ fn who_knocks_is_in_the_store() {
         assert!(frame.windows(2).any(|two| two == 9_042_u16.to_be_bytes()));
     }
     // The API tells the same, of the last hour.
-    let state = nodewall::state::StateDir::open(&node.directories.state_dir()).unwrap().unwrap();
+    let state = nodewall_host::state::StateDir::open(&node.directories.state_dir()).unwrap().unwrap();
     let now_ns = now_ns();
     let told = nodewall::view::denied_sources::DeniedSources::read(&state, now_ns).unwrap();
     let of =

@@ -1,13 +1,14 @@
 //! How the outbound counter hangs at an interface: by the best that the kernel has, repaired when it is taken off, gone after `detach`, and never in the
 //! way of the filter.
 
-use nodewall::datapath::{Hook, Loaded, PinDir, Target, attach_egress, detach_egress, outlets};
+use super::{
+    counters::Cell,
+    node::{Node, eventually},
+    settings::Settings,
+    traffic::{answered, assert_filtered},
+};
+use nodewall_datapath::{Hook, Loaded, PinDir, Target, attach_egress, detach_egress, outlets};
 use nodewall_testbed::{Family, Lab, Listener, Probe, Protocol, Signal, skip_unless_privileged};
-
-use super::counters::Cell;
-use super::node::{Node, eventually};
-use super::settings::Settings;
-use super::traffic::{answered, assert_filtered};
 
 /// How `status` says that the interface's outbound traffic is counted.
 fn hook(node: &Node) -> String {

@@ -11,13 +11,11 @@ use std::{
 
 use etherparse::PacketBuilder;
 use node_ebpf_common::Reason;
-use nodewall::{
-    evidence::{
-        record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome},
-        store::{Limits, Writer},
-    },
-    state::StateDir,
+use nodewall::evidence::{
+    record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome},
+    store::{Limits, Writer},
 };
+use nodewall_host::state::StateDir;
 use tempfile::TempDir;
 
 /// 2026-03-01T00:00:00.123456789Z.

@@ -10,19 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::{
-    config::{EvidenceOutput, Syslog, SyslogTransport},
-    evidence::{
-        node::Node,
-        outlet::{Outlets, QUEUE_BYTES},
-        record::{Batch, LossKind, Outcome},
-    },
+use super::made::{HOSTILE, START_NS, batch, capture, loss, syn, until};
+use nodewall::evidence::{
+    node::Node,
+    outlet::{Outlets, QUEUE_BYTES},
+    record::{Batch, LossKind, Outcome},
 };
+use nodewall_policy::config::{EvidenceOutput, Syslog, SyslogTransport};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
-
-use super::made::{HOSTILE, START_NS, batch, capture, loss, syn, until};
 
 fn node() -> Node {
     Node { name: "node-1".to_owned(), id: "0123".to_owned() }

@@ -10,7 +10,7 @@ use crate::{
 /// A place whose state directory holds this registry.
 fn recorded(world: &mut World) -> Place {
     let place = Place::new();
-    let state = nodewall::state::StateDir::create(&place.state()).unwrap();
+    let state = nodewall_host::state::StateDir::create(&place.state()).unwrap();
     // As if it all had just happened.
     world.registry.save(&state).unwrap();
     place
@@ -18,7 +18,7 @@ fn recorded(world: &mut World) -> Place {
 
 fn all_states() -> World {
     let mut world = World::new(SOURCES);
-    world.now = nodewall::state::Clock::now();
+    world.now = nodewall_host::state::Clock::now();
     world.configure(SOURCES);
     world.says(&dns("a"), &["10.0.0.1", "10.0.0.2", "10.0.0.3", "192.0.2.7"]);
     world.says(&dns("a"), &["10.0.0.1", "10.0.0.3", "192.0.2.7"]);

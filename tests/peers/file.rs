@@ -8,10 +8,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use nodewall::{
-    config::show,
-    peers::{FileSource, Source, sources},
-};
+use nodewall::peers::{FileSource, Source, sources};
+use nodewall_policy::config::show;
 use tempfile::TempDir;
 
 struct Peers {
@@ -157,7 +155,7 @@ fn a_file_that_is_being_written_is_read_when_it_is_whole() {
 fn the_configuration_makes_the_source() {
     let peers = Peers::new("10.0.0.1\n");
     let text = format!("[peers]\nfile = {:?}\n", peers.path());
-    let config = nodewall::config::Config::parse(&text, "nodewall.toml").unwrap();
+    let config = nodewall_policy::config::Config::parse(&text, "nodewall.toml").unwrap();
     let mut made = sources(&config);
     assert_eq!(made.len(), 1);
     assert_eq!(made[0].name().as_str(), format!("file:{}", peers.path().display()));

@@ -1,10 +1,8 @@
 //! The source `vendor_firewall`: the vendor's form of rule, through the system's own tools in a namespace, and what is no peer.
 
-use nodewall::{
-    config::show,
-    net::Listing,
-    peers::{Source, VendorFirewall},
-};
+use nodewall::peers::{Source, VendorFirewall};
+use nodewall_host::net::Listing;
+use nodewall_policy::config::show;
 use nodewall_testbed::{NetNs, skip_unless_privileged};
 
 /// As Dynatrace Managed's own firewall service writes them.

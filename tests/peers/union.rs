@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use nodewall::peers::{Answer, PeerState, Registry, SourceName};
-
 use crate::world::{HOUR, SOURCES, World, dns, file, names, net};
+use nodewall::peers::{Answer, PeerState, Registry, SourceName};
 
 #[test]
 fn the_peers_are_the_union_of_all_sources_and_an_addition_counts_at_once() {
@@ -135,7 +134,7 @@ fn the_registry_is_as_it_was_after_a_restart_and_a_damaged_one_is_found() {
     assert_eq!(world.active(), ["10.0.0.1", "10.0.0.2"]);
 
     let parent = tempfile::tempdir().unwrap();
-    let state = nodewall::state::StateDir::create(&parent.path().join("state")).unwrap();
+    let state = nodewall_host::state::StateDir::create(&parent.path().join("state")).unwrap();
     assert!(Registry::load(&state).unwrap().is_new());
     world.registry.save(&state).unwrap();
     let file = parent.path().join("state/peers.state");
@@ -150,7 +149,7 @@ fn a_peer_that_one_of_several_sources_knows_alone_is_marked() {
     let mut world = World::new(SOURCES);
     let alone = |world: &World| -> Vec<String> {
         let differences = world.registry.differences(&world.now);
-        differences.iter().filter(|d| d.has_one_witness()).map(|d| nodewall::config::show(&d.prefix)).collect()
+        differences.iter().filter(|d| d.has_one_witness()).map(|d| nodewall_policy::config::show(&d.prefix)).collect()
     };
     // One source alone has nobody to differ from.
     assert_eq!(alone(&world), [""; 0]);

@@ -3,11 +3,9 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ipnet::IpNet;
-use nodewall::{
-    config::{Config, show},
-    peers::{Answer, PeerState, Registry, SourceError, SourceName},
-    state::{Clock, StateDir, Who},
-};
+use nodewall::peers::{Answer, PeerState, Registry, SourceError, SourceName};
+use nodewall_host::state::{Clock, StateDir, Who};
+use nodewall_policy::config::{Config, show};
 use tempfile::TempDir;
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
@@ -84,7 +82,7 @@ impl World {
 }
 
 pub(crate) fn net(text: &str) -> IpNet {
-    nodewall::config::parse_prefix(text).unwrap()
+    nodewall_policy::config::parse_prefix(text).unwrap()
 }
 
 pub(crate) fn dns(name: &str) -> SourceName {

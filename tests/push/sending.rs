@@ -6,19 +6,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::{
-    config::{Config, Push},
-    export::push::{self, Amount, Snapshot, Standing},
-    state::StateDir,
-    view::counters::Row,
-};
-use tempfile::TempDir;
-use tokio::sync::watch;
-
 use crate::{
     authority::{Authority, Valid},
     receiver::{Asked, Manner, Receiver, sums},
 };
+use nodewall::{
+    export::push::{self, Amount, Snapshot, Standing},
+    view::counters::Row,
+};
+use nodewall_host::state::StateDir;
+use nodewall_policy::config::{Config, Push};
+use tempfile::TempDir;
+use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -62,7 +61,7 @@ impl Site {
     }
 
     fn standing(&self) -> Standing {
-        self.state.read_note::<nodewall::export::push::Standing>().unwrap_or_default()
+        self.state.read_note::<Standing>().unwrap_or_default()
     }
 
     /// Runs it until `is_done`, and then ends it in order.
@@ -227,7 +226,7 @@ fn a_ledger_that_is_damaged_or_written_by_others_never_sends_twice() {
     let changed = std::cell::Cell::new(false);
     site.run_until(|_| {
         // Only what is counted after the damage was found is owed.
-        let mended = site.state.load::<nodewall::export::push::Ledger>().is_ok();
+        let mended = site.state.load::<Ledger>().is_ok();
         if mended && !changed.replace(true) {
             *counted.lock().unwrap() = vec![row("cassandra", 9042, 19)];
         }

@@ -1,9 +1,10 @@
 //! Every entry of the kernel object is taken by this kernel's verifier. Tells the host what it cost.
 
-use nodewall::datapath::{Buffers, DatapathError, EgressEngine, Entry, KernelEngine, ProgramFacts};
-
-use crate::cases::{Policy, all, ipv4::jumbo};
-use crate::guest::{fact, lacks, skip_outside, version};
+use crate::{
+    cases::{Policy, all, ipv4::jumbo},
+    guest::{fact, lacks, skip_outside, version},
+};
+use nodewall_datapath::{Buffers, DatapathError, EgressEngine, Entry, KernelEngine, ProgramFacts};
 
 /// Multi-buffer XDP.
 const FRAGS: (u32, u32) = (5, 18);

@@ -2,17 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, ensure};
-use node_ebpf_common::{Verdict, decide};
-use nodewall::datapath::{Buffers, Entry, KernelEngine};
-use nodewall_testbed::program::{Facts, Program};
-
 use super::{
     frames::{MIX_ENTRIES, MixWords, Traffic},
     reference::{Counted, Reference},
     sources::Sources,
     xdp_filter::XdpFilter,
 };
+use anyhow::{Context, Result, ensure};
+use node_ebpf_common::{Verdict, decide};
+use nodewall_datapath::{Buffers, Entry, KernelEngine};
+use nodewall_testbed::program::{Facts, Program};
 
 /// XDP actions.
 const XDP_DROP: u32 = 1;

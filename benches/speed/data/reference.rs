@@ -6,6 +6,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
 };
 
+use super::{frames::MixWords, sources::Sources};
 use anyhow::{Context, Result};
 use aya::{
     Ebpf, EbpfLoader,
@@ -17,14 +18,10 @@ use node_ebpf_common::{
     counter::CELLS_PER_ROW,
     maps::{ImageWords, name},
 };
-use nodewall::policy::source_of;
+use nodewall_datapath::REFERENCE_OBJECT;
+use nodewall_policy::source_of;
 use nodewall_testbed::program::Program;
 use zerocopy::{FromBytes, IntoBytes};
-
-use super::{frames::MixWords, sources::Sources};
-
-/// All of the reference programs.
-pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_REFERENCE_OBJECT"));
 
 /// What a cell counted: packets, bytes.
 pub type Counted = [u64; 2];
@@ -49,7 +46,7 @@ impl Reference {
         {
             loader.map_max_entries(map, entries as u32);
         }
-        let mut ebpf = loader.load(OBJECT).context("the reference object")?;
+        let mut ebpf = loader.load(REFERENCE_OBJECT).context("the reference object")?;
         // Before the maps are taken out: programs refer to them.
         let mut ids = BTreeMap::new();
         for (name, program) in ebpf.programs_mut() {

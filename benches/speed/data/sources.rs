@@ -5,15 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use crate::random::Random;
 use anyhow::{Context, Result, ensure};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::policy::{GROUP_PEER, GROUP_SPOOFED};
-use nodewall::{
-    config::Config,
-    policy::{Compiled, Facts, Policy, RowTable, compile},
-};
-
-use crate::random::Random;
+use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 
 /// The node itself.
 const OWN_V4: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 1);

@@ -10,7 +10,8 @@ use aya::{
 };
 
 use super::{device::SENDING, wire::Wire};
-use crate::{cpus, data::reference::OBJECT};
+use crate::cpus;
+use nodewall_datapath::REFERENCE_OBJECT;
 
 /// Frames that the kernel makes before it sends them; what a veth's ring holds is four times as much.
 const BATCH_FRAMES: u32 = 64;
@@ -43,7 +44,7 @@ pub struct Generator {
 impl Generator {
     /// `frame`: a TCP SYN over IPv4 in Ethernet, whose source and source port are replaced.
     pub fn load(frame: Vec<u8>, seed: u64) -> Result<Self> {
-        let mut ebpf = EbpfLoader::new().load(OBJECT).context("the reference object")?;
+        let mut ebpf = EbpfLoader::new().load(REFERENCE_OBJECT).context("the reference object")?;
         for name in ["generator", "reference_drop", "reference_read", "reference_pass"] {
             xdp(&mut ebpf, name)?.load().with_context(|| format!("loading {name}"))?;
         }

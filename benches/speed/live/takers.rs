@@ -3,13 +3,12 @@
 
 use std::fmt::Write;
 
-use anyhow::{Context, Result, ensure};
-use node_ebpf_common::{Verdict, decide, policy::TABLE_TCP};
-use nodewall::datapath::{Entry, KernelEngine};
-use nodewall_testbed::find_tool;
-
 use super::{device::Attached, generator::Generator, wire::Wire};
 use crate::data::{sources::Sources, xdp_filter::XdpFilter};
+use anyhow::{Context, Result, ensure};
+use node_ebpf_common::{Verdict, decide, policy::TABLE_TCP};
+use nodewall_datapath::{Entry, KernelEngine};
+use nodewall_testbed::find_tool;
 
 /// Our table in nftables.
 const TABLE: &str = "nodewall_bench";

@@ -7,14 +7,14 @@ use crate::Seeds;
 
 /// The tables of malformed configurations. Their texts carry a mark where the error stands.
 const MALFORMED: [&str; 2] = [
-    include_str!("../../../src/config/tests/refusals_rules.rs"),
-    include_str!("../../../src/config/tests/refusals_values.rs"),
+    include_str!("../../../crates/policy/src/config/tests/refusals_rules.rs"),
+    include_str!("../../../crates/policy/src/config/tests/refusals_values.rs"),
 ];
 const MARK: char = '▶';
 const MANUAL: &str = include_str!("../../../docs/CONFIGURATION.md");
 const PROFILES: [&str; 2] = [
-    include_str!("../../../src/policy/profiles/dynatrace-managed.toml"),
-    include_str!("../../../src/policy/profiles/dynatrace-managed-current.toml"),
+    include_str!("../../../crates/policy/src/profiles/dynatrace-managed.toml"),
+    include_str!("../../../crates/policy/src/profiles/dynatrace-managed-current.toml"),
 ];
 /// Fewer mean that a table has moved: better to fail than to start from nothing.
 const FEWEST_MALFORMED: usize = 40;

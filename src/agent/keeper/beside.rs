@@ -2,10 +2,10 @@
 
 use super::Keeper;
 use crate::{
-    config::{Config, ConfigErrors},
     evidence::recorder::{Recorder, Settings},
     export::push::Pusher,
 };
+use nodewall_policy::config::{Config, ConfigErrors};
 
 impl<R> Keeper<R>
 where

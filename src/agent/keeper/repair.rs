@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::Keeper;
 use crate::{
     agent::watchdog::{self, Finding},
-    config::{Config, ConfigErrors},
     control::{Repair, apply::note, error::AgentError},
-    datapath::PinDir,
-    state::Clock,
 };
+use nodewall_datapath::PinDir;
+use nodewall_host::state::Clock;
+use nodewall_policy::config::{Config, ConfigErrors};
 
 impl<R> Keeper<R>
 where

@@ -19,8 +19,8 @@ use crate::{
         select,
         store::{Filter, Numbered, Reader, StoreError},
     },
-    state::StateDir,
 };
+use nodewall_host::state::StateDir;
 
 /// Written at once.
 const BUFFER_BYTES: usize = 256 << 10;

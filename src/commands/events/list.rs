@@ -12,14 +12,14 @@ use crate::{
         store::{Filter, Reader, StoreError, Stored},
         when::WhenError,
     },
-    state::Clock,
-    text::plain,
     ui,
     view::{
         evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
         evidence_sums::{ByHour, ByPort, BySource, Group, LossSum, Summing, by_loss},
     },
 };
+use nodewall_host::state::Clock;
+use nodewall_text::plain;
 
 /// In a table without a limit: what a person may scroll through.
 const TABLE_LIMIT: usize = 1_000;

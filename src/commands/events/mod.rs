@@ -14,10 +14,10 @@ use super::{DEGRADED, FINE, Failure, block_on};
 use crate::{
     cli::{Common, EventsArgs, EventsCommand, Match, Output},
     evidence::store::{Filter, Reader},
-    state::StateDir,
-    text::plain,
     view::evidence::Row,
 };
+use nodewall_host::state::StateDir;
+use nodewall_text::plain;
 
 /// Below every list for people.
 const UNVERIFIED: &str = "Sources are unverified: a denied frame does not prove who sent it.";

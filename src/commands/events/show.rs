@@ -11,10 +11,10 @@ use crate::{
         record::Capture,
         store::Filter,
     },
-    text::plain,
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
+use nodewall_text::plain;
 
 /// A captured frame with all that is known of it.
 #[derive(Serialize)]

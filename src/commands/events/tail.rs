@@ -16,10 +16,10 @@ use super::{FINE, Failure, block_on, store};
 use crate::{
     cli::{Common, Format, Kind, RecordId, TailArgs},
     evidence::store::{FILE, Filter, Reader, Stored},
-    text::plain,
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
+use nodewall_text::plain;
 
 /// How often the store is asked.
 const EVERY: Duration = Duration::from_millis(500);

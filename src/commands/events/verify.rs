@@ -9,9 +9,9 @@ use crate::{
         chain::Verdict,
         store::{Reader, StoreError},
     },
-    text::{hex, plain},
     ui,
 };
+use nodewall_text::{hex, plain};
 
 /// The kind of fault that only a database has.
 const UNREADABLE: &str = "unreadable";

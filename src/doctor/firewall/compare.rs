@@ -6,10 +6,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::config::{Access, show};
 use crate::doctor::ports::{PortSet, passes, transport};
-use crate::net::{Answer, Firewall, Knock, Transport};
-use crate::policy::{Policy, PortClass};
+use nodewall_host::net::{Answer, Firewall, Knock, Transport};
+use nodewall_policy::{
+    Policy, PortClass,
+    config::{Access, show},
+};
 
 /// More are not asked for: each is asked about every port.
 const MOST_PEERS: usize = 64;

@@ -1,8 +1,8 @@
 //! Tests of `firewall`: iptables texts against the embedded profile with two peers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
-use crate::config::Config;
-use crate::net::Listing;
+use nodewall_host::net::Listing;
+use nodewall_policy::config::Config;
 
 fn policy(rules: &str) -> Policy {
     let text = format!("[peers]\nstatic = [\"10.0.0.11\", \"10.0.0.12\"]\n{rules}");

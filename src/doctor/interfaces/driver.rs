@@ -2,8 +2,8 @@
 //! settings that make drivers refuse. It must not claim what nobody said.
 
 use super::{Finding, Interfaces, Status, Subject, new};
-use crate::config::AttachMode;
-use crate::net::{Driver, Link, Queues};
+use nodewall_host::net::{Driver, Link, Queues};
+use nodewall_policy::config::AttachMode;
 
 /// The largest MTU for which a frame, its head room and its tail room fit into one page of 4,096 bytes with every driver that is known.
 const ONE_PAGE_MTU_BYTES: u32 = 3_498;
@@ -75,7 +75,7 @@ pub(super) fn could_be_attached(interfaces: &Interfaces<'_>, link: &Link, driver
             .because("this kernel's drivers do not say (Linux 6.3 has the word for it), and `apply` is refused if not")
             .advice(format!("try `nodewall apply`; if it is refused, {generic}")),
     }];
-    let many_buffers = driver.xdp.is_some_and(crate::net::XdpFeatures::multi_buffer) && interfaces.multi_buffer;
+    let many_buffers = driver.xdp.is_some_and(nodewall_host::net::XdpFeatures::multi_buffer) && interfaces.multi_buffer;
     if link.mtu > ONE_PAGE_MTU_BYTES && !many_buffers {
         findings.push(
             new(Status::Note, "mtu", format!("{name}: MTU {} is more than {ONE_PAGE_MTU_BYTES}", link.mtu))

@@ -1,7 +1,7 @@
 //! Tests of `interfaces`: invented links and drivers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
-use crate::net::{LinkKind, Queues, XdpAttached, XdpFeatures};
+use nodewall_host::net::{LinkKind, Queues, XdpAttached, XdpFeatures};
 
 const NATIVE: XdpFeatures = XdpFeatures(1);
 const NATIVE_MULTI_BUFFER: XdpFeatures = XdpFeatures(1 | 1 << 5);

@@ -1,9 +1,8 @@
 //! Tests of `kernel`: each answer of a kernel has its finding, and the kernel here gives answers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
-use crate::config::Config;
-use crate::datapath::{FilterFacts, Probe};
-use crate::policy::{Facts, Policy, RowTable, compile};
+use nodewall_datapath::{FilterFacts, Probe};
+use nodewall_policy::{Facts, Policy, RowTable, compile, config::Config};
 
 const LOADED: FilterFacts = FilterFacts {
     buffers: Buffers::Frags,

@@ -3,7 +3,7 @@
 use std::net::{TcpListener, UdpSocket};
 
 use super::*;
-use crate::config::Config;
+use nodewall_policy::config::Config;
 
 /// Looks in a namespace of its own, while these are bound.
 fn seen(tcp: &'static [&'static str], udp: &'static [&'static str]) -> Option<Listeners> {

@@ -2,7 +2,7 @@
 
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-use crate::https::Shown;
+use nodewall_https::Shown;
 
 /// Whose it is, who signed it, and until when. `None`: none was shown, or it can not be read.
 pub(super) fn describe(shown: &Shown) -> Option<String> {

@@ -8,11 +8,9 @@ use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
 use super::{Connection, STEP, Step, fail};
-use crate::{
-    config::Proxy,
-    doctor::{Finding, Subject},
-    https::Token,
-};
+use crate::doctor::{Finding, Subject};
+use nodewall_https::Token;
+use nodewall_policy::config::Proxy;
 
 /// The same connection, after the proxy has made it one to `host`.
 pub(super) async fn connect(proxy: &Proxy, host: &str, port: u16, connection: Connection) -> Step<Connection> {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::state::Note;
+use nodewall_host::state::Note;
 
 /// Whether Mission Control was reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::{ecs::Lines, node::Node, record::Batch};
-use crate::config::EvidenceOutput;
+use nodewall_policy::config::EvidenceOutput;
 
 use queue::{Next, Queue};
 pub use queue::{QUEUE_BYTES, Standing};

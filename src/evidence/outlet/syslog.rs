@@ -15,12 +15,10 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use super::{Message, Outlet, SendError};
-use crate::{
-    config::{Syslog, SyslogTransport},
-    evidence::{node::Node, when::Zone},
-    https::{client_config, refusal},
-    net::addresses_of_blocking,
-};
+use crate::evidence::{node::Node, when::Zone};
+use nodewall_host::net::addresses_of_blocking;
+use nodewall_https::{client_config, refusal};
+use nodewall_policy::config::{Syslog, SyslogTransport};
 
 /// For a connection, a handshake, or one write.
 const DEADLINE: Duration = Duration::from_secs(10);

@@ -14,16 +14,14 @@ use super::{
     notes::{self, Base},
     problems::Problems,
 };
-use crate::{
-    evidence::{
-        Standing, directory,
-        node::Node,
-        outlet::Outlets,
-        record::{Batch, Event, EventKind, LossKind},
-        store::{StoreError, Writer},
-    },
-    state::{Clock, StateDir},
+use crate::evidence::{
+    Standing, directory,
+    node::Node,
+    outlet::Outlets,
+    record::{Batch, Event, EventKind, LossKind},
+    store::{StoreError, Writer},
 };
+use nodewall_host::state::{Clock, StateDir};
 
 /// How often the store is looked at for what is too old or too much.
 const RETAIN_EVERY_NS: u64 = 60_000_000_000;

@@ -15,11 +15,9 @@ use node_ebpf_common::{
     wire::protocol,
 };
 
-use crate::{
-    datapath::Captured,
-    evidence::record::{Capture, Flow, FlowKey, Loss, LossKind, Outcome},
-    policy::class_name,
-};
+use crate::evidence::record::{Capture, Flow, FlowKey, Loss, LossKind, Outcome};
+use nodewall_datapath::Captured;
+use nodewall_policy::class_name;
 
 const SECOND_NS: u64 = 1_000_000_000;
 /// How long a flow that goes on waits to be written, at most.

@@ -4,11 +4,11 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::show,
     control::Good,
     evidence::record::{Event, EventKind},
-    state::{JOURNAL, Stamp, StateDir},
 };
+use nodewall_host::state::{JOURNAL, Stamp, StateDir};
+use nodewall_policy::config::show;
 
 /// What was recorded already; kept in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use node_ebpf_common::Verdict;
 
 use super::{flows::Names, notes::Base};
-use crate::{
-    datapath::{CaptureBudget, DatapathError, Evidence, Maps, PinDir},
-    state::Clock,
-};
+use nodewall_datapath::{CaptureBudget, DatapathError, Evidence, Maps, PinDir};
+use nodewall_host::state::Clock;
 
 /// A data path that is swept.
 pub(super) struct Live {

@@ -21,7 +21,9 @@ use std::{
 
 use self::book::Book;
 use super::store::Limits;
-use crate::{config, datapath::CaptureBudget, state::StateDir};
+use nodewall_datapath::CaptureBudget;
+use nodewall_host::state::StateDir;
+use nodewall_policy::config;
 
 /// How often the kernel's tables are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);

@@ -4,14 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::flows::WRITE_EVERY_NS;
-use crate::{
-    evidence::{
-        record::{Event, EventKind},
-        store::{LastWord, StoreError, Writer},
-        when::Zone,
-    },
-    state::Clock,
+use crate::evidence::{
+    record::{Event, EventKind},
+    store::{LastWord, StoreError, Writer},
+    when::Zone,
 };
+use nodewall_host::state::Clock;
 
 /// What was recorded of policies, peers and the journal.
 pub(super) const KNOWN: &str = "recorder.known";

@@ -6,10 +6,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
 use super::figures::{BUCKETS, Figures};
-use crate::{
-    evidence::{chain::Verdict, node::Node, record::EventKind, when::Zone},
-    text::plain,
-};
+use crate::evidence::{chain::Verdict, node::Node, record::EventKind, when::Zone};
+use nodewall_text::plain;
 
 const CSS: &str = include_str!("report.css");
 /// Rows of a table; a report is read by people.

@@ -23,11 +23,9 @@ pub use self::{
     queue::{Amount, Ledger, Snapshot, Totals},
     thread::Pusher,
 };
-use crate::{
-    config,
-    https::{Client, HttpError, Outcome, Post, Token, failed},
-    state::{Clock, Note, StateDir, StateError, Stored},
-};
+use nodewall_host::state::{Clock, Note, StateDir, StateError, Stored};
+use nodewall_https::{Client, HttpError, Outcome, Post, Token, failed};
+use nodewall_policy::config;
 
 /// Wait after a first failure; doubled with each, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);

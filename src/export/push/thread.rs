@@ -9,7 +9,8 @@ use std::{
 use tokio::sync::watch;
 
 use super::{super::kernel::Kernel, run};
-use crate::{config, state::StateDir};
+use nodewall_host::state::StateDir;
+use nodewall_policy::config;
 
 /// The push of a configuration. Dropping it ends it: an answer that is under way is waited for, shortly.
 #[derive(Debug)]

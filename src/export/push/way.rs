@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::line::Taken;
-use crate::state::{StateDir, StateError};
+use nodewall_host::state::{StateDir, StateError};
 
 /// How far a request has come.
 #[derive(Clone, Debug, PartialEq, Eq)]

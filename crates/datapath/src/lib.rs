@@ -1,0 +1,66 @@
+//! Everything that touches the kernel's BPF side: the object, the pins, the policy slot, the links, the counters. The only place that names
+//! aya. It must not know about configuration, and it changes nothing before it checked what it can.
+
+mod attach;
+mod bpffs;
+mod counting;
+mod egress;
+mod engine;
+mod error;
+mod evidence;
+mod features;
+mod kernel_log;
+mod maps;
+mod memory;
+mod object;
+mod peer_cells;
+mod slot;
+mod sys;
+mod tc;
+
+pub use attach::{Attached, Link, Mode, Target, attach, detach, forget_dead, links};
+pub use bpffs::PinDir;
+pub use counting::{Cell, OutboundCell};
+pub use egress::{Hook, Outlet, attach_egress, detach_egress, outlets};
+pub use engine::{EgressEngine, KernelEngine, Sending};
+pub use error::DatapathError;
+pub use evidence::{CaptureBudget, Captured, Evidence, Sweep};
+pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
+pub use kernel_log::forward as forward_kernel_log;
+pub use maps::Maps;
+#[cfg(feature = "bench")]
+pub use object::REFERENCE_OBJECT;
+pub use object::{Buffers, COMPILER, Entry, Loaded, OBJECT, ProgramFacts, TARGET};
+pub use peer_cells::PeerCell;
+pub use slot::ImageFacts;
+pub use sys::missing_capabilities;
+
+/// Attempts to open a data path that is being made or removed by another process at this moment.
+const OPEN_ATTEMPTS: u32 = 10;
+/// Wait between them.
+const OPEN_RETRY: std::time::Duration = std::time::Duration::from_millis(20);
+
+impl Maps {
+    /// The maps of the live data path, or `None` where none was ever installed.
+    pub fn live(root: &std::path::Path) -> Result<Option<(PinDir, Self)>, DatapathError> {
+        let missing = missing_capabilities();
+        if !missing.is_empty() {
+            return Err(DatapathError::Privilege { missing });
+        }
+        let mut attempt = 1;
+        loop {
+            match Self::open_live(root) {
+                // Half of it is there: a change is under way. One that is over stays as it is, and is reported.
+                Err(error) if error.is_not_found() && attempt < OPEN_ATTEMPTS => std::thread::sleep(OPEN_RETRY),
+                result => return result,
+            }
+            attempt += 1;
+        }
+    }
+
+    fn open_live(root: &std::path::Path) -> Result<Option<(PinDir, Self)>, DatapathError> {
+        let Some(pins) = PinDir::open(root)? else { return Ok(None) };
+        let maps = Self::open(&pins)?;
+        Ok(Some((pins, maps)))
+    }
+}

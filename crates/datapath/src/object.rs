@@ -1,0 +1,214 @@
+//! The kernel object: loading it with its maps (pinned or private) and its entries. It must not attach anything.
+
+use aya::{
+    Ebpf, EbpfLoader, VerifierLogLevel,
+    programs::{ProgramInfo, SchedClassifier, Xdp},
+};
+use node_ebpf_common::maps;
+
+use super::{
+    bpffs::PinDir,
+    error::{DatapathError, os_error},
+    maps::{Maps, check_pins, entries},
+    sys,
+};
+
+/// Signals that may come during one load; a storm of them must not keep a policy out.
+const LOAD_ATTEMPTS: u32 = 100;
+
+/// The ELF that build.rs made from `node-ebpf`.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
+/// The programs that nodewall is measured against.
+#[cfg(feature = "bench")]
+pub static REFERENCE_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_REFERENCE_OBJECT"));
+/// The target triple that this was built for.
+pub const TARGET: &str = env!("NODEWALL_TARGET");
+/// The compiler that built it, as it names itself.
+pub const COMPILER: &str = env!("NODEWALL_COMPILER");
+
+/// The program that counts outbound frames; also the name of its filter.
+pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";
+
+/// One way into the kernel program; each pair is the same code for frames of one buffer and of any number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// Decides, counts and acts.
+    Filter,
+    /// The same, and notes who is denied where the image asks for it.
+    FilterEvidence,
+    /// The same, and counts for each peer where the image asks for it.
+    FilterPerPeer,
+    /// The same, and logs every frame.
+    FilterLogged,
+    /// Decides and answers.
+    Probe,
+}
+
+impl Entry {
+    /// The filter that does what is asked and little more: what can be done costs every frame something, asked for or not.
+    pub const fn filter(logged: bool, per_peer: bool, evidence: bool) -> Self {
+        match (logged, per_peer, evidence) {
+            (true, _, _) => Self::FilterLogged,
+            (false, true, _) => Self::FilterPerPeer,
+            (false, false, true) => Self::FilterEvidence,
+            (false, false, false) => Self::Filter,
+        }
+    }
+}
+
+/// How frames lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Buffers {
+    /// Frames of one buffer only: every kernel.
+    Linear,
+    /// Multi-buffer frames, too: Linux 5.18.
+    Frags,
+}
+
+const fn entry_name(entry: Entry, buffers: Buffers) -> &'static str {
+    match (entry, buffers) {
+        (Entry::Filter, Buffers::Linear) => "nodewall",
+        (Entry::Filter, Buffers::Frags) => "nodewall_frags",
+        (Entry::FilterEvidence, Buffers::Linear) => "nodewall_ev",
+        (Entry::FilterEvidence, Buffers::Frags) => "nodewall_ev_f",
+        (Entry::FilterPerPeer, Buffers::Linear) => "nodewall_peers",
+        (Entry::FilterPerPeer, Buffers::Frags) => "nodewall_peer_f",
+        (Entry::FilterLogged, Buffers::Linear) => "nodewall_log",
+        (Entry::FilterLogged, Buffers::Frags) => "nodewall_log_f",
+        (Entry::Probe, Buffers::Linear) => "nodewall_probe",
+        (Entry::Probe, Buffers::Frags) => "nodewall_probe_f",
+    }
+}
+
+/// A loaded object. Dropping it leaves pinned maps and pinned links in place.
+pub struct Loaded {
+    pub(super) ebpf: Ebpf,
+    /// The maps.
+    pub maps: Maps,
+    /// The program that was loaded.
+    program: Option<&'static str>,
+}
+
+impl Loaded {
+    /// Creates or adopts the maps. With `pins` they are the pinned ones (checked first), else private and gone with this value.
+    pub fn new(pins: Option<&PinDir>) -> Result<Self, DatapathError> {
+        let missing = sys::missing_capabilities();
+        if !missing.is_empty() {
+            return Err(DatapathError::Privilege { missing });
+        }
+        sys::lift_memlock_limit();
+        let mut loader = EbpfLoader::new();
+        // Statistics only: a full log of a big program costs seconds. On failure the kernel is asked again by the error path.
+        loader.verifier_log_level(VerifierLogLevel::STATS);
+        for spec in maps::ALL {
+            loader.map_max_entries(spec.name, entries(spec)?);
+        }
+        if let Some(pins) = pins {
+            check_pins(pins)?;
+            for spec in maps::ALL {
+                loader.map_pin_path(spec.name, pins.maps().join(spec.name));
+            }
+        }
+        let mut ebpf = loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))?;
+        let maps = Maps::take(&mut ebpf)?;
+        maps.prepare_flows()?;
+        Ok(Self { ebpf, maps, program: None })
+    }
+
+    /// Loads `entry` for multi-buffer frames where the kernel can, else for single buffers.
+    pub fn load(&mut self, entry: Entry) -> Result<Buffers, DatapathError> {
+        match self.load_as(entry, Buffers::Frags) {
+            Ok(()) => Ok(Buffers::Frags),
+            Err(frags) => {
+                // Below 5.18 the flag, the helpers or both are unknown: EINVAL. Anything else (no privilege, no memory) is final.
+                let DatapathError::Load { source, .. } = &frags else { return Err(frags) };
+                if os_error(source) != Some(libc::EINVAL) {
+                    return Err(frags);
+                }
+                self.load_as(entry, Buffers::Linear)?;
+                Ok(Buffers::Linear)
+            }
+        }
+    }
+
+    /// Loads exactly this variant.
+    pub fn load_as(&mut self, entry: Entry, buffers: Buffers) -> Result<(), DatapathError> {
+        let name = entry_name(entry, buffers);
+        let program = self.named(name)?;
+        let mut attempt = 1;
+        loop {
+            match program.load() {
+                Ok(()) => break,
+                // A signal came while the verifier was at work: it gives up and asks to be called again.
+                Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(DatapathError::Load { program: name, source: Box::new(error) }),
+            }
+        }
+        self.program = Some(name);
+        Ok(())
+    }
+
+    /// The program that was loaded.
+    pub(super) fn program(&mut self) -> Result<&mut Xdp, DatapathError> {
+        let name = self.program.ok_or_else(|| DatapathError::Missing("a loaded program".into()))?;
+        self.named(name)
+    }
+
+    /// What the kernel says of the program that was loaded.
+    pub fn info(&mut self) -> Result<ProgramFacts, DatapathError> {
+        let info = self.program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
+        Ok(ProgramFacts::from(&info))
+    }
+
+    /// The program that counts outbound frames, loaded now if it was not.
+    pub(super) fn egress_program(&mut self) -> Result<&mut SchedClassifier, DatapathError> {
+        let missing = || DatapathError::Missing(format!("program {EGRESS_PROGRAM}"));
+        let program: &mut SchedClassifier =
+            self.ebpf.program_mut(EGRESS_PROGRAM).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
+        let mut attempt = 1;
+        while program.fd().is_err() {
+            match program.load() {
+                Ok(()) => {}
+                Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
+                Err(error) => return Err(DatapathError::Load { program: EGRESS_PROGRAM, source: Box::new(error) }),
+            }
+        }
+        Ok(program)
+    }
+
+    /// What the kernel says of it.
+    pub fn egress_info(&mut self) -> Result<ProgramFacts, DatapathError> {
+        let info = self.egress_program()?.info();
+        info.map(|info| ProgramFacts::from(&info))
+            .map_err(|e| DatapathError::Load { program: EGRESS_PROGRAM, source: Box::new(e) })
+    }
+
+    fn named(&mut self, name: &'static str) -> Result<&mut Xdp, DatapathError> {
+        let missing = || DatapathError::Missing(format!("program {name}"));
+        self.ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())
+    }
+}
+
+/// Facts of a loaded program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProgramFacts {
+    /// The kernel's id.
+    pub id: u32,
+    /// Hash of the instructions: equal tags are equal programs.
+    pub tag: u64,
+    /// Instructions that the verifier went through (5.16; `None` before).
+    pub verified_instructions: Option<u32>,
+    /// Instructions after translation, where the kernel tells.
+    pub translated_instructions: Option<u32>,
+}
+
+impl From<&ProgramInfo> for ProgramFacts {
+    fn from(info: &ProgramInfo) -> Self {
+        Self {
+            id: info.id(),
+            tag: info.tag(),
+            verified_instructions: info.verified_instruction_count(),
+            translated_instructions: info.size_translated().map(|bytes| bytes / 8),
+        }
+    }
+}

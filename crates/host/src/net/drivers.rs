@@ -1,0 +1,117 @@
+//! What drives each interface, and what that driver can do for XDP: its name, offloads and queues (ethtool), and the XDP
+//! features that it announces (netlink family `netdev`, Linux 6.3). Asks only; attaches and sets nothing.
+
+mod announced;
+mod ethtool;
+
+use std::collections::BTreeMap;
+
+use super::Network;
+
+pub use announced::XdpFeatures;
+pub use ethtool::Queues;
+
+/// What is known of one interface's driver. What could not be asked is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Driver {
+    /// The kernel's name of the driver: `ixgbe`, `virtio_net`, `veth`.
+    pub name: Option<String>,
+    /// Generic receive offload is on: the stack joins packets before a generic XDP program sees them.
+    pub gro: Option<bool>,
+    /// Large receive offload is on: the card or the driver joins packets, which most drivers refuse to do under XDP.
+    pub lro: Option<bool>,
+    /// Queues in use, and how many there could be.
+    pub queues: Option<Queues>,
+    /// What the driver announces for XDP; `None` on kernels that do not tell.
+    pub xdp: Option<XdpFeatures>,
+}
+
+/// The drivers of a network's interfaces.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Drivers {
+    drivers: BTreeMap<u32, Driver>,
+    /// Why the announced XDP features are not known at all; `None` when they are.
+    pub unannounced: Option<String>,
+}
+
+impl Drivers {
+    /// Drivers by interface index.
+    pub fn new(drivers: impl IntoIterator<Item = (u32, Driver)>) -> Self {
+        Self { drivers: drivers.into_iter().collect(), unannounced: None }
+    }
+
+    /// The driver of the interface with this index.
+    pub fn of(&self, index: u32) -> Option<&Driver> {
+        self.drivers.get(&index)
+    }
+}
+
+/// The drivers of all interfaces of `network`, which must be of the calling thread's network namespace. Needs no privilege.
+pub fn drivers(network: &Network) -> Drivers {
+    let (announced, unannounced) = match announced::xdp_features() {
+        Ok(announced) => (announced, None),
+        Err(error) => (BTreeMap::new(), Some(error.to_string())),
+    };
+    let asking = ethtool::Asking::new().ok();
+    let drivers = network.links().map(|link| {
+        let mut driver = asking.as_ref().map(|asking| asking.driver(&link.name)).unwrap_or_default();
+        driver.xdp = announced.get(&link.index).copied();
+        (link.index, driver)
+    });
+    Drivers { drivers: drivers.collect(), unannounced }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+    use super::*;
+    use crate::net::snapshot;
+    use crate::net::test_namespace::in_own_namespace_async;
+    use crate::net::test_namespace::ip;
+    use crate::net::test_namespace::try_ip;
+
+    #[test]
+    fn a_veth_announces_xdp_and_a_bridge_does_not() {
+        in_own_namespace_async(async || {
+            ip("link add va type veth peer name vb");
+            ip("link add br0 type bridge");
+            // One queue more than one receives by: the other end could send by more than it has.
+            let queues =
+                try_ip("link add vc numrxqueues 3 numtxqueues 2 type veth peer name vd numrxqueues 2 numtxqueues 3");
+            let network = snapshot().await.unwrap();
+            let drivers = drivers(&network);
+            let of = |name: &str| drivers.of(network.by_name(name).unwrap().index).unwrap();
+            assert_eq!(of("va").name.as_deref(), Some("veth"));
+            assert_eq!(of("br0").name.as_deref(), Some("bridge"));
+            assert!(of("va").gro.is_some() && of("va").lro == Some(false), "{:?}", of("va"));
+            if queues {
+                assert_eq!(of("vc").queues.unwrap().receive(), 3);
+            }
+            assert_eq!(of("lo").name, None, "lo has no driver that ethtool knows");
+            match &drivers.unannounced {
+                None => {
+                    assert!(of("va").xdp.unwrap().native(), "{:?}", of("va"));
+                    assert!(!of("br0").xdp.unwrap().native(), "{:?}", of("br0"));
+                }
+                // Linux before 6.3.
+                Some(why) => assert!(why.contains("netdev"), "{why}"),
+            }
+        });
+    }
+
+    #[test]
+    fn offloads_are_asked_and_not_assumed() {
+        in_own_namespace_async(async || {
+            ip("link add va type veth peer name vb");
+            let network = snapshot().await.unwrap();
+            let index = network.by_name("va").unwrap().index;
+            let gro = || drivers(&network).of(index).unwrap().gro.unwrap();
+            for (word, expected) in [("on", true), ("off", false), ("on", true)] {
+                let set = std::process::Command::new("ethtool").args(["-K", "va", "gro", word]).output();
+                let Ok(set) = set else { return crate::net::test_namespace::cannot("ethtool") };
+                assert!(set.status.success(), "{set:?}");
+                assert_eq!(gro(), expected);
+            }
+        });
+    }
+}

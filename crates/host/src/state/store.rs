@@ -1,0 +1,174 @@
+//! Files that are whole or not there: written beside, flushed, renamed; read only when the checksum in the first line is right.
+//!
+//! ```text
+//! nodewall-state 1 sha256 <hash of all that follows, hexadecimal>
+//! <JSON>
+//! ```
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+};
+
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+
+use super::{Stamp, StateDir, StateError};
+use nodewall_text::hex;
+
+/// Number of this form of file.
+const HEADING: &str = "nodewall-state 1 sha256 ";
+/// More than any state; a larger file is not ours.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// A value with a sealed file of its own: whole or not there, and believed only when its checksum is right.
+pub trait Stored: Serialize + DeserializeOwned {
+    /// The file's name in the state directory.
+    const FILE: &'static str;
+}
+
+/// A value that is only told to people, in a file of its own: without a checksum, and not flushed.
+pub trait Note: Serialize + DeserializeOwned {
+    /// The file's name in the state directory.
+    const FILE: &'static str;
+}
+
+impl StateDir {
+    /// Reads a stored value; `None` where none was saved.
+    pub fn load<T: Stored>(&self) -> Result<Option<T>, StateError> {
+        self.read_sealed(T::FILE)
+    }
+
+    /// Writes a value: whole or not at all, also when the power goes.
+    pub fn save<T: Stored>(&self, value: &T) -> Result<(), StateError> {
+        self.write_sealed(T::FILE, value)
+    }
+
+    /// Removes a stored value; none is fine.
+    pub fn forget<T: Stored>(&self) -> Result<(), StateError> {
+        self.remove(T::FILE)
+    }
+
+    /// Which version of a stored value there is; `None`: none.
+    pub fn stamp<T: Stored>(&self) -> Option<Stamp> {
+        Stamp::of(&self.file(T::FILE))
+    }
+
+    /// What was noted last, if it can be read.
+    pub fn read_note<T: Note>(&self) -> Option<T> {
+        serde_json::from_str(&self.read(T::FILE).ok()?).ok()
+    }
+
+    /// Writes a note.
+    pub fn write_note<T: Note>(&self, value: &T) -> io::Result<()> {
+        let text = serde_json::to_vec_pretty(value)?;
+        let new = self.file(&format!("{}.new", T::FILE));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(&text)?;
+        fs::rename(&new, self.file(T::FILE))
+    }
+
+    /// Removes a note. Failing to is not told: a reader would still show it.
+    pub fn forget_note<T: Note>(&self) {
+        drop(fs::remove_file(self.file(T::FILE)));
+    }
+
+    /// Writes `value`: whole or not at all, also when the power goes.
+    fn write_sealed<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
+        // On one line: 16,384 peers are read before anything is enforced.
+        let body = serde_json::to_string(value)
+            .map_err(|e| StateError::io(format!("can not write {}", self.file(name).display()))(e.into()))?;
+        let sum = hex(&Sha256::digest(body.as_bytes()));
+        self.write_whole(name, format!("{HEADING}{sum}\n{body}").as_bytes())
+    }
+
+    /// Reads what [`Self::write_sealed`] wrote; `None` where nothing was.
+    fn read_sealed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
+        let path = self.file(name);
+        let damaged = |problem: String| StateError::Damaged { path: path.clone(), problem };
+        let text = match self.read(name) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is not text".into())),
+            Err(error) => return Err(StateError::io(format!("can not read {}", path.display()))(error)),
+        };
+        let Some((sum, body)) = text.strip_prefix(HEADING).and_then(|rest| rest.split_once('\n')) else {
+            return Err(damaged(format!("the first line is not \"{HEADING}…\"")));
+        };
+        if hex(&Sha256::digest(body.as_bytes())) != sum {
+            return Err(damaged("its checksum is wrong: it was changed or cut short".into()));
+        }
+        serde_json::from_str(body).map(Some).map_err(|e| damaged(format!("another version wrote it: {e}")))
+    }
+
+    fn read(&self, name: &str) -> io::Result<String> {
+        let mut text = String::new();
+        File::open(self.file(name))?.take(MAX_BYTES).read_to_string(&mut text)?;
+        Ok(text)
+    }
+
+    pub(super) fn remove(&self, name: &str) -> Result<(), StateError> {
+        let path = self.file(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            result => result.map_err(StateError::io(format!("can not remove {}", path.display())))?,
+        }
+        // A removal that a power cut undoes would bring back what was ended.
+        File::open(self.path())
+            .and_then(|directory| directory.sync_all())
+            .map_err(StateError::io(format!("can not flush {}", self.path().display())))
+    }
+
+    pub(super) fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        let (path, new) = (self.file(name), self.file(&format!("{name}.new")));
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)?;
+            File::open(self.path())?.sync_all()
+        };
+        write().map_err(StateError::io(format!("can not write {}", path.display())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn directory() -> (tempfile::TempDir, StateDir) {
+        let parent = tempfile::tempdir().unwrap();
+        let state = StateDir::create(&parent.path().join("state")).unwrap();
+        (parent, state)
+    }
+
+    #[test]
+    fn what_was_written_is_read_and_any_changed_byte_is_found() {
+        let (_parent, state) = directory();
+        assert_eq!(state.read_sealed::<Vec<u32>>("x").unwrap(), None);
+        state.write_sealed("x", &vec![1_u32, 2, 3]).unwrap();
+        assert_eq!(state.read_sealed::<Vec<u32>>("x").unwrap(), Some(vec![1, 2, 3]));
+        let good = fs::read(state.file("x")).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            *bad.get_mut(at).unwrap() ^= 1;
+            fs::write(state.file("x"), &bad).unwrap();
+            assert!(matches!(state.read_sealed::<Vec<u32>>("x"), Err(StateError::Damaged { .. })), "byte {at}");
+            fs::write(state.file("x"), good.get(..at).unwrap()).unwrap();
+            assert!(matches!(state.read_sealed::<Vec<u32>>("x"), Err(StateError::Damaged { .. })), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file() {
+        let (_parent, state) = directory();
+        state.write_sealed("x", &1_u32).unwrap();
+        // A directory is in the way of the new file: an error that root gets, too.
+        fs::create_dir(state.file("x.new")).unwrap();
+        let error = state.write_sealed("x", &2_u32).unwrap_err().to_string();
+        assert!(error.starts_with("can not write") && error.contains('x'), "{error}");
+        assert_eq!(state.read_sealed::<u32>("x").unwrap(), Some(1));
+    }
+}

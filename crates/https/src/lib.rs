@@ -1,0 +1,19 @@
+//! How nodewall speaks HTTP/1.1 to servers: by TLS or plain, bounded in time and size, with whom to believe and with which secret. Used by `peers`,
+//! `export`, `doctor` and the syslog output of `evidence` (whom to believe) only. Must not know what is asked or told.
+
+mod client;
+mod error;
+mod named;
+mod post;
+mod tls;
+mod token;
+mod witness;
+
+pub use self::{
+    client::{Ask, Client, Reply, advice, within_deadline},
+    error::{HttpError, failed},
+    post::{Outcome, Post},
+    tls::{client_config, refusal, witnessed_config},
+    token::Token,
+    witness::Shown,
+};

@@ -1,0 +1,228 @@
+//! A secret, such as the token that the vendor's API wants: read from a file that only its owner can read, or from a credential that systemd hands over. Must never
+//! show it: not in `Debug`, not in an error, not in a log.
+
+use std::{
+    ffi::OsStr,
+    fmt,
+    fs::{Metadata, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use http::HeaderValue;
+use zeroize::Zeroizing;
+
+use super::error::{HttpError, failed};
+
+/// The vendor's are below 200.
+const MAX_TOKEN_BYTES: usize = 4096;
+/// A file is the owner's alone.
+const OTHERS: u32 = 0o077;
+/// systemd shows the right of a service's user (an ACL) as the group's right to read.
+const OTHERS_THAN_SYSTEMD_S: u32 = 0o037;
+
+/// A secret. It is overwritten when it is dropped; the copies that the HTTP and TLS libraries make of it are theirs.
+pub struct Token(Zeroizing<Vec<u8>>);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(hidden)")
+    }
+}
+
+impl Token {
+    /// Reads it anew: `place` is an absolute path, or the name of a credential in `$CREDENTIALS_DIRECTORY`.
+    pub fn read(place: &Path) -> Result<Self, HttpError> {
+        Self::read_in(place, std::env::var_os("CREDENTIALS_DIRECTORY").as_deref())
+    }
+
+    fn read_in(place: &Path, credentials: Option<&OsStr>) -> Result<Self, HttpError> {
+        if place.is_absolute() {
+            return Self::read_file(place, OTHERS);
+        }
+        let directory = credentials.filter(|directory| Path::new(directory).is_absolute()).ok_or_else(|| {
+            let help = "add LoadCredential= with this name to the service, or give the file's absolute path";
+            refused(place, "there are no credentials from systemd ($CREDENTIALS_DIRECTORY is not set)".into(), help)
+        })?;
+        Self::read_file(&PathBuf::from(directory).join(place), OTHERS_THAN_SYSTEMD_S)
+    }
+
+    fn read_file(path: &Path, others: u32) -> Result<Self, HttpError> {
+        let failed = |error: io::Error| {
+            let help = if error.kind() == io::ErrorKind::NotFound {
+                "write the token there, owned by root with mode 0600"
+            } else {
+                "see that it is a file that nodewall's user can read"
+            };
+            refused(path, format!("can not be read: {error}"), help)
+        };
+        // Without O_NONBLOCK, opening a FIFO would wait for its writer for ever.
+        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+            .open(path)
+            .map_err(failed)?;
+        // Judged on the open file, so that what was judged is what is read.
+        judge(path, &file.metadata().map_err(failed)?, others)?;
+        // Room for all of it at once: a vector that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(vec![0; MAX_TOKEN_BYTES + 1]);
+        let mut length_bytes = 0;
+        let mut file = file;
+        while let Some(rest) = bytes.get_mut(length_bytes..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => break,
+                Ok(more_bytes) => length_bytes += more_bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        if length_bytes > MAX_TOKEN_BYTES {
+            let help = "write the token alone into it";
+            return Err(refused(path, format!("is larger than {MAX_TOKEN_BYTES} bytes"), help));
+        }
+        let token = bytes.get(..length_bytes).unwrap_or_default().trim_ascii();
+        let problem = if token.is_empty() {
+            "holds no token"
+        } else if token.iter().any(|byte| !byte.is_ascii_graphic()) {
+            "holds more than one word, or characters that no token has"
+        } else {
+            return Ok(Self(Zeroizing::new(token.to_vec())));
+        };
+        Err(refused(path, problem.into(), "write the token alone into it, in one line"))
+    }
+
+    /// The value of `Proxy-Authorization` with this as `user`'s password (basic), marked as a secret.
+    pub fn basic(&self, user: &str) -> Option<HeaderValue> {
+        let mut words = Zeroizing::new(Vec::with_capacity(user.len() + 1 + self.0.len()));
+        words.extend_from_slice(user.as_bytes());
+        words.push(b':');
+        words.extend_from_slice(&self.0);
+        let encoded = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(&*words)));
+        let mut value = HeaderValue::from_str(&encoded).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    /// The value of the header `Authorization`, marked as a secret.
+    pub fn authorization(&self) -> Option<HeaderValue> {
+        let mut words = Zeroizing::new(Vec::with_capacity("Api-Token ".len() + self.0.len()));
+        words.extend_from_slice(b"Api-Token ");
+        words.extend_from_slice(&self.0);
+        let mut value = HeaderValue::from_bytes(&words).ok()?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+}
+
+/// A secret that others could read is none; one that others could write may be theirs.
+fn judge(path: &Path, metadata: &Metadata, others: u32) -> Result<(), HttpError> {
+    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if !metadata.is_file() {
+        return Err(refused(path, "is not a regular file".into(), "name the file that holds the token"));
+    }
+    if owner != 0 && owner != us {
+        let problem = format!("is owned by user {owner}; expected root or user {us}");
+        return Err(refused(path, problem, "chown it to root"));
+    }
+    if metadata.mode() & others != 0 {
+        let problem = format!("is open to others (mode {:04o})", metadata.mode() & 0o7777);
+        return Err(refused(path, problem, "chmod it to 0600, and replace the token if someone may have read it"));
+    }
+    Ok(())
+}
+
+fn refused(place: &Path, problem: String, help: &str) -> HttpError {
+    failed(&place.display().to_string(), problem, help)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    const SECRET: &str =
+        "dt0c01.ST2EY72KQINMH574WMNVI7YN.G3DFPBEJYMODIDAEX454M7YWBUVEFOWKPRVMWFASS64NFH52PX6BNDVFFM572RZM";
+
+    fn write(directory: &Path, name: &str, text: &str, mode: u32) -> PathBuf {
+        let path = directory.join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_token_is_read_and_never_shown() {
+        let directory = tempfile::tempdir().unwrap();
+        for (text, mode) in [(SECRET.to_owned(), 0o600), (format!("  {SECRET}\r\n\n"), 0o400)] {
+            let token = Token::read_in(&write(directory.path(), &format!("{mode}"), &text, mode), None).unwrap();
+            let header = token.authorization().unwrap();
+            assert_eq!(header.as_bytes(), format!("Api-Token {SECRET}").as_bytes());
+            let shown = format!("{token:?} {token:#?} {header:?}");
+            assert!(!shown.contains("dt0c01") && !shown.contains("G3DF"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_the_owners_alone_is_refused_without_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        for mode in [0o640, 0o604, 0o660, 0o644, 0o610] {
+            let path = write(directory.path(), "token", SECRET, mode);
+            let error = Token::read_in(&path, None).unwrap_err().to_string();
+            assert!(error.contains(&format!("mode {mode:04o}")) && error.contains("chmod"), "{error}");
+            assert!(error.contains(path.to_str().unwrap()) && !error.contains("dt0c01"), "{error}");
+        }
+        if rustix::process::geteuid().is_root() {
+            let path = write(directory.path(), "foreign", SECRET, 0o600);
+            std::os::unix::fs::chown(&path, Some(4_711), None).unwrap();
+            let error = Token::read_in(&path, None).unwrap_err().to_string();
+            assert!(error.contains("owned by user 4711") && !error.contains("dt0c01"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused_without_its_content() {
+        let directory = tempfile::tempdir().unwrap();
+        for (text, problem) in [
+            ("", "holds no token"),
+            (" \n", "holds no token"),
+            ("dt0c01.a dt0c01.b\n", "more than one word"),
+            ("dt0c01.a\ndt0c01.b\n", "more than one word"),
+            ("dt0c01.\u{e9}\n", "more than one word"),
+            (&*"dt0c01".repeat(700), "larger than 4096 bytes"),
+        ] {
+            let error = Token::read_in(&write(directory.path(), "token", text, 0o600), None).unwrap_err().to_string();
+            assert!(error.contains(problem) && !error.contains("dt0c01"), "{error}");
+        }
+        let error = Token::read_in(directory.path(), None).unwrap_err().to_string();
+        assert!(error.contains("not a regular file") || error.contains("open to others"), "{error}");
+        let error = Token::read_in(&directory.path().join("none"), None).unwrap_err().to_string();
+        assert!(error.contains("can not be read") && error.contains("0600"), "{error}");
+        let fifo = directory.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        let error = Token::read_in(&fifo, None).unwrap_err().to_string();
+        assert!(error.contains("not a regular file"), "{error}");
+    }
+
+    #[test]
+    fn a_credential_of_systemd_is_found_by_its_name() {
+        let directory = tempfile::tempdir().unwrap();
+        write(directory.path(), "api-token", SECRET, 0o440);
+        let place = Path::new("api-token");
+        assert!(Token::read_in(place, Some(directory.path().as_os_str())).is_ok());
+        for mode in [0o444, 0o460] {
+            write(directory.path(), "api-token", SECRET, mode);
+            let error = Token::read_in(place, Some(directory.path().as_os_str())).unwrap_err().to_string();
+            assert!(error.contains("open to others"), "{error}");
+        }
+        for unset in [None, Some(OsStr::new("")), Some(OsStr::new("here"))] {
+            let error = Token::read_in(place, unset).unwrap_err().to_string();
+            assert!(error.contains("api-token") && error.contains("LoadCredential="), "{error}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `Policy` -> `PolicyImage`: rows, port tables, groups, sources. Pure: the same policy, rows and facts give the same image. It must not touch the
+//! kernel and must not refuse what `config` accepted, except for what does not fit.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use node_ebpf_common::{
+    ABI_VERSION, PolicyImage, Reason,
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
+    flow,
+    policy::{
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP,
+    },
+    reason::DROP_BIT,
+    wire::{TUNNEL_UDP_PORTS, protocol},
+};
+use sha2::{Digest, Sha256};
+use zerocopy::FromZeros;
+
+use super::{
+    PeerTable, Policy, PortClass,
+    rows::{MAX_PORTS_WITH_OWN_ROWS, RowKey, RowTable, RowsExhausted},
+    sources::{self, Grant, Lengths, SourceError},
+};
+use crate::config::{Access, LaterFragments, Mode, Protocol, Tunnels};
+
+/// Class name of fragments after the first, where the policy asks who sent them.
+pub const FRAGMENT_CLASS: &str = "fragment";
+/// Class name of tunnel traffic, IP protocols and UDP ports alike.
+pub const TUNNEL_CLASS: &str = "tunnel";
+
+/// Why a policy does not become an image.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// Too many ports.
+    #[error(transparent)]
+    Rows(#[from] RowsExhausted),
+    /// Too many sources.
+    #[error(transparent)]
+    Sources(#[from] SourceError),
+    /// Too many rules with `also_allow`.
+    #[error("{rules} rules have also_allow, and {MAX_RULE_GROUPS} fit; merge rules that allow the same sources")]
+    Groups {
+        /// How many there are.
+        rules: usize,
+    },
+    /// No memory for an image.
+    #[error("not enough memory for a policy image of {} bytes", size_of::<PolicyImage>())]
+    Memory,
+}
+
+/// What the image depends on besides the policy.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Number of the image.
+    pub generation: u64,
+    /// Unix time of the compilation, ns.
+    pub now_ns: u64,
+    /// The node's own addresses: no genuine packet on a wire has them as its source.
+    pub own_addresses: Vec<IpAddr>,
+    /// Sources that an operator blocked: nothing from them passes but what is not IP and neighbour discovery. A block outranks peers and allowed sources
+    /// inside it and around it, but does not reach own addresses: what has one as its source lies, and is `spoofed_source` where the source matters.
+    pub blocked: Vec<IpNet>,
+    /// The peers' slots so far: a peer that has one keeps it.
+    pub peers: PeerTable,
+}
+
+/// A compiled policy.
+pub struct Compiled {
+    /// For the kernel.
+    pub image: Box<PolicyImage>,
+    /// The rows with this policy's names.
+    pub rows: RowTable,
+    /// The peers' slots with this policy's peers.
+    pub peers: PeerTable,
+    /// Distinct prefix lengths in use.
+    pub lengths: Lengths,
+}
+
+/// SHA-256 of a policy's canonical text.
+pub(super) fn policy_sha256(policy: &Policy) -> [u8; 32] {
+    Sha256::digest(policy.canonical().as_bytes()).into()
+}
+
+/// Compiles `policy`; ports that `rows` knows keep their rows.
+pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Compiled, CompileError> {
+    let mut image = PolicyImage::new_box_zeroed().map_err(|_| CompileError::Memory)?;
+    image.magic = MAGIC;
+    image.abi_version = ABI_VERSION;
+    image.generation = facts.generation;
+    image.compiled_at_ns = facts.now_ns;
+    image.policy_sha256 = policy_sha256(policy);
+    image.peers = policy.peers.len() as u16;
+    image.per_peer = u8::from(policy.per_peer);
+    match policy.mode {
+        Mode::Enforce => image.enforce = 1,
+        Mode::Audit => image.counter_bank = ROWS,
+    }
+    if policy.evidence {
+        let dropped = if policy.mode == Mode::Enforce { flow::DROPPED } else { 0 };
+        image.evidence = (DROP_BIT | dropped) as u8;
+    }
+
+    let groups = Groups::new(policy)?;
+    rows.deactivate_all();
+    let unmanaged = Row { allow: 0, otherwise: Reason::Unmanaged.number() };
+    for (table, row) in image.port_rows.iter_mut().zip([ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED]) {
+        table.fill(row as u16);
+        put(&mut image.rows, row, unmanaged);
+    }
+    put(&mut image.rows, ROW_LATER_FRAGMENTS, later_fragment_row(policy));
+    let tunnel = tunnel_row(policy);
+    put(&mut image.rows, ROW_IP_TUNNELS, tunnel);
+    for port in TUNNEL_UDP_PORTS {
+        // A rule of the operator's for such a port comes after and wins.
+        name_ports(&mut image, &mut rows, key(Protocol::Udp, port, port), TUNNEL_CLASS, tunnel)?;
+    }
+    for class in &policy.classes {
+        let row = class_row(class, groups.allowed(class));
+        for entry in &class.ports {
+            let (first, last) = (entry.ports.first(), entry.ports.last());
+            if entry.ports.count() > MAX_PORTS_WITH_OWN_ROWS {
+                name_ports(&mut image, &mut rows, key(entry.protocol, first, last), &class.name, row)?;
+            } else {
+                for port in first..=last {
+                    name_ports(&mut image, &mut rows, key(entry.protocol, port, port), &class.name, row)?;
+                }
+            }
+        }
+    }
+    let blocked: BTreeSet<IpNet> = facts.blocked.iter().map(IpNet::trunc).collect();
+    image.blocked = blocked.len() as u16;
+    if !blocked.is_empty() {
+        consult_always(&mut image);
+    }
+    sources::fill_mission_control(&mut image, &policy.mission_control);
+    let mut peers = facts.peers.clone();
+    let numbers = peers.assign(&policy.peers);
+    let lengths = sources::fill(&mut image, &groups.sources(policy, &numbers, &blocked, &facts.own_addresses))?;
+    Ok(Compiled { image, rows, peers, lengths })
+}
+
+/// Lets every row ask for the source: where nothing is asked of it, only the longest prefix length is looked up, and a shorter blocked prefix would not
+/// be found. Later fragments that anybody may send stay as they are: they are judged as packets without a port.
+fn consult_always(image: &mut PolicyImage) {
+    for (number, row) in (0..).zip(&mut image.rows) {
+        if number != ROW_LATER_FRAGMENTS || row.allow != 0 {
+            row.allow |= GROUP_BLOCKED;
+        }
+    }
+}
+
+const fn key(protocol: Protocol, first_port: u16, last_port: u16) -> RowKey {
+    RowKey { protocol: number_of(protocol), first_port, last_port }
+}
+
+const fn number_of(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+    }
+}
+
+fn put(rows: &mut [Row], number: u32, row: Row) {
+    if let Some(at) = rows.get_mut(number as usize) {
+        *at = row;
+    }
+}
+
+fn name_ports(
+    image: &mut PolicyImage,
+    rows: &mut RowTable,
+    key: RowKey,
+    class: &str,
+    row: Row,
+) -> Result<(), RowsExhausted> {
+    let number = rows.assign(key, class)?;
+    put(&mut image.rows, number, row);
+    let table = if key.protocol == protocol::TCP { TABLE_TCP } else { TABLE_UDP };
+    for port in key.first_port..=key.last_port {
+        // The index is the port as it lies on the wire, loaded little-endian.
+        if let Some(at) = image.port_rows.get_mut(table as usize).and_then(|t| t.get_mut(port.swap_bytes() as usize)) {
+            *at = number as u16;
+        }
+    }
+    Ok(())
+}
+
+fn class_row(class: &PortClass, allow: u32) -> Row {
+    match class.access {
+        Access::Public => Row { allow: 0, otherwise: Reason::Public.number() },
+        Access::Cluster => Row { allow, otherwise: Reason::Outsider.number() },
+        Access::Closed => Row { allow, otherwise: Reason::Closed.number() },
+    }
+}
+
+fn tunnel_row(policy: &Policy) -> Row {
+    match policy.tunnels {
+        Tunnels::Peers => Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() },
+        Tunnels::All => Row { allow: 0, otherwise: Reason::Public.number() },
+    }
+}
+
+fn later_fragment_row(policy: &Policy) -> Row {
+    match policy.later_fragments {
+        LaterFragments::Peers => Row { allow: GROUP_PEER, otherwise: Reason::FragmentOutsider.number() },
+        // Not consulted: the verdict function passes them under their own reason.
+        LaterFragments::All => Row::default(),
+    }
+}
+
+/// The group bit of each class that lets extra sources in.
+struct Groups<'p> {
+    bits: BTreeMap<&'p str, u32>,
+}
+
+impl<'p> Groups<'p> {
+    fn new(policy: &'p Policy) -> Result<Self, CompileError> {
+        let names: Vec<&str> =
+            policy.classes.iter().filter(|c| !c.also_allow.is_empty()).map(|c| c.name.as_str()).collect();
+        if names.len() > MAX_RULE_GROUPS {
+            return Err(CompileError::Groups { rules: names.len() });
+        }
+        let bits = (0..).map(|n| GROUP_RULE_FIRST << n);
+        Ok(Self { bits: names.into_iter().zip(bits).collect() })
+    }
+
+    fn allowed(&self, class: &PortClass) -> u32 {
+        let own = self.bits.get(class.name.as_str()).copied().unwrap_or(0);
+        match class.access {
+            Access::Public => 0,
+            Access::Cluster => own | GROUP_PEER,
+            Access::Closed => own,
+        }
+    }
+
+    fn sources(
+        &self,
+        policy: &Policy,
+        numbers: &[u16],
+        blocked: &BTreeSet<IpNet>,
+        own_addresses: &[IpAddr],
+    ) -> BTreeMap<IpNet, Grant> {
+        let mut sources: BTreeMap<IpNet, Grant> = BTreeMap::new();
+        for (peer, net) in numbers.iter().zip(&policy.peers) {
+            *sources.entry(*net).or_default() = Grant { groups: GROUP_PEER, peer: *peer };
+        }
+        for class in &policy.classes {
+            let bit = self.bits.get(class.name.as_str()).copied().unwrap_or(0);
+            for net in &class.also_allow {
+                sources.entry(*net).or_default().groups |= bit;
+            }
+        }
+        for net in blocked {
+            sources.entry(*net).or_default().groups |= GROUP_BLOCKED;
+        }
+        for address in own_addresses {
+            sources.insert(sources::exact(*address), Grant { groups: GROUP_SPOOFED, peer: 0 });
+        }
+        sources
+    }
+}
+
+#[cfg(test)]
+mod tests;

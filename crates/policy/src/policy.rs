@@ -1,0 +1,161 @@
+//! What a configuration means: the profile's port classes under the operator's rules, and the peers.
+//!
+//! Owns [`Policy`] and its refusals. How profile and rules become one is in `merge`.
+
+use std::fmt;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{
+    Access, ConfigErrors, ConfigOrigin, LaterFragments, MissionControl, Mode, PortRange, ProfileName, Protocol, Tunnels,
+};
+
+/// The meaning of one configuration: what the compiler turns into an image, what `check` prints, what is hashed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Whether drop verdicts drop.
+    pub mode: Mode,
+    /// Who may send tunnelled traffic.
+    pub tunnels: Tunnels,
+    /// Who may send fragments after the first.
+    pub later_fragments: LaterFragments,
+    /// Having no peers is right.
+    pub single_node: bool,
+    /// Sorted by name; no two share a port and protocol.
+    pub classes: Vec<PortClass>,
+    /// Sorted, no duplicates; a single address has full prefix length.
+    pub peers: Vec<IpNet>,
+    /// Whom outbound traffic is counted apart for. Not part of the canonical text: it decides nothing.
+    #[serde(default)]
+    pub mission_control: MissionControl,
+    /// Whether the traffic of each port is counted for each peer. Not part of the canonical text either.
+    #[serde(default)]
+    pub per_peer: bool,
+    /// Whether it is noted who is denied. Not part of the canonical text either.
+    #[serde(default)]
+    pub evidence: bool,
+    /// What it was made from. Not part of the canonical text.
+    pub source: PolicySource,
+    /// What is allowed but may not be meant, each a sentence for the operator. Not part of the canonical text.
+    pub warnings: Vec<String>,
+}
+
+/// What a policy was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicySource {
+    /// The configuration.
+    pub config: ConfigOrigin,
+    /// The profile.
+    pub profile: ProfileName,
+}
+
+/// The ports that share one rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortClass {
+    /// Unique in the policy.
+    pub name: String,
+    /// Sorted by protocol, then port; in the fewest ranges; never empty.
+    pub ports: Vec<PortEntry>,
+    /// Who may reach them.
+    pub access: Access,
+    /// Sources let in besides; sorted, no duplicates. Empty when `access` is public.
+    pub also_allow: Vec<IpNet>,
+    /// Who made this class.
+    pub from: Origin,
+    /// For people: the vendor's words, or the operator's.
+    pub note: Option<String>,
+}
+
+/// Ports of one protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct PortEntry {
+    /// TCP or UDP.
+    pub protocol: Protocol,
+    /// The ports, both ends included.
+    pub ports: PortRange,
+}
+
+/// Who made a class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Origin {
+    /// The profile.
+    Profile(ProfileName),
+    /// A `[[rule]]` of the operator's.
+    Rule,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Profile(name) => write!(f, "profile {name}"),
+            Self::Rule => f.write_str("own rule"),
+        }
+    }
+}
+
+impl PortClass {
+    /// The class's ports of one protocol, ascending.
+    pub fn ranges(&self, protocol: Protocol) -> impl Iterator<Item = PortRange> + '_ {
+        self.ports.iter().filter(move |entry| entry.protocol == protocol).map(|entry| entry.ports)
+    }
+
+    /// Whether the class names this port.
+    pub fn names(&self, protocol: Protocol, port: u16) -> bool {
+        self.ranges(protocol).any(|range| range.contains(port))
+    }
+}
+
+impl Policy {
+    /// The class that names this port, if any does.
+    pub fn class_of(&self, protocol: Protocol, port: u16) -> Option<&PortClass> {
+        self.classes.iter().find(|class| class.names(protocol, port))
+    }
+
+    /// Refuses what would cut the cluster apart: enforcing for peers while there are none.
+    ///
+    /// For commands that enforce; `check` may print such a policy.
+    pub fn require_peers(&self) -> Result<(), PolicyError> {
+        if self.mode == Mode::Enforce && self.peers.is_empty() && !self.single_node {
+            return Err(PolicyError::NoPeers { config: self.source.config.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// Why a configuration has no usable meaning.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The profile that is compiled in cannot be read: a fault of this build.
+    #[error("the compiled-in profile {name} is broken; this build of nodewall is unusable: {errors}")]
+    Profile {
+        /// Which.
+        name: ProfileName,
+        /// What is wrong with it.
+        errors: ConfigErrors,
+    },
+    /// A port that must stay open would be closed.
+    #[error(
+        "port {port} is in lockout_ports ({config}), and the class {class} makes it access = \"{access}\"; \
+         take it out of lockout_ports, make it public with a rule of its own, or set allow_lockout = true"
+    )]
+    Lockout {
+        /// The port.
+        port: u16,
+        /// The class that closes it.
+        class: String,
+        /// What the class does.
+        access: Access,
+        /// The configuration.
+        config: ConfigOrigin,
+    },
+    /// Enforce without peers.
+    #[error(
+        "no peers are named ({config}), so mode = \"enforce\" would cut this node off its cluster; \
+         name the other nodes (--peer ADDR or [peers] static), or set single_node = true, or mode = \"audit\""
+    )]
+    NoPeers {
+        /// The configuration without peers.
+        config: ConfigOrigin,
+    },
+}

@@ -3,12 +3,14 @@
 use core::hint::cold_path;
 
 use crate::{
+    address::Address,
     counter::{CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS},
-    flow::{ABOUT_SHIFT, V6_SHIFT, asked_word},
     frame::Frame,
-    packet::{self, About, Packet},
-    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, Source, rebound, zero_mask},
+    packet::{self, PacketKind},
+    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage},
+    query::Query,
     reason::{DROP_BIT, REASON_SLOTS, Reason, Verdict},
+    verifier::{rebound, zero_mask},
 };
 
 /// The whole answer for one frame. Plain 32-bit numbers: narrower fields cost packing in BPF.
@@ -61,94 +63,55 @@ pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
     judge(frame, image).1
 }
 
-/// What a decision was made of, for those who tell of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
-    /// First eight bytes of the source, as in [`Source`]: who sent it, if the packet tells the truth.
-    pub hi: u64,
-    /// The rest of it.
-    pub lo: u64,
-    /// All else in one word, which is kept on the stack once: the port, what it is about, the family, each where [`crate::flow::FlowKey`] has it.
-    pub word: u64,
-}
-
-impl Asked {
-    /// What `packet` asks, as values of which the verifier knows nothing: else it follows what comes next anew for each way that led here.
-    #[inline(always)]
-    fn forgotten<F: Frame + ?Sized>(packet: &Packet, frame: &F, zero: u64) -> Self {
-        let unknown = |value: u64| frame.opaque(value ^ zero);
-        let word = asked_word(packet.port_wire, packet.about as u32, packet.source.is_v6);
-        Self { hi: unknown(packet.source.hi), lo: unknown(packet.source.lo), word: unknown(word) }
-    }
-
-    /// The source.
-    #[inline(always)]
-    pub const fn source(&self) -> Source {
-        Source { hi: self.hi, lo: self.lo, is_v6: (self.word >> V6_SHIFT) as u32 & 1 }
-    }
-
-    /// Number of the [`About`].
-    #[inline(always)]
-    pub const fn about(&self) -> u32 {
-        (self.word >> ABOUT_SHIFT) as u32 & 0xf
-    }
-
-    /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
-    #[inline(always)]
-    pub const fn port_wire(&self) -> u32 {
-        self.word as u32 & 0xffff
-    }
-}
-
 /// The same, with what the decision was made of: for those who tell a person about it.
 ///
 /// What follows the parse is there once for each family's common shape and once for all others: were it shared, every common packet would pay for
 /// what the others keep on the stack.
 #[inline(always)]
-pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Asked, Decision) {
+pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decision) {
     let Some(packet) = packet::common(frame) else {
         cold_path();
         return judge_any(&frame.forgotten(image.zero), image);
     };
-    let row = image.row_of(packet.about as u32, packet.port_wire);
-    let asked = Asked::forgotten(&packet, frame, image.zero);
+    let row = image.row_of(packet.kind as u32, packet.port_wire);
+    let query = Query::forgotten(&packet, frame, image.zero);
     let decision = if packet.source.is_v6 == 0 {
-        by_row(frame, image, row, Source::v4(packet.source.lo as u32), packet.bytes)
+        by_row(frame, image, row, Address::v4(packet.source.lo as u32), packet.bytes)
     } else {
-        by_row(frame, image, row, Source::v6(packet.source.hi, packet.source.lo), packet.bytes)
+        by_row(frame, image, row, Address::v6(packet.source.hi, packet.source.lo), packet.bytes)
     };
-    (asked, decision)
+    (query, decision)
 }
 
 /// As [`judge`], without the shortcut.
 #[inline(always)]
-fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Asked, Decision) {
+fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decision) {
     let packet = packet::walk(frame, image.zero);
     let reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, packet.reason.number() as usize) as u32;
     let bytes = frame.opaque(u64::from(packet.bytes) ^ image.zero) as u32;
     let own = Decision { reason, row: ROW_PORTLESS, peer: 0, bytes };
-    let asked = Asked::forgotten(&packet, frame, image.zero);
-    let row = match packet.about {
-        About::Settled => return (asked, own),
+    let query = Query::forgotten(&packet, frame, image.zero);
+    let row = match packet.kind {
+        PacketKind::Settled => return (query, own),
         // Judged by their source only where the policy asks for it.
-        About::LaterFragment if image.row(ROW_LATER_FRAGMENTS).allow != 0 => ROW_LATER_FRAGMENTS,
-        About::Portless | About::LaterFragment if image.blocked == 0 => return (asked, own),
-        About::Portless | About::LaterFragment => ROW_PORTLESS,
-        About::Tunnel => ROW_IP_TUNNELS,
-        About::Tcp | About::Udp => image.row_of(packet.about as u32, packet.port_wire),
+        PacketKind::LaterFragment if image.row(ROW_LATER_FRAGMENTS).allow != 0 => ROW_LATER_FRAGMENTS,
+        PacketKind::Portless | PacketKind::LaterFragment if image.blocked == 0 => return (query, own),
+        PacketKind::Portless | PacketKind::LaterFragment => ROW_PORTLESS,
+        PacketKind::Tunnel => ROW_IP_TUNNELS,
+        PacketKind::Tcp | PacketKind::Udp => image.row_of(packet.kind as u32, packet.port_wire),
     };
     // So that the verifier follows what comes now once, not for each row and reason.
     let row = rebound::<F, { ROWS as usize - 1 }>(frame, image.zero, row as usize) as u32;
-    let mut decision = by_row(frame, image, row, asked.source(), bytes);
+    let mut decision = by_row(frame, image, row, query.source(), bytes);
     // Without a port the source says nothing but whether it is blocked.
     if row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
         decision.reason = reason;
     }
-    (asked, decision)
+    (query, decision)
 }
 
 #[inline(always)]
-fn by_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, row_number: u32, source: Source, bytes: u32) -> Decision {
+fn by_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, row_number: u32, source: Address, bytes: u32) -> Decision {
     let found = if source.is_martian() {
         cold_path();
         u64::from(GROUP_SPOOFED)

@@ -7,10 +7,11 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    decide::{Asked, Decision},
+    decide::Decision,
     frame::Frame,
-    policy::rebound,
+    query::{KIND_SHIFT, Query, V6_SHIFT},
     reason::REASON_SLOTS,
+    verifier::rebound,
 };
 
 /// Flows of one bucket.
@@ -26,36 +27,28 @@ const BUCKET_SHIFT: u32 = 64 - BUCKETS.trailing_zeros();
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FlowKey {
-    /// As in [`crate::policy::Source`]: the wire's bytes.
+    /// As in [`crate::address::Address`]: the wire's bytes.
     pub hi: u64,
     /// As there; all of an IPv4 address.
     pub lo: u64,
-    /// From the lowest bit: 16 of the destination port's wire bytes (read little-endian), 6 of the reason, 1 whether it was dropped, 1 unused, 4 of what the
-    /// frame is about ([`crate::packet::About`]), 1 whether the source is IPv6, 3 unused, 32 of the interface. Never 0: a reason to deny is not 0.
+    /// From the lowest bit: 16 of the destination port's wire bytes (read little-endian), 6 of the reason, 1 whether it was dropped, 1 unused, 4 of the kind of
+    /// packet ([`crate::packet::PacketKind`]), 1 whether the source is IPv6, 3 unused, 32 of the interface. Never 0: a reason to deny is not 0.
     pub word: u64,
 }
 
 const REASON_SHIFT: u32 = 16;
-pub(crate) const ABOUT_SHIFT: u32 = 24;
-pub(crate) const V6_SHIFT: u32 = 28;
 /// Beside the reason: it was dropped. In [`crate::PolicyImage::evidence`] it stands at the same place, so that one `or` puts it here.
 pub const DROPPED: u32 = REASON_SLOTS;
 const INTERFACE_SHIFT: u32 = 32;
 
-/// The part of [`FlowKey::word`] that the frame alone tells: [`Asked::word`].
-#[inline(always)]
-pub(crate) const fn asked_word(port_wire: u32, about: u32, is_v6: u32) -> u64 {
-    (port_wire | about << ABOUT_SHIFT | is_v6 << V6_SHIFT) as u64
-}
-
 impl FlowKey {
     /// The key of a denied frame. `evidence` is the image's.
     #[inline(always)]
-    pub const fn new(asked: &Asked, decision: &Decision, evidence: u32, interface: u32) -> Self {
+    pub const fn new(query: &Query, decision: &Decision, evidence: u32, interface: u32) -> Self {
         // The bit of a denial is in the reason, too.
         let own = (decision.reason | evidence) << REASON_SHIFT;
-        let word = asked.word | own as u64 | (interface as u64) << INTERFACE_SHIFT;
-        Self { hi: asked.hi, lo: asked.lo, word }
+        let word = query.word | own as u64 | (interface as u64) << INTERFACE_SHIFT;
+        Self { hi: query.hi, lo: query.lo, word }
     }
 
     /// The destination port; 0 where there is none.
@@ -68,9 +61,9 @@ impl FlowKey {
         (self.word >> REASON_SHIFT) as u32 & (REASON_SLOTS - 1)
     }
 
-    /// The number of what the frame is about.
-    pub const fn about(&self) -> u32 {
-        (self.word >> ABOUT_SHIFT) as u32 & 0xf
+    /// Number of the [`crate::packet::PacketKind`].
+    pub const fn kind(&self) -> u32 {
+        (self.word >> KIND_SHIFT) as u32 & 0xf
     }
 
     /// Whether the source is an IPv6 address.

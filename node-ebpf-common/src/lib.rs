@@ -12,6 +12,7 @@
     reason = "a call costs the kernel program more than the whole lookup, and old verifiers refuse some"
 )]
 
+pub mod address;
 pub mod counter;
 pub mod decide;
 pub mod flow;
@@ -21,7 +22,9 @@ pub mod outbound;
 pub mod packet;
 pub mod peer_traffic;
 pub mod policy;
+pub mod query;
 pub mod reason;
+pub mod verifier;
 pub mod wire;
 
 pub use decide::{Decision, decide};

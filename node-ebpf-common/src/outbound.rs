@@ -7,10 +7,12 @@
 use core::hint::cold_path;
 
 use crate::{
+    address::Address,
     counter::{ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROWS},
     frame::Frame,
-    packet::{self, About, Packet},
-    policy::{PolicyImage, Source, rebound},
+    packet::{self, Packet, PacketKind},
+    policy::PolicyImage,
+    verifier::rebound,
 };
 
 /// Which of its two cells on a row an outbound frame moves.
@@ -78,17 +80,17 @@ pub fn account<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Outbound {
 }
 
 #[inline(always)]
-fn on_its_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Outbound, Source) {
+fn on_its_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Outbound, Address) {
     if let Some(packet) = packet::common(frame) {
         return (by_port(frame, image, &packet), packet.destination);
     }
     cold_path();
     let packet = packet::walk(&frame.forgotten(image.zero), image.zero);
-    let outbound = match packet.about {
-        About::Tcp | About::Udp => by_port(frame, image, &packet),
-        About::Tunnel => Outbound::on(ROW_IP_TUNNELS),
-        About::LaterFragment => Outbound::on(ROW_LATER_FRAGMENTS),
-        About::Portless | About::Settled => Outbound::on(ROW_PORTLESS),
+    let outbound = match packet.kind {
+        PacketKind::Tcp | PacketKind::Udp => by_port(frame, image, &packet),
+        PacketKind::Tunnel => Outbound::on(ROW_IP_TUNNELS),
+        PacketKind::LaterFragment => Outbound::on(ROW_LATER_FRAGMENTS),
+        PacketKind::Portless | PacketKind::Settled => Outbound::on(ROW_PORTLESS),
     };
     // So that the verifier follows what comes now once, not for each shape.
     let row = rebound::<F, { ROWS as usize - 1 }>(frame, image.zero, outbound.row as usize) as u32;
@@ -99,12 +101,12 @@ fn on_its_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Outbound, S
 
 #[inline(always)]
 fn by_port<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, packet: &Packet) -> Outbound {
-    let to = image.row_of(packet.about as u32, packet.port_wire);
-    let from = image.row_of(packet.about as u32, packet.source_port_wire);
+    let to = image.row_of(packet.kind as u32, packet.port_wire);
+    let from = image.row_of(packet.kind as u32, packet.source_port_wire);
     let answers = to < ROW_FIRST && from >= ROW_FIRST;
     let (row, sent) = if answers { (from, Sent::FromPort) } else { (to, Sent::ToPort) };
     let mut outbound = Outbound { row, sent: sent as u32, mission_control: 0, peer: 0 };
-    if packet.about as u32 == About::Tcp as u32 && packet.port_wire == image.mission_port_wire {
+    if packet.kind as u32 == PacketKind::Tcp as u32 && packet.port_wire == image.mission_port_wire {
         cold_path();
         outbound.mission_control = image.is_mission_control(frame, packet.destination);
     }

@@ -1,16 +1,21 @@
-//! Walking a frame's headers to what the policy asks about: who sent it, which protocol and port it is for, how long it is. It must not look at the
+//! Walking a frame's headers to what the policy asks kind: who sent it, which protocol and port it is for, how long it is. It must not look at the
 //! policy. Ports are only ever read where the IP packet says they are, never at a fixed offset and never past the packet's own end.
 
 use crate::{
+    address::Address,
     frame::Frame,
-    policy::{Source, TABLE_TCP, TABLE_UDP, rebound, zero_mask},
     reason::Reason,
+    verifier::{rebound, zero_mask},
     wire::{
         self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, IPV6_BYTES, Icmpv6, Ipv4, Ipv6, KINDS, Kind, Ports,
         Start, Tagged, Untagged, VLAN_TAG_BYTES, VlanTag, ethertype_le, protocol,
     },
 };
 
+/// Index of the TCP table in [`PolicyImage::port_rows`].
+pub const TABLE_TCP: u32 = 0;
+/// Index of the UDP table.
+pub const TABLE_UDP: u32 = 1;
 /// VLAN tags that are skipped; a frame with more is dropped.
 pub const MAX_VLAN_TAGS: usize = 8;
 /// IPv6 extension headers that are walked; a packet with more is dropped.
@@ -25,7 +30,7 @@ const MAX_TRANSPORT_OFFSET: usize = 0x7fff;
 /// What kind of thing a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum About {
+pub enum PacketKind {
     /// TCP to a port.
     Tcp = TABLE_TCP,
     /// UDP to a port.
@@ -46,13 +51,13 @@ pub enum About {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// What kind of thing it is.
-    pub about: About,
-    /// For [`About::Portless`], [`About::LaterFragment`] and [`About::Settled`]: why, always one without a row. Else [`Reason::Unmanaged`].
+    pub kind: PacketKind,
+    /// For [`PacketKind::Portless`], [`PacketKind::LaterFragment`] and [`PacketKind::Settled`]: why, always one without a row. Else [`Reason::Unmanaged`].
     pub reason: Reason,
-    /// Who sent it, if the packet tells the truth. [`Source::NONE`] for [`About::Settled`].
-    pub source: Source,
+    /// Who sent it, if the packet tells the truth. [`Address::NONE`] for [`PacketKind::Settled`].
+    pub source: Address,
     /// Whom it is for. The verdict never asks; what counts outbound frames does.
-    pub destination: Source,
+    pub destination: Address,
     /// The destination port's two wire bytes, loaded little-endian; 0 where there is none.
     pub port_wire: u32,
     /// The source port's, likewise. Never trusted in what arrives; what this node sends is its own.
@@ -64,27 +69,27 @@ pub struct Packet {
 impl Packet {
     #[inline(always)]
     const fn settled(reason: Reason, bytes: usize) -> Self {
-        Self::of(About::Settled, reason, Ends::NONE, 0, 0, bytes)
+        Self::of(PacketKind::Settled, reason, Addresses::NONE, 0, 0, bytes)
     }
 
     #[inline(always)]
-    const fn portless(about: About, reason: Reason, ends: Ends, bytes: usize) -> Self {
-        Self::of(about, reason, ends, 0, 0, bytes)
+    const fn portless(kind: PacketKind, reason: Reason, addresses: Addresses, bytes: usize) -> Self {
+        Self::of(kind, reason, addresses, 0, 0, bytes)
     }
 
     #[inline(always)]
-    const fn to(about: About, ends: Ends, ports: Ports, bytes: usize) -> Self {
+    const fn to(kind: PacketKind, addresses: Addresses, ports: Ports, bytes: usize) -> Self {
         let (from, to) = (u16::from_le(ports.source_be), u16::from_le(ports.destination_be));
-        Self::of(about, Reason::Unmanaged, ends, from as u32, to as u32, bytes)
+        Self::of(kind, Reason::Unmanaged, addresses, from as u32, to as u32, bytes)
     }
 
     #[inline(always)]
-    const fn of(about: About, reason: Reason, ends: Ends, from: u32, to: u32, bytes: usize) -> Self {
+    const fn of(kind: PacketKind, reason: Reason, addresses: Addresses, from: u32, to: u32, bytes: usize) -> Self {
         Self {
-            about,
+            kind,
             reason,
-            source: ends.source,
-            destination: ends.destination,
+            source: addresses.source,
+            destination: addresses.destination,
             port_wire: to,
             source_port_wire: from,
             bytes: bytes as u32,
@@ -94,24 +99,24 @@ impl Packet {
 
 /// The addresses of a packet.
 #[derive(Clone, Copy)]
-struct Ends {
-    source: Source,
-    destination: Source,
+struct Addresses {
+    source: Address,
+    destination: Address,
 }
 
-impl Ends {
-    const NONE: Self = Self { source: Source::NONE, destination: Source::NONE };
+impl Addresses {
+    const NONE: Self = Self { source: Address::NONE, destination: Address::NONE };
 
     #[inline(always)]
     const fn v4(ip: Ipv4) -> Self {
-        Self { source: Source::v4(u32::from_le(ip.source)), destination: Source::v4(u32::from_le(ip.destination)) }
+        Self { source: Address::v4(u32::from_le(ip.source)), destination: Address::v4(u32::from_le(ip.destination)) }
     }
 
     #[inline(always)]
     const fn v6(ip: Ipv6) -> Self {
         Self {
-            source: Source::v6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo)),
-            destination: Source::v6(u64::from_le(ip.destination_hi), u64::from_le(ip.destination_lo)),
+            source: Address::v6(u64::from_le(ip.source_hi), u64::from_le(ip.source_lo)),
+            destination: Address::v6(u64::from_le(ip.destination_hi), u64::from_le(ip.destination_lo)),
         }
     }
 }
@@ -144,7 +149,7 @@ fn common_v4<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv4>) -> Option<P
     if !plain || !fits {
         return None;
     }
-    common_port(ip.protocol, Ends::v4(ip), ports, end)
+    common_port(ip.protocol, Addresses::v4(ip), ports, end)
 }
 
 #[inline(always)]
@@ -156,16 +161,16 @@ fn common_v6<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv6>) -> Option<P
     if ip.version_class >> 4 != 6 || payload_bytes < size_of::<Ports>() || end > frame.linear_bytes() {
         return None;
     }
-    common_port(ip.next_header, Ends::v6(ip), ports, end)
+    common_port(ip.next_header, Addresses::v6(ip), ports, end)
 }
 
 #[inline(always)]
-fn common_port(number: u8, ends: Ends, ports: Ports, end: usize) -> Option<Packet> {
+fn common_port(number: u8, addresses: Addresses, ports: Ports, end: usize) -> Option<Packet> {
     if number != protocol::TCP && number != protocol::UDP {
         return None;
     }
-    let about = if number == protocol::TCP { About::Tcp } else { About::Udp };
-    Some(Packet::to(about, ends, ports, end))
+    let kind = if number == protocol::TCP { PacketKind::Tcp } else { PacketKind::Udp };
+    Some(Packet::to(kind, addresses, ports, end))
 }
 
 /// What any frame is about. `zero` is the image's unknown zero, see [`rebound`].
@@ -206,7 +211,7 @@ struct Located {
     /// Why there is nothing more to read.
     problem: Option<Reason>,
     kind: Kind,
-    ends: Ends,
+    addresses: Addresses,
     /// Offset of the transport header.
     at: usize,
     /// Offset behind the IP packet; 0: there is no sound IP packet.
@@ -221,7 +226,7 @@ impl Located {
 
     #[inline(always)]
     const fn sound(reason: Reason, end: usize) -> Self {
-        Self { problem: Some(reason), kind: Kind::Other, ends: Ends::NONE, at: 0, end }
+        Self { problem: Some(reason), kind: Kind::Other, addresses: Addresses::NONE, at: 0, end }
     }
 }
 
@@ -242,10 +247,10 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
         return malformed;
     }
     let end = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end);
-    let ends = Ends::v4(header);
+    let addresses = Addresses::v4(header);
     let later = header.fragment_be & wire::IPV4_OFFSET_MASK_BE != 0;
     let kind = if later { Kind::LaterFragment } else { kind_v4(header.protocol) };
-    Located { problem: None, kind, ends, at: offset + header_bytes, end }
+    Located { problem: None, kind, addresses, at: offset + header_bytes, end }
 }
 
 /// The bytes from `offset` on of a receive-offload aggregate, which has no length of its own when it is longer than the field can say (BIG TCP, Linux
@@ -291,7 +296,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
     if is_discovery(frame, &header, at, end) {
         return Located::sound(Reason::Icmp, end);
     }
-    let ends = Ends::v6(header);
+    let addresses = Addresses::v6(header);
     let mut kind = KINDS[header.next_header as usize];
     let mut walked = 0;
     while kind as u32 >= Kind::Extension as u32 {
@@ -302,7 +307,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
         }
         let is_fragment = kind as u32 == Kind::Fragment as u32;
         if is_fragment && extension.offset_be & wire::IPV6_OFFSET_MASK_BE != 0 {
-            return Located { problem: None, kind: Kind::LaterFragment, ends, at, end };
+            return Located { problem: None, kind: Kind::LaterFragment, addresses, at, end };
         }
         at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, at + extension_bytes(frame, kind, extension.length));
         kind = KINDS[extension.next_header as usize];
@@ -311,7 +316,7 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
     if kind as u32 >= Kind::Extension as u32 || at > end {
         return Located::sound(Reason::ExtensionChain, end);
     }
-    Located { problem: None, kind, ends, at, end }
+    Located { problem: None, kind, addresses, at, end }
 }
 
 /// Whether a packet is neighbour discovery as RFC 4861 wants it: directly behind the IPv6 header (so no fragment either, RFC 6980), whole, and from this
@@ -343,15 +348,15 @@ fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Pack
     if let Some(reason) = located.problem {
         return Packet::settled(reason, bytes);
     }
-    let portless = |about, reason| Packet::portless(about, reason, located.ends, bytes);
-    let about = match located.kind {
-        Kind::LaterFragment => return portless(About::LaterFragment, Reason::LaterFragment),
-        Kind::Tcp => About::Tcp,
-        Kind::Udp => About::Udp,
-        Kind::Icmp => return portless(About::Portless, Reason::Icmp),
-        Kind::Tunnel => return portless(About::Tunnel, Reason::Unmanaged),
-        Kind::Encapsulated => return portless(About::Portless, Reason::Encapsulated),
-        _ => return portless(About::Portless, Reason::OtherProtocol),
+    let portless = |kind, reason| Packet::portless(kind, reason, located.addresses, bytes);
+    let kind = match located.kind {
+        Kind::LaterFragment => return portless(PacketKind::LaterFragment, Reason::LaterFragment),
+        Kind::Tcp => PacketKind::Tcp,
+        Kind::Udp => PacketKind::Udp,
+        Kind::Icmp => return portless(PacketKind::Portless, Reason::Icmp),
+        Kind::Tunnel => return portless(PacketKind::Tunnel, Reason::Unmanaged),
+        Kind::Encapsulated => return portless(PacketKind::Portless, Reason::Encapsulated),
+        _ => return portless(PacketKind::Portless, Reason::OtherProtocol),
     };
     // The verifiers of 5.10 and 6.1 want a mask, not a comparison.
     let at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, located.at);
@@ -359,5 +364,5 @@ fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Pack
         return Packet::settled(Reason::NoPorts, bytes);
     }
     let Some(ports) = frame.read::<Ports>(at) else { return Packet::settled(Reason::NoPorts, bytes) };
-    Packet::to(about, located.ends, ports, bytes)
+    Packet::to(kind, located.addresses, ports, bytes)
 }

@@ -6,7 +6,7 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{counter::ROWS, frame::Frame};
+use crate::{address::Address, counter::ROWS, frame::Frame, verifier::zero_mask};
 use core::hint::cold_path;
 
 /// "nodewall", little-endian: an image map that holds anything else was never filled.
@@ -41,11 +41,6 @@ pub const MAX_RULE_GROUPS: usize = 29;
 pub const GROUP_SPOOFED: u32 = 1 << 30;
 /// An operator blocked the source. Outranks everything. In a row's `allow` it lets nobody in: it only says that the source matters.
 pub const GROUP_BLOCKED: u32 = 1 << 31;
-
-/// Index of the TCP table in [`PolicyImage::port_rows`].
-pub const TABLE_TCP: u32 = 0;
-/// Index of the UDP table.
-pub const TABLE_UDP: u32 = 1;
 
 /// What a row's port lets in: one load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -231,63 +226,6 @@ pub const fn key_v4(masked: u32, length_plus_one: u32) -> u64 {
     masked as u64 | (length_plus_one as u64) << 32
 }
 
-/// All ones when `value` is 0, else 0, without a branch: on mixed traffic a mispredicted branch costs as much as the whole lookup.
-/// `value` must be 2^63 at most.
-#[inline(always)]
-pub fn zero_mask<F: Frame + ?Sized>(frame: &F, value: u64) -> u64 {
-    frame.opaque((value.wrapping_sub(1).cast_signed() >> 63).cast_unsigned())
-}
-
-/// Gives `value` back, which must be at most `MASK`. The verifier forgets which constant it was (`zero` is 0, which it can not know) and learns the
-/// bound anew, so that paths that differ in this value alone become one state. LLVM must keep the mask, hence `opaque`.
-#[inline(always)]
-pub fn rebound<F: Frame + ?Sized, const MASK: usize>(frame: &F, zero: u64, value: usize) -> usize {
-    frame.opaque((value as u64).wrapping_add(zero)) as usize & MASK
-}
-
-/// A source address: the wire's bytes read little-endian. One shape for both families.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Source {
-    /// First eight bytes of an IPv6 address; 0 for IPv4.
-    pub hi: u64,
-    /// Last eight bytes of an IPv6 address, or the four of an IPv4 address.
-    pub lo: u64,
-    /// 1 for IPv6, 0 for IPv4.
-    pub is_v6: u32,
-}
-
-impl Source {
-    /// No address at all.
-    pub const NONE: Self = Self::v4(0);
-
-    /// An IPv4 address.
-    #[inline(always)]
-    pub const fn v4(wire: u32) -> Self {
-        Self { hi: 0, lo: wire as u64, is_v6: 0 }
-    }
-
-    /// An IPv6 address, first and last eight bytes.
-    #[inline(always)]
-    pub const fn v6(hi: u64, lo: u64) -> Self {
-        Self { hi, lo, is_v6: 1 }
-    }
-
-    /// Whether no genuine packet on a wire has this source: 0/8, 127/8, multicast, limited broadcast (RFC 1122 3.2.1.3, RFC 6890); `::`, `::1`,
-    /// IPv4-mapped, multicast (RFC 4291). DHCP, DAD and the like use some of them, and only to reach ports that the policy leaves open.
-    #[inline(always)]
-    pub const fn is_martian(self) -> bool {
-        if self.is_v6 == 0 {
-            let first = self.lo as u8;
-            // Two tests that nearly every address fails, 128/8 alone being taken along: 0, 127, 128; 224 and above.
-            let perhaps = first.wrapping_add(1) & 0x7e == 0 || first >= 224;
-            let multicast = first >= 224 && first < 240;
-            return perhaps && (first == 0 || first == 127 || multicast || self.lo as u32 == u32::MAX);
-        }
-        let mapped = self.lo as u32 == 0xffff_0000;
-        self.hi as u8 == 0xff || (self.hi == 0 && (self.lo == 0 || self.lo == 1u64.swap_bytes() || mapped))
-    }
-}
-
 impl PolicyImage {
     /// The row of a destination port; `port_wire` is the port's two wire bytes loaded little-endian.
     #[inline(always)]
@@ -305,7 +243,7 @@ impl PolicyImage {
 
     /// 1 when `destination` is one of Mission Control's addresses, else 0.
     #[inline(always)]
-    pub fn is_mission_control<F: Frame + ?Sized>(&self, frame: &F, destination: Source) -> u32 {
+    pub fn is_mission_control<F: Frame + ?Sized>(&self, frame: &F, destination: Address) -> u32 {
         let mut found = 0;
         if destination.is_v6 == 0 {
             for address in &self.mission_v4 {
@@ -322,7 +260,7 @@ impl PolicyImage {
 
     /// Number of the peer that `destination` is; 0: none. What blocks a source does not unmake a peer.
     #[inline(always)]
-    pub fn peer_at<F: Frame + ?Sized>(&self, frame: &F, destination: Source) -> u32 {
+    pub fn peer_at<F: Frame + ?Sized>(&self, frame: &F, destination: Address) -> u32 {
         (self.source(frame, destination, || true) >> 32) as u32 & 0xffff
     }
 
@@ -330,7 +268,7 @@ impl PolicyImage {
     /// more than one length. Without it the first length alone is probed (always: that is cheaper than a branch on mixed traffic) and no peer or
     /// allowed source may be told from the answer.
     #[inline(always)]
-    pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Source, consult: impl FnOnce() -> bool) -> u64 {
+    pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Address, consult: impl FnOnce() -> bool) -> u64 {
         if source.is_v6 == 0 {
             self.source_v4(frame, source.lo as u32, consult)
         } else {
@@ -412,37 +350,5 @@ mod tests {
         assert_eq!(size_of::<PolicyImage>() % 8, 0);
         // What counts a table's sources has 16 bits.
         assert!(u16::try_from(2 * MAX_SOURCES).is_ok());
-    }
-
-    #[test]
-    fn martian_sources() {
-        let v4 = |a: [u8; 4]| Source::v4(u32::from_le_bytes(a)).is_martian();
-        for first in 0..=255 {
-            let wrong = matches!(first, 0 | 127 | 224..=239);
-            for rest in [[0, 0, 0], [1, 2, 3], [255, 255, 254], [254, 255, 255]] {
-                assert_eq!(v4([first, rest[0], rest[1], rest[2]]), wrong, "{first}.{rest:?}");
-            }
-        }
-        assert!(v4([255; 4]));
-        let v6 = |text: &str| {
-            let octets = text.parse::<std::net::Ipv6Addr>().unwrap().octets();
-            let half = |h: usize| u64::from_le_bytes(octets[h..h + 8].try_into().unwrap());
-            Source::v6(half(0), half(8)).is_martian()
-        };
-        for martian in ["::", "::1", "::ffff:10.0.0.1", "ff02::1"] {
-            assert!(v6(martian), "{martian}");
-        }
-        for genuine in ["::2", "::10.0.0.1", "fe80::1", "2001:db8::1", "::ffff:0:0:1", "1::ffff:a00:1"] {
-            assert!(!v6(genuine), "{genuine}");
-        }
-    }
-
-    #[test]
-    fn zero_mask_is_all_or_nothing() {
-        let frame: &[u8] = &[];
-        for value in [1, 2, u64::from(u32::MAX), u64::MAX >> 1, 1 << 63] {
-            assert_eq!(zero_mask(frame, value), 0);
-        }
-        assert_eq!(zero_mask(frame, 0), u64::MAX);
     }
 }

@@ -10,12 +10,13 @@ use cases::{On, Policy, all};
 use hand::{ByHand, OPS, by_hand};
 use node_ebpf_common::{
     PolicyImage, Reason, Verdict,
+    address::Address,
     counter::{BANK_CELLS, CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     decide, maps,
-    packet::{About, common, walk},
+    packet::{PacketKind, common, walk},
     policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, SlotV6, Source,
-        bucket, hash_v4, hash_v6, key_v4, slot, value,
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, SlotV6, bucket,
+        hash_v4, hash_v6, key_v4, slot, value,
     },
 };
 
@@ -111,7 +112,7 @@ fn the_longest_prefix_answers() {
     hand.source("10.9.3.0/24", OPS, 7);
     hand.source("10.9.0.0/16", GROUP_PEER, 8);
     let frame: &[u8] = &[];
-    let found = |a: [u8; 4], consult| hand.image.source(frame, Source::v4(u32::from_le_bytes(a)), || consult);
+    let found = |a: [u8; 4], consult| hand.image.source(frame, Address::v4(u32::from_le_bytes(a)), || consult);
     assert_eq!(found([10, 9, 3, 4], true), value(GROUP_SPOOFED, 0));
     assert_eq!(found([10, 9, 3, 5], true), value(OPS, 7));
     assert_eq!(found([10, 9, 4, 5], true), value(GROUP_PEER, 8));
@@ -157,7 +158,7 @@ fn the_shortcut_takes_the_commonest_shapes_and_no_other() {
             for frame in [frame.clone(), tagged(&[0x8100], &frame)] {
                 let packet = common(frame.as_slice()).unwrap();
                 assert_eq!(packet, walk(frame.as_slice(), 0));
-                assert_eq!(packet.about, if protocol == TCP { About::Tcp } else { About::Udp });
+                assert_eq!(packet.kind, if protocol == TCP { PacketKind::Tcp } else { PacketKind::Udp });
                 assert_eq!(packet.port_wire, u32::from(9042_u16.swap_bytes()));
             }
         }
@@ -265,14 +266,14 @@ fn a_slot_with_another_key_is_no_match() {
             length_plus_one: length_plus_one ^ length_differs,
             value: value(1, 0),
         };
-        let answer = hand.image.source(frame, Source::v6(hi, lo), || true);
+        let answer = hand.image.source(frame, Address::v6(hi, lo), || true);
         assert_eq!(answer & 0xffff_ffff, found, "{hi_differs} {lo_differs} {length_differs}");
     }
     let hand = by_hand(Policy::Enforce);
     let (hi, lo) = (u64::from_le_bytes([0x20, 1, 0xd, 0xb8, 0, 9, 0, 0]), 0);
-    assert_ne!(hand.image.source(frame, Source::v6(hi, lo), || true), 0);
+    assert_ne!(hand.image.source(frame, Address::v6(hi, lo), || true), 0);
     assert_eq!(
-        hand.image.source(frame, Source::v6(hi, lo), || false),
+        hand.image.source(frame, Address::v6(hi, lo), || false),
         0,
         "only the first length is probed when nobody asks"
     );

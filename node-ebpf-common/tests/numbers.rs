@@ -4,6 +4,7 @@
 
 use node_ebpf_common::{
     Reason,
+    address::Address,
     counter::{
         BANK_CELLS, CELLS, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
         ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS,
@@ -11,7 +12,7 @@ use node_ebpf_common::{
     outbound::{self, CELL_MISSION_CONTROL, Sent},
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_LENGTHS_V4, MAX_LENGTHS_V6,
-        MAX_RULE_GROUPS, Source,
+        MAX_RULE_GROUPS,
     },
     wire::{DISCOVERY_HOP_LIMIT, DISCOVERY_TYPES, TUNNEL_UDP_PORTS},
 };
@@ -77,7 +78,7 @@ fn what_the_image_promises() {
     assert_eq!(MAGIC.to_le_bytes(), *b"nodewall");
     assert_eq!((MAX_LENGTHS_V4, MAX_LENGTHS_V6), (8, 12));
     // No address is what a frame has that has no port: were it somebody's, it could be found.
-    assert_eq!((Source::NONE.hi, Source::NONE.lo, Source::NONE.is_v6), (0, 0, 0));
+    assert_eq!((Address::NONE.hi, Address::NONE.lo, Address::NONE.is_v6), (0, 0, 0));
     // RFC 7348, Linux' older default, RFC 8926.
     assert_eq!(TUNNEL_UDP_PORTS, [4789, 8472, 6081]);
     // RFC 4861.

@@ -9,11 +9,7 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::info;
 use node_ebpf_common::{
-    Decision, Frame, decide,
-    decide::{Asked, judge},
-    packet::About,
-    peer_traffic,
-    reason::DROP_BIT,
+    Decision, Frame, decide, decide::judge, packet::PacketKind, peer_traffic, query::Query, reason::DROP_BIT,
 };
 
 use crate::{
@@ -91,17 +87,17 @@ fn filter<F: Frame, const EVIDENCE: bool, const PEERS: bool, const LOG: bool>(
 ) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let frame = &read(context);
-    let (asked, decision) = judge(frame, image);
+    let (query, decision) = judge(frame, image);
     maps::count(decision.place(image), u64::from(decision.bytes));
     // The bit of a denial, where it is to be noted.
     if EVIDENCE && decision.reason & u32::from(image.evidence) != 0 {
-        evidence::record(context, read, frame, image, &asked, &decision);
+        evidence::record(context, read, frame, image, &query, &decision);
         if !LOG {
             return XDP_PASS - (u32::from(image.enforce) & 1);
         }
     }
     if LOG {
-        log(context, frame, image.zero, &asked, decision);
+        log(context, frame, image.zero, &query, decision);
     }
     if PEERS
         && image.per_peer != 0
@@ -115,14 +111,14 @@ fn filter<F: Frame, const EVIDENCE: bool, const PEERS: bool, const LOG: bool>(
 
 /// One line for a frame. The loader turns the trailing number into the reason's name.
 #[inline(always)]
-fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, asked: &Asked, decision: Decision) {
-    const TCP: u32 = About::Tcp as u32;
-    const UDP: u32 = About::Udp as u32;
-    const TUNNEL: u32 = About::Tunnel as u32;
-    const FRAGMENT: u32 = About::LaterFragment as u32;
+fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, query: &Query, decision: Decision) {
+    const TCP: u32 = PacketKind::Tcp as u32;
+    const UDP: u32 = PacketKind::Udp as u32;
+    const TUNNEL: u32 = PacketKind::Tunnel as u32;
+    const FRAGMENT: u32 = PacketKind::LaterFragment as u32;
     let (reason, bytes) = (unknown(frame, zero, decision.reason), unknown(frame, zero, decision.bytes));
     let verdict = if reason & DROP_BIT == 0 { "pass" } else { "drop" };
-    let protocol = match unknown(frame, zero, asked.about()) {
+    let protocol = match unknown(frame, zero, query.kind()) {
         TCP => "tcp",
         UDP => "udp",
         TUNNEL => "tunnel",
@@ -132,9 +128,9 @@ fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, asked: &Asked, deci
             return;
         }
     };
-    let port = (unknown(frame, zero, asked.port_wire()) as u16).swap_bytes();
-    let (hi, lo) = (frame.opaque(asked.hi ^ zero), frame.opaque(asked.lo ^ zero));
-    if unknown(frame, zero, asked.source().is_v6) == 0 {
+    let port = (unknown(frame, zero, query.port_wire()) as u16).swap_bytes();
+    let (hi, lo) = (frame.opaque(query.hi ^ zero), frame.opaque(query.lo ^ zero));
+    if unknown(frame, zero, query.source().is_v6) == 0 {
         let address = (lo as u32).swap_bytes();
         info!(context, "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, bytes, reason);
     } else {

@@ -11,8 +11,8 @@ use aya_ebpf::{
 };
 use node_ebpf_common::{
     Decision, Frame, PolicyImage,
-    decide::Asked,
     flow::{self, Attributed, FlowEntry, FlowKey},
+    query::Query,
     wire::LinkAddresses,
 };
 
@@ -25,7 +25,7 @@ pub fn record<F: Frame>(
     read: impl Fn(&XdpContext) -> F,
     frame: &F,
     image: &PolicyImage,
-    asked: &Asked,
+    query: &Query,
     decision: &Decision,
 ) {
     // SAFETY: no more than a number is read.
@@ -36,7 +36,7 @@ pub fn record<F: Frame>(
     let table = unsafe { &mut *table };
     // SAFETY: as above.
     let which = unsafe { core::ptr::from_ref(&table.bank).read_volatile() } & 1;
-    let key = FlowKey::new(asked, decision, u32::from(image.evidence), context.ingress_ifindex() as u32);
+    let key = FlowKey::new(query, decision, u32::from(image.evidence), context.ingress_ifindex() as u32);
     // So that the verifier follows what comes now once, not for each way to a decision; of the source it knows nothing already.
     let key = FlowKey { word: frame.opaque(key.word ^ image.zero), ..key };
     let Some(bank) = table.banks.get_mut(which as usize) else { return };
@@ -75,5 +75,5 @@ pub fn record<F: Frame>(
     }
 }
 
-/// How much of a frame the helper can be asked to append (`BPF_F_CTXLEN_MASK`).
+/// How much of a frame the helper can be query to append (`BPF_F_CTXLEN_MASK`).
 const CONTEXT_LENGTH_MASK: u64 = 0xf_ffff;

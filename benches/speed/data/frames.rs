@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Context, Result, anyhow};
 use etherparse::PacketBuilder;
-use node_ebpf_common::{PolicyImage, counter::ROW_FIRST, counter::ROW_TCP_UNMANAGED, policy::TABLE_TCP};
+use node_ebpf_common::{PolicyImage, counter::ROW_FIRST, counter::ROW_TCP_UNMANAGED, packet::TABLE_TCP};
 use serde::Serialize;
 use zerocopy::FromZeros;
 

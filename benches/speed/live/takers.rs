@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::{device::Attached, generator::Generator, wire::Wire};
 use crate::data::{sources::Sources, xdp_filter::XdpFilter};
 use anyhow::{Context, Result, ensure};
-use node_ebpf_common::{Verdict, decide, policy::TABLE_TCP};
+use node_ebpf_common::{Verdict, decide, packet::TABLE_TCP};
 use nodewall_datapath::{Entry, KernelEngine};
 use nodewall_testbed::find_tool;
 

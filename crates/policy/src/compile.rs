@@ -11,9 +11,8 @@ use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
     flow,
-    policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row, TABLE_TCP, TABLE_UDP,
-    },
+    packet::{TABLE_TCP, TABLE_UDP},
+    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row},
     reason::DROP_BIT,
     wire::{TUNNEL_UDP_PORTS, protocol},
 };

@@ -6,10 +6,10 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use node_ebpf_common::address::Address;
 use node_ebpf_common::policy::{
     BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, NO_MISSION_PORT,
-    NO_MISSION_V4, NO_MISSION_V6, PolicyImage, SLOTS, SlotV4, SlotV6, Source, bucket, hash_v4, hash_v6, key_v4, slot,
-    value,
+    NO_MISSION_V4, NO_MISSION_V6, PolicyImage, SLOTS, SlotV4, SlotV6, bucket, hash_v4, hash_v6, key_v4, slot, value,
 };
 
 use crate::config::MissionControl;
@@ -344,12 +344,12 @@ pub(super) fn exact(address: IpAddr) -> IpNet {
 }
 
 /// An address as the image's lookups want it: the wire's bytes read little-endian.
-pub fn source_of(address: IpAddr) -> Source {
+pub fn source_of(address: IpAddr) -> Address {
     match address {
-        IpAddr::V4(a) => Source::v4(wire_v4(u128::from(u32::from(a)) << 96)),
+        IpAddr::V4(a) => Address::v4(wire_v4(u128::from(u32::from(a)) << 96)),
         IpAddr::V6(a) => {
             let (hi, lo) = wire_v6(a.into());
-            Source::v6(hi, lo)
+            Address::v6(hi, lo)
         }
     }
 }

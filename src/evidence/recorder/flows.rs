@@ -10,8 +10,7 @@ use node_ebpf_common::{
     Reason, flow,
     flow::FlowEntry,
     maps::RowRecord,
-    packet::About,
-    policy::{TABLE_TCP, TABLE_UDP},
+    packet::{PacketKind, TABLE_TCP, TABLE_UDP},
     wire::protocol,
 };
 
@@ -80,10 +79,10 @@ impl Names {
     }
 
     fn key(&mut self, key: &flow::FlowKey) -> Option<(FlowKey, Option<String>)> {
-        const TUNNEL: u32 = About::Tunnel as u32;
-        const FRAGMENT: u32 = About::LaterFragment as u32;
-        const SETTLED: u32 = About::Settled as u32;
-        let (protocol, number) = match key.about() {
+        const TUNNEL: u32 = PacketKind::Tunnel as u32;
+        const FRAGMENT: u32 = PacketKind::LaterFragment as u32;
+        const SETTLED: u32 = PacketKind::Settled as u32;
+        let (protocol, number) = match key.kind() {
             TABLE_TCP => ("tcp", Some(protocol::TCP)),
             TABLE_UDP => ("udp", Some(protocol::UDP)),
             TUNNEL => ("tunnel", None),
@@ -93,7 +92,7 @@ impl Names {
         };
         let port = number.map(|_| key.port());
         let class = number.and_then(|number| self.class(number, key.port()));
-        let source = (key.about() != SETTLED).then(|| source(key));
+        let source = (key.kind() != SETTLED).then(|| source(key));
         let outcome = if key.dropped() { Outcome::Drop } else { Outcome::WouldDrop };
         let reason = Reason::from_number(key.reason())?;
         Some((FlowKey { source, protocol, port, reason, outcome, interface: self.interface(key.interface()) }, class))

@@ -12,8 +12,8 @@ use aya_ebpf::{
 };
 use node_ebpf_common::{
     Decision, Frame, Reason,
-    packet::{About, common, walk},
-    policy::{GROUP_PEER, GROUP_SPOOFED, Source},
+    packet::{PacketKind, common, walk},
+    policy::{GROUP_PEER, GROUP_SPOOFED},
     reason::DROP_BIT,
 };
 
@@ -71,7 +71,7 @@ pub fn reference_lpm(context: XdpContext) -> u32 {
 }
 
 #[inline(always)]
-fn filter(context: &XdpContext, groups_of: impl Fn(Source) -> u32) -> u32 {
+fn filter(context: &XdpContext, groups_of: impl Fn(Address) -> u32) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let frame = Linear::new(context);
     let packet = if let Some(packet) = common(&frame) {
@@ -80,10 +80,10 @@ fn filter(context: &XdpContext, groups_of: impl Fn(Source) -> u32) -> u32 {
         cold_path();
         walk(&frame.forgotten(image.zero), image.zero)
     };
-    let (row_number, reason) = if packet.about as u32 > About::Udp as u32 {
+    let (row_number, reason) = if packet.kind as u32 > PacketKind::Udp as u32 {
         (0, packet.reason.number())
     } else {
-        let number = image.row_of(packet.about as u32, packet.port_wire);
+        let number = image.row_of(packet.kind as u32, packet.port_wire);
         let row = image.row(number);
         let groups = if packet.source.is_martian() {
             GROUP_SPOOFED

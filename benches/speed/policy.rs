@@ -19,7 +19,7 @@ use aya::maps::{Array, MapData};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::{
     PolicyImage,
-    maps::{ALL, IMAGE_FLAGS, ImageWords, Kind, PER_CPU_ENTRIES},
+    maps::{ALL, IMAGE_FLAGS, ImageWords, MapKind, PER_CPU_ENTRIES},
 };
 use nodewall_datapath::{Entry, Loaded};
 use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
@@ -216,7 +216,7 @@ fn report(sizes: &[Size]) -> Report {
 fn memory() -> Table {
     let cpus = aya::util::nr_cpus().unwrap_or(1);
     let rows = ALL.iter().map(|spec| {
-        let copies = if spec.kind == Kind::PerCpuArray { cpus } else { 1 };
+        let copies = if spec.kind == MapKind::PerCpuArray { cpus } else { 1 };
         let entries = if spec.max_entries == PER_CPU_ENTRIES { cpus } else { spec.max_entries as usize };
         let bytes = spec.value_bytes as usize * entries;
         let all = (bytes * copies) as f64 / 1_048_576.0;

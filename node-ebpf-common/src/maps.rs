@@ -57,7 +57,7 @@ pub const PER_CPU_ENTRIES: u32 = 0;
 
 /// The kinds of map in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MapKind {
     /// `BPF_MAP_TYPE_ARRAY`
     Array,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`
@@ -73,8 +73,8 @@ pub enum Kind {
 pub struct Spec {
     /// Name of the static, of the pin, and (at most 15 bytes) in `bpftool map`.
     pub name: &'static str,
-    /// Kind of map.
-    pub kind: Kind,
+    /// MapKind of map.
+    pub kind: MapKind,
     /// Key size.
     pub key_bytes: u32,
     /// Value size of one CPU.
@@ -85,7 +85,7 @@ pub struct Spec {
     pub flags: u32,
 }
 
-/// Hands the list of maps to macro `$with`, an entry each: `[doc] name, Kind<Value>, entries, flags;`. Every key is a `u32`.
+/// Hands the list of maps to macro `$with`, an entry each: `[doc] name, MapKind<Value>, entries, flags;`. Every key is a `u32`.
 #[macro_export]
 macro_rules! with_maps {
     ($with:ident) => {
@@ -119,9 +119,9 @@ macro_rules! specs {
         /// The specifications, in the order of the list.
         pub const ALL: &[Spec] = &[$(Spec {
             name: stringify!($name),
-            kind: Kind::$kind,
+            kind: MapKind::$kind,
             key_bytes: 4,
-            value_bytes: match Kind::$kind { Kind::ArrayOfMaps => 4, _ => size_of::<$value>() as u32 },
+            value_bytes: match MapKind::$kind { MapKind::ArrayOfMaps => 4, _ => size_of::<$value>() as u32 },
             max_entries: $entries,
             flags: $flags,
         },)+];

@@ -7,7 +7,7 @@ use crate::{
     reason::Reason,
     verifier::{rebound, zero_mask},
     wire::{
-        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, IPV6_BYTES, Icmpv6, Ipv4, Ipv6, KINDS, Kind, Ports,
+        self, Bytes2, ETHERNET_BYTES, ETHERTYPE_OFFSET, Extension, IPV6_BYTES, Icmpv6, Ipv4, Ipv6, KINDS, HeaderKind, Ports,
         Start, Tagged, Untagged, VLAN_TAG_BYTES, VlanTag, ethertype_le, protocol,
     },
 };
@@ -210,7 +210,7 @@ pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
 struct Located {
     /// Why there is nothing more to read.
     problem: Option<Reason>,
-    kind: Kind,
+    kind: HeaderKind,
     addresses: Addresses,
     /// Offset of the transport header.
     at: usize,
@@ -226,7 +226,7 @@ impl Located {
 
     #[inline(always)]
     const fn sound(reason: Reason, end: usize) -> Self {
-        Self { problem: Some(reason), kind: Kind::Other, addresses: Addresses::NONE, at: 0, end }
+        Self { problem: Some(reason), kind: HeaderKind::Other, addresses: Addresses::NONE, at: 0, end }
     }
 }
 
@@ -249,7 +249,7 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
     let end = rebound::<F, MAX_COUNTED_BYTES>(frame, zero, end);
     let addresses = Addresses::v4(header);
     let later = header.fragment_be & wire::IPV4_OFFSET_MASK_BE != 0;
-    let kind = if later { Kind::LaterFragment } else { kind_v4(header.protocol) };
+    let kind = if later { HeaderKind::LaterFragment } else { kind_v4(header.protocol) };
     Located { problem: None, kind, addresses, at: offset + header_bytes, end }
 }
 
@@ -267,10 +267,10 @@ fn aggregate_bytes<F: Frame + ?Sized>(frame: &F, zero: u64, offset: usize, limit
 /// Under IPv4 the numbers of IPv6's extension headers are protocols without ports, but for AH.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "the table has an entry for every u8")]
-fn kind_v4(number: u8) -> Kind {
+fn kind_v4(number: u8) -> HeaderKind {
     match KINDS[number as usize] {
-        Kind::Authentication => Kind::Encapsulated,
-        Kind::Extension | Kind::Fragment => Kind::Other,
+        HeaderKind::Authentication => HeaderKind::Encapsulated,
+        HeaderKind::Extension | HeaderKind::Fragment => HeaderKind::Other,
         kind => kind,
     }
 }
@@ -299,21 +299,21 @@ fn ipv6<F: Frame + ?Sized>(frame: &F, offset: usize, zero: u64) -> Located {
     let addresses = Addresses::v6(header);
     let mut kind = KINDS[header.next_header as usize];
     let mut walked = 0;
-    while kind as u32 >= Kind::Extension as u32 {
+    while kind as u32 >= HeaderKind::Extension as u32 {
         // Every extension header has at least 8 bytes, and all of them must lie within the packet.
         let Some(extension) = frame.read::<Extension>(at) else { break };
         if walked == MAX_EXTENSIONS || at + size_of::<Extension>() > end {
             break;
         }
-        let is_fragment = kind as u32 == Kind::Fragment as u32;
+        let is_fragment = kind as u32 == HeaderKind::Fragment as u32;
         if is_fragment && extension.offset_be & wire::IPV6_OFFSET_MASK_BE != 0 {
-            return Located { problem: None, kind: Kind::LaterFragment, addresses, at, end };
+            return Located { problem: None, kind: HeaderKind::LaterFragment, addresses, at, end };
         }
         at = rebound::<F, MAX_TRANSPORT_OFFSET>(frame, zero, at + extension_bytes(frame, kind, extension.length));
         kind = KINDS[extension.next_header as usize];
         walked += 1;
     }
-    if kind as u32 >= Kind::Extension as u32 || at > end {
+    if kind as u32 >= HeaderKind::Extension as u32 || at > end {
         return Located::sound(Reason::ExtensionChain, end);
     }
     Located { problem: None, kind, addresses, at, end }
@@ -333,9 +333,9 @@ fn is_discovery<F: Frame + ?Sized>(frame: &F, header: &Ipv6, at: usize, end: usi
 
 /// How long an extension header is. Without branches: each would double what the verifier follows.
 #[inline(always)]
-fn extension_bytes<F: Frame + ?Sized>(frame: &F, kind: Kind, length: u8) -> usize {
-    let is = |wanted: Kind| zero_mask(frame, u64::from(kind as u32 ^ wanted as u32));
-    let (fragment, authentication) = (is(Kind::Fragment), is(Kind::Authentication));
+fn extension_bytes<F: Frame + ?Sized>(frame: &F, kind: HeaderKind, length: u8) -> usize {
+    let is = |wanted: HeaderKind| zero_mask(frame, u64::from(kind as u32 ^ wanted as u32));
+    let (fragment, authentication) = (is(HeaderKind::Fragment), is(HeaderKind::Authentication));
     let length = u64::from(length);
     let usual = ((length + 1) << 3) & !fragment & !authentication;
     let in_words = ((length + 2) << 2) & authentication;
@@ -350,12 +350,12 @@ fn transport<F: Frame + ?Sized>(frame: &F, located: &Located, zero: u64) -> Pack
     }
     let portless = |kind, reason| Packet::portless(kind, reason, located.addresses, bytes);
     let kind = match located.kind {
-        Kind::LaterFragment => return portless(PacketKind::LaterFragment, Reason::LaterFragment),
-        Kind::Tcp => PacketKind::Tcp,
-        Kind::Udp => PacketKind::Udp,
-        Kind::Icmp => return portless(PacketKind::Portless, Reason::Icmp),
-        Kind::Tunnel => return portless(PacketKind::Tunnel, Reason::Unmanaged),
-        Kind::Encapsulated => return portless(PacketKind::Portless, Reason::Encapsulated),
+        HeaderKind::LaterFragment => return portless(PacketKind::LaterFragment, Reason::LaterFragment),
+        HeaderKind::Tcp => PacketKind::Tcp,
+        HeaderKind::Udp => PacketKind::Udp,
+        HeaderKind::Icmp => return portless(PacketKind::Portless, Reason::Icmp),
+        HeaderKind::Tunnel => return portless(PacketKind::Tunnel, Reason::Unmanaged),
+        HeaderKind::Encapsulated => return portless(PacketKind::Portless, Reason::Encapsulated),
         _ => return portless(PacketKind::Portless, Reason::OtherProtocol),
     };
     // The verifiers of 5.10 and 6.1 want a mask, not a comparison.

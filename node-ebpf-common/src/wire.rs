@@ -78,7 +78,7 @@ pub mod protocol {
 /// What an IP protocol or next-header number means for the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
-pub enum Kind {
+pub enum HeaderKind {
     /// SCTP, IGMP and everything else without the policy's ports.
     Other,
     /// TCP.
@@ -101,27 +101,27 @@ pub enum Kind {
     Authentication,
 }
 
-/// [`Kind`] of every number, under IPv6. A table, because a chain of comparisons would make the verifier follow each.
+/// [`HeaderKind`] of every number, under IPv6. A table, because a chain of comparisons would make the verifier follow each.
 #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which would refuse an index out of bounds")]
-pub static KINDS: [Kind; 256] = {
-    let mut kinds = [Kind::Other; 256];
+pub static KINDS: [HeaderKind; 256] = {
+    let mut kinds = [HeaderKind::Other; 256];
     let mut n = 0;
     while n < 256 {
         kinds[n] = match n as u8 {
-            protocol::TCP => Kind::Tcp,
-            protocol::UDP => Kind::Udp,
-            protocol::ICMP | protocol::ICMPV6 => Kind::Icmp,
-            protocol::IPIP | protocol::IPV6_IN_IP | protocol::GRE => Kind::Tunnel,
-            protocol::ESP | protocol::L2TP => Kind::Encapsulated,
+            protocol::TCP => HeaderKind::Tcp,
+            protocol::UDP => HeaderKind::Udp,
+            protocol::ICMP | protocol::ICMPV6 => HeaderKind::Icmp,
+            protocol::IPIP | protocol::IPV6_IN_IP | protocol::GRE => HeaderKind::Tunnel,
+            protocol::ESP | protocol::L2TP => HeaderKind::Encapsulated,
             protocol::HOP_BY_HOP
             | protocol::ROUTING
             | protocol::DESTINATION_OPTIONS
             | protocol::MOBILITY
             | protocol::HIP
-            | protocol::SHIM6 => Kind::Extension,
-            protocol::FRAGMENT => Kind::Fragment,
-            protocol::AH => Kind::Authentication,
-            _ => Kind::Other,
+            | protocol::SHIM6 => HeaderKind::Extension,
+            protocol::FRAGMENT => HeaderKind::Fragment,
+            protocol::AH => HeaderKind::Authentication,
+            _ => HeaderKind::Other,
         };
         n += 1;
     }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{DEGRADED, FINE, Failure, block_on, enforceable, run::has_last_good, site};
 use crate::{
     cli::{AllowArgs, Common, Format},
-    control::{self, Applied, Cause, Outcome},
+    control::{self, Applied, Cause, AttachAction},
     ui,
 };
 use nodewall_datapath::Maps;
@@ -87,8 +87,8 @@ fn report(applied: Applied, warnings: Vec<String>) -> Report {
             .map(|i| Interface {
                 name: i.name,
                 outcome: match i.outcome {
-                    Outcome::Attached => "attached",
-                    Outcome::Replaced => "replaced",
+                    AttachAction::Attached => "attached",
+                    AttachAction::Replaced => "replaced",
                 },
             })
             .collect(),

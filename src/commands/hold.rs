@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{FINE, Failure};
-use crate::control::{self, AgentError, Applied, Site, Standing, Trial, TrialKind};
+use crate::control::{self, AgentError, Applied, Site, TrialState, Trial, TrialKind};
 use nodewall_host::state::Who;
 
 /// How often the trial's standing is looked at.
@@ -51,13 +51,13 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, 
         if stop {
             return go_back(site, who).await;
         }
-        match control::standing(site, trial).await {
-            Ok(Standing::Left(left)) => count_down(left, &mut told_s),
-            Ok(Standing::Confirmed) => {
+        match control::trial_state(site, trial).await {
+            Ok(TrialState::Left(left)) => count_down(left, &mut told_s),
+            Ok(TrialState::Confirmed) => {
                 tell("confirmed: enforced for good");
                 return Ok(FINE);
             }
-            Ok(Standing::Ended) => return Ok(ended(trial)),
+            Ok(TrialState::Ended) => return Ok(ended(trial)),
             Err(error) => {
                 tell(&format!("the trial can not be ended: {error}; trying again"));
                 tokio::time::sleep(RETRY).await;

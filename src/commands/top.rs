@@ -27,7 +27,7 @@ use super::{FINE, Failure, block_on};
 use crate::{
     cli::{Color, Common, TopArgs},
     peers::Registry,
-    ui::top::{Look, Model, Reading, Told, draw, press, to_text},
+    ui::top::{Palette, Model, Reading, KeyAction, draw, press, to_text},
     view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
 };
 use nodewall_datapath::{DatapathError, Maps};
@@ -47,7 +47,7 @@ pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, Failure> {
         Color::Never => false,
         Color::Auto => !args.once && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     };
-    let look = Look { color };
+    let look = Palette { color };
     if args.once {
         block_on(once(common, look, args.interval))??;
     } else {
@@ -57,7 +57,7 @@ pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, Failure> {
 }
 
 /// One frame, of the rates within one interval.
-async fn once(common: &Common, look: Look, interval: Duration) -> anyhow::Result<()> {
+async fn once(common: &Common, look: Palette, interval: Duration) -> anyhow::Result<()> {
     let mut model = Model::default();
     model.read(read(common).await?);
     tokio::time::sleep(interval).await;
@@ -73,7 +73,7 @@ async fn once(common: &Common, look: Look, interval: Duration) -> anyhow::Result
     }
 }
 
-async fn live(common: &Common, look: Look, interval: Duration) -> anyhow::Result<()> {
+async fn live(common: &Common, look: Palette, interval: Duration) -> anyhow::Result<()> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         bail!("top wants a terminal; `nodewall top --once` prints one frame to anything");
     }
@@ -88,7 +88,7 @@ async fn live(common: &Common, look: Look, interval: Duration) -> anyhow::Result
 async fn watch(
     mut terminal: DefaultTerminal,
     common: &Common,
-    look: Look,
+    look: Palette,
     interval: Duration,
     first: Reading,
 ) -> anyhow::Result<()> {
@@ -107,7 +107,7 @@ async fn watch(
             _ = hangup.recv() => return Ok(()),
             event = events.recv() => match event {
                 Some(Ok(Event::Key(key))) => {
-                    if press(&mut model, key) == Told::Quit {
+                    if press(&mut model, key) == KeyAction::Quit {
                         return Ok(());
                     }
                 }

@@ -38,7 +38,7 @@ pub struct Site {
 
 /// What was done to an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum AttachAction {
     /// It was open until now.
     Attached,
     /// Its program was replaced by this one, without a gap.
@@ -53,7 +53,7 @@ pub struct AppliedInterface {
     /// Index.
     pub if_index: u32,
     /// What was done.
-    pub outcome: Outcome,
+    pub outcome: AttachAction,
     /// Why what leaves there is not counted; `None`: it is. Filtering does not depend on it.
     pub uncounted: Option<String>,
 }
@@ -325,7 +325,7 @@ impl Change<'_> {
 
     /// Detaches what this change attached. Interfaces that were filtered before stay filtered.
     fn undo(&self, interfaces: &[AppliedInterface]) {
-        for interface in interfaces.iter().filter(|i| i.outcome == Outcome::Attached) {
+        for interface in interfaces.iter().filter(|i| i.outcome == AttachAction::Attached) {
             let target = Target { name: interface.name.clone(), if_index: interface.if_index };
             let undone =
                 datapath::detach(self.pins, &target).and_then(|_| datapath::detach_egress(self.pins, target.if_index));
@@ -366,8 +366,8 @@ pub(crate) fn attach_one(
         AttachMode::Generic => datapath::Mode::Generic,
     };
     let outcome = match datapath::attach(loaded, pins, target, mode)? {
-        Attached::New => Outcome::Attached,
-        Attached::Replaced => Outcome::Replaced,
+        Attached::New => AttachAction::Attached,
+        Attached::Replaced => AttachAction::Replaced,
     };
     let uncounted = count_outbound(loaded, pins, target);
     Ok(AppliedInterface { name: target.name.clone(), if_index: target.if_index, outcome, uncounted })

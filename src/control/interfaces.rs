@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    change::{Applied, AppliedInterface, Outcome, Site, attach_one, count_outbound},
+    change::{Applied, AppliedInterface, AttachAction, Site, attach_one, count_outbound},
     error::AgentError,
     surroundings::{Surroundings, select},
 };
@@ -71,7 +71,7 @@ pub(crate) async fn cover(site: &Site, applied: &mut Applied, since: Instant) ->
                 interfaces.push(AppliedInterface {
                     name: target.name.clone(),
                     if_index: target.if_index,
-                    outcome: Outcome::Replaced,
+                    outcome: AttachAction::Replaced,
                     uncounted,
                 });
             }
@@ -82,7 +82,7 @@ pub(crate) async fn cover(site: &Site, applied: &mut Applied, since: Instant) ->
             (_, None) => match attach_one(&mut applied.loaded, &pins, &target, applied.desired.attach_mode) {
                 Ok(done) => {
                     coverage.alarms.extend(done.uncounted.clone());
-                    interfaces.push(AppliedInterface { outcome: Outcome::Attached, ..done });
+                    interfaces.push(AppliedInterface { outcome: AttachAction::Attached, ..done });
                     coverage.covered.push(Covered { name: target.name, gap: since.elapsed() });
                 }
                 Err(error) => coverage.alarms.push(error.to_string()),

@@ -23,7 +23,7 @@ pub(crate) mod warnings;
 pub use apply::{Allow, Cause, apply, reapply};
 pub use block::{Blocking, Changed, block, unblock};
 pub use block_list::{Block, Blocks};
-pub use change::{Applied, AppliedInterface, Outcome, Site};
+pub use change::{Applied, AppliedInterface, AttachAction, Site};
 pub use detach::detach;
 pub use error::AgentError;
 pub use good::{Desired, Good, ModeOverride};
@@ -31,7 +31,7 @@ pub use health::{Gaps, Health, Refused, Repair};
 pub use peers::{ask_local, desired, peers_changed};
 pub use plan::{Affected, Difference, plan};
 pub use seen::Seen;
-pub use trial::{Standing, confirm, enforce, panic_open, rollback, rollback_trial, standing};
+pub use trial::{TrialState, confirm, enforce, panic_open, rollback, rollback_trial, trial_state};
 pub use trial_file::{Trial, TrialKind, is_panic_open};
 pub use warnings::warnings;
 

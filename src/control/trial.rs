@@ -15,7 +15,7 @@ use nodewall_policy::{Policy, config::Mode};
 
 /// How a trial stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum TrialState {
     /// It goes on for this long.
     Left(Duration),
     /// Somebody confirmed it.
@@ -299,27 +299,27 @@ pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<Applied, A
 }
 
 /// How the trial that `mine` began stands now; ends it when its time is over.
-pub async fn standing(site: &Site, mine: &Trial) -> Result<Standing, AgentError> {
+pub async fn trial_state(site: &Site, mine: &Trial) -> Result<TrialState, AgentError> {
     let now = Clock::now();
     match site.state.load::<Trial>()? {
-        Some(trial) if trial == *mine && !trial.is_over(&now) => return Ok(Standing::Left(trial.deadline.left(&now))),
+        Some(trial) if trial == *mine && !trial.is_over(&now) => return Ok(TrialState::Left(trial.deadline.left(&now))),
         Some(trial) if trial == *mine => {}
         _ => return outcome(site, mine),
     }
     let lock = site.state.lock_policy()?;
     if pending(site, &lock).await?.is_some() {
-        return Ok(Standing::Ended);
+        return Ok(TrialState::Ended);
     }
     outcome(site, mine)
 }
 
 /// Of a trial that is no longer on disk.
-fn outcome(site: &Site, mine: &Trial) -> Result<Standing, AgentError> {
+fn outcome(site: &Site, mine: &Trial) -> Result<TrialState, AgentError> {
     let good = Good::last(&site.state)?;
     let kept = mine.kind == TrialKind::Enforce && good.is_some_and(|good| good.desired.policy.mode == Mode::Enforce);
     // What enforced before the trial enforces after its end, too.
     let told = kept && mine.back_to.desired.policy.mode != Mode::Enforce;
-    Ok(if told { Standing::Confirmed } else { Standing::Ended })
+    Ok(if told { TrialState::Confirmed } else { TrialState::Ended })
 }
 
 /// The operator's word counts from now on, also for the next reload of a configuration that says otherwise.

@@ -22,7 +22,7 @@ use tokio_rustls::{
 
 use super::{Finding, Status, Subject};
 use nodewall_host::net::addresses_of;
-use nodewall_https::{Shown, refusal, witnessed_config};
+use nodewall_https::{PresentedCertificate, refusal, recording_config};
 use nodewall_policy::config::MissionLink;
 
 /// No step takes longer.
@@ -111,7 +111,7 @@ async fn connect(addresses: &[SocketAddr], is_proxy: bool) -> Step<TcpStream> {
 
 async fn handshake(link: &MissionLink, connection: Connection) -> Result<(Connection, Vec<Finding>), Finding> {
     let ca = link.ca.as_deref();
-    let (config, shown) = witnessed_config(ca).map_err(|setup| {
+    let (config, shown) = recording_config(ca).map_err(|setup| {
         let (problem, help) = setup.into_parts();
         fail("tls", problem).because("nobody's certificate can be believed").advice(help)
     })?;
@@ -145,7 +145,7 @@ fn version(version: Option<ProtocolVersion>) -> String {
     }
 }
 
-fn refused(link: &MissionLink, shown: &Shown, error: &io::Error) -> Finding {
+fn refused(link: &MissionLink, shown: &PresentedCertificate, error: &io::Error) -> Finding {
     let why = refusal(&link.host, link.ca.as_deref(), error);
     if why.certificate {
         let which = certificate::describe(shown).map_or_else(String::new, |which| format!(" ({which})"));

@@ -13,7 +13,7 @@ use super::{
     http_sd::shortened,
     limit::{Peers, address},
 };
-use nodewall_https::{Ask, Client, Reply, Token, advice, within_deadline};
+use nodewall_https::{Get, Client, Reply, Token, advice, within_deadline};
 use nodewall_policy::config;
 
 /// Where nodes are told, the best first: the firewall's own list holds a node before it joins, the last one only who is there.
@@ -34,12 +34,12 @@ pub struct DynatraceApi {
     token_file: PathBuf,
     interval: Duration,
     client: Client,
-    known: Option<Known>,
+    known: Option<CachedAnswer>,
 }
 
 /// The last answer that had an `ETag`.
 #[derive(Debug)]
-struct Known {
+struct CachedAnswer {
     place: &'static str,
     etag: HeaderValue,
     peers: BTreeSet<IpNet>,
@@ -67,7 +67,7 @@ impl DynatraceApi {
             let url = format!("{}{place}", self.url);
             let known = self.known.as_ref().filter(|known| known.place == place);
             let etag = known.map(|known| &known.etag);
-            let reply = self.client.get(Ask { url: &url, token: Some(&token), etag }).await?;
+            let reply = self.client.get(Get { url: &url, token: Some(&token), etag }).await?;
             let told = match (reply.status, known) {
                 (StatusCode::NOT_MODIFIED, Some(known)) => Ok(known.peers.clone()),
                 (StatusCode::UNAUTHORIZED, _) => return Err(self.token_refused(&url, reply.status)),
@@ -97,7 +97,7 @@ impl DynatraceApi {
             StatusCode::OK => {
                 let peers = nodes(&reply.body)
                     .map_err(|problem| (status, failed(url, problem, "please report it with nodewall's version")))?;
-                self.known = reply.etag.map(|etag| Known { place, etag, peers: peers.clone() });
+                self.known = reply.etag.map(|etag| CachedAnswer { place, etag, peers: peers.clone() });
                 Ok(peers)
             }
             StatusCode::FORBIDDEN => Err((status, self.token_refused(url, status))),

@@ -11,7 +11,7 @@ use super::{
     error::failed,
     limit::{Peers, address},
 };
-use nodewall_https::{Ask, Client, advice, within_deadline};
+use nodewall_https::{Get, Client, advice, within_deadline};
 use nodewall_policy::config;
 
 /// A URL that answers with the cluster's nodes: `[{"targets": ["10.0.0.1:9042", "[fd00::1]:9042"], "labels": {}}]`.
@@ -21,12 +21,12 @@ pub struct HttpSd {
     url: String,
     interval: Duration,
     client: Client,
-    known: Option<Known>,
+    known: Option<CachedAnswer>,
 }
 
 /// The last answer that had an `ETag`.
 #[derive(Debug)]
-struct Known {
+struct CachedAnswer {
     etag: HeaderValue,
     peers: BTreeSet<IpNet>,
 }
@@ -51,12 +51,12 @@ impl HttpSd {
 
     async fn ask(&mut self) -> Result<Answer, SourceError> {
         let etag = self.known.as_ref().map(|known| &known.etag);
-        let reply = within_deadline(&self.url, self.client.get(Ask { url: &self.url, token: None, etag })).await?;
+        let reply = within_deadline(&self.url, self.client.get(Get { url: &self.url, token: None, etag })).await?;
         let peers = match (reply.status, &self.known) {
             (StatusCode::NOT_MODIFIED, Some(known)) => known.peers.clone(),
             (StatusCode::OK, _) => {
                 let peers = read(&reply.body).map_err(|(problem, help)| failed(&self.url, problem, help))?;
-                self.known = reply.etag.map(|etag| Known { etag, peers: peers.clone() });
+                self.known = reply.etag.map(|etag| CachedAnswer { etag, peers: peers.clone() });
                 peers
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {

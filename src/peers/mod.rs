@@ -15,7 +15,7 @@ mod http_sd;
 mod limit;
 mod registry;
 mod rules;
-mod standing;
+mod counting;
 
 use std::{collections::BTreeSet, fmt, path::Path, pin::Pin, time::Duration};
 
@@ -56,7 +56,7 @@ pub trait Source: Send {
     /// Its name in every output.
     fn name(&self) -> &SourceName;
 
-    /// Asks it once. An error leaves the last answer standing.
+    /// Asks it once. An error leaves the last answer counting.
     fn fetch(&mut self) -> Fetch<'_>;
 
     /// When to ask again where the answer does not say.

@@ -24,14 +24,14 @@ const NAMED_IN_CHANGE: usize = 100;
 
 /// What one source said last, and how it fares since.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Known {
+pub(super) struct LastAnswer {
     pub(super) peers: BTreeSet<IpNet>,
     pub(super) answered_unix_ns: Option<u64>,
     /// Since when (Unix time, ns), and why.
     pub(super) failing: Option<(u64, String)>,
 }
 
-impl Known {
+impl LastAnswer {
     /// It can be compared with others. An empty list in the configuration is no opinion.
     pub(super) fn has_said_something(&self) -> bool {
         self.answered_unix_ns.is_some() && !self.peers.is_empty()
@@ -90,7 +90,7 @@ pub struct Undo {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Registry {
     pub(super) rules: Rules,
-    pub(super) sources: BTreeMap<SourceName, Known>,
+    pub(super) sources: BTreeMap<SourceName, LastAnswer>,
     pub(super) peers: BTreeMap<IpNet, Record>,
     #[serde(skip)]
     changes: Vec<Change>,
@@ -320,7 +320,7 @@ impl Registry {
         self.unsaved |= aged || known.failing.is_some() || known.peers != peers;
         let before = std::mem::replace(
             known,
-            Known { peers: peers.clone(), answered_unix_ns: Some(now.unix_ns), failing: None },
+            LastAnswer { peers: peers.clone(), answered_unix_ns: Some(now.unix_ns), failing: None },
         );
         if !source.is_learnt() {
             return;

@@ -113,9 +113,9 @@ fn outbound_row(cell: &OutboundCell, records: &[RowRecord]) -> Row {
     Row { class, port, ports, protocol, direction: "out", outcome: "pass", reason, packets, bytes }
 }
 
-pub(super) type Place = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
+pub(super) type RowName = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
 
-fn place(row: u32, records: &[RowRecord]) -> Place {
+fn place(row: u32, records: &[RowRecord]) -> RowName {
     match row {
         ROW_PORTLESS => (None, None, None, None),
         ROW_MISSION_CONTROL => (Some(MISSION_CONTROL_CLASS.into()), None, None, Some("tcp")),
@@ -128,7 +128,7 @@ fn place(row: u32, records: &[RowRecord]) -> Place {
 }
 
 /// What a row's record says: class, port, range, protocol.
-pub(super) fn place_of(record: &RowRecord) -> Place {
+pub(super) fn place_of(record: &RowRecord) -> RowName {
     let one = record.first_port == record.last_port;
     let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
     (Some(class_name(record)), one.then_some(record.first_port), range, Some(protocol_name(record.protocol)))

@@ -29,7 +29,7 @@ pub struct Listed {
 
 /// One source.
 #[derive(Clone, Debug, Serialize)]
-pub struct Source {
+pub struct SourceRow {
     /// As in the configuration, with its kind before it.
     pub name: String,
     /// How many it knows.
@@ -50,7 +50,7 @@ pub struct Peers {
     /// Everyone known, whatever the state.
     pub peers: Vec<Listed>,
     /// Where from.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceRow>,
 }
 
 impl Peers {
@@ -79,9 +79,9 @@ fn listed(entry: Entry) -> Listed {
     }
 }
 
-fn source(status: SourceStatus) -> Source {
+fn source(status: SourceStatus) -> SourceRow {
     let (failing_since_unix_ns, error) = status.failing.unzip();
-    Source {
+    SourceRow {
         name: status.name.to_string(),
         peers: status.peers,
         answered_unix_ns: status.answered_unix_ns,

@@ -21,13 +21,13 @@ const COLORS: [&str; 16] = [
 
 /// How the letters that follow look.
 #[derive(Clone, Copy, Default)]
-struct Look {
+struct Palette {
     color: Option<usize>,
     bold: bool,
     reverse: bool,
 }
 
-impl Look {
+impl Palette {
     /// By a `Select Graphic Rendition` sequence (ECMA-48, 8.3.117): those that `top` and tmux send, and no others.
     fn select(&mut self, parameters: &str) {
         let mut numbers = parameters.split(';').map(|number| number.parse::<usize>().unwrap_or(0));
@@ -63,7 +63,7 @@ impl Look {
 fn html(screen: &str) -> String {
     let mut page =
         format!("<body style='{STYLE}'><pre style='margin:12px;font:14px/1.25 \"DejaVu Sans Mono\",monospace'>");
-    let mut look = Look::default();
+    let mut look = Palette::default();
     for (n, piece) in screen.split("\u{1b}[").enumerate() {
         let text = if n == 0 {
             piece

@@ -14,7 +14,7 @@ use node_ebpf_common::{
     ABI_VERSION,
     counter::CELLS_PER_ROW,
     flow::CpuFlows,
-    maps::{self, ImageWords, Kind, PER_CPU_ENTRIES, RowRecord, Spec, name},
+    maps::{self, ImageWords, MapKind, PER_CPU_ENTRIES, RowRecord, Spec, name},
     peer_traffic::SLOT_CELLS,
     policy::MAGIC,
 };
@@ -197,10 +197,10 @@ fn check(path: &Path, spec: &Spec) -> Result<(), DatapathError> {
         return Err(DatapathError::Abi { found, expected: ABI_VERSION });
     }
     let kind = match spec.kind {
-        Kind::Array => MapType::Array,
-        Kind::PerCpuArray => MapType::PerCpuArray,
-        Kind::ArrayOfMaps => MapType::ArrayOfMaps,
-        Kind::PerfEventArray => MapType::PerfEventArray,
+        MapKind::Array => MapType::Array,
+        MapKind::PerCpuArray => MapType::PerCpuArray,
+        MapKind::ArrayOfMaps => MapType::ArrayOfMaps,
+        MapKind::PerfEventArray => MapType::PerfEventArray,
     };
     let refuse = |what: &str, found: String, expected: String| {
         Err(DatapathError::ForeignMap { path: path.to_path_buf(), found: format!("{what} {found}"), expected })

@@ -49,7 +49,7 @@ pub struct Client {
 
 /// What to ask.
 #[derive(Debug)]
-pub struct Ask<'a> {
+pub struct Get<'a> {
     /// An `http://` or `https://` URL.
     pub url: &'a str,
     /// Sent to this URL's server and to no other.
@@ -118,7 +118,7 @@ impl Client {
     }
 
     /// Asks, and follows redirects within the same server. To be called [`within_deadline`].
-    pub async fn get(&self, ask: Ask<'_>) -> Result<Reply, HttpError> {
+    pub async fn get(&self, ask: Get<'_>) -> Result<Reply, HttpError> {
         let refused = || failed(ask.url, "is no http:// or https:// URL", "correct the URL");
         let mut uri: Uri = ask.url.parse().map_err(|_| refused())?;
         let origin = Origin::of(&uri).ok_or_else(refused)?;
@@ -145,7 +145,7 @@ impl Client {
     /// The beginning of the answer. Dropping `tasks` ends the connection.
     async fn send(
         &self,
-        ask: &Ask<'_>,
+        ask: &Get<'_>,
         origin: &Origin,
         uri: &Uri,
         tasks: &mut JoinSet<()>,
@@ -187,7 +187,7 @@ impl Client {
     }
 }
 
-fn request(ask: &Ask<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError> {
+fn request(ask: &Get<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
     let mut request = Request::get(path)

@@ -3,17 +3,17 @@
 
 mod client;
 mod error;
-mod named;
+mod pinned;
 mod post;
 mod tls;
 mod token;
-mod witness;
+mod presented;
 
 pub use self::{
-    client::{Ask, Client, Reply, advice, within_deadline},
+    client::{Get, Client, Reply, advice, within_deadline},
     error::{HttpError, failed},
-    post::{Outcome, Post},
-    tls::{client_config, refusal, witnessed_config},
+    post::{PostOutcome, Post},
+    tls::{client_config, refusal, recording_config},
     token::Token,
-    witness::Shown,
+    presented::PresentedCertificate,
 };

@@ -32,7 +32,7 @@ pub struct Post<'a> {
 
 /// What became of something that was sent.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum PostOutcome {
     /// The server said something.
     Answered {
         /// What it said.
@@ -49,7 +49,7 @@ pub enum Outcome {
 impl Client {
     /// Sends it once. `Err`: not a byte of it was sent. `before` is called when there is a connection, right before the first byte; its error is that of
     /// the whole. Redirects are answers like others.
-    pub async fn post<F>(&self, post: Post<'_>, before: impl FnOnce() -> F) -> Result<Outcome, HttpError>
+    pub async fn post<F>(&self, post: Post<'_>, before: impl FnOnce() -> F) -> Result<PostOutcome, HttpError>
     where
         F: Future<Output = Result<(), HttpError>>,
     {
@@ -67,7 +67,7 @@ impl Client {
         let answered = async {
             let response = sender.send_request(request).await.map_err(|error| broke_off(url, &error))?;
             let (status, retry_after) = (response.status(), retry_after(&response));
-            Ok(Outcome::Answered { status, retry_after, body: read(url, response).await.ok() })
+            Ok(PostOutcome::Answered { status, retry_after, body: read(url, response).await.ok() })
         };
         Ok(timeout(DEADLINE, answered)
             .await
@@ -75,7 +75,7 @@ impl Client {
                 let problem = format!("there was no whole answer within {} s", DEADLINE.as_secs());
                 Err(failed(url, problem, "see why the server or the way to it is slow"))
             })
-            .unwrap_or_else(Outcome::Unknown))
+            .unwrap_or_else(PostOutcome::Unknown))
     }
 }
 

@@ -11,8 +11,8 @@ use tokio_rustls::rustls::{
 
 use super::{
     error::{HttpError, failed},
-    named::{Named, is_authority},
-    witness::{Shown, Witness},
+    named::{PinnedVerifier, is_authority},
+    presented::{PresentedCertificate, RecordingVerifier},
 };
 use nodewall_policy::config::{Trust, read_trusted};
 
@@ -48,8 +48,8 @@ pub fn client_config(ca: Option<&Path>) -> Result<ClientConfig, Setup> {
 }
 
 /// The same, and the place where the server's own certificate is found after the handshake, believed or not.
-pub fn witnessed_config(ca: Option<&Path>) -> Result<(ClientConfig, Shown), Setup> {
-    let witness = Witness::new(verifier(ca)?);
+pub fn recording_config(ca: Option<&Path>) -> Result<(ClientConfig, PresentedCertificate), Setup> {
+    let witness = RecordingVerifier::new(verifier(ca)?);
     let shown = witness.shown();
     Ok((client_with(Arc::new(witness))?, shown))
 }
@@ -71,7 +71,7 @@ fn verifier(ca: Option<&Path>) -> Result<Arc<dyn ServerCertVerifier>, Setup> {
             .map_err(|error| unusable(&error))?);
     };
     let (roots, certificates) = file_roots(path)?;
-    Ok(Arc::new(Named::new(roots, certificates, provider).map_err(|error| unusable(&error))?))
+    Ok(Arc::new(PinnedVerifier::new(roots, certificates, provider).map_err(|error| unusable(&error))?))
 }
 
 fn unusable(error: &dyn std::fmt::Display) -> Setup {

@@ -2,10 +2,10 @@
 
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
-use nodewall_https::Shown;
+use nodewall_https::PresentedCertificate;
 
 /// Whose it is, who signed it, and until when. `None`: none was shown, or it can not be read.
-pub(super) fn describe(shown: &Shown) -> Option<String> {
+pub(super) fn describe(shown: &PresentedCertificate) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(shown.get()?).ok()?;
     let text = format!(
         "subject {}, issued by {}, valid from {} to {}",

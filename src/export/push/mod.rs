@@ -24,7 +24,7 @@ pub use self::{
     thread::Pusher,
 };
 use nodewall_host::state::{Clock, Note, StateDir, StateError, Stored};
-use nodewall_https::{Client, HttpError, Outcome, Post, Token, failed};
+use nodewall_https::{Client, HttpError, PostOutcome, Post, Token, failed};
 use nodewall_policy::config;
 
 /// Wait after a first failure; doubled with each, up to [`LONGEST_WAIT`].
@@ -242,11 +242,11 @@ impl<'a> Push<'a> {
         };
         let outcome = tokio::select! {
             outcome = self.client.post(post, before) => outcome?,
-            () = last_word(shutdown) => Outcome::Unknown(failed(url, "there was no answer before nodewall ended", "")),
+            () = last_word(shutdown) => PostOutcome::Unknown(failed(url, "there was no answer before nodewall ended", "")),
         };
         Ok(match outcome {
-            Outcome::Answered { status, retry_after, body } => (judge(status, body.as_deref(), sent), retry_after),
-            Outcome::Unknown(error) => (Taken::Unknown(error.to_string()), None),
+            PostOutcome::Answered { status, retry_after, body } => (judge(status, body.as_deref(), sent), retry_after),
+            PostOutcome::Unknown(error) => (Taken::Unknown(error.to_string()), None),
         })
     }
 

@@ -23,12 +23,12 @@ const NAMED: u16 = 60;
 
 /// How it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Palette {
     /// Colour may be used. What it says is said in words, too.
     pub color: bool,
 }
 
-impl Look {
+impl Palette {
     fn tint(self, color: Color) -> Style {
         if self.color { Style::new().fg(color) } else { Style::new() }
     }
@@ -47,7 +47,7 @@ impl Look {
 }
 
 /// Draws all of it.
-pub fn draw(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
+pub fn draw(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     let problems: Vec<&String> =
         model.failure.iter().chain(model.last.iter().flat_map(|last| &last.status.problems)).collect();
     let charts = if area.height >= CHARTS_FROM { 3 } else { 0 };
@@ -91,7 +91,7 @@ pub fn draw(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn draw_head(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
+fn draw_head(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     let Some(reading) = &model.last else {
         Text::from("nodewall: reading").render(area, buffer);
         return;
@@ -118,7 +118,7 @@ fn draw_head(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
     Text::from(format!(" {}", reading.clock)).style(look.quiet()).render(right, buffer);
 }
 
-fn state(status: &Status, look: Look) -> Span<'static> {
+fn state(status: &Status, look: Palette) -> Span<'static> {
     match (status.mode, status.healthy) {
         (None, _) => Span::styled("NOTHING IN FORCE", look.bad()),
         (Some(mode), true) => Span::styled(format!("{mode}, healthy"), look.good()),
@@ -126,7 +126,7 @@ fn state(status: &Status, look: Look) -> Span<'static> {
     }
 }
 
-fn draw_charts(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
+fn draw_charts(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     type Part = (&'static str, fn(&Sample) -> f64, Color);
     let parts: [Part; 3] = [
         ("in", |sample| sample.inbound, Color::Green),
@@ -148,11 +148,11 @@ fn draw_charts(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn title(text: impl Into<String>, look: Look) -> Block<'static> {
+fn title(text: impl Into<String>, look: Palette) -> Block<'static> {
     Block::new().borders(Borders::TOP).border_style(look.quiet()).title(Span::styled(text.into(), Modifier::BOLD))
 }
 
-fn draw_ports(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
+fn draw_ports(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     let shown = model.shown();
     let wide = area.width >= WIDE;
     let filter = if model.filter.is_empty() { String::new() } else { format!(", filter {:?}", model.filter) };
@@ -184,7 +184,7 @@ fn draw_ports(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
     }
 }
 
-fn port_row(line: &Line, width: u16, look: Look) -> Row<'_> {
+fn port_row(line: &Line, width: u16, look: Palette) -> Row<'_> {
     let dropping = if line.dropped.packets > 0.0 { look.bad() } else { Style::new() };
     let mut cells = vec![Cell::from(line.place.port.as_str())];
     if width >= NAMED {
@@ -202,7 +202,7 @@ fn port_row(line: &Line, width: u16, look: Look) -> Row<'_> {
     Row::new(cells)
 }
 
-fn draw_denied(denied: &[Denied], look: Look, area: Rect, buffer: &mut Buffer) {
+fn draw_denied(denied: &[Denied], look: Palette, area: Rect, buffer: &mut Buffer) {
     let rows = denied.iter().map(|denied| {
         Row::new([
             format!("{}/{}", denied.place.port, denied.place.protocol),
@@ -218,7 +218,7 @@ fn draw_denied(denied: &[Denied], look: Look, area: Rect, buffer: &mut Buffer) {
     Table::new(rows, widths).header(header.style(look.quiet())).block(title(name, look)).render(area, buffer);
 }
 
-fn draw_sources(sources: &[DeniedSource], look: Look, area: Rect, buffer: &mut Buffer) {
+fn draw_sources(sources: &[DeniedSource], look: Palette, area: Rect, buffer: &mut Buffer) {
     // The whole of most addresses comes first.
     let ports: u16 = if area.width >= WIDE { 20 } else { 9 };
     let room = usize::from(area.width.saturating_sub(ports + 7 + 2)).max(15);
@@ -242,7 +242,7 @@ pub(super) fn fitting(ports: &[u16], width: usize) -> String {
     (0..=ports.len()).rev().map(shown).find(|text| text.len() <= width).unwrap_or_default()
 }
 
-fn draw_peers(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
+fn draw_peers(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     let peers = model.last.as_ref().and_then(|last| last.peers.as_ref());
     let (listed, sources) = peers.map_or((&[][..], &[][..]), |peers| (&peers.peers, &peers.sources));
     let failing = sources.iter().filter(|source| source.error.is_some()).count();
@@ -266,7 +266,7 @@ fn known_by(peer: &Listed) -> String {
     kinds.collect::<Vec<_>>().join(" ")
 }
 
-fn draw_foot(model: &Model, look: Look, area: Rect, buffer: &mut Buffer) {
+fn draw_foot(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     let text = if model.typing {
         format!("filter: {}_  (Enter keeps, Esc clears)", model.filter)
     } else {

@@ -9,7 +9,7 @@ const MAX_FILTER: usize = 40;
 
 /// What a key came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum KeyAction {
     /// The screen is to be drawn.
     Draw,
     /// The operator leaves.
@@ -17,20 +17,20 @@ pub enum Told {
 }
 
 /// Takes a key.
-pub fn press(model: &mut Model, key: KeyEvent) -> Told {
+pub fn press(model: &mut Model, key: KeyEvent) -> KeyAction {
     if key.kind == KeyEventKind::Release {
-        return Told::Draw;
+        return KeyAction::Draw;
     }
     if key.modifiers.contains(KeyModifiers::CONTROL) && matches!(key.code, KeyCode::Char('c' | 'd')) {
-        return Told::Quit;
+        return KeyAction::Quit;
     }
     if model.typing {
         type_filter(model, key.code);
-        return Told::Draw;
+        return KeyAction::Draw;
     }
     match key.code {
-        KeyCode::Char('q') => return Told::Quit,
-        KeyCode::Esc if !model.help && model.filter.is_empty() => return Told::Quit,
+        KeyCode::Char('q') => return KeyAction::Quit,
+        KeyCode::Esc if !model.help && model.filter.is_empty() => return KeyAction::Quit,
         KeyCode::Esc if model.help => model.help = false,
         KeyCode::Esc => model.filter.clear(),
         KeyCode::Char('?' | 'h') => model.help = !model.help,
@@ -45,7 +45,7 @@ pub fn press(model: &mut Model, key: KeyEvent) -> Told {
         KeyCode::Home => model.skipped = 0,
         _ => {}
     }
-    Told::Draw
+    KeyAction::Draw
 }
 
 fn last(model: &Model) -> usize {

@@ -7,6 +7,6 @@ mod model;
 #[cfg(test)]
 mod tests;
 
-pub use draw::{Look, draw, to_text};
-pub use keys::{Told, press};
+pub use draw::{Palette, draw, to_text};
+pub use keys::{KeyAction, press};
 pub use model::{Model, Reading};

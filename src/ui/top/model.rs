@@ -34,13 +34,13 @@ pub struct Reading {
 
 /// Where a counter belongs: class, port or range, protocol.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
+pub(super) struct RowKey {
     pub(super) class: String,
     pub(super) port: String,
     pub(super) protocol: &'static str,
 }
 
-impl Place {
+impl RowKey {
     fn of(row: &Row) -> Self {
         let port = row.port.map(|port| port.to_string()).or_else(|| row.ports.clone());
         Self {
@@ -84,7 +84,7 @@ impl Amount {
 /// One line of the table of ports.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Line {
-    pub(super) place: Place,
+    pub(super) place: RowKey,
     /// Let in, per second.
     pub(super) inbound: Amount,
     /// Sent, per second.
@@ -100,7 +100,7 @@ pub(super) struct Line {
 /// One line of what was dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Denied {
-    pub(super) place: Place,
+    pub(super) place: RowKey,
     pub(super) reason: &'static str,
     pub(super) outcome: &'static str,
     pub(super) rate: Amount,
@@ -192,12 +192,12 @@ pub struct Model {
     pub(super) failure: Option<String>,
 }
 
-type Key = (Place, &'static str, &'static str, &'static str);
+type Key = (RowKey, &'static str, &'static str, &'static str);
 
 fn keyed(counters: &Counters) -> BTreeMap<Key, (u64, u64)> {
     let mut cells = BTreeMap::new();
     for row in &counters.rows {
-        let cell: &mut (u64, u64) = cells.entry((Place::of(row), row.direction, row.outcome, row.reason)).or_default();
+        let cell: &mut (u64, u64) = cells.entry((RowKey::of(row), row.direction, row.outcome, row.reason)).or_default();
         cell.0 += row.packets;
         cell.1 += row.bytes;
     }
@@ -214,7 +214,7 @@ impl Model {
         let then = self.last.as_ref().and_then(|last| Some((last.at, keyed(last.counters.as_ref()?))));
         let now = reading.counters.as_ref().map(keyed).unwrap_or_default();
         let seconds = then.as_ref().map_or(0.0, |(at, _)| reading.at.saturating_sub(*at).as_secs_f64());
-        let (mut lines, mut denied, mut sum) = (BTreeMap::<Place, Line>::new(), Vec::new(), Sample::default());
+        let (mut lines, mut denied, mut sum) = (BTreeMap::<RowKey, Line>::new(), Vec::new(), Sample::default());
         for ((place, direction, outcome, reason), cell) in now {
             // A cell that is new began at zero, if there was a reading before.
             let before = then
@@ -273,7 +273,7 @@ impl Model {
     /// The lines of the table: filtered, in order.
     pub(super) fn shown(&self) -> Vec<&Line> {
         let wanted = self.filter.to_lowercase();
-        let fits = |place: &Place| {
+        let fits = |place: &RowKey| {
             [place.class.as_str(), &place.port, place.protocol].iter().any(|text| text.to_lowercase().contains(&wanted))
         };
         let mut lines: Vec<&Line> = self.lines.iter().filter(|line| fits(&line.place)).collect();

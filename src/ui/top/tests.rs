@@ -10,7 +10,7 @@ use ratatui::{
     crossterm::event::{KeyCode, KeyEvent, KeyModifiers},
 };
 
-use super::{Look, Model, Reading, Told, draw, draw::fitting, press, to_text};
+use super::{Palette, Model, Reading, KeyAction, draw, draw::fitting, press, to_text};
 use crate::{
     peers::PeerState,
     view::{
@@ -123,7 +123,7 @@ fn busy() -> Model {
 
 fn screen(model: &Model, width: u16, height: u16) -> String {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    terminal.draw(|frame| draw(model, Look { color: false }, frame.area(), frame.buffer_mut())).unwrap();
+    terminal.draw(|frame| draw(model, Palette { color: false }, frame.area(), frame.buffer_mut())).unwrap();
     let buffer = terminal.backend().buffer();
     assert!(buffer.content.iter().all(|cell| cell.fg == cell.bg), "no colour was wanted");
     to_text(buffer)
@@ -139,8 +139,8 @@ fn assert_screen(name: &str, model: &Model, width: u16, height: u16) {
     assert!(drawn == committed, "{name} is now\n{drawn}\nand was\n{committed}");
 }
 
-fn type_keys(model: &mut Model, keys: &str) -> Told {
-    keys.chars().fold(Told::Draw, |_, letter| {
+fn type_keys(model: &mut Model, keys: &str) -> KeyAction {
+    keys.chars().fold(KeyAction::Draw, |_, letter| {
         let code = if letter == '\n' { KeyCode::Enter } else { KeyCode::Char(letter) };
         press(model, KeyEvent::new(code, KeyModifiers::NONE))
     })
@@ -230,7 +230,7 @@ fn keys_sort_filter_pause_help_and_quit() {
     assert_eq!(model.shown()[0].place.port, "9042");
     assert_screen("by-drop", &model, 80, 24);
     // What is typed into the filter is no command.
-    assert_eq!(type_keys(&mut model, "/elastiq"), Told::Draw);
+    assert_eq!(type_keys(&mut model, "/elastiq"), KeyAction::Draw);
     press(&mut model, KeyEvent::new(KeyCode::Backspace, KeyModifiers::NONE));
     assert_screen("filter-typed", &model, 80, 24);
     type_keys(&mut model, "\n");
@@ -244,9 +244,9 @@ fn keys_sort_filter_pause_help_and_quit() {
     model.read(reading(9, 400));
     assert_eq!(model.sum, before, "paused");
     assert!(screen(&model, 80, 24).contains("PAUSED"));
-    assert_eq!(type_keys(&mut model, "q"), Told::Quit);
-    assert_eq!(press(&mut model, KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), Told::Quit);
-    assert_eq!(press(&mut model, KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)), Told::Quit);
+    assert_eq!(type_keys(&mut model, "q"), KeyAction::Quit);
+    assert_eq!(press(&mut model, KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL)), KeyAction::Quit);
+    assert_eq!(press(&mut model, KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)), KeyAction::Quit);
 }
 
 #[test]

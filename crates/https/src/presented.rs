@@ -9,26 +9,26 @@ use tokio_rustls::rustls::{
 };
 
 /// The server's own certificate, once it has shown one.
-pub type Shown = Arc<OnceLock<CertificateDer<'static>>>;
+pub type PresentedCertificate = Arc<OnceLock<CertificateDer<'static>>>;
 
 /// Verifies as another does.
 #[derive(Debug)]
-pub(super) struct Witness {
+pub(super) struct RecordingVerifier {
     verifier: Arc<dyn ServerCertVerifier>,
-    shown: Shown,
+    shown: PresentedCertificate,
 }
 
-impl Witness {
+impl RecordingVerifier {
     pub(super) fn new(verifier: Arc<dyn ServerCertVerifier>) -> Self {
-        Self { verifier, shown: Shown::default() }
+        Self { verifier, shown: PresentedCertificate::default() }
     }
 
-    pub(super) fn shown(&self) -> Shown {
+    pub(super) fn shown(&self) -> PresentedCertificate {
         Arc::clone(&self.shown)
     }
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{
     Difference, Entry, PeerState, SourceName, SourceStatus,
-    registry::{Known, Record, Registry},
+    registry::{LastAnswer, Record, Registry},
     rules::{is_address, refuse},
 };
 use nodewall_host::state::{Clock, Deadline};
@@ -129,7 +129,7 @@ impl Registry {
         self.states(Some(now)).into_iter().map(difference).collect()
     }
 
-    fn known_by(&self, prefix: &IpNet, knows: impl Fn(&Known) -> bool) -> Vec<SourceName> {
+    fn known_by(&self, prefix: &IpNet, knows: impl Fn(&LastAnswer) -> bool) -> Vec<SourceName> {
         let sources = self.sources.iter().filter(|(_, known)| knows(known)).map(|(name, _)| name.clone());
         let admitted = self.peers.get(prefix).is_some_and(|record| record.admitted.is_some());
         sources.chain(admitted.then(SourceName::operator)).collect()
@@ -137,7 +137,7 @@ impl Registry {
 
     /// How each source fares.
     pub fn sources(&self, now: &Clock) -> Vec<SourceStatus> {
-        let status = |(name, known): (&SourceName, &Known)| SourceStatus {
+        let status = |(name, known): (&SourceName, &LastAnswer)| SourceStatus {
             name: name.clone(),
             peers: known.peers.len(),
             answered_unix_ns: known.answered_unix_ns,
@@ -183,7 +183,7 @@ impl Registry {
 }
 
 /// Whether an answer names the prefix, or a wider one that holds it.
-pub(super) fn holds(known: &Known, prefix: &IpNet) -> bool {
+pub(super) fn holds(known: &LastAnswer, prefix: &IpNet) -> bool {
     let mut wider = Some(*prefix);
     while let Some(net) = wider {
         if known.peers.contains(&net) {

@@ -1,5 +1,5 @@
 //! Servers whose own certificate the operator named. rustls believes one that signed for itself only if it says that it is no authority; what
-//! `openssl req -x509` makes, and so many a cluster has, says that it is one. Named itself, byte for byte, it is believed all the same.
+//! `openssl req -x509` makes, and so many a cluster has, says that it is one. PinnedVerifier itself, byte for byte, it is believed all the same.
 
 use std::sync::Arc;
 
@@ -17,12 +17,12 @@ use tokio_rustls::rustls::{
 
 /// Verifies as rustls does, with this one exception.
 #[derive(Debug)]
-pub(super) struct Named {
+pub(super) struct PinnedVerifier {
     usual: Arc<WebPkiServerVerifier>,
     certificates: Vec<CertificateDer<'static>>,
 }
 
-impl Named {
+impl PinnedVerifier {
     /// `roots` are those of `certificates`.
     pub(super) fn new(
         roots: RootCertStore,
@@ -40,7 +40,7 @@ pub(super) fn is_authority(error: &CertificateError) -> bool {
     matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-impl ServerCertVerifier for Named {
+impl ServerCertVerifier for PinnedVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

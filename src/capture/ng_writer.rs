@@ -284,7 +284,6 @@ fn visible(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::super::Frames;
     use super::*;
 

@@ -61,7 +61,6 @@ fn base(address: &Address, listen: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

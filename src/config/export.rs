@@ -152,7 +152,6 @@ fn host(text: &str) -> Result<String, ValueError> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn parse(export: &str) -> Result<Export, String> {

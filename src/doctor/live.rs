@@ -128,7 +128,6 @@ pub fn findings(live: &Live, configured_sha256: Option<&str>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn force(mode: &str) -> InForce {

@@ -89,7 +89,6 @@ pub fn findings(places: &[Place], own_uid: u32) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

@@ -134,7 +134,6 @@ pub(super) fn denied(complaint: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::config::Config;
     use crate::net::NatRange;

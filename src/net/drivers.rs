@@ -63,7 +63,6 @@ pub fn drivers(network: &Network) -> Drivers {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
     use crate::net::snapshot;
     use crate::net::test_namespace::{in_own_namespace_async, ip, try_ip};

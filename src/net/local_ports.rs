@@ -102,7 +102,6 @@ fn parse_reserved(text: &str) -> Option<Vec<PortRange>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
     const POLICY: [(u16, u16); 6] = [(9042, 9042), (7000, 7001), (7199, 7199), (5701, 5711), (443, 443), (8018, 8022)];

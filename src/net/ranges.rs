@@ -67,7 +67,6 @@ pub(super) fn parse_range(text: &str) -> Option<PortRange> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -1,6 +1,5 @@
 //! Test support: runs a closure in a network namespace of its own. The namespace lives in one thread and ends with it,
 //! so the machine's own namespace is never touched.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::process::Command;
 

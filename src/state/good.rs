@@ -121,7 +121,6 @@ impl StateDir {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::Config;
 

@@ -1,5 +1,4 @@
 //! Tests of `firewall`: iptables texts against the embedded profile with two peers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
 use crate::config::Config;
 use crate::net::Listing;

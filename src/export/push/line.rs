@@ -222,7 +222,6 @@ fn shown(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn line(class: Option<&str>, delta: u64) -> Line {

@@ -1,5 +1,4 @@
 //! Tests of `firewall`: texts as the tools write them, and the tools themselves in a namespace of its own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
 use crate::net::test_namespace::{cannot, in_own_namespace};
 

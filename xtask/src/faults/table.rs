@@ -71,7 +71,6 @@ fn missing(marker: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const KILL: &str =

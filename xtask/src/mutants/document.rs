@@ -86,7 +86,6 @@ fn between<'a>(text: &'a str, [begin, end]: [&str; 2]) -> Result<(&'a str, &'a s
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn page(list: &str) -> String {

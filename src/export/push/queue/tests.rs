@@ -1,7 +1,5 @@
 //! The ledger by a made-up clock and made-up counters.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

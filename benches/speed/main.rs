@@ -15,7 +15,6 @@ mod live;
 mod machine;
 mod plot;
 mod policy;
-mod random;
 mod report;
 mod setting;
 
@@ -23,6 +22,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use nodewall_testbed::random;
 
 use crate::{
     machine::Machine,

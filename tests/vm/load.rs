@@ -2,7 +2,7 @@
 
 use nodewall::datapath::{Buffers, DatapathError, EgressEngine, Entry, KernelEngine, ProgramFacts};
 
-use crate::cases::{Policy, all, ipv4::jumbo};
+use crate::cases::{Compile as _, Policy, all, ipv4::jumbo};
 use crate::guest::{fact, lacks, skip_outside, version};
 
 /// Multi-buffer XDP.

@@ -16,11 +16,11 @@ initramfs that holds the statically linked tests and nodewall. nodewall needs Li
 version. What a kernel lacks is skipped by name, and only below the version that brought the feature: from there on its absence is a failure.
 
 - **load**: every program of the object goes through this kernel's verifier (`tests/vm/load.rs`). The limit is 1,000,000 instructions.
-- **cases**: the table of cases by test run, each with the counter that must move, and only that (`tests/kernel.rs`).
+- **cases**: the table of cases by test run, each with the counter that must move, and only that (`tests/kernel/cases.rs`).
 - **devices**: VLAN, bond, IPIP, 6in4, GRE, IPv6 tunnels, VXLAN on both ports, Geneve (`tests/vm/devices.rs`). Each device is up, an outsider's
   datagram to 9042 is first seen to arrive without nodewall, then not to arrive under it; a peer's does.
 - **link**, **delivery**: real sockets between network namespaces (`tests/network`): pinned link, atomic replacement, detach, rows of the policy.
-- **oracle**: the delivery oracle (`tests/delivery.rs`, docs/DELIVERY.md): every known shape of packet, and 2,000 mutated frames from seed 1, against
+- **oracle**: the delivery oracle (`tests/delivery`, docs/DELIVERY.md): every known shape of packet, and 2,000 mutated frames from seed 1, against
   real sockets with a VLAN device and tunnels of every kind up, in native and generic mode, for single and many buffers, VLAN offload on and off.
   Each is a phase, measured by one without nodewall on the same kernel. Not one arrival at a closed port is allowed, and none may be lost at an open
   one but by design. The table by shape is in the run's log.
@@ -58,28 +58,26 @@ type Row = (&'static str, fn(&Transcript) -> String);
 
 const ROWS: [Row; 27] = [
     ("every program loads that the kernel can have", |t| tests(t, "load", &[""])),
-    ("cases in one buffer", |t| cases(t, "linear", "every_case_in_one_buffer")),
-    ("cases in many buffers, and jumbo frames", |t| cases(t, "frags", "every_case_and_jumbo_frames_in_many_buffers")),
-    ("what is sent: its cell in the kernel, by table and by grammar", |t| tests(t, "outbound", &[""])),
-    ("what is sent: exact against the interface, by real sockets", |t| tests(t, "sent", &["network::outbound::"])),
-    ("what is sent: tcx or clsact, adopted, repaired, gone after detach", |t| {
-        tests(t, "sent", &["network::outbound_hooks::"])
+    ("cases in one buffer", |t| cases(t, "linear", "cases::every_case_in_one_buffer")),
+    ("cases in many buffers, and jumbo frames", |t| {
+        cases(t, "frags", "cases::every_case_and_jumbo_frames_in_many_buffers")
     }),
+    ("what is sent: its cell in the kernel, by table and by grammar", |t| tests(t, "outbound", &[""])),
+    ("what is sent: exact against the interface, by real sockets", |t| tests(t, "sent", &["outbound::"])),
+    ("what is sent: tcx or clsact, adopted, repaired, gone after detach", |t| tests(t, "sent", &["outbound_hooks::"])),
     ("for each peer: its cells in the kernel, by table and by grammar", |t| tests(t, "per-peer", &[""])),
-    ("for each peer: exact both ways, by real sockets", |t| tests(t, "sent", &["network::peer_matrix::"])),
+    ("for each peer: exact both ways, by real sockets", |t| tests(t, "sent", &["peer_matrix::"])),
     ("who is denied: flows, captures, budget; adds up under floods and sweeps", |t| tests(t, "denied", &[""])),
-    ("attached natively, and generically when asked", |t| tests(t, "link", &["network::attach::"])),
+    ("attached natively, and generically when asked", |t| tests(t, "link", &["attach::"])),
     ("the link is pinned: enforcement outlives the agent", |t| {
-        tests(t, "link", &["network::lifecycle::sigterm_", "network::lifecycle::a_killed_"])
+        tests(t, "link", &["lifecycle::sigterm_", "lifecycle::a_killed_"])
     }),
     ("the program is replaced under traffic: nothing lost, nothing let in", |t| {
-        tests(t, "link", &["network::lifecycle::restarts_under_traffic_"])
+        tests(t, "link", &["lifecycle::restarts_under_traffic_"])
     }),
-    ("detach opens the node and leaves nothing", |t| tests(t, "link", &["network::lifecycle::detach_"])),
+    ("detach opens the node and leaves nothing", |t| tests(t, "link", &["lifecycle::detach_"])),
     ("upgrade by another program: counters and policy stay", |t| tests(t, "upgrade", &[""])),
-    ("delivery by real sockets: rows of the policy, replies, forged and tagged frames", |t| {
-        tests(t, "delivery", &[""])
-    }),
+    ("delivery by real sockets: rows of the policy, replies, audit", |t| tests(t, "delivery", &[""])),
     ("delivery with VLAN device, bond and tunnels up", |t| tests(t, "devices", &[""])),
     ("the oracle: shapes that this kernel delivers without nodewall", |t| oracle(t, "oracle_shapes")),
     ("the oracle: arrivals at closed ports without nodewall → with it, all phases", |t| oracle(t, "oracle_closed")),
@@ -239,14 +237,14 @@ mod tests {
             "running 2 tests",
             "test load::b ... FAILED",
             "NODEWALL-VM begin cases",
-            "test every_case_in_one_buffer ... ok",
+            "test cases::every_case_in_one_buffer ... ok",
         ] {
             transcript.line(line);
         }
         assert_eq!(tests(&transcript, "load", &["load::"]), "FAIL (1 of 2)");
         assert_eq!(oracle(&transcript, "oracle_closed"), "-");
-        assert_eq!(cases(&transcript, "linear", "every_case_in_one_buffer"), "120 of 120");
-        assert_eq!(cases(&transcript, "frags", "every_case_and_jumbo_frames_in_many_buffers"), "skipped");
+        assert_eq!(cases(&transcript, "linear", "cases::every_case_in_one_buffer"), "120 of 120");
+        assert_eq!(cases(&transcript, "frags", "cases::every_case_and_jumbo_frames_in_many_buffers"), "skipped");
     }
 
     #[test]

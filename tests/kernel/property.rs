@@ -1,6 +1,5 @@
 //! The property rung: frames by a grammar, judged by an independent model, by `decide` in this process and by the kernel program. All must give the same
 //! verdict, reason, class, peer and bytes. 100,000 frames by default; `cargo xtask soak` runs the same test for as long as wanted.
-#![allow(clippy::cast_precision_loss, reason = "frames per second, for people")]
 
 use node_ebpf_common::Reason;
 use nodewall_model::cases;

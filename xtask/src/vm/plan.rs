@@ -265,8 +265,12 @@ mod tests {
             has(check.map_or("", |check| check.executable), needs.test);
         }
         for check in &CHECKS {
-            check.filters.iter().for_each(|filter| has(check.executable, filter));
+            for filter in check.filters {
+                has(check.executable, filter);
+            }
         }
-        NOT_IN_GUESTS.iter().for_each(|module| has(NETWORK, module));
+        for module in NOT_IN_GUESTS {
+            has(NETWORK, module);
+        }
     }
 }

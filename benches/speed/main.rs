@@ -14,7 +14,6 @@ mod document;
 mod live;
 mod machine;
 mod policy;
-mod random;
 mod report;
 mod setting;
 
@@ -22,6 +21,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use nodewall_testbed::random;
 
 use crate::{
     machine::Machine,

@@ -122,7 +122,6 @@ impl Reason {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing)]
     use super::*;
     use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 //! How many prefix lengths of an image are asked: all that it has, and never more than fit, whatever number it claims. In the kernel that bound is
 //! what the verifier relies on, on the host what keeps a damaged image from ending the process.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs)]
+#![cfg(test)]
 
 use node_ebpf_common::{
     PolicyImage,

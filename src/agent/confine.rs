@@ -71,7 +71,6 @@ pub fn writable(state: &Path, bpffs: &Path, outputs: &[PathBuf]) -> Vec<PathBuf>
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::{fs, io::ErrorKind, thread};
 
     use super::*;

@@ -97,7 +97,6 @@ fn connect(place: &OsStr) -> io::Result<(UnixDatagram, SocketAddr)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use std::time::Duration;
 

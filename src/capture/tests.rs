@@ -1,5 +1,4 @@
 //! Files of every shape, made here byte by byte from the formats' specifications.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod build;
 mod damage;

@@ -150,7 +150,6 @@ fn with(command: Command, path: &[&str], text: &str) -> Command {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use clap::{CommandFactory as _, Parser as _};
 
     use super::*;

@@ -62,7 +62,6 @@ fn base(address: &Address, listen: SocketAddr) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -125,7 +125,6 @@ impl ModeOverride {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use nodewall_policy::config::Config;
 

@@ -79,7 +79,6 @@ fn refuse_lockout(session: &Session, image: &PolicyImage) -> Result<(), AgentErr
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use nodewall_policy::Facts;
     use nodewall_policy::RowTable;

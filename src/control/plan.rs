@@ -281,7 +281,6 @@ fn affected(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use nodewall_policy::config::Config;
 

@@ -47,7 +47,6 @@ impl Note for Seen {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -128,7 +128,6 @@ pub fn findings(state: &DataPathState, configured_sha256: Option<&str>) -> Vec<F
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn force(mode: &str) -> InForce {

@@ -91,7 +91,6 @@ pub fn findings(paths: &[TrustedPath], own_uid: u32) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;

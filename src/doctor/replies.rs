@@ -114,7 +114,6 @@ pub(super) fn denied(complaint: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use nodewall_host::net::NatRange;
     use nodewall_policy::config::Config;

@@ -265,7 +265,6 @@ pub fn hex_dump(frame: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use etherparse::{EtherType, PacketBuilder, SingleVlanHeader, VlanId};
     use proptest::prelude::{any, prop, proptest};
 

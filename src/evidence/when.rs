@@ -190,7 +190,6 @@ fn unix_ns(time: Timestamp) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// 2026-11-23T01:30:00Z: in New York still the 22nd.

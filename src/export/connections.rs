@@ -132,7 +132,6 @@ mod tests {
     use super::*;
 
     fn runtime() -> tokio::runtime::Runtime {
-        #[expect(clippy::unwrap_used, reason = "a test")]
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 

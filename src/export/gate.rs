@@ -173,7 +173,6 @@ fn token_in(uri: &Uri) -> Option<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -31,7 +31,6 @@ fn joined(body: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn written(event: &str) -> String {

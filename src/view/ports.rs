@@ -91,7 +91,6 @@ fn access(image: &PolicyImage, row: u32) -> (Option<&'static str>, bool) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::view::counters::Row;
     use nodewall_policy::Facts;

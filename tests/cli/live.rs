@@ -5,7 +5,7 @@ use std::net::UdpSocket;
 use nodewall_testbed::{Family, Lab, PATIENCE, Process, Signal, eventually_eq, skip_unless_privileged};
 use serde_json::Value;
 
-use crate::binary::{NODEWALL, Place, Ran};
+use crate::binary::{Place, Ran, executable};
 
 /// A node and a peer on one wire, and where the node's nodewall keeps its things.
 pub(crate) struct Live {
@@ -34,7 +34,7 @@ impl Live {
 
     /// Starts the agent on the node, and waits for what it says once the policy is in force.
     pub(crate) fn run_agent(&self, flags: &[&str]) -> Process {
-        let command = self.lab.node().netns().command(NODEWALL);
+        let command = self.lab.node().netns().command(executable());
         let command = self.place.on(command, &[&["run", "--interface", "eth0"], flags].concat());
         let agent = Process::spawn("nodewall run", command).unwrap();
         agent.wait_for_line(PATIENCE, |line| line.contains("policy enforced")).unwrap();

@@ -7,7 +7,7 @@ use nodewall::cli::Cli;
 use nodewall_testbed::skip_unless_privileged;
 
 use crate::{
-    binary::{NODEWALL, Place, Ran},
+    binary::{Place, Ran, executable},
     frames,
     live::Live,
 };
@@ -160,11 +160,11 @@ fn in_a_terminal(line: &str, no_color: bool) -> String {
 
 #[test]
 fn colour_is_for_terminals_and_lines_fit_them() {
-    let wrong = format!("{NODEWALL} stauts");
+    let wrong = format!("{} stauts", executable());
     assert!(in_a_terminal(&wrong, false).contains('\u{1b}'), "no colour in a terminal");
     assert!(!in_a_terminal(&wrong, true).contains('\u{1b}'), "colour in spite of NO_COLOR");
     assert!(!Place::run_bare(&["stauts"]).exits(2).err.contains('\u{1b}'), "colour where no terminal is");
-    let help = in_a_terminal(&format!("{NODEWALL} --help"), true);
+    let help = in_a_terminal(&format!("{} --help", executable()), true);
     let widest = help.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
     assert!(widest <= 60, "{widest} columns\n{help}");
     assert!(help.contains("panic-open"), "{help}");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    binary::{NODEWALL, Place, finish},
+    binary::{Place, executable, finish},
     frames,
 };
 
@@ -210,7 +210,7 @@ fn colour_is_for_terminals_or_when_asked_for() {
         (&["--color", "always"], &[("NO_COLOR", "1")], true),
         (&[], &[("NO_COLOR", "1")], false),
     ] {
-        let mut command = place.on(Command::new(NODEWALL), &[&arguments, flags].concat());
+        let mut command = place.on(Command::new(executable()), &[&arguments, flags].concat());
         command.envs(variables.iter().copied());
         let ran = finish(command).exits(0);
         assert!(ran.err.contains("judging by"), "{}", ran.err);
@@ -225,7 +225,8 @@ fn a_reader_that_goes_away_is_no_error() {
     // Far more than a pipe holds.
     let capture = place.file("many.pcap", frames::pcap(&vec![frames::tcp("192.0.2.1", 443); 20_000]));
     for format in ["table", "json", "jsonl"] {
-        let mut command = place.on(Command::new(NODEWALL), &["replay", &capture, "--peer", "192.0.2.7", "-o", format]);
+        let mut command =
+            place.on(Command::new(executable()), &["replay", &capture, "--peer", "192.0.2.7", "-o", format]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut first = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
@@ -240,7 +241,7 @@ fn a_reader_that_goes_away_is_no_error() {
 fn a_full_disk_is_an_error() {
     let place = Place::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut command = place.on(Command::new(NODEWALL), &["check", "--peer", "192.0.2.7"]);
+    let mut command = place.on(Command::new(executable()), &["check", "--peer", "192.0.2.7"]);
     let ended = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
     let told = String::from_utf8(ended.stderr).unwrap();
     assert_eq!(ended.status.code(), Some(1), "{told}");

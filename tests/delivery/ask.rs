@@ -10,48 +10,48 @@ use super::wire::{IPV4, IPV6, V4, V6, ethernet, number, segment};
 /// In front of a token's number.
 const MAGIC: [u8; 4] = *b"nw\xd1\x7e";
 /// The bytes of a token: magic, number, and the number inverted, so that a damaged token is none.
-pub const TOKEN_BYTES: usize = 12;
+pub(crate) const TOKEN_BYTES: usize = 12;
 /// What an ordinary payload has.
 const PAYLOAD_BYTES: usize = 24;
 /// Source ports begin here, so that two asks of one run have two.
 const FIRST_SOURCE_PORT: u32 = 1024;
 
-pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
-pub const NODE_SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
-pub const OUTSIDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
-pub const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
-pub const NODE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
-pub const NODE6_SECOND: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
-pub const OUTSIDER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x11);
-pub const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99);
+pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+pub(crate) const NODE_SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+pub(crate) const OUTSIDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
+pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
+pub(crate) const NODE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
+pub(crate) const NODE6_SECOND: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
+pub(crate) const OUTSIDER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x11);
+pub(crate) const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99);
 /// The testbed's, which a test here compares with the lab.
-pub const NODE_MAC: [u8; 6] = [2, 0, 0, 0x77, 0, 1];
-pub const OUTSIDER_MAC: [u8; 6] = [2, 0, 0, 0x77, 0, 11];
+pub(crate) const NODE_MAC: [u8; 6] = [2, 0, 0, 0x77, 0, 1];
+pub(crate) const OUTSIDER_MAC: [u8; 6] = [2, 0, 0, 0x77, 0, 11];
 
 /// What a shape builds its frames for.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask {
+pub(crate) struct Ask {
     /// The token's number.
-    pub id: u32,
-    pub protocol: Protocol,
-    pub port: u16,
+    pub(crate) id: u32,
+    pub(crate) protocol: Protocol,
+    pub(crate) port: u16,
     /// Of the wire, in bytes.
-    pub mtu: usize,
+    pub(crate) mtu: usize,
     /// UDP without a checksum, which the sockets take in both families.
-    pub unchecked: bool,
+    pub(crate) unchecked: bool,
 }
 
 impl Ask {
-    pub fn source_port(&self) -> u16 {
+    pub(crate) fn source_port(&self) -> u16 {
         (FIRST_SOURCE_PORT + self.id % (65_536 - FIRST_SOURCE_PORT)) as u16
     }
 
     /// The number of the ask with this source port, if it is not a mutation's.
-    pub fn id_from(source_port: u16) -> u32 {
+    pub(crate) fn id_from(source_port: u16) -> u32 {
         u32::from(source_port).wrapping_sub(FIRST_SOURCE_PORT)
     }
 
-    pub fn token(&self) -> [u8; TOKEN_BYTES] {
+    pub(crate) fn token(&self) -> [u8; TOKEN_BYTES] {
         let mut token = [0; TOKEN_BYTES];
         token[..4].copy_from_slice(&MAGIC);
         token[4..8].copy_from_slice(&self.id.to_be_bytes());
@@ -60,7 +60,7 @@ impl Ask {
     }
 
     /// A payload with the token at both ends.
-    pub fn payload(&self, bytes: usize) -> Vec<u8> {
+    pub(crate) fn payload(&self, bytes: usize) -> Vec<u8> {
         let mut payload = vec![0x2e; bytes.max(TOKEN_BYTES)];
         let last = payload.len() - TOKEN_BYTES;
         payload[..TOKEN_BYTES].copy_from_slice(&self.token());
@@ -69,7 +69,7 @@ impl Ask {
     }
 
     /// A UDP datagram or a SYN with data, between these.
-    pub fn segment_of(&self, from: IpAddr, to: IpAddr, payload_bytes: usize) -> Vec<u8> {
+    pub(crate) fn segment_of(&self, from: IpAddr, to: IpAddr, payload_bytes: usize) -> Vec<u8> {
         let mut bytes =
             segment(self.protocol, (from, self.source_port()), (to, self.port), &self.payload(payload_bytes));
         if self.unchecked && self.protocol == Protocol::Udp {
@@ -79,39 +79,39 @@ impl Ask {
     }
 
     /// The ordinary packet between two IPv4 addresses.
-    pub fn v4_between(&self, from: Ipv4Addr, to: Ipv4Addr) -> V4 {
+    pub(crate) fn v4_between(&self, from: Ipv4Addr, to: Ipv4Addr) -> V4 {
         let payload = self.segment_of(from.into(), to.into(), PAYLOAD_BYTES);
         V4 { id: (self.id % 0xffff) as u16 + 1, ..V4::new(from, to, number(self.protocol), payload) }
     }
 
-    pub fn v6_between(&self, from: Ipv6Addr, to: Ipv6Addr) -> V6 {
+    pub(crate) fn v6_between(&self, from: Ipv6Addr, to: Ipv6Addr) -> V6 {
         let payload = self.segment_of(from.into(), to.into(), PAYLOAD_BYTES);
         V6::new(from, to, number(self.protocol), payload)
     }
 
-    pub fn v4(&self) -> V4 {
+    pub(crate) fn v4(&self) -> V4 {
         self.v4_between(OUTSIDER, NODE)
     }
 
-    pub fn v6(&self) -> V6 {
+    pub(crate) fn v6(&self) -> V6 {
         self.v6_between(OUTSIDER6, NODE6)
     }
 
     /// The ordinary packet of a family.
-    pub fn packet(&self, family: Family) -> (u16, Vec<u8>) {
+    pub(crate) fn packet(&self, family: Family) -> (u16, Vec<u8>) {
         match family {
             Family::V4 => (IPV4, self.v4().bytes()),
             Family::V6 => (IPV6, self.v6().bytes()),
         }
     }
 
-    pub fn frame(&self, family: Family) -> Vec<u8> {
+    pub(crate) fn frame(&self, family: Family) -> Vec<u8> {
         let (ethertype, packet) = self.packet(family);
         ethernet(NODE_MAC, OUTSIDER_MAC, ethertype, &packet)
     }
 
     /// The ordinary packet with so large a payload that the whole frame has `bytes`.
-    pub fn frame_of(&self, family: Family, bytes: usize) -> Vec<u8> {
+    pub(crate) fn frame_of(&self, family: Family, bytes: usize) -> Vec<u8> {
         let overhead = self.frame(family).len() - PAYLOAD_BYTES;
         let payload = bytes.saturating_sub(overhead);
         match family {
@@ -128,16 +128,16 @@ impl Ask {
 }
 
 /// An IPv4 packet on its way to the node.
-pub fn to_node4(packet: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn to_node4(packet: impl AsRef<[u8]>) -> Vec<u8> {
     ethernet(NODE_MAC, OUTSIDER_MAC, IPV4, packet.as_ref())
 }
 
-pub fn to_node6(packet: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn to_node6(packet: impl AsRef<[u8]>) -> Vec<u8> {
     ethernet(NODE_MAC, OUTSIDER_MAC, IPV6, packet.as_ref())
 }
 
 /// The number of the token somewhere in these bytes.
-pub fn token_in(bytes: &[u8]) -> Option<u32> {
+pub(crate) fn token_in(bytes: &[u8]) -> Option<u32> {
     bytes.windows(TOKEN_BYTES).find_map(|window| {
         let number = |at: usize| u32::from_be_bytes([window[at], window[at + 1], window[at + 2], window[at + 3]]);
         (window[..4] == MAGIC && number(4) == !number(8)).then(|| number(4))

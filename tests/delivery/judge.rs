@@ -23,22 +23,22 @@ const BY_DESIGN: [Reason; 4] =
 
 /// What was delivered of one row in one phase: of what was sent to closed ports, and to open ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Delivered {
-    pub closed: usize,
-    pub open: usize,
+pub(crate) struct Delivered {
+    pub(crate) closed: usize,
+    pub(crate) open: usize,
 }
 
 /// What a filtered phase came to.
 #[derive(Default)]
-pub struct Judgement {
+pub(crate) struct Judgement {
     /// Arrivals at closed ports.
-    pub forbidden: Vec<String>,
+    pub(crate) forbidden: Vec<String>,
     /// What open ports did not get, and should have.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
     /// What was dropped by design, by reason.
-    pub by_design: usize,
+    pub(crate) by_design: usize,
     /// Shapes that should be dropped by design, and came through.
-    pub undocumented: Vec<String>,
+    pub(crate) undocumented: Vec<String>,
 }
 
 impl fmt::Display for Judgement {
@@ -57,13 +57,13 @@ impl fmt::Display for Judgement {
 }
 
 impl Judgement {
-    pub fn is_clean(&self) -> bool {
+    pub(crate) fn is_clean(&self) -> bool {
         self.forbidden.is_empty() && self.lost.is_empty() && self.undocumented.is_empty()
     }
 }
 
 /// Per shape, and last for all mutations: how many were delivered.
-pub fn delivered(plan: &Plan, arrived: &Arrived) -> Vec<Delivered> {
+pub(crate) fn delivered(plan: &Plan, arrived: &Arrived) -> Vec<Delivered> {
     let mut rows = vec![Delivered::default(); plan.shapes.len() + 1];
     for (id, _, port) in &arrived.tokens {
         let Some(prepared) = plan.prepared.get(*id as usize) else { continue };
@@ -78,7 +78,7 @@ pub fn delivered(plan: &Plan, arrived: &Arrived) -> Vec<Delivered> {
 }
 
 /// Judges `with` by `without`, and asks again for what seems lost while the filter is still there.
-pub fn judge(rig: &mut Rig, plan: &Plan, without: &Arrived, with: &Arrived) -> Judgement {
+pub(crate) fn judge(rig: &mut Rig, plan: &Plan, without: &Arrived, with: &Arrived) -> Judgement {
     let mut judgement = Judgement { forbidden: with.nameless.iter().cloned().collect(), ..Judgement::default() };
     let closed: BTreeSet<&Arrival> = with.tokens.iter().filter(|(_, _, port)| !OPEN_PORTS.contains(port)).collect();
     for (id, protocol, port) in closed {

@@ -17,27 +17,27 @@ const TELLING: [u8; 26] = [
 const HEADERS_END: usize = 110;
 
 /// Random choices.
-pub struct Dice(TestRng);
+pub(crate) struct Dice(TestRng);
 
 impl Dice {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Neighbouring seeds must not give related streams, and all zeros is no state.
         let mixed = (seed ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         Self(TestRng::from_seed(RngAlgorithm::XorShift, &[seed.to_le_bytes(), (mixed | 1).to_le_bytes()].concat()))
     }
 
     /// A number below `bound`; 0 for a bound of 0.
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         ((u128::from(self.0.next_u64()) * bound as u128) >> 64) as usize
     }
 
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.below(from.len())]
     }
 }
 
 /// Changes the frames a little.
-pub fn mutate(frames: &mut Vec<Vec<u8>>, ports: &[u16], dice: &mut Dice) {
+pub(crate) fn mutate(frames: &mut Vec<Vec<u8>>, ports: &[u16], dice: &mut Dice) {
     for _ in 0..=dice.below(2) {
         if frames.is_empty() {
             return;

@@ -21,35 +21,35 @@ const BATCH_FRAMES: usize = 64;
 const SENTINELS_FROM: u32 = 0xf000_0000;
 
 /// A token that reached a port's socket.
-pub type Arrival = (u32, Protocol, u16);
+pub(crate) type Arrival = (u32, Protocol, u16);
 
 /// What reached sockets in one phase.
 #[derive(Default)]
-pub struct Arrived {
-    pub tokens: HashSet<Arrival>,
+pub(crate) struct Arrived {
+    pub(crate) tokens: HashSet<Arrival>,
     /// What reached a closed port without a token, for people.
-    pub nameless: BTreeSet<String>,
-    pub frames_on_wire: u64,
+    pub(crate) nameless: BTreeSet<String>,
+    pub(crate) frames_on_wire: u64,
     /// The bridge may refuse some of them.
-    pub frames_over_bridge: u64,
+    pub(crate) frames_over_bridge: u64,
     /// Frames that the sender's kernel refused.
-    pub frames_refused: u64,
+    pub(crate) frames_refused: u64,
 }
 
 /// Sends and catches.
-pub struct Phase<'r> {
+pub(crate) struct Phase<'r> {
     rig: &'r mut Rig,
-    pub arrived: Arrived,
+    pub(crate) arrived: Arrived,
     next_sentinel: u32,
 }
 
 impl<'r> Phase<'r> {
-    pub fn new(rig: &'r mut Rig) -> Self {
+    pub(crate) fn new(rig: &'r mut Rig) -> Self {
         Self { rig, arrived: Arrived::default(), next_sentinel: SENTINELS_FROM }
     }
 
     /// Sends the whole plan.
-    pub fn run(rig: &'r mut Rig, plan: &Plan) -> Arrived {
+    pub(crate) fn run(rig: &'r mut Rig, plan: &Plan) -> Arrived {
         let mut phase = Self::new(rig);
         let mut batch = 0;
         let mut ways = Vec::new();
@@ -71,7 +71,7 @@ impl<'r> Phase<'r> {
     }
 
     /// Sends some of it alone, and says what has arrived so far.
-    pub fn again(&mut self, prepared: &Prepared) -> &HashSet<Arrival> {
+    pub(crate) fn again(&mut self, prepared: &Prepared) -> &HashSet<Arrival> {
         self.send(prepared);
         self.settle(&[prepared.via]);
         &self.arrived.tokens

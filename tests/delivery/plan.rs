@@ -18,32 +18,32 @@ const LONG_BYTES: usize = 1200;
 const MOST_ASKS: usize = 64_000;
 
 /// Frames with one token.
-pub struct Prepared {
-    pub ask: Ask,
+pub(crate) struct Prepared {
+    pub(crate) ask: Ask,
     /// The row of the table; `None` for a mutation.
-    pub shape: Option<usize>,
-    pub label: String,
-    pub public: Public,
-    pub via: Via,
-    pub frames: Vec<Vec<u8>>,
+    pub(crate) shape: Option<usize>,
+    pub(crate) label: String,
+    pub(crate) public: Public,
+    pub(crate) via: Via,
+    pub(crate) frames: Vec<Vec<u8>>,
 }
 
 impl Prepared {
     /// For people.
-    pub fn title(&self, shapes: &[Shape]) -> String {
+    pub(crate) fn title(&self, shapes: &[Shape]) -> String {
         let shape = self.shape.and_then(|n| shapes.get(n)).map_or("mutation of", |shape| shape.name);
         format!("{shape} [{}] {}/{} (id {})", self.label, self.ask.protocol, self.ask.port, self.ask.id)
     }
 }
 
 /// All that is sent, by token.
-pub struct Plan {
-    pub shapes: Vec<Shape>,
-    pub prepared: Vec<Prepared>,
+pub(crate) struct Plan {
+    pub(crate) shapes: Vec<Shape>,
+    pub(crate) prepared: Vec<Prepared>,
 }
 
 impl Plan {
-    pub fn new(rig: &Rig, mutations: usize, seed: u64) -> Self {
+    pub(crate) fn new(rig: &Rig, mutations: usize, seed: u64) -> Self {
         let mut plan = Self { shapes: all(&rig.devices), prepared: Vec::new() };
         plan.add_shapes(rig);
         plan.add_mutations(rig, mutations, seed);

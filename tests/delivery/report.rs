@@ -8,16 +8,16 @@ const BEGIN: &str = "<!-- begin: written by the test -->";
 const END: &str = "<!-- end: written by the test -->";
 
 /// One configuration, both offload settings together.
-pub struct Column {
-    pub name: String,
+pub(crate) struct Column {
+    pub(crate) name: String,
     /// One entry per shape, and one for the mutations.
-    pub without: Vec<Delivered>,
-    pub with: Vec<Delivered>,
+    pub(crate) without: Vec<Delivered>,
+    pub(crate) with: Vec<Delivered>,
 }
 
 impl Column {
     /// Adds the phase of the other offload setting.
-    pub fn add(&mut self, without: &[Delivered], with: &[Delivered]) {
+    pub(crate) fn add(&mut self, without: &[Delivered], with: &[Delivered]) {
         for (sums, more) in [(&mut self.without, without), (&mut self.with, with)] {
             for (sum, more) in sums.iter_mut().zip(more) {
                 sum.closed += more.closed;
@@ -36,7 +36,7 @@ impl Column {
 }
 
 /// The table, one row per shape.
-pub fn table(plan: &Plan, columns: &[Column], mutations: usize) -> String {
+pub(crate) fn table(plan: &Plan, columns: &[Column], mutations: usize) -> String {
     let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
     let mut text = format!("| shape | variants | {} |\n|---|---|{}\n", names.join(" | "), "---|".repeat(columns.len()));
     let mut row = |name: &str, variants: usize, cells: Vec<String>| {
@@ -63,7 +63,7 @@ pub fn table(plan: &Plan, columns: &[Column], mutations: usize) -> String {
 }
 
 /// Replaces the part of docs/DELIVERY.md between the marks.
-pub fn refresh(table: &str, seed: u64) {
+pub(crate) fn refresh(table: &str, seed: u64) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DELIVERY.md");
     let text = fs::read_to_string(&path).unwrap();
     let (head, rest) = text.split_once(BEGIN).unwrap();

@@ -23,14 +23,14 @@ use nodewall_testbed::{
 };
 
 /// Ports that everybody may reach: one that the policy makes public, one that it does not name.
-pub const OPEN_PORTS: [u16; 2] = [443, 12_345];
+pub(crate) const OPEN_PORTS: [u16; 2] = [443, 12_345];
 /// The MAC address of tunnel devices that have one.
-pub const INNER_MAC: [u8; 6] = [2, 0, 0, 0x77, 1, 1];
+pub(crate) const INNER_MAC: [u8; 6] = [2, 0, 0, 0x77, 1, 1];
 const CONFIG: &str = "mode = \"enforce\"\n[peers]\nstatic = [\"10.77.0.99\", \"fd77::99\", \"192.0.2.99\"]\n";
 const INTERFACE: &str = "eth0";
 const PINS_BELOW: &str = "/sys/fs/bpf";
 /// Multi-buffer XDP.
-pub const FRAGS: (u32, u32) = (5, 18);
+pub(crate) const FRAGS: (u32, u32) = (5, 18);
 
 /// What makes a kernel take more than it would by itself: per interface, and per namespace.
 const WILLING_V4: [(&str, &str); 6] = [
@@ -76,27 +76,27 @@ const DEVICES: [(&str, &str); 10] = [
 ];
 
 /// A tunnel device of the node's.
-pub struct Device {
-    pub kind: &'static str,
+pub(crate) struct Device {
+    pub(crate) kind: &'static str,
     /// Why this kernel has none.
-    pub missing: Option<String>,
+    pub(crate) missing: Option<String>,
 }
 
 /// The ground that frames are sent on.
-pub struct Rig {
-    pub catcher: Catcher,
-    pub wire: RawSender,
-    pub bridge: RawSender,
-    pub devices: Vec<Device>,
-    pub compiled: Compiled,
+pub(crate) struct Rig {
+    pub(crate) catcher: Catcher,
+    pub(crate) wire: RawSender,
+    pub(crate) bridge: RawSender,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) compiled: Compiled,
     /// Ports for peers, or for nobody.
-    pub closed_ports: Vec<u16>,
-    pub mtu: usize,
+    pub(crate) closed_ports: Vec<u16>,
+    pub(crate) mtu: usize,
     lab: Lab,
 }
 
 impl Rig {
-    pub fn new(mtu: usize) -> Self {
+    pub(crate) fn new(mtu: usize) -> Self {
         let lab = Lab::builder().direct_pair().mtu(mtu as u32).build().unwrap();
         assert_eq!((lab.node().ipv4(), lab.node().ipv6(), lab.node().mac()), (NODE, NODE6, NODE_MAC));
         let outsider = lab.peer1().unwrap();
@@ -119,19 +119,19 @@ impl Rig {
     }
 
     /// SYNs that reached a listener, each as the listener's port and the sender's.
-    pub fn half_open(&self) -> Vec<(u16, u16)> {
+    pub(crate) fn half_open(&self) -> Vec<(u16, u16)> {
         self.lab.node().netns().half_open().unwrap()
     }
 
     /// On both ends of the wire.
-    pub fn set_vlan_offload(&self, on: bool) {
+    pub(crate) fn set_vlan_offload(&self, on: bool) {
         for host in [self.lab.node(), self.lab.peer1().unwrap()] {
             host.netns().set_vlan_offload(INTERFACE, on).unwrap();
         }
     }
 
     /// Puts the filter on the node's interface; `None` where the kernel has no such program.
-    pub fn filter(&self, mode: Mode, buffers: Buffers) -> Option<Filter> {
+    pub(crate) fn filter(&self, mode: Mode, buffers: Buffers) -> Option<Filter> {
         let root = pin_root();
         let remove = root.clone();
         let guard = cleanup::guard(move || remove_pins(&remove));
@@ -238,19 +238,19 @@ fn remove_pins(root: &Path) {
     let _ = fs::remove_dir_all(root);
 }
 
-pub fn kernel_release() -> String {
+pub(crate) fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()
 }
 
 /// The filter, as long as this lives.
-pub struct Filter {
+pub(crate) struct Filter {
     root: PathBuf,
     _guard: Guard,
 }
 
 impl Filter {
     /// All that it has counted.
-    pub fn counted(&self) -> Counter {
+    pub(crate) fn counted(&self) -> Counter {
         let (_, maps) = Maps::live(&self.root).unwrap().unwrap();
         let cells = maps.cells(&maps.rows().unwrap()).unwrap();
         cells.iter().fold(Counter::default(), |sum, cell| Counter {

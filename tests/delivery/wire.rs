@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nodewall_testbed::Protocol;
 
-pub const IPV4: u16 = 0x0800;
-pub const IPV6: u16 = 0x86dd;
-pub const TCP: u8 = 6;
-pub const UDP: u8 = 17;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const IPV6: u16 = 0x86dd;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
-pub const fn number(protocol: Protocol) -> u8 {
+pub(crate) const fn number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => TCP,
         Protocol::Udp => UDP,
@@ -18,7 +18,7 @@ pub const fn number(protocol: Protocol) -> u8 {
 }
 
 /// RFC 1071.
-pub fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0)));
     let sum: u32 = words.sum();
     let folded = (sum & 0xffff) + (sum >> 16);
@@ -37,7 +37,7 @@ fn pseudo(from: IpAddr, to: IpAddr, next: u8, segment: &[u8]) -> Vec<u8> {
 }
 
 /// A UDP datagram, or a SYN with the payload in it.
-pub fn segment(protocol: Protocol, from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Vec<u8> {
+pub(crate) fn segment(protocol: Protocol, from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -> Vec<u8> {
     let mut bytes = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
     let at = match protocol {
         Protocol::Udp => {
@@ -58,12 +58,12 @@ pub fn segment(protocol: Protocol, from: (IpAddr, u16), to: (IpAddr, u16), paylo
     bytes
 }
 
-pub fn ethernet(to: [u8; 6], from: [u8; 6], ethertype: u16, packet: &[u8]) -> Vec<u8> {
+pub(crate) fn ethernet(to: [u8; 6], from: [u8; 6], ethertype: u16, packet: &[u8]) -> Vec<u8> {
     [&to[..], &from, &ethertype.to_be_bytes(), packet].concat()
 }
 
 /// The frame with these tags (type, control information) in front, the first outermost.
-pub fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
+pub(crate) fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
     let (addresses, rest) = frame.split_at(12);
     let tags: Vec<u8> =
         tags.iter().flat_map(|(kind, control)| [kind.to_be_bytes(), control.to_be_bytes()].concat()).collect();
@@ -72,27 +72,27 @@ pub fn tagged(frame: &[u8], tags: &[(u16, u16)]) -> Vec<u8> {
 
 /// An IPv4 packet.
 #[derive(Clone)]
-pub struct V4 {
-    pub from: Ipv4Addr,
-    pub to: Ipv4Addr,
-    pub protocol: u8,
-    pub ttl: u8,
-    pub tos: u8,
-    pub id: u16,
+pub(crate) struct V4 {
+    pub(crate) from: Ipv4Addr,
+    pub(crate) to: Ipv4Addr,
+    pub(crate) protocol: u8,
+    pub(crate) ttl: u8,
+    pub(crate) tos: u8,
+    pub(crate) id: u16,
     /// Flags and offset, as the field has them.
-    pub fragment: u16,
+    pub(crate) fragment: u16,
     /// Padded to whole words with end-of-options.
-    pub options: Vec<u8>,
-    pub version: u8,
-    pub ihl: Option<u8>,
-    pub total_bytes: Option<usize>,
+    pub(crate) options: Vec<u8>,
+    pub(crate) version: u8,
+    pub(crate) ihl: Option<u8>,
+    pub(crate) total_bytes: Option<usize>,
     /// Added to the right checksum.
-    pub checksum_error: u16,
-    pub payload: Vec<u8>,
+    pub(crate) checksum_error: u16,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl V4 {
-    pub fn new(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: Vec<u8>) -> Self {
+    pub(crate) fn new(from: Ipv4Addr, to: Ipv4Addr, protocol: u8, payload: Vec<u8>) -> Self {
         Self {
             from,
             to,
@@ -110,7 +110,7 @@ impl V4 {
         }
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut options = self.options.clone();
         options.resize(options.len().next_multiple_of(4), 0);
         let header_bytes = 20 + options.len();
@@ -129,7 +129,7 @@ impl V4 {
     }
 
     /// Fragments of the payload: offset in bytes (a multiple of 8), the bytes, whether more follow. In the order given.
-    pub fn fragments(&self, pieces: &[(usize, &[u8], bool)]) -> Vec<Vec<u8>> {
+    pub(crate) fn fragments(&self, pieces: &[(usize, &[u8], bool)]) -> Vec<Vec<u8>> {
         let piece = |(at, bytes, more): &(usize, &[u8], bool)| {
             let fragment = (at / 8) as u16 | if *more { 0x2000 } else { 0 };
             Self { fragment, payload: bytes.to_vec(), ..self.clone() }.bytes()
@@ -140,33 +140,33 @@ impl V4 {
 
 /// An IPv6 packet with a chain of extension headers.
 #[derive(Clone)]
-pub struct V6 {
-    pub from: Ipv6Addr,
-    pub to: Ipv6Addr,
-    pub chain: Vec<Extension>,
-    pub next: u8,
-    pub hops: u8,
+pub(crate) struct V6 {
+    pub(crate) from: Ipv6Addr,
+    pub(crate) to: Ipv6Addr,
+    pub(crate) chain: Vec<Extension>,
+    pub(crate) next: u8,
+    pub(crate) hops: u8,
     /// Traffic class and flow label.
-    pub class_flow: u32,
-    pub version: u8,
-    pub payload_bytes: Option<usize>,
-    pub payload: Vec<u8>,
+    pub(crate) class_flow: u32,
+    pub(crate) version: u8,
+    pub(crate) payload_bytes: Option<usize>,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// An extension header without its first byte, which says what follows it.
 #[derive(Clone)]
-pub struct Extension {
-    pub number: u8,
-    pub rest: Vec<u8>,
+pub(crate) struct Extension {
+    pub(crate) number: u8,
+    pub(crate) rest: Vec<u8>,
 }
 
 impl V6 {
-    pub fn new(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: Vec<u8>) -> Self {
+    pub(crate) fn new(from: Ipv6Addr, to: Ipv6Addr, next: u8, payload: Vec<u8>) -> Self {
         let (chain, class_flow) = (Vec::new(), 0);
         Self { from, to, chain, next, hops: 64, class_flow, version: 6, payload_bytes: None, payload }
     }
 
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut rest = Vec::new();
         for (n, extension) in self.chain.iter().enumerate() {
             rest.push(self.chain.get(n + 1).map_or(self.next, |next| next.number));
@@ -183,7 +183,7 @@ impl V6 {
     }
 
     /// Fragments of what is behind the chain, as [`V4::fragments`].
-    pub fn fragments(&self, id: u32, pieces: &[(usize, &[u8], bool)]) -> Vec<Vec<u8>> {
+    pub(crate) fn fragments(&self, id: u32, pieces: &[(usize, &[u8], bool)]) -> Vec<Vec<u8>> {
         let piece = |(at, bytes, more): &(usize, &[u8], bool)| {
             let mut one = self.clone();
             one.chain.push(fragment(*at, *more, id));
@@ -195,12 +195,12 @@ impl V6 {
 }
 
 /// Hop-by-hop (0) or destination options (60) of 8 bytes: one `PadN`.
-pub fn options(number: u8) -> Extension {
+pub(crate) fn options(number: u8) -> Extension {
     Extension { number, rest: vec![0, 1, 4, 0, 0, 0, 0] }
 }
 
 /// Options of 8 + `units` * 8 bytes. Linux takes no more than 7 bytes of padding in a row; unknown options that may be skipped are as long as they like.
-pub fn long_options(number: u8, units: u8) -> Extension {
+pub(crate) fn long_options(number: u8, units: u8) -> Extension {
     let mut rest = vec![units];
     let mut left = 6 + usize::from(units) * 8;
     while left > 0 {
@@ -215,13 +215,13 @@ pub fn long_options(number: u8, units: u8) -> Extension {
 }
 
 /// A fragment header; the offset in bytes.
-pub fn fragment(at: usize, more: bool, id: u32) -> Extension {
+pub(crate) fn fragment(at: usize, more: bool, id: u32) -> Extension {
     let field = (at as u16 & !7 | u16::from(more)).to_be_bytes();
     Extension { number: 44, rest: [&[0, field[0], field[1]][..], &id.to_be_bytes()].concat() }
 }
 
 /// A routing header of this type with these addresses behind 8 bytes.
-pub fn routing(kind: u8, left: u8, addresses: &[Ipv6Addr]) -> Extension {
+pub(crate) fn routing(kind: u8, left: u8, addresses: &[Ipv6Addr]) -> Extension {
     let last = if kind == 4 { (addresses.len().max(1) - 1) as u8 } else { 0 };
     let mut rest = vec![addresses.len() as u8 * 2, kind, left, last, 0, 0, 0];
     rest.extend(addresses.iter().flat_map(Ipv6Addr::octets));
@@ -229,7 +229,7 @@ pub fn routing(kind: u8, left: u8, addresses: &[Ipv6Addr]) -> Extension {
 }
 
 /// An authentication header of 12 bytes plus `words` * 4; its length field counts words minus 2.
-pub fn authentication(words: u8) -> Extension {
+pub(crate) fn authentication(words: u8) -> Extension {
     let mut rest = vec![1 + words, 0, 0, 0, 0, 1, 7, 0, 0, 0, 1];
     rest.extend(vec![0; usize::from(words) * 4]);
     Extension { number: 51, rest }

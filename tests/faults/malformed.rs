@@ -7,6 +7,7 @@ use std::process::Command;
 
 use nodewall_testbed::{Signal, run_to_end, skip_unless_privileged};
 
+use crate::binary::executable;
 use crate::mistakes::{Kind, Wrong, kinds};
 use crate::node::{Node, PATIENCE};
 use crate::random::Random;
@@ -54,7 +55,7 @@ fn malformed_configurations_are_refused_at_their_place() {
         // Each kind by every command, the others by the one that only looks.
         let verbs: &[&str] = if n < kinds.len() || is_full() { &["check", "apply", "run"] } else { &["check"] };
         for verb in verbs {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_nodewall"));
+            let mut command = Command::new(executable());
             command.args([verb, "-o", "json", "--color", "never", "--config"]).arg(&config);
             command.arg("--state-dir").arg(&state).arg("--bpffs").arg(&pins);
             assert_refused(verb, command, &at, kind, wrong);

@@ -1,9 +1,7 @@
 //! A grammar of mistakes in a nodewall.toml: each kind of mistake makes wrong lines, with a mark before the column that the refusal must name; the rest
 //! of the file is right, and different every time.
 
-#[path = "mistakes/shape.rs"]
 mod shape;
-#[path = "mistakes/values.rs"]
 mod values;
 
 use crate::random::Random;

@@ -9,17 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{
-    measure::{grouped, kpps, ms},
-    node::{Node, PATIENCE},
-    record::{Record, alone, is_full, runs},
-    rig::{self, CASSANDRA, OUTSIDER, Witness},
-};
 use nodewall_datapath::Maps;
+use crate::{binary::executable, measure::{grouped, kpps, ms}, node::{Node, PATIENCE}, record::{alone, is_full, runs, Record}, rig::{self, Witness, CASSANDRA, OUTSIDER}};
 use nodewall_testbed::{Process, Signal, program::Program, skip_unless_privileged};
 use tempfile::TempDir;
 
-const THIS: &str = env!("CARGO_BIN_EXE_nodewall");
 const NEXT: &str = "NODEWALL_FAULTS_NEXT";
 /// The program that logs every frame is slow.
 const LOGGED_PPS: u32 = 2_000;
@@ -36,17 +30,17 @@ impl Next {
     fn find() -> Self {
         let folder = tempfile::tempdir().unwrap();
         if let Some(built) = env::var_os(NEXT) {
-            let executable = PathBuf::from(built);
-            assert_ne!(fs::read(&executable).unwrap(), fs::read(THIS).unwrap(), "{NEXT} names the same executable");
-            return Self { executable, arguments: &[], rate_pps: rig::FLOOD_PPS, _folder: folder };
+            let next = PathBuf::from(built);
+            assert_ne!(fs::read(&next).unwrap(), fs::read(executable()).unwrap(), "{NEXT} names the same executable");
+            return Self { executable: next, arguments: &[], rate_pps: rig::FLOOD_PPS, _folder: folder };
         }
         assert!(
             !is_full(),
             "set {NEXT} to an executable that was built differently (`cargo xtask faults --full` does)"
         );
-        let executable = folder.path().join("nodewall-next");
-        fs::copy(THIS, &executable).unwrap();
-        Self { executable, arguments: &["--kernel-log"], rate_pps: LOGGED_PPS, _folder: folder }
+        let next = folder.path().join("nodewall-next");
+        fs::copy(executable(), &next).unwrap();
+        Self { executable: next, arguments: &["--kernel-log"], rate_pps: LOGGED_PPS, _folder: folder }
     }
 
     fn start(&self, node: &Node) -> Process {

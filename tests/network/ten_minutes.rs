@@ -10,6 +10,7 @@ use super::node::{Node, PATIENCE, eventually};
 use super::screen::Screen;
 use super::settings::Settings;
 use super::traffic::{assert_filtered, assert_open};
+use crate::binary::executable;
 
 const README: &str = include_str!("../../README.md");
 const HEADING: &str = "\n## Ten minutes\n";
@@ -53,7 +54,7 @@ impl Walk {
         for word in words {
             match *word {
                 PLACE => command.arg(&to),
-                word if word.ends_with("release/nodewall") => command.arg(env!("CARGO_BIN_EXE_nodewall")),
+                word if word.ends_with("release/nodewall") => command.arg(executable()),
                 word => command.arg(word),
             };
         }

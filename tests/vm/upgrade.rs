@@ -13,6 +13,7 @@ use crate::guest::skip_outside;
 use crate::node::{Node, PATIENCE, eventually};
 use crate::settings::Settings;
 use crate::traffic::{add, answered, probes, silent};
+use nodewall_rig::binary::executable;
 
 /// An emulated processor verifies some 100,000 instructions a second, and the programs that log have several of them.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(80);
@@ -40,7 +41,7 @@ fn a_second_executable_takes_over() {
 
     let folder = tempfile::tempdir().unwrap();
     let second = folder.path().join("nodewall-next");
-    fs::copy(env!("CARGO_BIN_EXE_nodewall"), &second).unwrap();
+    fs::copy(executable(), &second).unwrap();
     let mut upgrade = node.netns().command(&second);
     upgrade.args(node.command("apply", &[]).get_args());
     // Somebody knocks all the while.

@@ -14,7 +14,7 @@ type Step = (&'static str, fn() -> Result<()>);
 const STEPS: &[Step] = &[
     ("cargo xtask lint", || child(&["lint"])),
     ("cargo xtask deny", || child(&["deny"])),
-    ("cargo xtask test", || child(&["test"])),
+    ("cargo xtask test --all", || child(&["test", "--all"])),
     ("cargo xtask vm", || child(&["vm"])),
     ("cargo xtask dist --check", || child(&["dist", "--check"])),
     ("cargo xtask fuzz --seconds 15", || child(&["fuzz", "--seconds", "15"])),

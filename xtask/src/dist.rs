@@ -164,7 +164,9 @@ fn bill_of_materials(version: &str) -> Result<PathBuf> {
         .run_quiet()?;
     // One beside each crate of the workspace; the root's is nodewall's.
     let bill = folder().join(format!("nodewall-{version}.cdx.json"));
-    for crate_folder in ["", "node-ebpf", "node-ebpf-common", "tests/support", "xtask"] {
+    for crate_folder in
+        ["", "node-ebpf", "node-ebpf-common", "tests/cases", "tests/model", "tests/rig", "tests/support", "xtask"]
+    {
         let made = workspace::root().join(crate_folder).join(format!("{name}.json"));
         match crate_folder {
             "" => files::copy(&made, &bill)?,

@@ -1,4 +1,4 @@
-//! `cargo xtask faults`: the faults rung (tests/faults.rs), and with it the faults that need a machine of their own. The tests own what is done and what
+//! `cargo xtask faults`: the faults rung (tests/faults), and with it the faults that need a machine of their own. The tests own what is done and what
 //! must come of it; this file says how many runs, gathers what they measured, and prints it as a table.
 
 mod next;

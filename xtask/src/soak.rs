@@ -1,4 +1,4 @@
-//! `cargo xtask soak`: the property test (tests/property.rs) for a long time, optimised. The test owns the frames, the comparison, the progress and the
+//! `cargo xtask soak`: the property test (tests/kernel/property.rs) for a long time, optimised. The test owns the frames, the comparison, the progress and the
 //! report; this file only says how long.
 
 use std::env;
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::cmd::Cmd;
 use crate::{setup, workspace};
 
-const TEST: &str = "model_host_and_kernel_agree";
+const TEST: &str = "property::model_host_and_kernel_agree";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         eprintln!("note: not root, so the kernel program is not asked; only model and host are compared");
     }
     let mut command = Cmd::cargo("test")
-        .args(["--release", "--package", "nodewall", "--test", "property"])
+        .args(["--release", "--package", "nodewall", "--test", "kernel"])
         .args(["--", "--exact", TEST, "--nocapture"])
         .env("NODEWALL_FRAMES", args.frames.to_string())
         .env("NODEWALL_PROGRESS", "1");

@@ -19,6 +19,10 @@ pub(crate) struct Args {
     #[arg(long = "rung", value_enum)]
     rungs: Vec<Rung>,
 
+    /// Also what other people's programs say of what nodewall writes (CONTRIBUTING.md lists it); CI always does
+    #[arg(long)]
+    all: bool,
+
     /// Arguments of the test executables, after `--` (such as --nocapture)
     #[arg(last = true, value_name = "ARGS")]
     harness: Vec<String>,
@@ -29,23 +33,32 @@ const TEST_THREADS: &str = "8";
 /// Where random frames begin: a run that gates a change tests the change. Plain `cargo test`, `cargo xtask soak` and the fuzzer go exploring.
 const SEED: &str = "1";
 
-/// One file below tests/ each.
+/// Tests of other people's programs more than of nodewall: their linters' taste, and that they read what is held to its format elsewhere. Left out unless
+/// all are wanted, or one is asked for by its name.
+const OF_OTHERS: [(&str, &str); 4] = [
+    ("network", "ansible::role::its_linter_has_nothing_to_say_at_the_strictest_profile"),
+    ("network", "export::prometheus::promtool_finds_nothing_to_mend_in_the_metrics"),
+    ("network", "export::prometheus::prometheus_counts_the_packets_that_were_sent"),
+    ("cli", "outputs::duckdb::the_document_s_question_is_answered_over_three_nodes"),
+];
+
+/// One folder below tests/ each.
 #[derive(Clone, Copy, ValueEnum)]
 enum Rung {
-    /// The verdict function and the policy compiler, in ordinary memory
+    /// The verdict, the documents, the units and the store of evidence, in this process
     Host,
-    /// The same cases through the loaded kernel program, by test run
+    /// Frames through the loaded kernel programs, by test run
     Kernel,
-    /// Real sockets between network namespaces
+    /// Real sockets between network namespaces; what the agent serves; three nodes under Ansible
     Network,
-    /// The executable: its output and exit codes
+    /// The executable: its output and exit codes; questions to the evidence, and its exports
     Cli,
-    /// Questions to the evidence: the executable over a store that the test wrote
-    Events,
-    /// Evidence as it leaves the node, read by tshark, rsyslog, a database and Chromium
-    Outputs,
-    /// Three nodes, rolled out by Ansible
-    Ansible,
+    /// What nodewall asks and tells other machines, against real servers
+    Remote,
+    /// The delivery oracle: what reaches a socket
+    Delivery,
+    /// A few runs of every fault
+    Faults,
 }
 
 impl Rung {
@@ -55,9 +68,9 @@ impl Rung {
             Self::Kernel => "kernel",
             Self::Network => "network",
             Self::Cli => "cli",
-            Self::Events => "events",
-            Self::Outputs => "outputs",
-            Self::Ansible => "ansible",
+            Self::Remote => "remote",
+            Self::Delivery => "delivery",
+            Self::Faults => "faults",
         }
     }
 }
@@ -68,7 +81,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !workspace::is_root() && !in_ci {
         eprintln!("note: not root, so tests that load programs or make networks will say that they are skipped");
     }
-    let mut command = Cmd::cargo("test").args(cargo_args(args));
+    let left_out = left_out(args, in_ci);
+    let mut command = Cmd::cargo("test").args(cargo_args(args, &left_out));
     if in_ci {
         command = command.env("NODEWALL_REQUIRE_ROOT", "1");
     }
@@ -81,6 +95,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let list = workspace::cargo_target().join(format!("skipped-tests-{}", std::process::id()));
     let outcome = command.env("NODEWALL_SKIP_LIST", &list).run();
     report_skips(&list);
+    if !left_out.is_empty() {
+        println!("{} tests of other people's programs were left out; --all runs them", left_out.len());
+    }
     outcome
 }
 
@@ -94,8 +111,17 @@ fn report_skips(list: &Path) {
     let _ = fs::remove_file(list);
 }
 
+/// The tests of others' programs that this run does without.
+fn left_out(args: &Args, in_ci: bool) -> Vec<&'static str> {
+    if args.all || in_ci || args.filter.is_some() {
+        return Vec::new();
+    }
+    let concerned = |target: &str| args.rungs.is_empty() || args.rungs.iter().any(|rung| rung.target() == target);
+    OF_OTHERS.iter().filter(|(target, _)| concerned(target)).map(|(_, test)| *test).collect()
+}
+
 /// What follows `cargo test`.
-fn cargo_args(args: &Args) -> Vec<&str> {
+fn cargo_args<'a>(args: &'a Args, left_out: &[&'a str]) -> Vec<&'a str> {
     let mut words = if args.rungs.is_empty() { vec!["--workspace"] } else { vec!["--package", "nodewall"] };
     for rung in &args.rungs {
         words.extend(["--test", rung.target()]);
@@ -103,8 +129,9 @@ fn cargo_args(args: &Args) -> Vec<&str> {
     // One failing rung must not hide what the others have to say.
     words.push("--no-fail-fast");
     words.extend(args.filter.as_deref());
-    if !args.harness.is_empty() {
+    if !args.harness.is_empty() || !left_out.is_empty() {
         words.push("--");
+        words.extend(left_out.iter().flat_map(|test| ["--skip", test]));
         words.extend(args.harness.iter().map(String::as_str));
     }
     words
@@ -114,18 +141,50 @@ fn cargo_args(args: &Args) -> Vec<&str> {
 mod tests {
     use super::*;
 
+    fn plain() -> Args {
+        Args { filter: None, rungs: Vec::new(), all: false, harness: Vec::new() }
+    }
+
     #[test]
     fn everything_runs_unless_told_otherwise() {
-        let all = Args { filter: None, rungs: Vec::new(), harness: Vec::new() };
-        assert_eq!(cargo_args(&all), ["--workspace", "--no-fail-fast"]);
+        let all = Args { all: true, ..plain() };
+        assert_eq!(cargo_args(&all, &left_out(&all, false)), ["--workspace", "--no-fail-fast"]);
         let some = Args {
             filter: Some("replies".to_owned()),
             rungs: vec![Rung::Kernel, Rung::Cli],
             harness: vec!["--nocapture".to_owned()],
+            ..plain()
         };
         assert_eq!(
-            cargo_args(&some).join(" "),
+            cargo_args(&some, &left_out(&some, false)).join(" "),
             "--package nodewall --test kernel --test cli --no-fail-fast replies -- --nocapture"
         );
+    }
+
+    /// A test that nobody runs would be a hole: CI runs all, and so does who asks for one by its name.
+    #[test]
+    fn tests_of_others_programs_are_left_out_only_where_that_is_meant() {
+        assert_eq!(left_out(&plain(), false).len(), OF_OTHERS.len());
+        assert!(left_out(&plain(), true).is_empty());
+        assert!(left_out(&Args { filter: Some("duckdb".to_owned()), ..plain() }, false).is_empty());
+        let cli = Args { rungs: vec![Rung::Cli], ..plain() };
+        assert_eq!(
+            cargo_args(&cli, &left_out(&cli, false)).join(" "),
+            "--package nodewall --test cli --no-fail-fast -- --skip \
+             outputs::duckdb::the_document_s_question_is_answered_over_three_nodes"
+        );
+    }
+
+    /// A name that no test has would leave nothing out; one that CONTRIBUTING.md does not list would be left out in secret.
+    #[test]
+    fn tests_of_others_programs_are_there_and_listed() {
+        let read = |path: &str| fs::read_to_string(workspace::root().join(path)).unwrap_or_default();
+        let listed = read("CONTRIBUTING.md");
+        for (target, test) in OF_OTHERS {
+            let (module, name) = test.rsplit_once("::").unwrap_or_default();
+            let file = format!("tests/{target}/{}.rs", module.replace("::", "/"));
+            assert!(read(&file).contains(&format!("\nfn {name}() {{")), "{file} has no {name}");
+            assert!(listed.contains(&format!("`{test}`")), "CONTRIBUTING.md does not list {test}");
+        }
     }
 }

@@ -138,7 +138,6 @@ fn files() -> Result<Vec<SourceFile>> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// A file as the checks see it.

@@ -140,8 +140,6 @@ fn refused(place: &Path, problem: String, help: &str) -> HttpError {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;

@@ -96,7 +96,6 @@ fn record_of(peer: &IpNet) -> PeerRecord {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn nets(numbers: std::ops::Range<u32>) -> Vec<IpNet> {

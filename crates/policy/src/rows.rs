@@ -115,7 +115,6 @@ fn name_bytes(name: &str) -> [u8; CLASS_NAME_BYTES] {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn key(port: u16) -> RowKey {

@@ -1,7 +1,5 @@
 //! The profiles against the vendor's table, written out once more; who decides a port; the canonical text.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 use std::collections::BTreeMap;
 
 use super::{Origin, Policy, PolicyError, profile};

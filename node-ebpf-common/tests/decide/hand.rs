@@ -1,4 +1,4 @@
-//! An image that is filled by hand, port by port and source by source: what `tests/cases/mod.rs` says in TOML, without the policy compiler. Must not decide.
+//! An image that is filled by hand, port by port and source by source: what `tests/model/src/cases.rs` says in TOML, without the policy compiler. Must not decide.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
@@ -12,20 +12,20 @@ use node_ebpf_common::{
 };
 use zerocopy::FromZeros;
 
-use crate::cases::{BLOCKED, Policy};
+use nodewall_cases::{BLOCKED, Policy};
 
-pub const OPS: u32 = 2;
+pub(crate) const OPS: u32 = 2;
 const SITE: u32 = 4;
 
 /// An image filled port by port and source by source, and which row each (class, protocol, port) has.
-pub struct ByHand {
-    pub image: Box<PolicyImage>,
-    pub rows: BTreeMap<(u8, u16), u32>,
+pub(crate) struct ByHand {
+    pub(crate) image: Box<PolicyImage>,
+    pub(crate) rows: BTreeMap<(u8, u16), u32>,
     next_row: u32,
 }
 
 impl ByHand {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut image = PolicyImage::new_box_zeroed().unwrap();
         image.enforce = 1;
         image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
@@ -58,7 +58,7 @@ impl ByHand {
     }
 
     /// Puts a prefix into the table; the lengths must be given longest first.
-    pub fn source(&mut self, text: &str, groups: u32, peer: u16) {
+    pub(crate) fn source(&mut self, text: &str, groups: u32, peer: u16) {
         let (address, length) = text.split_once('/').unwrap();
         let length: u32 = length.parse().unwrap();
         match address.parse().unwrap() {
@@ -125,8 +125,8 @@ fn length_slot(length: u32, lengths: &[u32]) -> usize {
     lengths.iter().position(|l| *l == length).unwrap()
 }
 
-/// What tests/cases/mod.rs says in TOML, by hand.
-pub fn by_hand(policy: Policy) -> ByHand {
+/// What tests/model/src/cases.rs says in TOML, by hand.
+pub(crate) fn by_hand(policy: Policy) -> ByHand {
     let mut hand = ByHand::new();
     let cluster = [8443, 8018, 8019, 8020, 8021, 8022, 9042, 7000, 7001, 7199, 9200, 9300];
     hand.both([443], 0, Reason::Public);

@@ -1,5 +1,4 @@
 //! Tests of `interfaces`: invented links and drivers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
 use nodewall_host::net::{Drivers, LinkKind, Network, Queues, XdpAttached, XdpFeatures};
 

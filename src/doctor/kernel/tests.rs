@@ -1,5 +1,4 @@
 //! Tests of `kernel`: each answer of a kernel has its finding, and the kernel here gives answers.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
 use nodewall_datapath::{FilterFacts, Probe};
 use nodewall_policy::{Facts, Policy, RowTable, compile, config::Config};

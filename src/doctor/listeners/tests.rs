@@ -1,5 +1,4 @@
 //! Tests of `listeners`: real sockets in a namespace, against the embedded profile.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use std::net::{TcpListener, UdpSocket};
 
 use nodewall_testbed::{in_own_namespace, ip};

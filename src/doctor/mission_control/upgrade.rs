@@ -82,7 +82,6 @@ fn stopped(found: String) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn judged(status: u16, headers: &[(&'static str, &'static str)]) -> Result<String, String> {

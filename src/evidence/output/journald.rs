@@ -50,7 +50,6 @@ impl Output for Journald {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -270,7 +270,6 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     fn entry(n: u64) -> FlowEntry {

@@ -76,7 +76,7 @@ pub(super) fn cut_off(last: Option<LastWord>, boot: Option<&str>, now: &Clock) -
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::unnecessary_wraps)]
+    #![allow(clippy::unnecessary_wraps)]
     use super::*;
 
     const SECOND_NS: u64 = 1_000_000_000;

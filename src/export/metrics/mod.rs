@@ -112,7 +112,6 @@ async fn healthz(State(scrapes): State<Arc<Scrapes>>) -> Response<Body> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use std::collections::BTreeSet;
 
     use super::*;

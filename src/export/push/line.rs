@@ -176,7 +176,6 @@ fn shown(words: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn row(class: Option<&str>) -> Row {

@@ -1,5 +1,4 @@
 //! Who is taken for a peer, by which word; and that nobody is asked twice, or not at all.
-#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::VecDeque;
 

@@ -1,5 +1,4 @@
 //! Screens, compared with the committed ones below `screens/`. `NODEWALL_REFRESH_DOCS=1` writes them anew.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 #![allow(clippy::float_cmp, reason = "the numbers are whole")]
 
 use std::{env, fs, path::Path, time::Duration};

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::Shape;
-use crate::delivery::{
+use crate::{
     ask::{Ask, NODE, NODE6, OUTSIDER, OUTSIDER6, to_node4, to_node6},
     wire::{V4, V6, fragment, options, segment},
 };
@@ -167,7 +167,7 @@ fn large6(ask: &Ask) -> Vec<Vec<u8>> {
         .collect()
 }
 
-pub fn shapes() -> Vec<Shape> {
+pub(crate) fn shapes() -> Vec<Shape> {
     let atomic = (1..=7).fold(Shape::new("IPv6 atomic fragments, 1 to 7 headers").required(), |shape, count| {
         shape.one(format!("{count}"), move |ask| {
             to_node6(V6 { chain: vec![fragment(0, false, ask.id + 1); count], ..ask.v6() }.bytes())

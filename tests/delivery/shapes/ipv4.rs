@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use nodewall_testbed::Protocol;
 
 use super::Shape;
-use crate::delivery::ask::{NODE_MAC, OUTSIDER_MAC};
-use crate::delivery::{
+use crate::ask::{NODE_MAC, OUTSIDER_MAC};
+use crate::{
     ask::{Ask, NODE, NODE_SECOND, OUTSIDER, to_node4},
     wire::{V4, ethernet},
 };
@@ -128,7 +128,7 @@ fn destinations() -> Vec<Shape> {
     ]
 }
 
-pub fn shapes() -> Vec<Shape> {
+pub(crate) fn shapes() -> Vec<Shape> {
     let marked = Shape::new("IPv4 header fields without meaning here")
         .required()
         .one("TOS 0xff", changed(|p| p.tos = 0xff))

@@ -5,7 +5,7 @@ use std::net::Ipv6Addr;
 use nodewall_testbed::Protocol;
 
 use super::Shape;
-use crate::delivery::{
+use crate::{
     ask::{Ask, NODE_MAC, NODE6, NODE6_SECOND, OUTSIDER_MAC, OUTSIDER6, to_node6},
     wire::{Extension, V6, authentication, ethernet, fragment, long_options, options, routing},
 };
@@ -158,7 +158,7 @@ fn destinations() -> Shape {
         .each(&groups, |(ip, mac), ask| ethernet(*mac, OUTSIDER_MAC, 0x86dd, &ask.v6_between(OUTSIDER6, *ip).bytes()))
 }
 
-pub fn shapes() -> Vec<Shape> {
+pub(crate) fn shapes() -> Vec<Shape> {
     let changed = |shape: Shape, label: &str, change: fn(&mut V6)| {
         shape.one(label, move |ask| {
             let mut packet = ask.v6();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use nodewall_testbed::{Family, Protocol};
 
 use super::{Shape, Via};
-use crate::delivery::{
+use crate::{
     ask::{Ask, NODE, NODE_MAC, NODE6, OUTSIDER, OUTSIDER_MAC, OUTSIDER6, to_node4, to_node6},
     rig::Device,
     wire::{IPV4, IPV6, V4, V6, ethernet, options, segment, tagged},
@@ -89,7 +89,7 @@ fn behind_offload(ask: &Ask, family: Family, stack: &[(u16, u16)]) -> Vec<u8> {
     tagged(&ask.frame(family), stack)
 }
 
-pub fn shapes(devices: &[Device]) -> Vec<Shape> {
+pub(crate) fn shapes(devices: &[Device]) -> Vec<Shape> {
     let stacked = |kind: u16| (2..=8).map(|n| vec![(kind, 0); n]).collect::<Vec<_>>();
     let mixed = vec![
         vec![(S, 0), (C, 0)],

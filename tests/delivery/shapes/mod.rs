@@ -14,7 +14,7 @@ type Build = Box<dyn Fn(&Ask) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// Whether the kernel must be seen delivering the shape when nothing filters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// On every kernel: else the harness proves nothing. 5.10, 6.1, 6.12, 6.18 and 7.3 were tried.
     Required,
     /// Up to this version, which is the last that was seen delivering it; the reason why a later one does not.
@@ -25,7 +25,7 @@ pub enum Proof {
 
 impl Proof {
     /// On the kernel that runs.
-    pub fn is_required(self) -> bool {
+    pub(crate) fn is_required(self) -> bool {
         match self {
             Self::Required => true,
             Self::RequiredUpTo(last, _) => guest::version() <= last,
@@ -36,7 +36,7 @@ impl Proof {
 
 /// What becomes of the shape at a public port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Public {
+pub(crate) enum Public {
     /// Whatever the kernel delivers must arrive.
     MustArrive,
     /// Dropped by design, for this reason.
@@ -45,7 +45,7 @@ pub enum Public {
 
 /// Which way a frame takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Via {
+pub(crate) enum Via {
     /// Straight onto the node's wire.
     Wire,
     /// Over a bridge, which takes the outermost tag out of the frame; with offload it travels beside it.
@@ -53,27 +53,27 @@ pub enum Via {
 }
 
 /// One way to dress a packet.
-pub struct Variant {
-    pub label: String,
+pub(crate) struct Variant {
+    pub(crate) label: String,
     build: Build,
 }
 
 impl Variant {
     /// The frames for an ask; none where the shape makes no sense for it.
-    pub fn frames(&self, ask: &Ask) -> Vec<Vec<u8>> {
+    pub(crate) fn frames(&self, ask: &Ask) -> Vec<Vec<u8>> {
         (self.build)(ask)
     }
 }
 
 /// Variants of one idea: a row of the table.
-pub struct Shape {
-    pub name: &'static str,
-    pub proof: Proof,
-    pub public: Public,
-    pub via: Via,
-    pub variants: Vec<Variant>,
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) proof: Proof,
+    pub(crate) public: Public,
+    pub(crate) via: Via,
+    pub(crate) variants: Vec<Variant>,
     /// Why this kernel can not be asked.
-    pub skipped: Option<String>,
+    pub(crate) skipped: Option<String>,
 }
 
 impl Shape {
@@ -123,7 +123,7 @@ impl Shape {
 }
 
 /// All of them, with tunnels through these devices of the node's.
-pub fn all(devices: &[Device]) -> Vec<Shape> {
+pub(crate) fn all(devices: &[Device]) -> Vec<Shape> {
     [link::shapes(devices), ipv4::shapes(), fragments::shapes(), ipv6::shapes(), tunnels::shapes(devices)]
         .into_iter()
         .flatten()

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use nodewall_testbed::{Family, Protocol};
 
 use super::{Proof, Shape};
-use crate::delivery::{
+use crate::{
     ask::{Ask, NODE, NODE6, OUTSIDER, OUTSIDER_MAC, OUTSIDER6, PEER, PEER6, to_node4, to_node6},
     rig::{Device, INNER_MAC},
     wire::{IPV4, IPV6, UDP, V4, V6, ethernet, segment},
@@ -71,7 +71,7 @@ fn dressed(kind: &str) -> Option<(&'static str, Vec<Family>, Dress)> {
     })
 }
 
-pub fn shapes(devices: &[Device]) -> Vec<Shape> {
+pub(crate) fn shapes(devices: &[Device]) -> Vec<Shape> {
     let mut all = Vec::new();
     for device in devices {
         let Some((name, families, dress)) = dressed(device.kind) else { continue };

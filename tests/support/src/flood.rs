@@ -169,7 +169,6 @@ fn send_some(sender: &RawSender, frames: &[Vec<u8>], first: usize, count: usize)
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
     use crate::{Lab, Tap, skip_unless_privileged};
 

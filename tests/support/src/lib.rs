@@ -22,6 +22,7 @@ mod privilege;
 mod probe;
 mod process;
 pub mod program;
+pub mod random;
 mod raw;
 mod tap;
 mod tcp_info;

@@ -1,5 +1,5 @@
 //! The testbed's own tests: what it says about a network must be true, or every test that stands on it proves nothing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::similar_names)]
+#![cfg(test)]
 
 use std::io::Write;
 use std::net::IpAddr;

@@ -49,7 +49,6 @@ pub(super) fn render(names: &[&str], lines: &[Line]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     const KILL: &str =

@@ -69,7 +69,6 @@ impl Document {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn page(list: &str) -> String {

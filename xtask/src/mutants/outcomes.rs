@@ -149,7 +149,6 @@ fn survivor(mutant: &Mutant, patch: &str) -> Survivor {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn outcome(summary: &str, file: &str, mutated: &str, last_line: u32) -> String {

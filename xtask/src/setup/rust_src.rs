@@ -153,7 +153,6 @@ fn put_in_place(library: &Path, version: &str, fetched: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -49,7 +49,7 @@ const MODULES: &[&str] = &[
 
 /// Where the statically linked programs are.
 pub(super) struct Programs {
-    /// Name of the file below tests/, and the executable.
+    /// Name of the folder below tests/, and the executable.
     tests: Vec<(String, PathBuf)>,
     nodewall: PathBuf,
 }
@@ -82,7 +82,7 @@ pub(super) fn build() -> Result<Programs> {
         .read()?;
     let programs = parse_built(&said);
     for name in executables {
-        ensure!(programs.tests.iter().any(|(built, _)| built == name), "cargo built no executable for tests/{name}.rs");
+        ensure!(programs.tests.iter().any(|(built, _)| built == name), "cargo built no executable for tests/{name}");
     }
     ensure!(programs.nodewall.is_file(), "cargo built no nodewall for the tests");
     Ok(programs)
@@ -126,8 +126,8 @@ pub(super) fn common(programs: &Programs) -> Result<PathBuf> {
     for (name, executable) in &programs.tests {
         copy_program(&root, executable, &Path::new("/tests").join(name))?;
     }
-    // The tests know nodewall by the path that cargo built it at.
-    copy_program(&root, &programs.nodewall, &programs.nodewall)?;
+    // One folder above the tests, as where cargo builds them.
+    copy_program(&root, &programs.nodewall, Path::new("/nodewall"))?;
     let archive = super::folder().join("common.cpio");
     pack(&root, &archive)?;
     files::remove(&root)?;

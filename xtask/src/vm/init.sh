@@ -7,7 +7,7 @@ export NODEWALL_VM=1 NODEWALL_REQUIRE_ROOT=1
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
 mount -t devtmpfs dev /dev
-# Nothing is mounted on /tmp or /run: all is memory already, and nodewall lies where cargo built it, which may be there.
+# Nothing is mounted on /tmp or /run: all is memory already.
 mount -t bpf bpf /sys/fs/bpf
 exec </dev/null >/dev/ttyS1 2>&1
 say() { echo "NODEWALL-VM $*"; }

@@ -191,7 +191,6 @@ pub(super) fn end(child: &Mutex<Child>) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -179,7 +179,6 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::indexing_slicing)]
     use super::super::plan;
     use super::*;
 

@@ -48,7 +48,6 @@ pub fn drivers(network: &Network) -> Drivers {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
     use crate::net::snapshot;
     use nodewall_testbed::{in_own_namespace_async, ip, try_ip};

@@ -60,7 +60,6 @@ fn v6(text: &str) -> Vec<Ipv6Addr> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

@@ -92,7 +92,6 @@ fn parse_local_range(text: &str) -> Option<PortRange> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
     use super::*;
 
     fn policy() -> PortSet {

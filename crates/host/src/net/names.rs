@@ -61,7 +61,6 @@ pub fn addresses_of_blocking(host: &str, port: u16) -> io::Result<Vec<SocketAddr
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]

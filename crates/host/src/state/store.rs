@@ -135,7 +135,6 @@ impl StateDir {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn directory() -> (tempfile::TempDir, StateDir) {

@@ -1,5 +1,4 @@
 //! The image says of every port what the policy says.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use node_ebpf_common::{
     counter::{ROW_FIRST, ROWS},

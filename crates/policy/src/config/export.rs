@@ -78,7 +78,6 @@ pub(super) fn export(raw: RawExport, problems: &mut Problems<'_>) -> Export {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::config::Config;
     use crate::config::parse_listen;

@@ -1,5 +1,4 @@
 //! The source table against the plainest possible answer: scan all prefixes, longest first.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::expect_used)]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

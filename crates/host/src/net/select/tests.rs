@@ -1,5 +1,4 @@
 //! Tests of `select`; its own words say what it owns.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use super::*;
 
 /// An Ethernet card without an address.

@@ -1,5 +1,4 @@
 //! Tests of `snapshot`; its own words say what it owns.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use nodewall_testbed::{in_own_namespace_async, ip, try_ip};
 
 use super::*;

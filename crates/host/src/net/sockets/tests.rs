@@ -1,5 +1,4 @@
 //! Tests of `sockets`: texts as the kernel writes them, and real sockets in a namespace of their own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use nodewall_testbed::{in_own_namespace, ip};

@@ -1,5 +1,4 @@
 //! Tests of `watch`; its own words say what it owns.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 use std::time::Duration;
 
 use tokio::time::timeout;

@@ -1,7 +1,5 @@
 //! What the text means and what is refused. Every refusal is pinned to its line and column.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-
 mod counters;
 mod evidence;
 mod files;

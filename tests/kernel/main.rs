@@ -1,0 +1,9 @@
+//! The kernel rung: frames by test run through the loaded programs, and what the kernel made of them. It attaches nothing.
+#![cfg(test)]
+
+mod cases;
+mod denied;
+mod outbound;
+mod peer_traffic;
+mod property;
+mod translated;

@@ -1,0 +1,35 @@
+//! The network rung: the real `nodewall` in a namespace of its own, asked by real sockets of other hosts. Each of the mission's
+//! rows has a test here. It owns what is asked and what the right answer is; hosts, sockets and processes are the testbed's.
+#![cfg(test)]
+
+mod ansible;
+mod attach;
+mod audit;
+mod blocks;
+mod control;
+mod discovery;
+mod doctor;
+mod evidence;
+mod export;
+mod init;
+mod interfaces;
+mod lifecycle;
+mod notify;
+mod objects;
+mod outbound;
+mod outbound_hooks;
+mod page;
+mod peer_matrix;
+mod peers;
+mod privileges;
+mod reload;
+mod replies;
+mod rows;
+mod screen;
+mod starts;
+mod ten_minutes;
+mod top;
+mod top_colors;
+mod trials;
+
+use nodewall_rig::{binary, browser, counters, frames, node, settings, traffic};

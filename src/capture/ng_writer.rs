@@ -3,8 +3,8 @@
 
 use std::io::{self, Write};
 
-use nodewall_text::plain;
 use super::frame::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
+use nodewall_text::plain;
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;

@@ -18,9 +18,15 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::{
+    judge::{Delivered, delivered, judge},
+    phase::Phase,
+    plan::Plan,
+    report::Column,
+    rig::{FRAGS, Rig},
+};
 use nodewall_datapath::{Buffers, Mode};
 use nodewall_rig::guest;
-use crate::{judge::{delivered, judge, Delivered}, phase::Phase, plan::Plan, report::Column, rig::{Rig, FRAGS}};
 use nodewall_testbed::skip_unless_privileged;
 use rustix::thread::{CpuSet, sched_setaffinity};
 

@@ -9,8 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::{
+    binary::executable,
+    measure::{grouped, kpps, ms},
+    node::{Node, PATIENCE},
+    record::{Record, alone, is_full, runs},
+    rig::{self, CASSANDRA, OUTSIDER, Witness},
+};
 use nodewall_datapath::Maps;
-use crate::{binary::executable, measure::{grouped, kpps, ms}, node::{Node, PATIENCE}, record::{alone, is_full, runs, Record}, rig::{self, Witness, CASSANDRA, OUTSIDER}};
 use nodewall_testbed::{Process, Signal, program::Program, skip_unless_privileged};
 use tempfile::TempDir;
 

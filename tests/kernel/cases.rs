@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use node_ebpf_common::{Verdict, counter::Counter, decide, wire::ETHERNET_BYTES};
 use nodewall_datapath::{Buffers, Entry, KernelEngine};
-use nodewall_model::cases::{all, ipv4::jumbo, Case, Compile as _, Counted as _, Policy};
+use nodewall_model::cases::{Case, Compile as _, Counted as _, Policy, all, ipv4::jumbo};
 use nodewall_testbed::skip_unless_privileged;
 
 const XDP_DROP: u32 = 1;

@@ -13,7 +13,10 @@ use node_ebpf_common::{
     flow::{BANK_ENTRIES, FlowEntry},
 };
 use nodewall_datapath::{CaptureBudget, Entry, Evidence, KernelEngine, Sweep};
-use nodewall_model::cases::{self, all, frames::{transport, Ip4, Ip6, TCP, UDP}, Case, Compile as _, Policy, OUTSIDER};
+use nodewall_model::cases::{
+    self, Case, Compile as _, OUTSIDER, Policy, all,
+    frames::{Ip4, Ip6, TCP, UDP, transport},
+};
 use nodewall_testbed::skip_unless_privileged;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
@@ -100,7 +103,7 @@ fn every_denied_case_is_in_its_flow_and_nothing_else_is() {
         assert_eq!((flow.packets, flow.bytes), (1, u64::from(decision.bytes)), "{}", case.name);
         assert_eq!((flow.key.hi, flow.key.lo), (asked.hi, asked.lo), "{}", case.name);
         assert_eq!(flow.key.port(), (asked.port_wire() as u16).swap_bytes(), "{}", case.name);
-        assert_eq!(flow.key.about(), asked.about(), "{}", case.name);
+        assert_eq!(flow.key.kind(), asked.kind(), "{}", case.name);
         assert_eq!(flow.key.is_v6(), (asked.source().is_v6 == 1), "{}", case.name);
         assert_eq!(flow.key.dropped(), image.enforce == 1, "{}", case.name);
         assert_eq!(flow.generation, image.generation, "{}", case.name);

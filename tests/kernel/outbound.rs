@@ -10,10 +10,6 @@ use node_ebpf_common::{
     outbound::{CELL_MISSION_CONTROL, Sent, account},
 };
 use nodewall_datapath::{EgressEngine, OutboundCell, Sending};
-use nodewall_policy::{
-    Compiled, Facts, Policy as Meaning, RowTable, compile,
-    config::{Config, MISSION_CONTROL_ADDRESSES, MissionControl},
-};
 use nodewall_model::cases::{
     self, Compile as _, Policy,
     frames::{Ip4, Ip6, TCP, UDP, ethernet, tagged, transport},
@@ -21,6 +17,10 @@ use nodewall_model::cases::{
 use nodewall_model::{
     grammar::{Frames, seeded},
     policies,
+};
+use nodewall_policy::{
+    Compiled, Facts, Policy as Meaning, RowTable, compile,
+    config::{Config, MISSION_CONTROL_ADDRESSES, MissionControl},
 };
 use nodewall_testbed::skip_unless_privileged;
 use proptest::{

@@ -12,8 +12,12 @@ use node_ebpf_common::{
     peer_traffic::{self, COLUMN_SHARED, Direction, OWN_PEERS, cell, column},
 };
 use nodewall_datapath::{EgressEngine, Entry, KernelEngine, Maps, Sending};
-use nodewall_model::{cases::frames::{transport, Ip4, Ip6, TCP, UDP}, grammar::{seeded, Frames}, policies};
-use nodewall_policy::{compile, config::Config, peer_of, Compiled, Facts, PeerTable, Policy, RowTable};
+use nodewall_model::{
+    cases::frames::{Ip4, Ip6, TCP, UDP, transport},
+    grammar::{Frames, seeded},
+    policies,
+};
+use nodewall_policy::{Compiled, Facts, PeerTable, Policy, RowTable, compile, config::Config, peer_of};
 use nodewall_testbed::skip_unless_privileged;
 use proptest::{
     strategy::{Strategy as _, ValueTree as _},

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use machine::{Memory, Path, walk};
 use node_ebpf_common::{Verdict, decide, maps::name, wire::ETHERNET_BYTES};
 use nodewall_datapath::{Buffers, EgressEngine, Entry, KernelEngine};
-use nodewall_model::cases::{all, frames, Compile as _, Policy, OUTSIDER, OUTSIDER6, PEER, PEER6};
+use nodewall_model::cases::{Compile as _, OUTSIDER, OUTSIDER6, PEER, PEER6, Policy, all, frames};
 use nodewall_policy::Compiled;
 use nodewall_testbed::{
     program::{Instruction, Program},

@@ -1,7 +1,10 @@
 //! Every entry of the kernel object is taken by this kernel's verifier. Tells the host what it cost.
 
+use crate::{
+    cases::{Compile as _, Policy, all, ipv4::jumbo},
+    guest::{fact, lacks, skip_outside, version},
+};
 use nodewall_datapath::{Buffers, DatapathError, EgressEngine, Entry, KernelEngine, ProgramFacts};
-use crate::{cases::{all, ipv4::jumbo, Compile as _, Policy}, guest::{fact, lacks, skip_outside, version}};
 
 /// Multi-buffer XDP.
 const FRAGS: (u32, u32) = (5, 18);

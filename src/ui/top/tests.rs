@@ -15,7 +15,7 @@ use crate::{
     view::{
         counters::{Counters, Row},
         denied_sources::DeniedSource,
-        peers::{Listed, Peers, Source},
+        peers::{Listed, Peers, SourceRow},
         status::{Agent, Interface, Status},
     },
 };
@@ -82,7 +82,7 @@ fn peers() -> Peers {
         seconds_left: None,
         by: None,
     };
-    let source = Source {
+    let source = SourceRow {
         name: "dns:nodes.cluster.example".into(),
         peers: 1,
         answered_unix_ns: None,

@@ -1,7 +1,7 @@
 //! `events verify`: exit codes and what is told. What the chain finds is the store's own to test.
 
-use nodewall_text::hex;
 use super::world::World;
+use nodewall_text::hex;
 use serde_json::json;
 
 fn edit(world: &World, sql: &str) {

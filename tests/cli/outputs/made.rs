@@ -8,11 +8,14 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-use nodewall::evidence::{record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome}, store::{Limits, Writer}};
-use nodewall_host::state::StateDir;
 use crate::binary::executable;
 use etherparse::PacketBuilder;
 use node_ebpf_common::Reason;
+use nodewall::evidence::{
+    record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome},
+    store::{Limits, Writer},
+};
+use nodewall_host::state::StateDir;
 pub(crate) use nodewall_testbed::until;
 use tempfile::TempDir;
 

@@ -1,7 +1,7 @@
 //! The table of cases with what its policies compile to.
 
 use node_ebpf_common::counter;
-use nodewall_policy::{class_name, compile, config::Config, Compiled, Facts, Policy as Meaning, RowTable};
+use nodewall_policy::{Compiled, Facts, Policy as Meaning, RowTable, class_name, compile, config::Config};
 
 pub use nodewall_cases::*;
 

@@ -43,15 +43,17 @@
 
 pub mod answer;
 pub mod cases;
+#[cfg(feature = "kernel")]
 pub mod compare;
 pub mod grammar;
+#[cfg(feature = "kernel")]
 pub mod harness;
 mod parse;
 pub mod policies;
 mod ports;
 pub mod shrink;
 pub mod tally;
-mod verdict;
+pub mod verdict;
 
 use answer::Answer;
 use policies::Case;

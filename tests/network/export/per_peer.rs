@@ -12,8 +12,17 @@ use nodewall_testbed::{
 };
 use serde_json::Value;
 
-use super::{client::{api, get, request, samples, wait_until_served, PORT}, exact::{by_cpu, Mix}, prometheus::{promtool, Prometheus}};
-use crate::{client::try_get, frames::{self, Link}, node::{eventually, Node}, settings::Settings};
+use super::{
+    client::{PORT, api, get, request, samples, wait_until_served},
+    exact::{Mix, by_cpu},
+    prometheus::{Prometheus, promtool},
+};
+use crate::{
+    client::try_get,
+    frames::{self, Link},
+    node::{Node, eventually},
+    settings::Settings,
+};
 
 const LABELS: [&str; 5] = ["peer", "class", "port", "protocol", "direction"];
 /// Who asks right after another shares its answer.

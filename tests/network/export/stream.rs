@@ -8,8 +8,11 @@ use std::{
 use nodewall_testbed::{PATIENCE, judge_time, skip_unless_privileged};
 use serde_json::Value;
 
-use super::{client::{api, served, token, Reply, PORT}, exact::{by_cpu, Mix}};
-use crate::node::{eventually, Node};
+use super::{
+    client::{PORT, Reply, api, served, token},
+    exact::{Mix, by_cpu},
+};
+use crate::node::{Node, eventually};
 
 fn open(node: &Node) -> BufReader<TcpStream> {
     let token = token(node);

@@ -10,8 +10,14 @@ use std::{
 
 use nodewall_testbed::{NetNs, find_tool, judge_time, skip_unless_privileged, until};
 
-use super::{far_end::{Server, FOR_EVER, UPGRADED}, Site};
-use crate::{authority::{self_signed, Authority, Valid}, binary::{executable, finish}, far_end::wait_for_end};
+use super::{
+    Site,
+    far_end::{FOR_EVER, Server, UPGRADED, wait_for_end},
+};
+use crate::{
+    authority::{Authority, Valid, self_signed},
+    binary::{executable, finish},
+};
 
 /// Five seconds a step, and what the machine's load adds.
 const STEP_AT_MOST: Duration = Duration::from_secs(9);

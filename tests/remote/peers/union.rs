@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::world::{HOUR, SOURCES, World, dns, file, names, net};
 use nodewall::peers::{Answer, PeerState, Registry, SourceName};
-use super::world::{dns, file, names, net, World, HOUR, SOURCES};
 
 #[test]
 fn the_peers_are_the_union_of_all_sources_and_an_addition_counts_at_once() {

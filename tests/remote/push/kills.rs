@@ -5,8 +5,10 @@ use std::{thread, time::Duration};
 use nodewall_testbed::{Signal, skip_unless_privileged, until};
 use serde_json::Value;
 
-use super::{grammar::Line, receiver::Manner, world::{arrived, mix, totals, Name, World, PATIENCE}};
-use crate::{receiver::Receiver, world::sum_of_packets};
+use super::{
+    receiver::{Manner, Receiver},
+    world::{PATIENCE, World, arrived, mix, sum_of_packets},
+};
 
 const KILLS: u64 = 50;
 /// After its start an agent reads the counters and sends at once: half of the kills come by then.

@@ -6,11 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodewall::{export::push::{self, Amount, PushHealth, PushState, Snapshot}, view::counters::Row};
+use super::receiver::{Manner, Received, Receiver, sums};
+use crate::authority::{Authority, Valid};
+use nodewall::{
+    export::push::{self, Amount, PushHealth, PushState, Snapshot},
+    view::counters::Row,
+};
 use nodewall_host::state::StateDir;
 use nodewall_policy::config::{Config, Push};
-use super::receiver::{sums, Asked, Manner, Receiver};
-use crate::{authority::{Authority, Valid}, receiver::Received};
 use nodewall_testbed::{PATIENCE, eventually, judge_time};
 use tempfile::TempDir;
 use tokio::sync::watch;

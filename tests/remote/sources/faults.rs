@@ -4,7 +4,11 @@ use std::time::{Duration, Instant};
 
 use nodewall_testbed::{PATIENCE, judge_time};
 
-use super::{block_on, cluster_api::{peers, Site, FIREWALL, NODES}, server::{Reply, Server}};
+use super::{
+    block_on,
+    cluster_api::{FIREWALL, NODES, Site, peers},
+    server::{Reply, Server},
+};
 
 const LARGEST_BYTES: usize = 4 << 20;
 

@@ -1,10 +1,15 @@
 //! Real answers and real outages in the registry: a failing source never empties the list, and nobody gets in from outside the bounds.
 
+use super::{
+    block_on,
+    server::{Reply, Server},
+    source,
+    unbound::Unbound,
+};
+use ipnet::IpNet;
 use nodewall::peers::{DnsName, Registry, Source};
 use nodewall_host::state::Clock;
-use nodewall_policy::config::{show, Config};
-use super::{block_on, server::{Reply, Server}, source, unbound::Unbound};
-use ipnet::IpNet;
+use nodewall_policy::config::{Config, show};
 
 fn clock() -> Clock {
     Clock { boot_id: "one".into(), boot_ns: 0, unix_ns: 1_800_000_000_000_000_000 }

@@ -15,7 +15,6 @@ use nodewall_testbed::{Finished, NetNs, PATIENCE, cleanup, privileged, run_to_en
 use serde_json::Value;
 use tempfile::TempDir;
 
-
 /// The binary under test: cargo says where it built it. A test that is run by hand, or in a guest, finds it one folder above its own.
 pub fn executable() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| {

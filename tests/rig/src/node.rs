@@ -14,7 +14,10 @@ pub use nodewall_testbed::{PATIENCE, eventually};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{counters::{Cells, Counters}, settings::Settings};
+use super::{
+    counters::{Cells, Counters},
+    settings::Settings,
+};
 use crate::binary::executable;
 
 const PINS_BELOW: &str = "/sys/fs/bpf";

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use nodewall_testbed::{Family, Host, Listener, NetNs, Outcome, Probe, Probed, Protocol, probe_many};
 
-use super::{counters::{Cell, Cells, Counters}, node::{Node, PATIENCE}};
+use super::{
+    counters::{Cell, Cells, Counters},
+    node::{Node, PATIENCE},
+};
 
 /// For what must be dropped: always waited out, once for all that is asked at once. Short: an answer that comes later than this still shows in
 /// the counters and at the socket.

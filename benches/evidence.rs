@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use node_ebpf_common::Reason;
-use nodewall::evidence::{
+use nodewall_evidence::{
     record::{Batch, Flow, FlowKey, Outcome},
     store::{Filter, Limits, Reader, Writer},
 };
@@ -182,7 +182,7 @@ fn main() -> Result<()> {
 
     let place = tempfile::tempdir()?;
     let (rate, slowest) = write(place.path(), all)?;
-    let bytes = std::fs::metadata(place.path().join(nodewall::evidence::store::FILE))?.len();
+    let bytes = std::fs::metadata(place.path().join(nodewall_evidence::store::FILE))?.len();
     println!("{} records, {} bytes each on the disk", all / BATCH * BATCH, bytes / (all / BATCH * BATCH));
     println!("into the store: {rate:.0} records/s, slowest tenth {slowest:.0}");
 

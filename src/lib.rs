@@ -3,12 +3,10 @@
 //! A library only so that its own tests and tools can stand on the same code; it promises no stable interface.
 
 pub mod agent;
-pub mod capture;
 pub mod cli;
 pub mod commands;
 pub mod control;
 pub mod doctor;
-pub mod evidence;
 pub mod export;
 pub mod init;
 mod memory;

@@ -5,10 +5,8 @@
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
-use nodewall::capture::{
-    CaptureError, CapturedFrame, Frames, MAX_FRAME_BYTES, NgFrame, PcapNgWriter, Problem, SectionInfo,
-};
-use nodewall_fuzz::allocation::{Watched, largest_request_bytes};
+use nodewall_capture::{CaptureError, CapturedFrame, Frames, NgFrame, PcapNgWriter, Problem, SectionInfo, MAX_FRAME_BYTES};
+use nodewall_fuzz::allocation::{largest_request_bytes, Watched};
 
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;

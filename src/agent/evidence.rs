@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use node_ebpf_common::{Verdict, maps::RowRecord};
 
-use crate::{
-    control::{self, Good},
-    evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep},
-};
+use crate::control::{self, Good};
 use nodewall_datapath::{self as datapath, Evidence, Maps, PinDir};
+use nodewall_evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep};
 use nodewall_host::state::{Stamp, StateDir};
 
 /// The node that an agent looks after.

@@ -22,11 +22,11 @@ use crate::{
         surroundings::Surroundings,
         trial, warnings,
     },
-    evidence::recorder::Recorder,
     export::{Exporters, Roots, push::Pusher},
     memory::give_back,
 };
 use nodewall_datapath as datapath;
+use nodewall_evidence::recorder::Recorder;
 use nodewall_host::state::{Clock, PolicyLock, Stamp};
 use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
 

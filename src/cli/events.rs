@@ -2,9 +2,8 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::matching::Match;
-use super::outputs::ExportArgs;
-use crate::evidence::when::{When, Zone};
+use super::{matching::Match, outputs::ExportArgs};
+use nodewall_evidence::when::{When, Zone};
 
 /// What `events` is to do.
 #[derive(Clone, Debug, Args)]

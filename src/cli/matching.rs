@@ -4,7 +4,7 @@ use clap::Args;
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
 
-use crate::evidence::record::Outcome;
+use nodewall_evidence::record::Outcome;
 
 /// Which denied frames are meant.
 #[derive(Clone, Debug, Args)]

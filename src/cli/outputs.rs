@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::matching::Match;
-use crate::evidence::when::{When, Zone};
+use nodewall_evidence::when::{When, Zone};
 
 /// Flags of `capture`.
 #[derive(Clone, Debug, Args)]

@@ -22,11 +22,11 @@ use super::{
 use crate::{
     cli::{CaptureArgs, Common},
     control::Good,
-    evidence::{
-        node::Node,
-        pcapng::Captures,
-        store::{Reader, StoreError},
-    },
+};
+use nodewall_evidence::{
+    node::Node,
+    pcapng::Captures,
+    store::{Reader, StoreError},
 };
 use nodewall_host::state::StateDir;
 

@@ -14,7 +14,8 @@ use anyhow::{Context as _, anyhow};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Failure;
-use crate::{cli::Common, evidence::store::Reader};
+use crate::cli::Common;
+use nodewall_evidence::store::Reader;
 use nodewall_host::state::{Clock, StateDir};
 
 /// Below the state directory.

@@ -2,8 +2,9 @@
 
 use std::{io::Write, process::ExitCode};
 
-use crate::{control::AgentError, evidence::store::StoreError, peers::OperatorError};
+use crate::{control::AgentError, peers::OperatorError};
 use nodewall_datapath::DatapathError;
+use nodewall_evidence::store::StoreError;
 use nodewall_host::{net::NetError, state::StateError};
 use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
 

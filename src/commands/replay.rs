@@ -8,10 +8,10 @@ use super::{
     judging::{self, JudgingPolicy},
 };
 use crate::{
-    capture::Frames,
     cli::{Common, Engine, Format, ReplayArgs},
     ui,
 };
+use nodewall_capture::Frames;
 use nodewall_datapath::{Entry, KernelEngine};
 
 #[derive(Serialize)]

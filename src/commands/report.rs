@@ -8,13 +8,11 @@ use super::{
     FINE, Failure,
     evidence_out::{self, Target},
 };
-use crate::{
-    cli::{Common, ReportArgs},
-    evidence::{
-        node::Node,
-        report::{Facts, Figures, page},
-        store::StoreError,
-    },
+use crate::cli::{Common, ReportArgs};
+use nodewall_evidence::{
+    node::Node,
+    report::{Facts, Figures, page},
+    store::StoreError,
 };
 
 pub(super) fn run(common: &Common, args: &ReportArgs) -> Result<u8, Failure> {

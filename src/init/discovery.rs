@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::Serialize;
 
-use crate::{
-    evidence::{
-        self,
-        store::{Filter, Reader},
-    },
-    peers::{FileSource, VendorFirewall, cluster_ports},
+use crate::peers::{FileSource, VendorFirewall, cluster_ports};
+use nodewall_evidence::{
+    self as evidence,
+    store::{Filter, Reader},
 };
 use nodewall_host::{
     net::{self, NetError, Network, SelectError, Sockets},

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use crate::evidence::{
-    self,
+use nodewall_evidence::{
+    self as evidence,
     store::{Filter, Reader, StoreError},
 };
 use nodewall_host::state::StateDir;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::evidence::{
+use nodewall_evidence::{
     layers,
     record::{Capture, Event, Flow, FlowKey, Loss},
     store::Stored,

@@ -7,10 +7,10 @@ use serde::Serialize;
 use crate::{
     control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
     doctor::Reached,
-    evidence::recorder::RecorderStatus,
     export::push::PushHealth,
 };
 use nodewall_datapath::{self as datapath, DatapathError, Hook, ImageFacts, Maps, PinDir};
+use nodewall_evidence::recorder::RecorderStatus;
 use nodewall_host::{
     net::{self, Network},
     state::{Clock, StateDir, StateError},

@@ -9,7 +9,7 @@ use super::{
     settings::Settings,
     traffic::{probes, silent},
 };
-use nodewall::evidence::{
+use nodewall_evidence::{
     record::{Event, EventKind, Flow, LossKind, Outcome},
     store::{Filter, Reader, Stored},
 };

@@ -4,12 +4,13 @@
 use std::fs;
 use std::process::Command;
 
-use nodewall::evidence::store::{Filter, Reader};
+use super::{
+    node::{Node, PATIENCE, eventually},
+    settings::Settings,
+    traffic::{assert_filtered, probes, silent},
+};
+use nodewall_evidence::store::{Filter, Reader};
 use nodewall_testbed::{Finished, Lab, Listener, Process, Signal, find_tool, run_to_end, skip_unless_privileged};
-
-use super::node::{Node, PATIENCE, eventually};
-use super::settings::Settings;
-use super::traffic::{assert_filtered, probes, silent};
 
 const UNIT: &str = include_str!("../../packaging/systemd/nodewall.service");
 /// `CAP_NET_ADMIN`, `CAP_PERFMON` and `CAP_BPF` as /proc shows them.

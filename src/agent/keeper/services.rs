@@ -1,11 +1,8 @@
 //! The services of an agent that stand beside the filter, as the configuration wants them: the push of counters, the recording of evidence. Neither can hold the agent.
 
 use super::Keeper;
-use crate::{
-    agent::evidence::Pinned,
-    evidence::recorder::{Recorder, Settings},
-    export::push::Pusher,
-};
+use crate::{agent::evidence::Pinned, export::push::Pusher};
+use nodewall_evidence::recorder::{Recorder, Settings};
 use nodewall_policy::config::{Config, ConfigErrors};
 
 impl<R> Keeper<R>

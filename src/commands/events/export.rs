@@ -11,13 +11,13 @@ use super::super::{
 use crate::{
     cli::{Common, ExportArgs, ExportFormat},
     control::Good,
-    evidence::{
-        ecs::Lines,
-        node::Node,
-        pcapng::Captures,
-        record::{Batch, Capture, EventKind},
-        store::{Filter, Numbered, Reader, StoreError},
-    },
+};
+use nodewall_evidence::{
+    ecs::Lines,
+    node::Node,
+    pcapng::Captures,
+    record::{Batch, Capture, EventKind},
+    store::{Filter, Numbered, Reader, StoreError},
 };
 use nodewall_host::state::StateDir;
 

@@ -8,15 +8,15 @@ use serde::Serialize;
 use super::{FINE, Failure, UNVERIFIED, store, table};
 use crate::{
     cli::{Common, GroupBy, ListArgs, Output, RecordKind},
-    evidence::{
-        store::{Filter, Reader, StoreError, Stored},
-        when::WhenError,
-    },
     ui,
     view::{
         evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
         evidence_sums::{ByHour, ByPort, BySource, Group, LossSum, Summing, by_loss},
     },
+};
+use nodewall_evidence::{
+    store::{Filter, Reader, StoreError, Stored},
+    when::WhenError,
 };
 use nodewall_host::state::Clock;
 use nodewall_text::plain;

@@ -13,9 +13,9 @@ use anyhow::anyhow;
 use super::{DEGRADED, FINE, Failure, block_on};
 use crate::{
     cli::{Common, Match},
-    evidence::store::{Filter, Reader},
     view::evidence::Row,
 };
+use nodewall_evidence::store::{Filter, Reader};
 use nodewall_host::state::StateDir;
 use nodewall_text::plain;
 

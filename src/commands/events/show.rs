@@ -6,13 +6,13 @@ use serde::Serialize;
 use super::{FINE, Failure, UNVERIFIED, store};
 use crate::{
     cli::{Common, Format, RecordKind, ShowArgs},
-    evidence::{
-        layers::{Layer, hex_dump, layers},
-        record::Capture,
-        store::Filter,
-    },
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
+};
+use nodewall_evidence::{
+    layers::{Layer, hex_dump, layers},
+    record::Capture,
+    store::Filter,
 };
 use nodewall_text::{hex, plain};
 

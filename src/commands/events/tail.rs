@@ -15,10 +15,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{FINE, Failure, block_on, store};
 use crate::{
     cli::{Common, Format, RecordId, RecordKind, TailArgs},
-    evidence::store::{FILE, Filter, Reader, Stored},
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
+use nodewall_evidence::store::{FILE, Filter, Reader, Stored};
 use nodewall_text::plain;
 
 /// How often the store is asked.

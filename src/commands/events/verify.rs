@@ -5,11 +5,11 @@ use serde::Serialize;
 use super::{DEGRADED, FINE, Failure, directory, none};
 use crate::{
     cli::{Common, Format, VerifyArgs},
-    evidence::{
-        chain::Verdict,
-        store::{Reader, StoreError},
-    },
     ui,
+};
+use nodewall_evidence::{
+    chain::Verdict,
+    store::{Reader, StoreError},
 };
 use nodewall_text::{hex, plain};
 

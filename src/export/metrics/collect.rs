@@ -12,7 +12,6 @@ use prometheus_client::{
 use super::list::{self, Kind, Metric};
 use crate::{
     doctor::Reached,
-    evidence::recorder::RecorderStatus,
     view::{
         counters::{Counters, Row},
         peer_traffic::{PeerRow, PeerTraffic},
@@ -20,6 +19,7 @@ use crate::{
         status::Status,
     },
 };
+use nodewall_evidence::recorder::RecorderStatus;
 
 const NS_PER_SECOND: f64 = 1e9;
 

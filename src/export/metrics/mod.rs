@@ -115,17 +115,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{
-        doctor::Reached,
-        evidence::recorder::RecorderStatus,
-        export::push::PushHealth,
-        view::{
-            counters::{Counters, Row},
-            peer_traffic::{PeerRow, PeerTraffic},
-            peers::Numbers,
-            status::{Agent, Interface, Status},
-        },
-    };
+    use crate::doctor::Reached;
+    use crate::export::push::PushHealth;
+    use crate::view::counters::Counters;
+    use crate::view::counters::Row;
+    use crate::view::peer_traffic::PeerRow;
+    use crate::view::peer_traffic::PeerTraffic;
+    use crate::view::peers::Numbers;
+    use crate::view::status::Agent;
+    use crate::view::status::Interface;
+    use crate::view::status::Status;
+    use nodewall_evidence::recorder::RecorderStatus;
 
     fn row(port: Option<u16>, ports: Option<&str>, packets: u64) -> Row {
         Row {

@@ -5,13 +5,11 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use super::totals::Totals;
-use crate::{
-    evidence::{
-        record::{Loss, LossKind},
-        store::Stored,
-        when::Zone,
-    },
-    view::evidence::{Row, dash, port_text, to_the_second},
+use crate::view::evidence::{Row, dash, port_text, to_the_second};
+use nodewall_evidence::{
+    record::{Loss, LossKind},
+    store::Stored,
+    when::Zone,
 };
 
 /// Of many ports a cell of a table names these, and how many more there are.

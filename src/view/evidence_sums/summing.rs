@@ -11,10 +11,8 @@ use super::{
     rows::{HourSum, PortSum, SourceSum, Sums},
     totals::Totals,
 };
-use crate::{
-    evidence::{layers, record::Flow, when::Zone},
-    view::evidence::port_text,
-};
+use crate::view::evidence::port_text;
+use nodewall_evidence::{layers, record::Flow, when::Zone};
 
 /// What flows are summed by, and what else is told of each sum. Flows come one by one: ten million of them need not fit into memory, their sums do.
 pub trait Group: Default {

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use crate::evidence::record::{Flow, Outcome};
+use nodewall_evidence::record::{Flow, Outcome};
 
 /// The numbers of [`Sums`](super::rows::Sums).
 #[derive(Clone, Copy)]

@@ -1,9 +1,8 @@
 //! Bytes that others chose, on their way to a terminal: in names of interfaces and classes, in operators' texts, in frames.
 
-use node_ebpf_common::Reason;
-use nodewall::evidence::record::{Batch, Event, EventKind, FlowKey};
-
 use super::world::{SECOND, T0, World, capture, event, flow, key, syn};
+use node_ebpf_common::Reason;
+use nodewall_evidence::record::{Batch, Event, EventKind, FlowKey};
 
 /// Clears the screen, sets the title, breaks the line, ends a string, turns the direction of writing; C1 and DEL; then a formula.
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]0;x\u{7}\n\r\0\u{202e}txet\u{2066}\u{9b}31m\u{7f}\u{200f}";

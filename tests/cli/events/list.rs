@@ -1,10 +1,9 @@
 //! `events list`: what is found, in every format.
 
-use node_ebpf_common::Reason;
-use nodewall::evidence::record::Batch;
-use serde_json::json;
-
 use super::world::{HOUR, SECOND, T0, World, flow, key};
+use node_ebpf_common::Reason;
+use nodewall_evidence::record::Batch;
+use serde_json::json;
 
 #[test]
 fn every_option_finds_what_it_says() {

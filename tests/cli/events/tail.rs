@@ -6,12 +6,11 @@ use std::{
     time::Duration,
 };
 
+use super::world::{SECOND, T0, World, batches, flow, key};
 use node_ebpf_common::Reason;
-use nodewall::evidence::record::Batch;
+use nodewall_evidence::record::Batch;
 use nodewall_testbed::{PATIENCE, Process, Signal, eventually, until};
 use serde_json::Value;
-
-use super::world::{SECOND, T0, World, batches, flow, key};
 
 fn more(port: u16) -> Batch {
     let flows =
@@ -20,7 +19,7 @@ fn more(port: u16) -> Batch {
 }
 
 /// A tail that has begun: it said so by a record that was appended until it did.
-fn started(world: &World, arguments: &[&str]) -> (Process, nodewall::evidence::store::Writer) {
+fn started(world: &World, arguments: &[&str]) -> (Process, nodewall_evidence::store::Writer) {
     let process = Process::spawn("tail", world.command(&[&["tail"], arguments].concat())).unwrap();
     let mut writer = world.writer();
     until("it shows something", || {

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command};
 
 use crate::binary::executable;
 use node_ebpf_common::Reason;
-use nodewall::evidence::{
+use nodewall_evidence::{
     record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome},
     store::{Limits, Writer},
 };

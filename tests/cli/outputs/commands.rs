@@ -7,11 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use nodewall::evidence::record::{Batch, Capture, Event, EventKind, LossKind, Outcome};
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::made::{Place, SECOND_NS, START_NS, batch, capture, loss, said, syn, until};
 use crate::binary::executable;
+use nodewall_evidence::record::{Batch, Capture, Event, EventKind, LossKind, Outcome};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Twelve frames in four batches, one second apart; ports 9042 and 8443.
 fn filled() -> Place {

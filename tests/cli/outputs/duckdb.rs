@@ -2,14 +2,13 @@
 
 use std::{fs, path::Path, process::Command, time::SystemTime};
 
-use nodewall::evidence::{
+use super::made::{HOSTILE, MAC, Place, SECOND_NS, START_NS, batch, capture, key, loss, syn};
+use nodewall_evidence::{
     ecs::Lines,
     node::Node,
     record::{Batch, Event, EventKind, Flow, LossKind, Outcome},
 };
 use serde_json::Value;
-
-use super::made::{HOSTILE, MAC, Place, SECOND_NS, START_NS, batch, capture, key, loss, syn};
 
 fn now_ns() -> u64 {
     u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos()).unwrap()

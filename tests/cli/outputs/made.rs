@@ -11,7 +11,7 @@ use std::{
 use crate::binary::executable;
 use etherparse::PacketBuilder;
 use node_ebpf_common::Reason;
-use nodewall::evidence::{
+use nodewall_evidence::{
     record::{Batch, Capture, FlowKey, Loss, LossKind, Outcome},
     store::{Limits, Writer},
 };

@@ -1,15 +1,12 @@
 //! pcapng, as Wireshark's own tools read it.
 
-use nodewall::{
-    capture::Frames,
-    evidence::{
-        node::Node,
-        pcapng::Captures,
-        record::{Capture, Loss, LossKind, Outcome},
-    },
-};
-
 use super::made::{HOSTILE, MAC, SECOND_NS, START_NS, capture, fed, loss, said, syn};
+use nodewall_capture::Frames;
+use nodewall_evidence::{
+    node::Node,
+    pcapng::Captures,
+    record::{Capture, Loss, LossKind, Outcome},
+};
 
 fn node() -> Node {
     Node { name: "node-1".to_owned(), id: "0123456789abcdef".to_owned() }

@@ -2,15 +2,14 @@
 
 use std::{env, fs, net::IpAddr, path::Path, process::Command};
 
-use node_ebpf_common::Reason;
-use nodewall::evidence::record::{Batch, Event, EventKind, Flow, FlowKey, LossKind, Outcome};
-use nodewall_testbed::{Lab, skip_unless_privileged};
-
 use super::made::{HOSTILE, MAC, Place, SECOND_NS, START_NS, loss};
 use crate::{
     binary::executable,
     browser::{Browser, View},
 };
+use node_ebpf_common::Reason;
+use nodewall_evidence::record::{Batch, Event, EventKind, Flow, FlowKey, LossKind, Outcome};
+use nodewall_testbed::{Lab, skip_unless_privileged};
 
 const SCRIPT: &str = "</td><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">";
 
@@ -107,7 +106,7 @@ fn a_store_that_was_changed_is_told_in_its_report() {
     let good = fs::read_to_string(report(&place, "good.html")).unwrap();
     assert!(good.contains("class=\"good\">The store is as it was written."));
     let database = place.state().join("evidence");
-    let file = database.join(nodewall::evidence::store::FILE);
+    let file = database.join(nodewall_evidence::store::FILE);
     let changed = rusqlite::Connection::open(file)
         .unwrap()
         .execute("UPDATE flows SET packets = packets + 1 WHERE id = 5", [])

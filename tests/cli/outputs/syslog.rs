@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::made::{HOSTILE, START_NS, batch, capture, loss, syn, until};
-use nodewall::evidence::{
+use nodewall_evidence::{
     node::Node,
     output::{Outputs, QUEUE_BYTES},
     record::{Batch, LossKind, Outcome},

@@ -2,13 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nodewall::evidence::{
+use super::samples::{BEGAN_NS, MINUTE_NS, ROOMY, flow};
+use nodewall_evidence::{
     record::{Batch, Flow},
     store::{Filter, Reader, Writer},
 };
 use tempfile::tempdir;
-
-use super::samples::{BEGAN_NS, MINUTE_NS, ROOMY, flow};
 
 fn at(minute: u64, n: u64) -> Batch {
     let unix_ns = BEGAN_NS + minute * MINUTE_NS;

@@ -2,14 +2,13 @@
 
 use std::{fs, path::Path, process::Command};
 
-use nodewall::evidence::{
+use super::samples::{BEGAN_NS, ROOMY, batch, filled, flow};
+use nodewall_evidence::{
     record::Batch,
     store::{Limits, Reader, StoreError, Writer},
 };
 use nodewall_testbed::skip_unless_privileged;
 use tempfile::tempdir;
-
-use super::samples::{BEGAN_NS, ROOMY, batch, filled, flow};
 
 fn many(n: u64) -> Batch {
     Batch { unix_ns: BEGAN_NS + n, flows: (0..500).map(|k| flow(n * 500 + k)).collect(), ..Batch::default() }

@@ -3,11 +3,10 @@
 
 use std::path::Path;
 
-use nodewall::evidence::{chain::Verdict, store::Reader};
+use super::samples::filled;
+use nodewall_evidence::{chain::Verdict, store::Reader};
 use rusqlite::Connection;
 use tempfile::{TempDir, tempdir};
-
-use super::samples::filled;
 
 fn store(batches: u64) -> (TempDir, [u8; 32]) {
     let place = tempdir().unwrap();

@@ -1,13 +1,12 @@
 //! What goes in comes out, by every filter; what must leave leaves, oldest first; the totals remember.
 
+use super::samples::{BEGAN_NS, MINUTE_NS, ROOMY, batch, filled, flow};
 use node_ebpf_common::Reason;
-use nodewall::evidence::{
+use nodewall_evidence::{
     record::{Batch, LossKind, Outcome},
     store::{Filter, Limits, Reader, Totals, Writer},
 };
 use tempfile::tempdir;
-
-use super::samples::{BEGAN_NS, MINUTE_NS, ROOMY, batch, filled, flow};
 
 #[test]
 fn what_goes_in_comes_out_and_survives_the_writer() {

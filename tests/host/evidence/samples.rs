@@ -1,7 +1,7 @@
 //! Records of every shape, from a number each. It must not know the store.
 
 use node_ebpf_common::Reason;
-use nodewall::evidence::{
+use nodewall_evidence::{
     record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome},
     store::{Limits, Writer},
 };

@@ -17,7 +17,7 @@ use super::{
     tables::{CAPTURES, EVENTS, FLOWS, LOSSES, Table},
     verify::verify,
 };
-use crate::evidence::{
+use crate::{
     chain::Verdict,
     record::{Batch, Capture, Event, Flow, Loss},
 };

@@ -17,7 +17,7 @@ use super::{
     schema::{check_pages, open_for_writing, pragma},
     totals::Totals,
 };
-use crate::evidence::{
+use crate::{
     chain::{BEGINNING, Hash},
     record::{Batch, EventKind},
 };

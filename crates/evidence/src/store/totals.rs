@@ -1,6 +1,6 @@
 //! What went into the store since it began, whether it is still there or not.
 
-use crate::evidence::record::{Batch, LossKind};
+use crate::record::{Batch, LossKind};
 
 /// What went into the store since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

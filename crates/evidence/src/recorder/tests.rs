@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use node_ebpf_common::{flow::FlowEntry, maps::RowRecord};
 
 use super::*;
-use crate::evidence::{
+use crate::{
     record::{EventKind, LossKind},
     store::{Filter, Limits, Reader},
 };

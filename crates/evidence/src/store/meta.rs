@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::evidence::chain::Hash;
+use crate::chain::Hash;
 
 /// The store is open for writing, or its writer did not end in order.
 pub(super) const OPEN: &str = "open";

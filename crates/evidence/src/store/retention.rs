@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::meta::{NEXT, NextNumbers, put, put_anchor};
-use crate::evidence::chain::Hash;
+use crate::chain::Hash;
 
 /// Batches that one step takes away.
 const AT_ONCE: i64 = 64;

@@ -8,9 +8,7 @@ use super::{
     rows::{Names, time},
     tables::{self, CAPTURES, EVENTS, FLOWS, LOSSES, Table},
 };
-use crate::evidence::chain::{
-    BEGINNING, Chained, Fault, FaultKind, Hash, LEAF_BYTES, Leaf, Link, Verdict, compare, seal,
-};
+use crate::chain::{BEGINNING, Chained, Fault, FaultKind, Hash, LEAF_BYTES, Leaf, Link, Verdict, compare, seal};
 
 /// A batch's row.
 struct Batch {

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
 
-use crate::evidence::record::{FlowKey, Outcome};
+use crate::record::{FlowKey, Outcome};
 
 /// What is asked for; what is empty asks nothing.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,7 @@
 use rusqlite::Row;
 
 use super::rows::{self, Names};
-use crate::evidence::record::{Capture, Event, Flow, FlowKey, Loss};
+use crate::record::{Capture, Event, Flow, FlowKey, Loss};
 
 /// A kind of record and its table.
 pub(super) struct Table<T> {

@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::in_force::{InForce, PolicyInForce};
-use crate::evidence::record::{Event, EventKind};
+use crate::record::{Event, EventKind};
 use nodewall_host::state::{JOURNAL, Stamp, StateDir};
 use nodewall_policy::config::show;
 

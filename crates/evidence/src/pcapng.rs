@@ -7,7 +7,7 @@ use super::{
     node::Node,
     record::{Capture, Loss, LossKind, Outcome},
 };
-use crate::capture::{NgFrame, NgStatistics, PcapNgWriter, SectionInfo, XdpVerdict};
+use nodewall_capture::{NgFrame, NgStatistics, PcapNgWriter, SectionInfo, XdpVerdict};
 
 /// What each interface's block says at the end.
 const LOST_MEANS: &str = "lost: first frames of denied flows that were not captured (budget, buffer, store); counted where the next frame came in";

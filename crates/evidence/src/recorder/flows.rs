@@ -15,7 +15,7 @@ use node_ebpf_common::{
 };
 
 use super::in_force::RawCapture;
-use crate::evidence::record::{Capture, Flow, FlowKey, Loss, LossKind, Outcome};
+use crate::record::{Capture, Flow, FlowKey, Loss, LossKind, Outcome};
 use nodewall_policy::class_name;
 
 const SECOND_NS: u64 = 1_000_000_000;

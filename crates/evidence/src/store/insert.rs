@@ -8,7 +8,7 @@ use super::{
     meta::NextNumbers,
     rows::{loss_number, outcome_number, protocol_number, source_bytes, time},
 };
-use crate::evidence::{
+use crate::{
     chain::{BEGINNING, Chained, Hash, Link, seal},
     record::{Batch, FlowKey},
 };

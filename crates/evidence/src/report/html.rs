@@ -18,7 +18,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
 use super::figures::{BUCKETS, Figures, Port, Source};
-use crate::evidence::{
+use crate::{
     chain::Verdict,
     node::Node,
     record::{Event, EventKind},
@@ -57,7 +57,7 @@ impl Escaper for PlainHtml {
 }
 
 #[derive(Template)]
-#[template(path = "evidence/report/report.html")]
+#[template(path = "report/report.html")]
 struct Page<'a> {
     figures: &'a Figures,
     facts: &'a Facts<'a>,

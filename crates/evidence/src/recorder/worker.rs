@@ -12,7 +12,7 @@ use super::{
     settings::Settings,
     status::RecorderStatus,
 };
-use crate::evidence::{
+use crate::{
     directory,
     node::Node,
     output::Outputs,

@@ -6,7 +6,7 @@ use super::{
     in_force::Sweep,
     previous_run::Baseline,
 };
-use crate::evidence::record::{Batch, LossKind};
+use crate::record::{Batch, LossKind};
 
 /// The accounts between two turns. Amounts are packets and bytes.
 #[derive(Debug, Default)]

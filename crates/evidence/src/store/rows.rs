@@ -8,7 +8,7 @@ use std::{
 use node_ebpf_common::Reason;
 use rusqlite::{Row, types::Value};
 
-use crate::evidence::record::{Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome};
+use crate::record::{Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome};
 
 /// The names of protocols, by their number in the store.
 const PROTOCOLS: [&str; 6] = ["tcp", "udp", "tunnel", "fragment", "other", "none"];

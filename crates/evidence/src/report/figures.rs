@@ -7,7 +7,7 @@ use std::{
 
 use node_ebpf_common::Reason;
 
-use crate::evidence::{
+use crate::{
     record::{Batch, Event, Flow, LossKind, Outcome},
     store::Filter,
 };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::output::OutputStatus;
+use crate::output::OutputStatus;
 use nodewall_host::state::Note;
 
 /// How the recorder is doing.

@@ -1,7 +1,7 @@
 //! What is recorded and how much of it is kept, from the configuration.
 
 use super::in_force::CaptureBudget;
-use crate::evidence::store::Limits;
+use crate::store::Limits;
 use nodewall_policy::config;
 
 /// What is recorded, and how much of it is kept.

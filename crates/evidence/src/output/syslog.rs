@@ -15,7 +15,7 @@ use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use super::message::{Message, Output, SendError};
-use crate::evidence::{node::Node, when::Zone};
+use crate::{node::Node, when::Zone};
 use nodewall_host::net::addresses_of_blocking;
 use nodewall_https::{client_config, refusal};
 use nodewall_policy::config::{Syslog, SyslogTransport};

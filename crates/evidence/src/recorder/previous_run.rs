@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::flows::WRITE_EVERY_NS;
-use crate::evidence::{
+use crate::{
     record::{Event, EventKind},
     store::{LastWord, StoreError, Writer},
     when::Zone,

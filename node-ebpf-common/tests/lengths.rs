@@ -4,9 +4,10 @@
 
 use node_ebpf_common::{
     PolicyImage,
+    address::Address,
     policy::{
-        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, Source, bucket, hash_v4,
-        hash_v6, slot, value,
+        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, bucket, hash_v4, hash_v6,
+        slot, value,
     },
 };
 use zerocopy::FromZeros;
@@ -26,7 +27,7 @@ fn full_v4() -> (Box<PolicyImage>, Source) {
     let address = u32::from_le_bytes([10, 1, 2, 3]);
     let key = shortest.key(address);
     image.slots_v4[slot(hash_v4(image.multiplier_v4, key), 0)] = SlotV4 { key, value: GROUPS };
-    (image, Source::v4(address))
+    (image, Address::v4(address))
 }
 
 fn full_v6() -> (Box<PolicyImage>, Source) {
@@ -42,7 +43,7 @@ fn full_v6() -> (Box<PolicyImage>, Source) {
     let hi = address & shortest.mask_hi;
     let at = slot(hash_v6(image.multiplier_v6, hi, 0, length_plus_one), 0);
     image.slots_v6[at] = SlotV6 { hi, lo: 0, length_plus_one, value: GROUPS };
-    (image, Source::v6(address, 5))
+    (image, Address::v6(address, 5))
 }
 
 #[test]
@@ -80,7 +81,7 @@ fn a_small_table_is_asked_within_its_bounds() {
         let hash = hash_v4(four.multiplier_v4, key);
         four.pilots_v4[bucket(hash) % buckets as usize] = pilot;
         four.slots_v4[slot(hash, pilot) % slots as usize] = SlotV4 { key, value: GROUPS };
-        assert_eq!(four.source(FRAME, Source::v4(address), || true), GROUPS, "IPv4 {n}");
+        assert_eq!(four.source(FRAME, Address::v4(address), || true), GROUPS, "IPv4 {n}");
 
         (six.lengths_v6, six.multiplier_v6) = (1, [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9]);
         (six.bucket_mask_v6, six.slot_mask_v6) = (buckets - 1, slots - 1);
@@ -90,6 +91,6 @@ fn a_small_table_is_asked_within_its_bounds() {
         let hash = hash_v6(six.multiplier_v6, hi, lo, 129);
         six.pilots_v6[bucket(hash) % buckets as usize] = pilot;
         six.slots_v6[slot(hash, pilot) % slots as usize] = SlotV6 { hi, lo, length_plus_one: 129, value: GROUPS };
-        assert_eq!(six.source(FRAME, Source::v6(hi, lo), || true), GROUPS, "IPv6 {n}");
+        assert_eq!(six.source(FRAME, Address::v6(hi, lo), || true), GROUPS, "IPv6 {n}");
     }
 }

@@ -13,12 +13,11 @@ use nodewall_testbed::{
 use serde_json::Value;
 
 use super::{
-    client::{PORT, api, get, request, samples, wait_until_served},
+    client::{PORT, api, get, request, samples, try_get, wait_until_served},
     exact::{Mix, by_cpu},
     prometheus::{Prometheus, promtool},
 };
 use crate::{
-    client::try_get,
     frames::{self, Link},
     node::{Node, eventually},
     settings::Settings,

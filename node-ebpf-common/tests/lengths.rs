@@ -16,7 +16,7 @@ const FRAME: &[u8] = &[];
 const GROUPS: u64 = value(1, 7);
 
 /// Every length that fits is in use, from the longest downwards; only the shortest has a source. Returns the image and an address of that source.
-fn full_v4() -> (Box<PolicyImage>, Source) {
+fn full_v4() -> (Box<PolicyImage>, Address) {
     let mut image = PolicyImage::new_box_zeroed().unwrap();
     image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
     (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
@@ -30,7 +30,7 @@ fn full_v4() -> (Box<PolicyImage>, Source) {
     (image, Address::v4(address))
 }
 
-fn full_v6() -> (Box<PolicyImage>, Source) {
+fn full_v6() -> (Box<PolicyImage>, Address) {
     let mut image = PolicyImage::new_box_zeroed().unwrap();
     image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
     (image.bucket_mask_v6, image.slot_mask_v6) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);

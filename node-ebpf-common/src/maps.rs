@@ -73,7 +73,7 @@ pub enum MapKind {
 pub struct Spec {
     /// Name of the static, of the pin, and (at most 15 bytes) in `bpftool map`.
     pub name: &'static str,
-    /// MapKind of map.
+    /// What sort of map it is.
     pub kind: MapKind,
     /// Key size.
     pub key_bytes: u32,

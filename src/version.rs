@@ -13,7 +13,7 @@ pub fn facts() -> Vec<(&'static str, String)> {
         ("commit", option_env!("NODEWALL_COMMIT").unwrap_or("unknown").to_owned()),
         ("kernel object", format!("sha256:{}", hex(Sha256::digest(OBJECT).as_slice()))),
         ("abi", node_ebpf_common::ABI_VERSION.to_string()),
-        ("target", format!("{}, {linkage}", TARGET)),
+        ("target", format!("{TARGET}, {linkage}")),
         ("compiler", COMPILER.to_owned()),
     ]
 }

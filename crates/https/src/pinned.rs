@@ -1,5 +1,5 @@
 //! Servers whose own certificate the operator named. rustls believes one that signed for itself only if it says that it is no authority; what
-//! `openssl req -x509` makes, and so many a cluster has, says that it is one. PinnedVerifier itself, byte for byte, it is believed all the same.
+//! `openssl req -x509` makes, and so many a cluster has, says that it is one. Named itself, byte for byte, it is believed all the same.
 
 use std::sync::Arc;
 

@@ -1,6 +1,8 @@
 //! Waiting for an event. There is one limit, and only a failure ever reaches it: a test says what must happen, never how soon, so that it says the
 //! same on a machine that does ten other things. How long something takes is judged by `cargo xtask faults --full` and by the bench alone.
 
+#![allow(clippy::missing_panics_doc, reason = "a test fails by a panic")]
+
 use std::env;
 use std::fmt::Debug;
 use std::thread;

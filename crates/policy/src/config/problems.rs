@@ -82,7 +82,10 @@ impl<'a> Problems<'a> {
         let keys = self.keys.get_or_init(|| self.source.keys());
         let listed = self.errors.len() < MAX_ERRORS;
         let key = keys.as_ref().filter(|_| listed).and_then(|keys| key_at(keys, span.start));
-        let message = key.map_or_else(|| error.message.clone(), |key| format!("{key}: {error}"));
+        let message = match key {
+            Some(key) => format!("{key}: {error}"),
+            None => error.message,
+        };
         self.push(span, message, error.help.as_deref());
     }
 

@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use super::{
     peer_watch::{PeerWatch, SourceAnswer},
-    run::Start,
+    start::Start,
     watchdog::{self, Programs},
 };
 use crate::{
     control::{
-        self, Good, Health, Refused, Seen, Trial,
-        apply::{Allow, Cause, apply, reapply},
+        self, Allow, Good, Health, Refused, Seen, Trial,
+        apply::{Cause, apply, reapply},
         block,
         change::{Applied, AttachAction, Site},
         error::AgentError,

@@ -6,7 +6,9 @@ mod keeper;
 mod notify;
 mod peer_watch;
 mod run;
+mod start;
 mod watchdog;
 
 pub use confine::{Confined, confine, writable};
-pub use run::{Start, run};
+pub use run::run;
+pub use start::Start;

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     control::{
-        apply::Allow,
+        Allow,
         change::{Applied, Site},
         peers,
     },

@@ -1,7 +1,6 @@
 //! The foreground agent: applies, then watches signals, the configuration file, the network, the state directory and the data path. Its end leaves
 //! enforcement in place. Whatever fails, the last good policy stands and the reason is logged.
 
-use std::path::PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -9,10 +8,10 @@ use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-use super::{keeper::Keeper, notify::Notify, peer_watch::SourceAnswer};
-use crate::control::{apply::Allow, change::Site, error::AgentError};
+use super::{keeper::Keeper, notify::Notify, peer_watch::SourceAnswer, start::Start};
+use crate::control::{change::Site, error::AgentError};
 use nodewall_host::net::{LinkWatch, NetError};
-use nodewall_policy::config::{Config, ConfigErrors, Export};
+use nodewall_policy::config::{Config, ConfigErrors};
 
 /// Link and address changes come in bursts (an interface appears, goes up, gets addresses): look at the addresses once.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -20,22 +19,6 @@ const SETTLE: Duration = Duration::from_millis(20);
 const WATCH_RETRY: Duration = Duration::from_secs(1);
 /// How often the data path, the state directory and the configuration file are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// What the agent is given.
-pub struct Start<R> {
-    /// The configuration, or why it is none; then the last good policy is put into force.
-    pub config: Result<Config, String>,
-    /// Where to answer, until a configuration says so.
-    pub export: Export,
-    /// The command line named the mode.
-    pub mode_named: bool,
-    /// What the operator allows.
-    pub allow: Allow,
-    /// The file that is watched.
-    pub watched: PathBuf,
-    /// Reads the configuration anew.
-    pub reload: R,
-}
 
 /// Why the loop woke up.
 enum Wake {

@@ -2,21 +2,17 @@
 //! ended here first.
 
 use super::{
+    allow::Allow,
     change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege, unjudged},
     error::AgentError,
     guard::Guard,
-    peers, trial,
+    peers,
+    state_files::note,
+    trial,
 };
 use crate::control::{Desired, Good, ModeOverride, Refused};
 use nodewall_host::state::{PolicyLock, StateDir, StateError, Who};
 use nodewall_policy::{Policy, config::Config};
-
-/// Flags by which an operator allows what the guards would hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allow {
-    /// The peer set may change by more than half.
-    pub peer_change: bool,
-}
 
 /// Who wants a change that a configuration describes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,13 +122,6 @@ fn word(state: &StateDir) -> Result<Option<ModeOverride>, AgentError> {
             Ok(Good::last(state)?.map(in_force))
         }
         result => Ok(result?),
-    }
-}
-
-/// Writes to the journal. A full disk must not keep a lever from working.
-pub(crate) fn note(state: &StateDir, action: &str, detail: &str, who: Option<&Who>) {
-    if let Err(error) = state.journal(action, detail, who) {
-        tracing::error!("{error}; not in the journal: {action}: {detail}");
     }
 }
 

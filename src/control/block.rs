@@ -6,10 +6,11 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 
 use super::{
-    apply::{last_good, note},
+    apply::last_good,
     change::{Site, require_privilege},
     error::AgentError,
     session::{self, Session},
+    state_files::note,
     surroundings::own_addresses,
     trial,
     trial_file::is_panic_open,

@@ -9,8 +9,8 @@ use node_ebpf_common::{PolicyImage, maps::RowRecord};
 use super::{
     block_list::Blocks,
     error::AgentError,
+    state_files::readable,
     surroundings::{Surroundings, own_addresses, refuse_occupied, select},
-    trial::readable,
     trial_file::is_panic_open,
 };
 use crate::control::{Desired, Good};

@@ -1,10 +1,10 @@
 //! `detach`: opens the node. It must not judge whether that is wise.
 
 use super::{
-    apply::note,
     change::{self, Site},
     error::AgentError,
     good::{Good, ModeOverride},
+    state_files::note,
     trial_file::Trial,
 };
 use nodewall_datapath::{self as datapath, PinDir};

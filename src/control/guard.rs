@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, net::IpAddr};
 use ipnet::IpNet;
 use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 
-use super::{apply::Allow, error::AgentError, session::Session};
+use super::{allow::Allow, error::AgentError, session::Session};
 use crate::control::{Desired, Good};
 use nodewall_policy::{
     config::{Mode, Protocol},

@@ -1,6 +1,7 @@
 //! Changes of what is in force, each under one lock (`apply`, `enforce`, `confirm`, `rollback`, `panic_open`, `block`, `detach`), and the files that
 //! hold what is wanted. It must not print: commands do, and events go to `tracing`.
 
+mod allow;
 pub(crate) mod apply;
 pub(crate) mod block;
 mod block_list;
@@ -15,12 +16,14 @@ pub(crate) mod peers;
 pub(crate) mod plan;
 mod seen;
 mod session;
+pub(crate) mod state_files;
 pub(crate) mod surroundings;
 pub(crate) mod trial;
 mod trial_file;
 pub(crate) mod warnings;
 
-pub use apply::{Allow, Cause, apply, reapply};
+pub use allow::Allow;
+pub use apply::{Cause, apply, reapply};
 pub use block::{Blocking, Changed, block, unblock};
 pub use block_list::{Block, Blocks};
 pub use change::{Applied, AppliedInterface, AttachAction, Site};

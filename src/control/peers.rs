@@ -6,11 +6,12 @@ use std::{collections::BTreeSet, time::Duration};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    apply::{Allow, note},
+    allow::Allow,
     change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege},
     error::AgentError,
     guard::Guard,
-    trial::{self, readable},
+    state_files::{note, readable},
+    trial,
 };
 use crate::{
     control::{Desired, ModeOverride},

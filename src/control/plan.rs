@@ -11,14 +11,14 @@ use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
 use serde::Serialize;
 
 use super::{
-    apply::Allow,
+    allow::Allow,
     block_list::Blocks,
     error::AgentError,
     guard::Guard,
     seen::Seen,
     session,
+    state_files::readable,
     surroundings::{own_addresses, select},
-    trial::readable,
 };
 use crate::control::{Desired, Good};
 use nodewall_host::{

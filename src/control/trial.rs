@@ -4,13 +4,14 @@
 use std::time::Duration;
 
 use super::{
-    apply::{Allow, note},
+    allow::Allow,
     change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege, unjudged},
     error::AgentError,
     guard::Guard,
+    state_files::{note, readable},
 };
 use crate::control::{Desired, Good, ModeOverride, Trial, TrialKind};
-use nodewall_host::state::{Clock, Deadline, PolicyLock, StateError, Who};
+use nodewall_host::state::{Clock, Deadline, PolicyLock, Who};
 use nodewall_policy::{Policy, config::Mode};
 
 /// How a trial stands.
@@ -37,17 +38,6 @@ pub(crate) async fn pending(site: &Site, lock: &PolicyLock) -> Result<Option<Tri
     }
     end(site, lock, &trial, None, "its time is over").await?;
     Ok(None)
-}
-
-/// What is damaged counts as not there, said loudly: a node must not stay open at a boot because of a file that only refines the policy.
-pub(crate) fn readable<T: Default>(read: Result<T, StateError>) -> Result<T, StateError> {
-    match read {
-        Err(error @ StateError::Damaged { .. }) => {
-            tracing::error!("{error}; going on without it");
-            Ok(T::default())
-        }
-        result => result,
-    }
 }
 
 /// Ends a trial whose time is over. Whether there was one.

@@ -1,11 +1,7 @@
-//! XDP links: attach, adopt, replace, list. A link is pinned at once, so that enforcement outlives the process; an adopted link gets the new
+//! XDP links: attach, adopt, replace. A link is pinned at once, so that enforcement outlives the process; an adopted link gets the new
 //! program by one atomic replacement and is never detached first.
 
-use std::{
-    fs, io,
-    os::fd::AsFd,
-    path::{Path, PathBuf},
-};
+use std::{fs, io};
 
 use aya::programs::{
     links::{FdLink, PinnedLink},
@@ -16,70 +12,9 @@ use super::{
     bpffs::PinDir,
     egress,
     error::{DatapathError, os_error},
+    links::{Attached, Link, Mode, Target, links, pin_of, release},
     object::Loaded,
-    sys::{self, LINK_TYPE_XDP},
 };
-
-/// How the program is run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// By the driver, before the kernel allocates anything.
-    Native,
-    /// By the kernel's stack, after receive offload. Only when asked for.
-    Generic,
-}
-
-/// An interface to attach to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Its name, for messages and for the pin.
-    pub name: String,
-    /// Its index, which is what counts.
-    pub if_index: u32,
-}
-
-/// What [`attach`] did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Attached {
-    /// A new link.
-    New,
-    /// The program of an existing link was replaced.
-    Replaced,
-}
-
-/// A pinned link as the kernel sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// Where it is pinned.
-    pub pin: PathBuf,
-    /// The interface, 0 once that is gone.
-    pub if_index: u32,
-    /// The program that runs.
-    pub program_id: u32,
-}
-
-/// All pinned XDP links.
-pub fn links(pins: &PinDir) -> Result<Vec<Link>, DatapathError> {
-    let mut links = Vec::new();
-    for (_, pin) in pins.link_pins()?.into_iter().filter(|(name, _)| !egress::is_ours(name)) {
-        let failed = |e: io::Error| DatapathError::io(format!("can not open {}", pin.display()))(e);
-        let fd = match sys::open_pin(&pin) {
-            // Removed since it was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            result => result.map_err(failed)?,
-        };
-        let info = sys::link_info(fd.as_fd()).map_err(failed)?;
-        if info.kind != LINK_TYPE_XDP {
-            return Err(DatapathError::ForeignMap {
-                path: pin,
-                found: format!("a link of type {}", info.kind),
-                expected: format!("an XDP link ({LINK_TYPE_XDP})"),
-            });
-        }
-        links.push(Link { pin, if_index: info.if_index, program_id: info.program_id });
-    }
-    Ok(links)
-}
 
 /// Removes the pins of links whose interface no longer exists (`exists`: whether an index does): they filter nothing and would be in the way when it comes back.
 pub fn forget_dead(pins: &PinDir, exists: impl Fn(u32) -> bool) -> Result<(), DatapathError> {
@@ -118,25 +53,6 @@ pub fn detach(pins: &PinDir, target: &Target) -> Result<bool, DatapathError> {
     let Some(link) = links(pins)?.into_iter().find(|l| l.if_index == target.if_index) else { return Ok(false) };
     release(&link.pin)?;
     Ok(true)
-}
-
-/// Detaches the link pinned at `pin` and removes the pin; when this returns, the interface is free.
-pub(super) fn release(pin: &Path) -> Result<(), DatapathError> {
-    let failed = |e: io::Error| DatapathError::io(format!("can not detach {}", pin.display()))(e);
-    let link = sys::open_pin(pin).map_err(failed)?;
-    match sys::detach_link(link.as_fd()) {
-        // Its interface is gone already.
-        Err(error) if error.raw_os_error() != Some(libc::ENODEV) && error.raw_os_error() != Some(libc::EINVAL) => {
-            return Err(failed(error));
-        }
-        _ => {}
-    }
-    fs::remove_file(pin).map_err(failed)
-}
-
-pub(super) fn pin_of(pins: &PinDir, target: &Target) -> PathBuf {
-    // The index as well: an interface may be renamed and another take its name. bpffs refuses dots (EPERM).
-    pins.links().join(format!("{}-{}", target.name.replace('.', "_"), target.if_index))
 }
 
 fn replace(loaded: &mut Loaded, link: &Link, target: &Target) -> Result<(), DatapathError> {

@@ -1,6 +1,5 @@
 //! Reading the counters and the rows they belong to. It must not change them: counters never go back.
 
-use aya::maps::PerCpuValues;
 use node_ebpf_common::{
     counter::{
         self, BANK_CELLS, CELLS_PER_ROW, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
@@ -14,7 +13,8 @@ use zerocopy::{FromBytes, transmute};
 
 use super::{
     error::DatapathError,
-    maps::{CounterWords, Maps, RowBytes},
+    maps::Maps,
+    words::{RowBytes, sums},
 };
 
 /// One cell that has moved, summed over all CPUs.
@@ -146,16 +146,4 @@ fn moved<'a>(
         .filter_map(move |reason| Some((reason, *counters.get(reason.number() as usize)?)))
         .filter(|(_, counter)| *counter != Counter::default())
         .map(move |(reason, counter)| Cell { row, reason: *reason, audit: bank != 0, counter })
-}
-
-/// Cells of one value of a per-CPU array, each summed over all CPUs.
-pub(super) fn sums<const N: usize>(values: &PerCpuValues<[CounterWords; N]>) -> Vec<Counter> {
-    let mut sums = vec![Counter::default(); N];
-    for cells in values.iter() {
-        for (sum, [packets, bytes]) in sums.iter_mut().zip(cells) {
-            sum.packets += packets;
-            sum.bytes += bytes;
-        }
-    }
-    sums
 }

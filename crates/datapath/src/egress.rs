@@ -22,20 +22,14 @@ use aya::{
 use serde::Serialize;
 
 use super::{
-    attach::{Attached, Target, pin_of, release},
     bpffs::PinDir,
     error::{DatapathError, os_error},
+    links::{Attached, CLSACT_SUFFIX, FILTER_SUFFIX, TCX_SUFFIX, Target, is_outbound, pin_of, release},
     object::{EGRESS_PROGRAM, Loaded},
     sys::{self, LINK_TYPE_TCX},
     tc::{self, Filter, Side},
 };
 
-/// End of the name of a tcx link's pin.
-const TCX_SUFFIX: &str = "-egress";
-/// End of the name of the mark for a filter on a clsact that was there before.
-const FILTER_SUFFIX: &str = "-filter";
-/// The same where clsact is of our making.
-const CLSACT_SUFFIX: &str = "-clsact";
 /// Priority of our filter: the first, as our tcx link is. A program of somebody else's that lets a frame go ends the row of programs, and ours would not
 /// see it; ours always says "next".
 const PRIORITY: u16 = 1;
@@ -61,11 +55,6 @@ pub struct Outlet {
     pub hook: Hook,
     /// The program that runs.
     pub program_id: u32,
-}
-
-/// Whether a pin below `links/` is one of this file's.
-pub(super) fn is_ours(name: &str) -> bool {
-    [TCX_SUFFIX, FILTER_SUFFIX, CLSACT_SUFFIX].iter().any(|suffix| name.ends_with(suffix))
 }
 
 /// Every attachment that works.
@@ -138,7 +127,7 @@ pub(super) fn remove(name: &str, path: &Path) -> Result<(), DatapathError> {
 
 /// Removes what is left of interfaces that no longer exist. What can not be judged stays: nothing inbound may depend on it.
 pub(super) fn forget_dead(pins: &PinDir, exists: impl Fn(u32) -> bool) -> Result<(), DatapathError> {
-    for (name, path) in pins.link_pins()?.into_iter().filter(|(name, _)| is_ours(name)) {
+    for (name, path) in pins.link_pins()?.into_iter().filter(|(name, _)| is_outbound(name)) {
         let dead = match marked_index(&name) {
             Some(if_index) => !exists(if_index),
             None => matches!(tcx_outlet(&path), Ok(None)),
@@ -151,7 +140,7 @@ pub(super) fn forget_dead(pins: &PinDir, exists: impl Fn(u32) -> bool) -> Result
 }
 
 fn forget_pins(pins: &PinDir, if_index: u32) -> Result<(), DatapathError> {
-    for (name, path) in pins.link_pins()?.into_iter().filter(|(name, _)| is_ours(name)) {
+    for (name, path) in pins.link_pins()?.into_iter().filter(|(name, _)| is_outbound(name)) {
         let of_interface = match marked_index(&name) {
             Some(index) => index == if_index,
             // A link whose interface is gone had perhaps this index.

@@ -10,15 +10,18 @@ mod error;
 mod evidence;
 mod features;
 mod kernel_log;
+mod links;
 mod maps;
 mod memory;
 mod object;
 mod peer_cells;
+mod remove;
 mod slot;
 mod sys;
 mod tc;
+mod words;
 
-pub use attach::{Attached, Link, Mode, Target, attach, detach, forget_dead, links};
+pub use attach::{attach, detach, forget_dead};
 pub use bpffs::PinDir;
 pub use counting::{Cell, OutboundCell};
 pub use egress::{Hook, Outlet, attach_egress, detach_egress, outlets};
@@ -27,6 +30,7 @@ pub use error::DatapathError;
 pub use evidence::{CaptureBudget, Captured, Evidence, Sweep};
 pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
 pub use kernel_log::forward as forward_kernel_log;
+pub use links::{Attached, Link, Mode, Target, links};
 pub use maps::Maps;
 #[cfg(feature = "bench")]
 pub use object::REFERENCE_OBJECT;

@@ -12,23 +12,18 @@ use aya::{
 };
 use node_ebpf_common::{
     ABI_VERSION,
-    counter::CELLS_PER_ROW,
     flow::CpuFlows,
-    maps::{self, ImageWords, MapKind, PER_CPU_ENTRIES, RowRecord, Spec, name},
-    peer_traffic::SLOT_CELLS,
+    maps::{self, ImageWords, MapKind, PER_CPU_ENTRIES, Spec, name},
     policy::MAGIC,
 };
 
-use super::{bpffs::PinDir, error::DatapathError, peer_cells::PeerBytes, sys};
+use super::{
+    bpffs::PinDir,
+    error::DatapathError,
+    sys,
+    words::{CounterWords, PeerBytes, RowBytes, RowWords, SlotWords},
+};
 
-/// A counter as plain words (packets, bytes): aya wants its own marker trait on a value type.
-pub(super) type CounterWords = [u64; 2];
-/// The cells of one row, for the same reason.
-pub(super) type RowWords = [CounterWords; CELLS_PER_ROW as usize];
-/// The cells of one slot of the peer matrix, for the same reason.
-pub(super) type SlotWords = [CounterWords; SLOT_CELLS as usize];
-/// A row record as plain bytes, for the same reason.
-pub(super) type RowBytes = [u8; size_of::<RowRecord>()];
 /// The tables of denied flows, as plain words; they are read through memory.
 pub(super) type FlowMap = Array<MapData, [u64; size_of::<CpuFlows>() / 8]>;
 pub(super) type ImageMap = Array<MapData, ImageWords>;

@@ -9,13 +9,10 @@ use node_ebpf_common::{
 use zerocopy::{FromBytes, transmute};
 
 use super::{
-    counting::sums,
     error::DatapathError,
-    maps::{Maps, SlotWords},
+    maps::Maps,
+    words::{PeerBytes, SlotWords, sums},
 };
-
-/// A peer record as plain bytes: aya wants its own marker trait on a value type.
-pub(super) type PeerBytes = [u8; size_of::<PeerRecord>()];
 
 /// Attempts to read cells that nobody gives away meanwhile.
 const READ_ATTEMPTS: usize = 8;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Keeper;
 use crate::{
     agent::watchdog::{self, Finding},
-    control::{Repair, apply::note, error::AgentError},
+    control::{Repair, error::AgentError, state_files::note},
 };
 use nodewall_datapath::PinDir;
 use nodewall_host::state::Clock;

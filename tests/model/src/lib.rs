@@ -45,6 +45,7 @@ pub mod answer;
 pub mod cases;
 #[cfg(feature = "kernel")]
 pub mod compare;
+pub mod generated;
 pub mod grammar;
 #[cfg(feature = "kernel")]
 pub mod harness;

@@ -4,7 +4,7 @@
 
 use proptest::strategy::ValueTree;
 
-use super::grammar::Generated;
+use super::generated::Generated;
 
 /// What is tried next.
 #[derive(Clone, Copy, Debug)]

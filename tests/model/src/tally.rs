@@ -4,7 +4,7 @@ use node_ebpf_common::Reason;
 
 use super::{
     answer::Answer,
-    grammar::{Features, Generated},
+    generated::{Features, Generated},
     policies::{COUNT, name},
 };
 

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
 use crate::error::{Error, Result};
-use crate::tool::find_tool;
+use crate::find_tool::find_tool;
 
 fn command(namespace: Option<&str>) -> Result<Command> {
     let mut command = Command::new(find_tool("ip")?);

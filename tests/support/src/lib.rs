@@ -11,6 +11,7 @@ compile_error!("the testbed is made of Linux network namespaces");
 mod catch;
 pub mod cleanup;
 mod error;
+mod find_tool;
 mod flood;
 mod foreign;
 mod ip;
@@ -32,6 +33,7 @@ mod wait;
 
 pub use catch::{Catcher, Caught};
 pub use error::{Error, Result};
+pub use find_tool::find_tool;
 pub use flood::{Flood, Flooded};
 pub use foreign::{Foreign, detach_link};
 pub use lab::{Host, Lab, LabBuilder};
@@ -43,7 +45,6 @@ pub use process::{Finished, Process, run_to_end};
 pub use raw::RawSender;
 pub use rustix::process::Signal;
 pub use tap::Tap;
-pub use tool::find_tool;
 pub use unnamed::{in_own_namespace, in_own_namespace_async, ip, try_ip};
 pub use wait::{PATIENCE, eventually, eventually_eq, eventually_or, judge_time, times_are_judged, until};
 

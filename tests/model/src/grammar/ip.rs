@@ -2,7 +2,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Aim, Dice, Features};
+use super::{Aim, Dice};
+use crate::generated::Features;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;
-use nodewall_policy::config::{parse_allowed, parse_bound, parse_peer, parse_prefix, show, ValueError, MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS};
+use nodewall_policy::config::{
+    MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, ValueError, parse_allowed, parse_bound, parse_peer, parse_prefix,
+    show,
+};
 
 /// Addresses that no peer's prefix may hold.
 const NOBODY: [&str; 10] = [

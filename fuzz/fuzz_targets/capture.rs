@@ -5,8 +5,10 @@
 use std::io::{self, Read};
 
 use libfuzzer_sys::fuzz_target;
-use nodewall_capture::{CaptureError, CapturedFrame, Frames, NgFrame, PcapNgWriter, Problem, SectionInfo, MAX_FRAME_BYTES};
-use nodewall_fuzz::allocation::{largest_request_bytes, Watched};
+use nodewall_capture::{
+    CaptureError, CapturedFrame, Frames, MAX_FRAME_BYTES, NgFrame, PcapNgWriter, Problem, SectionInfo,
+};
+use nodewall_fuzz::allocation::{Watched, largest_request_bytes};
 
 #[global_allocator]
 static ALLOCATOR: Watched = Watched;

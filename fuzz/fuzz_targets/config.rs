@@ -6,8 +6,14 @@ use std::net::IpAddr;
 
 use libfuzzer_sys::fuzz_target;
 use node_ebpf_common::decide;
-use nodewall_fuzz::{cases::frames::{transport, Ip4, Ip6, TCP, UDP}, model, rewrite};
-use nodewall_policy::{class_name, compile, config::{Config, ConfigErrors, Protocol}, Compiled, Facts, Policy, PolicyError, RowTable};
+use nodewall_fuzz::{
+    cases::frames::{Ip4, Ip6, TCP, UDP, transport},
+    model, rewrite,
+};
+use nodewall_policy::{
+    Compiled, Facts, Policy, PolicyError, RowTable, class_name, compile,
+    config::{Config, ConfigErrors, Protocol},
+};
 
 /// Ports of one policy that are tried, so that a long text is no slow one.
 const PORTS_TRIED: usize = 24;

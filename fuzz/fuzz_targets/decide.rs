@@ -5,8 +5,11 @@ use libfuzzer_sys::fuzz_target;
 use node_ebpf_common::counter::{BANK_CELLS, CELLS, CELLS_PER_ROW, ROW_FIRST};
 use node_ebpf_common::packet::{common, walk};
 use node_ebpf_common::{Decision, Reason, Verdict, decide};
-use nodewall_fuzz::{model::{answer::Answer, judge as right_answer}, policies::{judges, own_addresses, Judge}};
-use nodewall_policy::{class_name, Compiled};
+use nodewall_fuzz::{
+    model::{answer::Answer, judge as right_answer},
+    policies::{Judge, judges, own_addresses},
+};
+use nodewall_policy::{Compiled, class_name};
 
 fuzz_target!(
     init: {

@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use ipnet::IpNet;
-use nodewall_policy::{compile, config::Config, Compiled, Facts, Policy, RowTable};
 use crate::cases::{self, OWN, OWN6};
-
+use ipnet::IpNet;
+use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 
 const PEERS: &str = r#"
 [peers]

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use ipnet::IpNet;
-use nodewall_policy::{config::{show, PortRange, Protocol}, Policy, PortClass};
+use nodewall_policy::{
+    Policy, PortClass,
+    config::{PortRange, Protocol, show},
+};
 
 /// The configuration; `None` where a class has other ports for TCP than for UDP, which no single rule can say.
 pub fn as_own_rules(policy: &Policy) -> Option<String> {

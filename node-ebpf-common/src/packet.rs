@@ -1,4 +1,4 @@
-//! Walking a frame's headers to what the policy asks kind: who sent it, which protocol and port it is for, how long it is. It must not look at the
+//! Walking a frame's headers to what the policy asks about: who sent it, which protocol and port it is for, how long it is. It must not look at the
 //! policy. Ports are only ever read where the IP packet says they are, never at a fixed offset and never past the packet's own end.
 
 use crate::{

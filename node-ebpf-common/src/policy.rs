@@ -1,5 +1,5 @@
 //! `PolicyImage`, the one value that the kernel program reads, and its lookups: port -> row, source -> groups. Building an image (the
-//! perfect hash, the rows) is userspace's work, in `src/policy` of the loader.
+//! perfect hash, the rows) is userspace's work, in `crates/policy`.
 //!
 //! The source table is a perfect hash with a pilot per bucket: one probe for each prefix length in use, no chain, so that no source can make the
 //! kernel's work longer. A longer prefix carries the groups of the shorter ones that contain it, so that the first match is the whole answer.

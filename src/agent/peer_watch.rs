@@ -1,5 +1,5 @@
 //! The agent's side of learnt peers: the sources being asked, what ran out, and how often a changed set may come into force. What a change means is
-//! in `peers`.
+//! in `control::peers`.
 
 use std::time::Duration;
 use std::time::Instant;

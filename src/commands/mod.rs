@@ -1,4 +1,4 @@
-//! One file per command: what it prints and with what exit code; and here what several of them need. It must not touch aya or parse configuration.
+//! One file per command: what it prints and with what exit code; and here what several of them need. It must not parse configuration.
 
 mod apply;
 mod block;

@@ -1,4 +1,4 @@
-//! Blocking a source everywhere, and taking it back. Owns whom a block may not hit without `--force`; the list is in `state`, the verdict in the data
+//! Blocking a source everywhere, and taking it back. Owns whom a block may not hit without `--force`; the list is in `block_list`, the verdict in the data
 //! path.
 
 use std::{net::IpAddr, time::Duration};

@@ -1,5 +1,5 @@
 //! What the agent serves: metrics, health, the API and the page, on a thread of its own. It only reads (pinned maps, the state directory) through
-//! `src/view`, so nothing that a client does can hold the agent. With `src/peers` the only place that opens sockets.
+//! `src/view`, so nothing that a client does can hold the agent.
 
 mod alarm;
 mod api;

@@ -1,4 +1,4 @@
-//! Where peers come from and which of them count: sources are asked, the registry keeps what each one said. With `export` and `doctor::mission_control` it alone opens sockets.
+//! Where peers come from and which of them count: sources are asked, the registry keeps what each one said.
 //! It must not put anything into force: the agent does.
 //!
 //! ```text

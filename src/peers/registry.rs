@@ -1,4 +1,4 @@
-//! What every source said last, what an operator said besides, and what changed by it. Pure: it has no clock and opens no file; `state` keeps it on
+//! What every source said last, what an operator said besides, and what changed by it. Pure: it has no clock and opens no file; `control` keeps it on
 //! disk. It must not judge whether a change is too big: that is the agent's one guard.
 
 use std::{

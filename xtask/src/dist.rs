@@ -164,11 +164,16 @@ fn bill_of_materials(version: &str) -> Result<PathBuf> {
         .run_quiet()?;
     // One beside each crate of the workspace; the root's is nodewall's.
     let bill = folder().join(format!("nodewall-{version}.cdx.json"));
-    for crate_folder in
+    let mut crate_folders: Vec<String> =
         ["", "node-ebpf", "node-ebpf-common", "tests/cases", "tests/model", "tests/rig", "tests/support", "xtask"]
-    {
-        let made = workspace::root().join(crate_folder).join(format!("{name}.json"));
-        match crate_folder {
+            .map(str::to_owned)
+            .to_vec();
+    for entry in fs::read_dir(workspace::root().join("crates"))? {
+        crate_folders.push(format!("crates/{}", entry?.file_name().to_string_lossy()));
+    }
+    for crate_folder in crate_folders {
+        let made = workspace::root().join(&crate_folder).join(format!("{name}.json"));
+        match crate_folder.as_str() {
             "" => files::copy(&made, &bill)?,
             "node-ebpf" => files::copy(&made, &folder().join(format!("nodewall-{version}.bpf.cdx.json")))?,
             _ => {}

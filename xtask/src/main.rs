@@ -69,7 +69,7 @@ enum Verb {
     Deny(deny::Args),
     /// Make what users install: static executable, .deb, .rpm, bill of materials, checksums
     Dist(dist::Args),
-    /// Everything that CI runs: lint, then test; ends with a table of times
+    /// Everything that CI runs, from lint to fuzz; ends with a table of times
     Ci,
 }
 

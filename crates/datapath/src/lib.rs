@@ -1,5 +1,5 @@
-//! Everything that touches the kernel's BPF side: the object, the pins, the policy slot, the links, the counters. The only place that names
-//! aya. It must not know about configuration, and it changes nothing before it checked what it can.
+//! Everything that touches the kernel's BPF side: the object, the pins, the policy slot, the links, the counters. The only crate
+//! that depends on aya. It must not know about configuration, and it changes nothing before it checked what it can.
 
 mod attach;
 mod bpffs;

@@ -25,7 +25,7 @@ pub(crate) fn configurations() -> Result<Seeds, Box<dyn Error>> {
     let malformed: Vec<String> = marked.map(|text| text.replace(MARK, "")).collect();
     if malformed.len() < FEWEST_MALFORMED {
         return Err(format!(
-            "{} marked texts in src/config/tests/refusals_*.rs: are the tables elsewhere now?",
+            "{} marked texts in crates/policy/src/config/tests/refusals_*.rs: are the tables elsewhere now?",
             malformed.len()
         )
         .into());

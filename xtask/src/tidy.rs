@@ -10,7 +10,7 @@ mod text;
 
 use std::fmt;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, bail};
 use fs_err as fs;
 
 use crate::cmd::Cmd;
@@ -55,16 +55,8 @@ impl SourceFile {
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only count lines: those of src and crates/*/src that are neither blank nor comment (files of tests left out), and xtask's
-    #[arg(long, conflicts_with = "circles")]
-    size: bool,
-
-    /// Only look for circles between the files of a crate
     #[arg(long)]
-    circles: bool,
-
-    /// With --circles: count also what a module uses of the modules below it
-    #[arg(long, requires = "circles")]
-    parents: bool,
+    size: bool,
 }
 
 pub(crate) fn run_with(args: &Args) -> Result<()> {
@@ -72,19 +64,7 @@ pub(crate) fn run_with(args: &Args) -> Result<()> {
         print!("{}", size::table(&files()?));
         return Ok(());
     }
-    if !args.circles {
-        return run();
-    }
-    let circles = circles::find(&files()?, args.parents).map_err(anyhow::Error::msg)?;
-    for circle in &circles {
-        println!("{circle}");
-    }
-    ensure!(
-        circles.is_empty(),
-        "{} circles between files (above); move what both sides use into a file of its own",
-        circles.len()
-    );
-    Ok(())
+    run()
 }
 
 /// Checks the whole repository.
@@ -109,6 +89,7 @@ fn check(files: &[SourceFile]) -> Vec<Finding> {
     }
     findings.extend(code_map::check(files));
     findings.extend(supply::check(files));
+    findings.extend(circles::check(files));
     findings.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
     findings
 }

@@ -1,12 +1,12 @@
 //! Circles between the files of one crate: `a.rs` uses what `b.rs` defines, and `b.rs`, maybe by way of others, what `a.rs` defines. Reads `use` and
 //! paths as they are written (tests left out) and finds the file that defines a name behind any re-exports. A re-export alone, or `mod child;`, is no
-//! use; what a module uses of the modules below it counts only where it is asked for. What comes of traits and of macros' insides that name no path is not seen.
+//! use; nor is what a module uses of the modules below it. What comes of traits and of macros' insides that name no path is not seen.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-use super::SourceFile;
+use super::{Finding, SourceFile};
 
 /// What an item begins with; the last of a row says what it is, and its name follows.
 const KEYWORDS: &str = " mod use fn struct enum const static trait type macro_rules mut unsafe async extern ";
@@ -42,16 +42,23 @@ enum Target {
     Foreign,
 }
 
+/// A finding for each circle, at its first file.
+pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
+    let circles = find(files).unwrap_or_else(|error| vec![error]);
+    let advice = "move what both sides use into a file of its own";
+    let of = |circle: &String| circle.split(' ').next().map(str::to_owned).unwrap_or_default();
+    circles.iter().map(|circle| Finding::new(&of(circle), 0, format!("is in a circle, {circle}; {advice}"))).collect()
+}
+
 /// Every circle, as `a.rs -> b.rs -> a.rs` with the names behind each arrow; each file that is in any circle is in one of these. An error is a file
-/// that can not be read as Rust. Without `with_parents`, what a module uses of the modules below it is no arrow: it owns them, and they may speak its
-/// language.
-pub(super) fn find(files: &[SourceFile], with_parents: bool) -> Result<Vec<String>, String> {
+/// that can not be read as Rust. What a module uses of the modules below it is no arrow: it owns them, and they may speak its language.
+fn find(files: &[SourceFile]) -> Result<Vec<String>, String> {
     let texts: BTreeMap<&str, &str> = files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
     let mut circles = Vec::new();
     for root in texts.keys().filter(|path| is_root(path)) {
         let mut krate = Crate { texts: &texts, modules: Vec::new() };
         krate.read(root, 0, root.rsplit_once('/').map_or("", |(folder, _)| folder))?;
-        circles.extend(shortest_circles(&krate.edges(with_parents)));
+        circles.extend(shortest_circles(&krate.edges()));
     }
     Ok(circles)
 }
@@ -162,7 +169,7 @@ impl<'f> Crate<'f> {
         parents.any(|at| at == above)
     }
 
-    fn edges(&self, with_parents: bool) -> Edges<'f> {
+    fn edges(&self) -> Edges<'f> {
         let mut edges = Edges::new();
         for (at, module) in self.modules.iter().enumerate() {
             let imports =
@@ -174,7 +181,7 @@ impl<'f> Crate<'f> {
             });
             for path in imports.chain(mentions) {
                 let Target::Item(of) = self.resolve(at, path, 0) else { continue };
-                if !with_parents && self.is_below(of, at) {
+                if self.is_below(of, at) {
                     continue;
                 }
                 let Some(used) = self.modules.get(of).filter(|used| used.file != module.file) else { continue };
@@ -334,12 +341,8 @@ mod tests {
     use super::*;
 
     fn found(files: &[(&str, &str)]) -> Vec<String> {
-        found_with(files, true)
-    }
-
-    fn found_with(files: &[(&str, &str)], with_parents: bool) -> Vec<String> {
         let files: Vec<SourceFile> = files.iter().map(|(path, text)| file(path, text)).collect();
-        find(&files, with_parents).unwrap_or_else(|error| vec![error])
+        find(&files).unwrap_or_else(|error| vec![error])
     }
 
     #[test]
@@ -375,28 +378,19 @@ mod tests {
             [""; 0],
             "the parent is in no circle"
         );
-        let own = "mod a; mod b; pub use a::A; pub struct B; pub fn f(_: A) {}";
-        assert_eq!(files(own), ["src/p/a.rs -> src/p/mod.rs (B) -> src/p/a.rs (A)"], "it uses what it re-exports");
         assert_eq!(files("mod a; mod b; pub use a::A; pub struct B;"), [""; 0], "it re-exports only");
     }
 
     #[test]
-    fn a_parent_may_use_its_parts_unless_that_is_asked_for() {
+    fn a_parent_may_use_its_parts() {
         let files = [
             ("src/lib.rs", "mod p; mod q;"),
             ("src/p.rs", "mod a; pub struct P(a::A);"),
             ("src/p/a.rs", "pub struct A; fn f(_: super::P) {} use crate::q::Q;"),
             ("src/q.rs", "pub struct Q; fn f(_: crate::p::P) {}"),
         ];
-        assert_eq!(found_with(&files, false), [""; 0]);
-        assert_eq!(
-            found_with(&files, true),
-            [
-                "src/p.rs -> src/p/a.rs (A) -> src/p.rs (P)",
-                "src/q.rs -> src/p.rs (P) -> src/p/a.rs (A) -> src/q.rs (Q)"
-            ]
-        );
-        assert_eq!(found_with(&[files[0], ("src/p.rs", "use crate::q::Q; pub struct P;"), files[3]], false).len(), 1);
+        assert_eq!(found(&files), [""; 0]);
+        assert_eq!(found(&[files[0], ("src/p.rs", "use crate::q::Q; pub struct P;"), files[3]]).len(), 1);
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     cli::{Common, DoctorArgs, Format},
-    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Reached, Status, Subject},
+    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Status, Subject},
     ui,
-    view::status,
+    view::{mission_control::Reached, status},
 };
 use nodewall_datapath::{Buffers, DatapathError};
 use nodewall_host::{

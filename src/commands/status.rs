@@ -3,9 +3,11 @@
 use super::{DEGRADED, FINE, Failure, block_on};
 use crate::{
     cli::{Common, Format},
-    export::push::Totals,
     ui,
-    view::status::{self, Status},
+    view::{
+        push_health::Totals,
+        status::{self, Status},
+    },
 };
 use nodewall_host::{net, state::StateDir};
 

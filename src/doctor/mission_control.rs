@@ -3,11 +3,8 @@
 
 mod certificate;
 mod proxy;
-mod reached;
 mod step;
 mod upgrade;
-
-pub use reached::Reached;
 
 use std::{io, net::SocketAddr, sync::Arc};
 

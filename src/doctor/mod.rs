@@ -17,7 +17,7 @@ pub use finding::{CHECKS, Finding, Status, Subject, worst};
 pub use interfaces::{InterfaceFacts, findings as interfaces};
 pub use kernel::{KernelFacts, findings as kernel, probe as probe_kernel};
 pub use listeners::{Listeners, findings as listeners, read as read_listeners};
-pub use mission_control::{Reached, check as check_mission_control};
+pub use mission_control::check as check_mission_control;
 pub use other_filters::findings as other_filters;
 pub use ownership::{TrustedPath, findings as ownership, read as read_ownership};
 pub use replies::{ReplyFacts, findings as replies, read as read_reply_facts};

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::{
     control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
-    doctor::Reached,
-    export::push::PushHealth,
+    view::{mission_control::Reached, push_health::PushHealth},
 };
+
 use nodewall_datapath::{self as datapath, DatapathError, Hook, ImageFacts, Maps, PinDir};
 use nodewall_evidence::recorder::RecorderStatus;
 use nodewall_host::{

@@ -10,14 +10,12 @@ use prometheus_client::{
 };
 
 use super::list::{self, Kind, Metric};
-use crate::{
-    doctor::Reached,
-    view::{
-        counters::{Counters, Row},
-        peer_traffic::{PeerRow, PeerTraffic},
-        peers::Numbers,
-        status::Status,
-    },
+use crate::view::{
+    counters::{Counters, Row},
+    mission_control::Reached,
+    peer_traffic::{PeerRow, PeerTraffic},
+    peers::Numbers,
+    status::Status,
 };
 use nodewall_evidence::recorder::RecorderStatus;
 

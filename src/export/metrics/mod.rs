@@ -115,13 +115,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::doctor::Reached;
-    use crate::export::push::PushHealth;
     use crate::view::counters::Counters;
     use crate::view::counters::Row;
+    use crate::view::mission_control::Reached;
     use crate::view::peer_traffic::PeerRow;
     use crate::view::peer_traffic::PeerTraffic;
     use crate::view::peers::Numbers;
+    use crate::view::push_health::PushHealth;
     use crate::view::status::Agent;
     use crate::view::status::Interface;
     use crate::view::status::Status;

@@ -1,7 +1,6 @@
 //! Push to the vendor: what is new in the counters goes to the local agent or to the environment, each difference at most once.
 //! Must not change anything but its own files in the state directory.
 
-mod health;
 mod kernel;
 mod line;
 mod sender;
@@ -9,7 +8,6 @@ mod state;
 mod thread;
 
 pub use self::{
-    health::{Amount, PushHealth, Totals},
     sender::run,
     state::{PushState, Snapshot},
     thread::Pusher,

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    health::PushHealth,
     line::{Delivery, body, judge},
     state::{PushState, Snapshot},
 };
+use crate::view::push_health::PushHealth;
+
 use nodewall_host::state::{StateDir, StateError};
 use nodewall_https::{Client, HttpError, Post, PostOutcome, Token, failed};
 use nodewall_policy::config;

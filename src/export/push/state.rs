@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    health::{Amount, Totals},
-    line::{BYTES, Delivery, PACKETS, counter, series},
+use super::line::{BYTES, Delivery, PACKETS, counter, series};
+use crate::view::{
+    counters::Row,
+    push_health::{Amount, Totals},
 };
-use crate::view::counters::Row;
+
 use nodewall_host::state::Stored;
 
 /// Counters of the kernel at one time.

@@ -9,8 +9,11 @@ use std::{
 use super::receiver::{Manner, Received, Receiver, sums};
 use crate::authority::{Authority, Valid};
 use nodewall::{
-    export::push::{self, Amount, PushHealth, PushState, Snapshot},
-    view::counters::Row,
+    export::push::{self, PushState, Snapshot},
+    view::{
+        counters::Row,
+        push_health::{Amount, PushHealth, Totals},
+    },
 };
 use nodewall_host::state::StateDir;
 use nodewall_policy::config::{Config, Push};
@@ -150,7 +153,7 @@ fn lines_that_are_refused_for_what_is_in_them_are_lost_and_told_and_the_others_a
         let (receiver, rows) = (Receiver::new(move |_| manner.clone()), [row("c", 9042, 17), row("c", 7000, 5)]);
         let site = Site::to(&receiver);
         site.count(&rows);
-        let done = site.run_until(|health| health.waiting_lines == 0 && health.totals != push::Totals::default());
+        let done = site.run_until(|health| health.waiting_lines == 0 && health.totals != Totals::default());
         assert_eq!((done.totals.acknowledged, done.totals.lost), (acknowledged, lost));
         assert_eq!((packets(&receiver), receiver.requests().len()), (17, 1));
         assert!(done.totals.last_loss.as_ref().is_some_and(|told| told.contains(why)), "{:?}", done.totals);
@@ -190,7 +193,7 @@ fn a_receiver_that_is_not_there_gets_all_of_it_at_once_when_it_comes_back() {
         site.run_until(|health| health.failures > failures);
     }
     let health = site.health();
-    assert_eq!((health.totals, health.waiting_lines), (push::Totals::default(), 2));
+    assert_eq!((health.totals, health.waiting_lines), (Totals::default(), 2));
     assert!(health.last_error.unwrap().contains("can not be reached"));
     let listener = eventually("the port is free", || std::net::TcpListener::bind(("127.0.0.1", port)).ok());
     let receiver = Receiver::on(listener, None, |_| Manner::Take);

@@ -1,7 +1,7 @@
 //! The store of evidence: what goes in comes out, the oldest leaves, a full disk and a damaged file are survived; and no edit goes unnoticed.
 
-mod beside;
 mod damage;
 mod forgery;
 mod keeping;
+mod readers;
 mod samples;

@@ -101,6 +101,7 @@ fn a_new_store_is_followed_from_its_beginning() {
     writer.append(&more(4712)).unwrap();
     let line = process.wait_for_line(PATIENCE, |line| line.contains("4712")).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&line).unwrap()["id"], "f1");
-    assert!(process.output().contains("a new one begun"), "{}", process.output());
+    // On the other stream, which is read by another thread.
+    until("it says so", || process.output().contains("a new one begun"));
     assert_eq!(process.terminate().unwrap().code(), Some(0));
 }

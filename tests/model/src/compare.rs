@@ -40,12 +40,12 @@ impl Kernel {
 }
 
 /// What an implementation answered; `Err` is what it said instead of an answer.
-type Heard = Result<Answer, String>;
+type EngineAnswer = Result<Answer, String>;
 
 /// What everybody answered.
 pub struct Answers {
     pub model: Answer,
-    others: Vec<(&'static str, Heard)>,
+    others: Vec<(&'static str, EngineAnswer)>,
 }
 
 impl Answers {
@@ -80,7 +80,7 @@ pub fn ask(frame: &[u8], case: &Case, kernel: Option<&mut Kernel>) -> Answers {
     Answers { model, others }
 }
 
-fn host(frame: &[u8], case: &Case) -> Heard {
+fn host(frame: &[u8], case: &Case) -> EngineAnswer {
     // A panic is an answer, too: a wrong one that can be minimised.
     let decided = catch_unwind(AssertUnwindSafe(|| decide(frame, &case.compiled.image)));
     let decision = decided.map_err(|_| "panicked".to_owned())?;
@@ -88,13 +88,13 @@ fn host(frame: &[u8], case: &Case) -> Heard {
     Ok(answer.counting(decision.bytes as usize))
 }
 
-fn in_kernel(engine: &mut KernelEngine, frame: &[u8], case: &Case) -> Heard {
+fn in_kernel(engine: &mut KernelEngine, frame: &[u8], case: &Case) -> EngineAnswer {
     let decision = engine.decide(frame).map_err(|error| error.to_string())?;
     understood(&decision, frame, case)
 }
 
 /// A decision in the words of an [`Answer`]: rows become ports and classes by the rows' records, numbers become peers.
-fn understood(decision: &Decision, frame: &[u8], case: &Case) -> Heard {
+fn understood(decision: &Decision, frame: &[u8], case: &Case) -> EngineAnswer {
     let reason = Reason::from_number(decision.reason).ok_or(format!("no reason has the number {}", decision.reason))?;
     let mut answer = Answer { verdict: decision.verdict(), reason, class: None, to: None, peer: None, bytes: None };
     match decision.row {

@@ -31,7 +31,7 @@ pub struct Figures {
     /// Packets and bytes of each outcome.
     pub(super) outcomes: [[u64; 2]; 2],
     pub(super) captures: u64,
-    pub(super) sources: HashMap<Option<IpAddr>, Source>,
+    pub(super) sources: HashMap<Option<IpAddr>, SourceFigures>,
     pub(super) unlisted_sources: u64,
     pub(super) ports: HashMap<(&'static str, Option<u16>), Port>,
     pub(super) reasons: BTreeMap<&'static str, (Reason, u64)>,
@@ -41,7 +41,7 @@ pub struct Figures {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Source {
+pub(super) struct SourceFigures {
     pub(super) packets: u64,
     pub(super) bytes: u64,
     pub(super) first_unix_ns: u64,
@@ -125,7 +125,7 @@ impl Figures {
         let source = self
             .sources
             .entry(flow.key.source)
-            .or_insert_with(|| Source { first_unix_ns: u64::MAX, ..Source::default() });
+            .or_insert_with(|| SourceFigures { first_unix_ns: u64::MAX, ..SourceFigures::default() });
         source.packets += flow.packets;
         source.bytes += flow.bytes;
         source.first_unix_ns = source.first_unix_ns.min(flow.first_unix_ns);

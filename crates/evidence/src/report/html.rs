@@ -17,7 +17,7 @@ use askama::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::figures::{BUCKETS, Figures, Port, Source};
+use super::figures::{BUCKETS, Figures, Port, SourceFigures};
 use crate::{
     chain::Verdict,
     node::Node,
@@ -69,7 +69,7 @@ struct Page<'a> {
     /// Packets of the highest bar.
     highest: u64,
     bars: Vec<Bar>,
-    sources: Vec<(&'a Option<IpAddr>, &'a Source)>,
+    sources: Vec<(&'a Option<IpAddr>, &'a SourceFigures)>,
     more_sources: usize,
     ports: Vec<(&'a (&'static str, Option<u16>), &'a Port)>,
 }

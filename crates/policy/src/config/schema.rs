@@ -28,7 +28,7 @@ pub(super) struct RawFile {
     #[schemars(extend("default" = Mode::Enforce))]
     pub(super) mode: Given<Mode>,
     /// What is filtered: names, or beginnings such as `"bond*"`.
-    #[schemars(title = "list of names", example = ["eth0", "bond*"], extend("minItems" = 1))]
+    #[schemars(title = "list of names", example = ("eth0", "bond*"), extend("minItems" = 1))]
     #[schemars(extend("x-default" = "every addressed Ethernet interface but `lo`, bridges and container veths"))]
     pub(super) interfaces: List<Text<Interface>>,
     /// The program runs in the driver, or in the kernel's generic hook; never chosen silently.
@@ -47,7 +47,7 @@ pub(super) struct RawFile {
     #[schemars(extend("default" = false))]
     pub(super) allow_lockout: Given<bool>,
     /// More ports that no policy may close, such as those of your own SSH or console.
-    #[schemars(title = "list of ports and ranges", example = ["2222"])]
+    #[schemars(title = "list of ports and ranges", example = ("2222",))]
     pub(super) lockout_ports: List<Ports>,
     /// Which of the vendor's tables of ports counts, and its options.
     #[schemars(title = "the vendor's table of ports")]
@@ -99,7 +99,7 @@ pub(super) struct RawProfile {
 pub(super) struct RawPeers {
     /// The cluster's nodes, typed in.
     #[serde(rename = "static")]
-    #[schemars(title = "list of addresses and prefixes", example = ["10.0.0.11", "10.0.0.12", "2001:db8:1::/64"])]
+    #[schemars(title = "list of addresses and prefixes", example = ("10.0.0.11", "10.0.0.12", "2001:db8:1::/64"))]
     pub(super) static_peers: List<Text<Peer>>,
     /// A file of addresses and prefixes, one a line; watched.
     #[schemars(example = &"/etc/nodewall/peers")]
@@ -108,13 +108,13 @@ pub(super) struct RawPeers {
     #[schemars(extend("default" = false))]
     pub(super) vendor_firewall: Given<bool>,
     /// Their A and AAAA addresses; needs `within`.
-    #[schemars(title = "list of host names, at most 64", example = ["nodes.cluster.example"], extend("maxItems" = 64))]
+    #[schemars(title = "list of host names, at most 64", example = ("nodes.cluster.example",), extend("maxItems" = 64))]
     pub(super) dns: List<Text<HostName>>,
     /// Who is asked for the names in `dns`.
     #[schemars(example = &"10.0.0.53:53", extend("x-default" = "the system's"))]
     pub(super) dns_server: Given<Text<DnsServer>>,
     /// Learnt peers outside of these are held; `static` and `file` need not be inside.
-    #[schemars(title = "list of prefixes", example = ["10.0.0.0/16"])]
+    #[schemars(title = "list of prefixes", example = ("10.0.0.0/16",))]
     pub(super) within: List<Text<PeerBound>>,
     /// How long a learnt peer stays after the last source that knew it dropped it.
     #[schemars(extend("default" = "72h"))]
@@ -129,10 +129,10 @@ pub(super) struct RawPeers {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = in_order::<Self>)]
+#[schemars(extend("required" = ["url"]), transform = in_order::<Self>)]
 pub(super) struct RawHttpSd {
     /// What is asked; `http://` needs `within`.
-    #[schemars(required, example = &"https://inventory.example/cluster.json")]
+    #[schemars(example = &"https://inventory.example/cluster.json")]
     pub(super) url: Given<Text<Url>>,
     /// PEM file of the certificates to trust.
     #[schemars(example = &"/etc/nodewall/inventory-ca.pem", extend("x-default" = "the system's certificates"))]
@@ -144,13 +144,13 @@ pub(super) struct RawHttpSd {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = in_order::<Self>)]
+#[schemars(extend("required" = ["url", "token_file"]), transform = in_order::<Self>)]
 pub(super) struct RawDynatraceApi {
     /// What is asked; never in plain text, for the token's sake.
-    #[schemars(required, example = &"https://10.0.0.11")]
+    #[schemars(example = &"https://10.0.0.11")]
     pub(super) url: Given<Text<HttpsUrl>>,
     /// Where the API token is.
-    #[schemars(required, example = &"/etc/nodewall/token")]
+    #[schemars(example = &"/etc/nodewall/token")]
     pub(super) token_file: Given<Text<SecretFile>>,
     /// PEM file of the certificates to trust.
     #[schemars(example = &"/etc/nodewall/cluster-ca.pem", extend("x-default" = "the system's certificates"))]
@@ -169,7 +169,7 @@ pub(super) struct RawMissionControl {
     pub(super) enabled: Given<bool>,
     /// What is counted as sent there. Behind a proxy: the proxy's.
     #[schemars(title = "list of addresses, at most 8 of each family")]
-    #[schemars(example = ["13.228.109.33", "52.5.224.56", "52.200.165.10", "52.221.165.63"])]
+    #[schemars(example = ("13.228.109.33", "52.5.224.56", "52.200.165.10", "52.221.165.63"))]
     #[schemars(extend("x-default" = "the vendor's: 13.228.109.33, 52.5.224.56, 52.200.165.10, 52.221.165.63; with profile `none`: nobody; with a `proxy` that is named by its address: that"))]
     pub(super) addresses: List<Text<HostAddress>>,
     /// Whom `nodewall doctor --mission-control` connects to; also what the certificate must name.
@@ -197,7 +197,7 @@ pub(super) struct RawExport {
     #[schemars(extend("default" = "127.0.0.1:9117"))]
     pub(super) listen: Given<Text<ListenAddress>>,
     /// What a request may call the agent besides loopback's names and the address it listens on; the first stands in the address that `nodewall page` prints.
-    #[schemars(title = "list of names and addresses, at most 64", example = ["node1.cluster.example"])]
+    #[schemars(title = "list of names and addresses, at most 64", example = ("node1.cluster.example",))]
     pub(super) hosts: List<Text<AgentHost>>,
     /// True: `/metrics` has each peer's traffic too, and with it the peers' addresses, without a token.
     #[schemars(extend("default" = false))]
@@ -263,10 +263,10 @@ pub(super) struct RawEvidence {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = in_order::<Self>)]
+#[schemars(extend("required" = ["kind"]), transform = in_order::<Self>)]
 pub(super) struct RawOutput {
     /// What takes the records.
-    #[schemars(required, example = OutputKind::File, extend("x-for" = "all"))]
+    #[schemars(example = OutputKind::File, extend("x-for" = "all"))]
     pub(super) kind: Given<OutputKind>,
     /// The file that is written; older ones are `path.1`, `path.2` and so on.
     #[schemars(example = &"/var/log/nodewall/denied.json", extend("x-for" = "file", "x-default" = "required"))]
@@ -294,23 +294,23 @@ pub(super) struct RawOutput {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(transform = in_order::<Self>)]
+#[schemars(extend("required" = ["name", "ports", "access"]), transform = in_order::<Self>)]
 pub(super) struct RawRule {
     /// The class's name in every output.
-    #[schemars(required, example = &"jmx-from-ops")]
+    #[schemars(example = &"jmx-from-ops")]
     pub(super) name: Given<Text<RuleName>>,
     /// Which ports; both ends of a range are included.
-    #[schemars(required, title = "list of `\"9042\"`, `9042`, `\"5701-5711\"`", example = ["7199"])]
+    #[schemars(title = "list of `\"9042\"`, `9042`, `\"5701-5711\"`", example = ("7199",))]
     #[schemars(extend("minItems" = 1))]
     pub(super) ports: List<Ports>,
     /// Which protocols.
     #[schemars(title = "list of `\"tcp\"`, `\"udp\"`", extend("minItems" = 1, "default" = ["tcp", "udp"]))]
     pub(super) protocols: List<Protocol>,
     /// Anyone, peers only, nobody.
-    #[schemars(required, example = Access::Cluster)]
+    #[schemars(example = Access::Cluster)]
     pub(super) access: Given<Access>,
     /// Sources let in besides; any width but `/0`. Not with public access.
-    #[schemars(title = "list of addresses and prefixes", example = ["192.0.2.0/24"])]
+    #[schemars(title = "list of addresses and prefixes", example = ("192.0.2.0/24",))]
     pub(super) also_allow: List<Text<AllowedSource>>,
     /// For people.
     #[schemars(example = &"JMX from the operations network")]

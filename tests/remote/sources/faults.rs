@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use nodewall_testbed::{PATIENCE, judge_time};
+use nodewall_testbed::{PATIENCE, ReservedPort, judge_time};
 
 use super::{
     block_on,
@@ -154,9 +154,8 @@ fn a_server_that_is_not_there_or_speaks_no_tls_is_an_error() {
         });
         let error = error.await.unwrap();
         assert!(error.contains("there is no TLS") || error.contains("no whole answer within 10 s"), "{error}");
-        let port = plain.port;
-        drop(plain);
-        tokio::task::yield_now().await;
+        let reserved = ReservedPort::new().unwrap();
+        let port = reserved.number().unwrap();
         let error = peers(&mut *site.source("127.0.0.1", port)).await.unwrap_err();
         assert!(error.contains(&format!("127.0.0.1:{port} can not be reached")), "{error}");
     });

@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use nodewall_testbed::{Signal, skip_unless_privileged, until};
+use nodewall_testbed::{Signal, eventually_or, skip_unless_privileged, until};
 use serde_json::Value;
 
 use super::{
@@ -39,7 +39,8 @@ fn all_is_told(world: &World, receiver: &Receiver) {
         let told = |what: &str| totals[what]["packets"].as_u64().unwrap_or(0);
         told("acknowledged") + told("lost") == counted
     };
-    until("all is acknowledged or lost", || is_told(&totals(world), sum_of_packets(&world.counted())));
+    let shown = || format!("all is acknowledged or lost of {}: {}", sum_of_packets(&world.counted()), totals(world));
+    eventually_or(shown, || is_told(&totals(world), sum_of_packets(&world.counted())).then_some(()));
     let (arrived, counted) = (arrived(receiver), world.counted());
     for (name, sum) in &arrived {
         assert!(sum <= &counted[name], "{name:?}: {sum} arrived of {}", counted[name]);

@@ -96,6 +96,8 @@ impl<'a> Sender<'a> {
                 }
                 Err(error) => return Err(error.to_string()),
             });
+            // What the process before this one lost is told now, not with the next request.
+            self.save_health();
         }
         let Some(state) = &mut self.state else { return Ok(()) };
         for snapshot in &snapshots {

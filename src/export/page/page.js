@@ -160,12 +160,14 @@ async function ask(what) {
 
 async function lookAtSlowThings() {
   const from = performance.now();
+  let took = 0;
   try {
     if (!document.hidden) {
       // Without counters no policy is in force, and names no port.
       const [peers, named, sources] = await Promise.all([
         ask("peers"), last.counters ? ask("ports") : { ports: [] }, ask("denied-sources"),
       ]);
+      took = performance.now() - from;
       known = peers;
       ports = named.ports;
       denied = sources;
@@ -176,8 +178,8 @@ async function lookAtSlowThings() {
   } catch {
     // What the stream says of it stands on the page.
   }
-  // Where the answer is long, it is asked for less often.
-  setTimeout(lookAtSlowThings, Math.max(SLOW_EVERY_MS, 20 * (performance.now() - from)));
+  // Where the answer is long, it is asked for less often; where none came, soon again.
+  setTimeout(lookAtSlowThings, Math.max(SLOW_EVERY_MS, 20 * took));
 }
 
 function onTick(tick) {

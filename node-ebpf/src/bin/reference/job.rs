@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use node_ebpf_common::{
     Decision, Frame, Reason,
+    address::Address,
     packet::{PacketKind, common, walk},
     policy::{GROUP_PEER, GROUP_SPOOFED},
     reason::DROP_BIT,

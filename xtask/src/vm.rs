@@ -1,5 +1,5 @@
-//! `cargo xtask vm`: the data path on other kernels. Debian's kernels boot in QEMU with an initramfs that holds the statically
-//! linked tests; what they say is printed as a table. Everything is made below `target/vm`; no interface, route or disk of this
+//! `cargo xtask vm`: the data path on other kernels. Debian's kernels boot in QEMU with an initramfs that holds the
+//! tests; what they say is printed as a table. Everything is made below `target/vm`; no interface, route or disk of this
 //! machine is given to a guest.
 
 mod faults;
@@ -108,9 +108,7 @@ struct Common {
 
 /// The archive of what all kernels share, with everything built.
 fn build() -> Result<Common> {
-    let step = Step::start(
-        "building the tests and nodewall, statically linked, into target/vm/build (3 minutes when nothing is there)",
-    );
+    let step = Step::start("building the tests and nodewall (5 minutes when nothing is there)");
     let programs = image::build()?;
     let archive = image::common(&programs)?;
     step.done();

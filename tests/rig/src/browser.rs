@@ -139,7 +139,13 @@ impl Browser {
     fn note(&mut self, message: &Value) {
         let is_complaint = match message["method"].as_str() {
             // Violations of the page's own policy are entries of its log, too.
-            Some("Runtime.exceptionThrown" | "Log.entryAdded") => true,
+            Some("Runtime.exceptionThrown") => true,
+            // A reader that a busy machine holds up is cut off from the stream, and opens it again.
+            Some("Log.entryAdded") => {
+                let entry = &message["params"]["entry"];
+                entry["source"] != "network"
+                    || !entry["url"].as_str().is_some_and(|url| url.ends_with("/api/v1/stream"))
+            }
             Some("Runtime.consoleAPICalled") => {
                 ["error", "warning"].contains(&message["params"]["type"].as_str().unwrap())
             }

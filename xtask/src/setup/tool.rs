@@ -34,6 +34,10 @@ impl Tool {
             .args([name, "--version", version, "--force", "--root"])
             .arg(&tools)
             .env("CARGO_TARGET_DIR", &build)
+            // Each runs for seconds, and would be optimized for minutes.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .advice(
                 "make sure that cargo can download crates and that a C compiler (`cc`) is there, then run this again",
             )

@@ -1,5 +1,5 @@
-//! What a guest boots into: the statically linked tests and nodewall, the tools that tests run, busybox, modules, and the plan, as an
-//! archive that the kernel unpacks. Reads the machine's own tools, writes below `target/vm` only.
+//! What a guest boots into: the tests and nodewall as `cargo xtask test` builds them, the tools that tests run, busybox, modules, and the plan, as
+//! an archive that the kernel unpacks. Reads the machine's own tools, writes below `target/vm` only.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,7 +13,6 @@ use super::plan::{CHECKS, Planned};
 use crate::cmd::Cmd;
 use crate::{files, workspace};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 const INIT: &str = include_str!("init.sh");
 const PLAN: &str = include_str!("plan.sh");
 /// What tests run besides nodewall, with the libraries that it wants.
@@ -47,7 +46,7 @@ const MODULES: &[&str] = &[
     "ext4",
 ];
 
-/// Where the statically linked programs are.
+/// What cargo built.
 pub(super) struct Programs {
     /// Name of the folder below tests/, and the executable.
     tests: Vec<(String, PathBuf)>,
@@ -55,32 +54,30 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    /// nodewall, statically linked.
     pub(super) fn nodewall(&self) -> &Path {
         &self.nodewall
     }
 }
 
-/// Builds the tests that the plan names, and nodewall.
+/// Builds the tests that the plan names, and nodewall: the very files of `cargo xtask test`, so that nothing is built twice.
 pub(super) fn build() -> Result<Programs> {
     let mut executables: Vec<&str> = CHECKS.iter().map(|check| check.executable).collect();
     executables.sort_unstable();
     executables.dedup();
-    let mut command = Cmd::cargo("test").args(["--no-run", "--package", "nodewall", "--target", TARGET]);
-    for name in &executables {
-        command = command.args(["--test", name]);
-    }
-    let said = command
-        .args(["--message-format", "json-render-diagnostics"])
-        .env("CARGO_TARGET_DIR", super::folder().join("build"))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        // An emulated processor is slow, and the archive is unpacked into memory.
-        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
-        .env("CARGO_PROFILE_DEV_DEBUG", "false")
-        .env("CARGO_PROFILE_DEV_STRIP", "symbols")
-        .advice("make sure that `cargo test --no-run` works; static linking needs libc6-dev")
+    let said = Cmd::cargo("test")
+        .args(["--no-run", "--workspace", "--message-format", "json-render-diagnostics"])
+        .advice("make sure that `cargo test --no-run` works")
         .read()?;
-    let programs = parse_built(&said);
+    let mut programs = parse_built(&said);
+    programs.tests.retain(|(built, _)| executables.contains(&built.as_str()));
+    let built = programs.tests.iter_mut().map(|(_, file)| file);
+    for file in built.chain([&mut programs.nodewall]).filter(|file| file.is_file()) {
+        // The archive is unpacked into memory.
+        let stripped = super::folder().join("programs").join(file.file_name().unwrap_or_default());
+        files::copy(file, &stripped)?;
+        Cmd::new("strip").arg(&stripped).run_quiet()?;
+        *file = stripped;
+    }
     for name in executables {
         ensure!(programs.tests.iter().any(|(built, _)| built == name), "cargo built no executable for tests/{name}");
     }
@@ -100,7 +97,10 @@ fn parse_built(said: &str) -> Programs {
         };
         match kind.as_str() {
             "test" => programs.tests.push((name, executable.into())),
-            "bin" if name == "nodewall" => programs.nodewall = executable.into(),
+            // Not its own unit tests, which have the same name.
+            "bin" if name == "nodewall" && message.pointer("/profile/test") == Some(&false.into()) => {
+                programs.nodewall = executable.into();
+            }
             _ => {}
         }
     }
@@ -269,7 +269,8 @@ mod tests {
     fn executables_are_found_in_cargos_messages() {
         let said = "{\"reason\":\"compiler-artifact\",\"target\":{\"kind\":[\"lib\"],\"name\":\"a\"},\"executable\":null}\n\
                     {\"target\":{\"kind\":[\"test\"],\"name\":\"kernel\"},\"executable\":\"/t/kernel-1\"}\n\
-                    {\"target\":{\"kind\":[\"bin\"],\"name\":\"nodewall\"},\"executable\":\"/t/nodewall\"}\nnot json\n";
+                    {\"target\":{\"kind\":[\"bin\"],\"name\":\"nodewall\"},\"profile\":{\"test\":false},\"executable\":\"/t/nodewall\"}\n\
+                    {\"target\":{\"kind\":[\"bin\"],\"name\":\"nodewall\"},\"profile\":{\"test\":true},\"executable\":\"/t/nodewall-1\"}\nnot json\n";
         let programs = parse_built(said);
         assert_eq!(programs.tests, [("kernel".to_owned(), PathBuf::from("/t/kernel-1"))]);
         assert_eq!(programs.nodewall, PathBuf::from("/t/nodewall"));

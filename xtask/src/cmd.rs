@@ -161,6 +161,11 @@ impl Cmd {
     }
 }
 
+/// How a value is written on our own command line.
+pub(crate) fn name_of<T: clap::ValueEnum>(value: &T) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
 /// The last lines of what a program said, each on a line of its own.
 pub(crate) fn tail(said: &str) -> String {
     let lines: Vec<&str> = said.trim_end().lines().collect();

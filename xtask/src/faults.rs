@@ -4,10 +4,10 @@
 mod next;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 
 use crate::{cmd::Cmd, progress::seconds, setup, vm, workspace};
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let _lock = setup::lock_file(&folder.join("lock"), "run of faults")?;
     let mut lines = here(args, &chosen, &folder)?;
     let (told, guest_kernel) = in_guests(args, &chosen)?;
-    lines.extend(Line::parse_all(&told)?);
+    lines.extend(Line::parse_all(told.iter().map(String::as_str))?);
 
     let table = table::render(&chosen.iter().map(|(name, _)| *name).collect::<Vec<_>>(), &lines);
     println!("\n{table}");
@@ -124,17 +124,12 @@ fn here(args: &Args, chosen: &[(&str, Place)], folder: &Path) -> Result<Vec<Line
         return Ok(Vec::new());
     }
     let results = folder.join("results.jsonl");
-    match fs::remove_file(&results) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error.into());
-        }
-        _ => {}
-    }
+    fs::write(&results, "")?;
     let mut command = Cmd::cargo("test").args(["--package", "nodewall", "--test", "faults"]);
     if args.full {
         // As it is delivered, and an executable of another build beside it.
-        let next: PathBuf = next::build(folder)?;
-        command = command.arg("--release").env("NODEWALL_FAULTS", "full").env("NODEWALL_FAULTS_NEXT", next);
+        command =
+            command.arg("--release").env("NODEWALL_FAULTS", "full").env("NODEWALL_FAULTS_NEXT", next::build(folder)?);
     }
     let command = command
         .args(["--", "--nocapture", "--exact"])
@@ -145,10 +140,9 @@ fn here(args: &Args, chosen: &[(&str, Place)], folder: &Path) -> Result<Vec<Line
         // The results say which one; those of the others count.
         eprintln!("{error:#}");
     }
-    match fs::read_to_string(&results) {
-        Ok(text) => Line::parse_all(&text.lines().map(str::to_owned).collect::<Vec<_>>()),
-        Err(error) => bail!("no fault left a result in {} ({error}): did the tests build?", results.display()),
-    }
+    let text = fs::read_to_string(&results)?;
+    ensure!(!text.is_empty(), "no fault left a result in {}: did the tests build?", results.display());
+    Line::parse_all(text.lines())
 }
 
 /// Runs the other tests that have a bar of time, one after the other.
@@ -163,17 +157,11 @@ fn in_guests(args: &Args, chosen: &[(&str, Place)]) -> Result<(Vec<String>, Opti
     if guests.is_empty() {
         return Ok((Vec::new(), None));
     }
-    let power = guests.contains(&"power");
     let [short, full] = POWER_CUTS;
+    let cuts = if args.full { full } else { short };
     let wanted = vm::Wanted {
+        power_cuts: if guests.contains(&"power") { cuts } else { 0 },
         checks: guests.into_iter().filter(|name| *name != "power").map(str::to_owned).collect(),
-        power_cuts: if !power {
-            0
-        } else if args.full {
-            full
-        } else {
-            short
-        },
     };
     let (lines, kernel) = vm::run_faults(&wanted)?;
     Ok((lines, Some(kernel)))
@@ -210,14 +198,7 @@ mod tests {
     fn every_test_in_the_table_is_there() {
         for (name, place) in FAULTS {
             if let Place::Here(test) = place {
-                let (module, function) = test.split_once("::").unwrap_or_default();
-                let file = workspace::root().join("tests/faults").join(format!("{module}.rs"));
-                let text = fs::read_to_string(&file).unwrap_or_default();
-                assert!(
-                    text.contains(&format!("\nfn {function}() {{")),
-                    "{name}: {} has no {function}",
-                    file.display()
-                );
+                assert!(workspace::has_test("faults", &format!("{test}() {{")), "{name}: there is no {test}");
             }
         }
     }

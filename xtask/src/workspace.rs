@@ -46,6 +46,14 @@ pub(crate) fn kernel_release() -> Result<String> {
     Ok(release.trim().to_owned())
 }
 
+/// Whether a test of tests/TARGET, or any that begins so, is where its path says: for tables of tests, where a wrong name would run nothing.
+#[cfg(test)]
+pub(crate) fn has_test(target: &str, path: &str) -> bool {
+    let (module, name) = path.rsplit_once("::").unwrap_or_default();
+    let file = root().join("tests").join(target).join(format!("{}.rs", module.replace("::", "/")));
+    std::fs::read_to_string(file).is_ok_and(|text| name.is_empty() || text.contains(&format!("\nfn {name}")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -34,6 +34,11 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0))
 }
 
+/// The same for a program that setup installs.
+pub(crate) fn tool(name: &str) -> Result<PathBuf> {
+    find_program(name).with_context(|| format!("`{name}` is not there; run `cargo xtask setup`"))
+}
+
 /// Whether this process acts as root (the kernel gives `/proc/self` the effective user as its owner).
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)

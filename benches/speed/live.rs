@@ -59,7 +59,7 @@ impl Sample {
 
 /// What goes on beside the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Beside {
+struct Load {
     flood: bool,
     taker: Taker,
 }
@@ -69,7 +69,7 @@ struct Beside {
 struct Samples {
     floods: BTreeMap<Taker, Vec<Sample>>,
     /// Answers a second, and the flood beside.
-    service: BTreeMap<Beside, Vec<(f64, Option<Sample>)>>,
+    service: BTreeMap<Load, Vec<(f64, Option<Sample>)>>,
 }
 
 /// The section.
@@ -165,8 +165,8 @@ impl Bench<'_> {
         self.wire.replies.move_to(self.generator_cpu)?;
         self.wire.flooded.coalesce(&self.wire.node)?;
         let mut random = Random::new(self.setting.seed);
-        let mut cases = vec![Beside { flood: false, taker: Taker::Nobody }];
-        cases.extend([Taker::BareDrop, Taker::Nodewall, Taker::Nobody].map(|taker| Beside { flood: true, taker }));
+        let mut cases = vec![Load { flood: false, taker: Taker::Nobody }];
+        cases.extend([Taker::BareDrop, Taker::Nodewall, Taker::Nobody].map(|taker| Load { flood: true, taker }));
         for round in 0..=self.setting.rounds.min(SERVICE_ROUNDS_MAX) {
             random.shuffle(&mut cases);
             for case in &cases {

@@ -55,7 +55,7 @@ const SECTIONS: &[&dyn Section] = &[&data::Data, &live::Live, &policy::PolicyWor
 #[command(name = "cargo xtask bench")]
 #[allow(clippy::struct_excessive_bools, reason = "flags of a command line")]
 struct Args {
-    /// In under a minute: fewer rounds, fewer kinds; writes nothing
+    /// The figures of the data path in under a minute: fewer rounds, fewer kinds; writes nothing
     #[arg(long)]
     quick: bool,
 
@@ -63,7 +63,7 @@ struct Args {
     #[arg(long, value_parser = SECTIONS.iter().map(|s| s.name()).collect::<Vec<_>>())]
     only: Vec<String>,
 
-    /// Samples of each program and frame
+    /// Samples of each program and frame, at least 5
     #[arg(long)]
     rounds: Option<usize>,
 

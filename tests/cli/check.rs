@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::binary::{Place, keys};
+use crate::binary::{Scratch, keys};
 
 /// The vendor's table, class by class, as `check` prints it.
 const VENDOR: [(&str, &str, &str); 9] = [
@@ -23,7 +23,7 @@ fn the_embedded_default_is_the_vendors_table() {
         println!("SKIPPED the_embedded_default_is_the_vendors_table: this machine has a configuration of its own");
         return;
     }
-    let place = Place::new();
+    let place = Scratch::new();
     let ran = place.run(&["check", "--peer", "10.0.0.11", "--peer", "2001:db8:1::/64"]).exits(0);
     assert!(ran.err.is_empty(), "{}", ran.err);
     for (class, access, ports) in VENDOR {
@@ -44,7 +44,7 @@ fn the_embedded_default_is_the_vendors_table() {
 
 #[test]
 fn json_has_the_whole_policy() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file(
         "nodewall.toml",
         "mode = \"audit\"\ninterfaces = [\"eth0\", \"bond*\"]\n[peers]\nstatic = [\"10.0.0.11\"]\n\
@@ -91,7 +91,7 @@ fn json_has_the_whole_policy() {
 
 #[test]
 fn the_hash_is_of_the_meaning() {
-    let place = Place::new();
+    let place = Scratch::new();
     let sha256 = |text: &str| {
         let config = place.file("nodewall.toml", text);
         place.run(&["check", "--config", &config, "-o", "json"]).exits(0).json()["policy_sha256"].clone()
@@ -103,7 +103,7 @@ fn the_hash_is_of_the_meaning() {
 
 #[test]
 fn enforcing_without_peers_is_refused_with_three_ways_out() {
-    let place = Place::new();
+    let place = Scratch::new();
     let empty = place.file("nodewall.toml", "");
     for command in ["check", "apply", "run"] {
         let ran = place.run(&[command, "--config", &empty]).exits(1);

@@ -4,14 +4,14 @@ use std::os::unix::fs::PermissionsExt;
 
 use nodewall_testbed::{Lab, skip_unless_privileged};
 
-use crate::binary::{Place, keys};
+use crate::binary::{Scratch, keys};
 
 const SUBJECTS: [&str; 7] = ["kernel", "data_path", "interfaces", "replies", "listeners", "firewall", "files"];
 const STATUSES: [&str; 6] = ["ok", "note", "unknown", "not_looked_at", "degraded", "failed"];
 
 #[test]
 fn without_privilege_it_looks_at_what_it_may_and_says_what_it_did_not() {
-    let place = Place::new();
+    let place = Scratch::new();
     let ran = place.run_unprivileged(&["doctor", "-o", "json"]).exits(4);
     let report = ran.json();
     assert_eq!(keys(&report), ["findings", "status"]);
@@ -36,7 +36,7 @@ fn without_privilege_it_looks_at_what_it_may_and_says_what_it_did_not() {
 
 #[test]
 fn the_text_is_grouped_and_short_where_all_is_well() {
-    let place = Place::new();
+    let place = Scratch::new();
     let out = place.run_unprivileged(&["doctor"]).exits(4).out;
     let titles: Vec<&str> = out.lines().filter(|line| !line.starts_with(' ') && !line.is_empty()).collect();
     let wanted = [
@@ -67,7 +67,7 @@ fn a_broken_configuration_is_a_finding_and_the_rest_is_looked_at() {
     if skip_unless_privileged("a_broken_configuration_is_a_finding_and_the_rest_is_looked_at") {
         return;
     }
-    let place = Place::new();
+    let place = Scratch::new();
     let lab = Lab::builder().direct_pair().build().unwrap();
     let config = place.file("nodewall.toml", "mode = \"enforced\"\n");
     let report = place.run_in(lab.node().netns(), &["doctor", "--config", &config, "-o", "json"]).exits(3).json();
@@ -85,7 +85,7 @@ fn a_configuration_that_others_can_write_is_degraded() {
     if skip_unless_privileged("a_configuration_that_others_can_write_is_degraded") {
         return;
     }
-    let place = Place::new();
+    let place = Scratch::new();
     let lab = Lab::builder().direct_pair().build().unwrap();
     let netns = lab.node().netns();
     let config = place.file("nodewall.toml", "interfaces = [\"eth0\"]\n[peers]\nstatic = [\"10.77.0.11\"]\n");

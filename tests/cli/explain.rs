@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::{
-    binary::{Place, keys},
+    binary::{Scratch, keys},
     frames,
 };
 
@@ -43,7 +43,7 @@ const CASES: &[Case] = &[
 
 #[test]
 fn every_kind_of_source_and_replay_agrees() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file("nodewall.toml", CONFIG);
     let mut packets = Vec::new();
     let mut explained = Vec::new();
@@ -73,7 +73,7 @@ fn every_kind_of_source_and_replay_agrees() {
 
 #[test]
 fn for_people_it_is_a_sentence_that_answers() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file("nodewall.toml", CONFIG);
     let text = |flags: &[&str]| {
         let arguments = ["explain", "--config", &config, "--source", "10.1.200.3", "--port", "9042"];
@@ -90,7 +90,7 @@ fn for_people_it_is_a_sentence_that_answers() {
 
 #[test]
 fn flags_describe_a_policy_too() {
-    let place = Place::new();
+    let place = Scratch::new();
     let of = |source| {
         place
             .run(&["explain", "--peer", "10.7.0.0/16", "--source", source, "--port", "9042", "-o", "json"])
@@ -104,7 +104,7 @@ fn flags_describe_a_policy_too() {
 
 #[test]
 fn a_peer_prefix_is_named_as_it_was_written_also_where_the_table_has_it_in_pieces() {
-    let place = Place::new();
+    let place = Scratch::new();
     // More lengths than the table keeps, each inside the one before; /30 is itself surrounded.
     let prefixes = [
         "10.0.0.0/8",

@@ -5,12 +5,12 @@ use std::net::UdpSocket;
 use nodewall_testbed::{Family, Lab, PATIENCE, Process, Signal, eventually_eq, skip_unless_privileged};
 use serde_json::Value;
 
-use crate::binary::{Place, Ran, executable};
+use crate::binary::{Ran, Scratch, executable};
 
 /// A node and a peer on one wire, and where the node's nodewall keeps its things.
 pub(crate) struct Live {
     // First: the pins are removed before the interface is.
-    pub(crate) place: Place,
+    pub(crate) place: Scratch,
     pub(crate) lab: Lab,
 }
 
@@ -20,7 +20,7 @@ const PAYLOAD: &[u8] = b"0123456789";
 
 impl Live {
     pub(crate) fn new() -> Self {
-        Self { place: Place::new(), lab: Lab::builder().direct_pair().build().unwrap() }
+        Self { place: Scratch::new(), lab: Lab::builder().direct_pair().build().unwrap() }
     }
 
     /// Runs a command on the node.

@@ -6,11 +6,11 @@ use std::{
     os::unix::{fs::PermissionsExt, net::UnixListener},
 };
 
-use crate::binary::{Place, Ran};
+use crate::binary::{Ran, Scratch};
 
 #[test]
 fn the_same_files_are_refused_by_what_only_computes() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file("nodewall.toml", "mode = \"x\"\n");
     for command in [&["explain", "--source", "192.0.2.1", "--port", "1"][..], &["replay", "nothing.pcap"]] {
         let ran = place.run(&[command, &["--config", &config]].concat()).exits(1);
@@ -20,7 +20,7 @@ fn the_same_files_are_refused_by_what_only_computes() {
 
 #[test]
 fn all_problems_are_told_at_once() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file("nodewall.toml", "[peers]\nstatic = [\"a\", \"10.0.0.1\", \"b\"]\n[[rule]]\nname = \"r\"\nports = [0, \"70000\"]\naccess = \"public\"\n");
     let ran = place.run(&["check", "--config", &config]).exits(1);
     for at in [":2:11: ", ":2:28: ", ":5:10: ", ":5:13: "] {
@@ -29,7 +29,7 @@ fn all_problems_are_told_at_once() {
 }
 
 #[track_caller]
-fn refused(place: &Place, command: &str, config: &str, told: &str) -> Ran {
+fn refused(place: &Scratch, command: &str, config: &str, told: &str) -> Ran {
     let ran = place.run(&[command, "--config", config, "--peer", "192.0.2.1"]).exits(1);
     assert!(
         ran.out.is_empty() && ran.err.contains(config) && ran.err.contains(told),
@@ -42,7 +42,7 @@ fn refused(place: &Place, command: &str, config: &str, told: &str) -> Ran {
 
 #[test]
 fn what_is_no_configuration_file_is_refused() {
-    let place = Place::new();
+    let place = Scratch::new();
     let directory = place.path("directory");
     fs::create_dir(&directory).unwrap();
     let dangling = place.path("dangling");
@@ -66,7 +66,7 @@ fn what_is_no_configuration_file_is_refused() {
 
 #[test]
 fn a_file_that_others_can_write_decides_nothing() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file("nodewall.toml", "");
     for mode in [0o660, 0o606, 0o666] {
         fs::set_permissions(&config, Permissions::from_mode(mode)).unwrap();

@@ -4,7 +4,7 @@ use nodewall_testbed::skip_unless_privileged;
 use serde_json::{Value, json};
 
 use crate::{
-    binary::{Place, keys},
+    binary::{Scratch, keys},
     frames::{self, ethernet, ipv4, transport},
 };
 
@@ -40,7 +40,7 @@ fn expected(judged: &[(Vec<u8>, Value)]) -> Vec<Value> {
 
 #[test]
 fn one_line_per_frame_in_the_files_order() {
-    let place = Place::new();
+    let place = Scratch::new();
     let judged = judged();
     let bytes: Vec<&[u8]> = judged.iter().map(|(frame, _)| frame.as_slice()).collect();
     let files = [place.file("a.pcap", frames::pcap(&bytes)), place.file("a.pcapng", frames::pcapng(&bytes, 1))];
@@ -79,7 +79,7 @@ fn one_line_per_frame_in_the_files_order() {
 
 #[test]
 fn an_empty_capture_has_no_frames() {
-    let place = Place::new();
+    let place = Scratch::new();
     for bytes in [frames::pcap::<&[u8]>(&[]), frames::pcapng::<&[u8]>(&[], 1)] {
         let file = place.file("empty", bytes);
         assert_eq!(place.run(&["replay", &file, "-o", "jsonl"]).exits(0).out, "");
@@ -89,7 +89,7 @@ fn an_empty_capture_has_no_frames() {
 
 #[test]
 fn a_cut_file_gives_the_frames_before_the_cut_and_then_an_error() {
-    let place = Place::new();
+    let place = Scratch::new();
     let judged = judged();
     let bytes: Vec<&[u8]> = judged.iter().take(4).map(|(frame, _)| frame.as_slice()).collect();
     for (name, whole) in [("cut.pcap", frames::pcap(&bytes)), ("cut.pcapng", frames::pcapng(&bytes, 1))] {
@@ -114,7 +114,7 @@ fn a_cut_file_gives_the_frames_before_the_cut_and_then_an_error() {
 
 #[test]
 fn what_can_not_be_judged_is_an_error_that_names_the_file() {
-    let place = Place::new();
+    let place = Scratch::new();
     let one = [frames::tcp("192.0.2.1", 1)];
     let mut raw_ip = frames::pcap(&one);
     raw_ip[20] = 101;
@@ -146,7 +146,7 @@ fn what_can_not_be_judged_is_an_error_that_names_the_file() {
 
 #[test]
 fn the_mode_changes_no_verdict() {
-    let place = Place::new();
+    let place = Scratch::new();
     let file = place.file("a.pcap", frames::pcap(&frames::of_every_kind()));
     let in_mode =
         |mode| place.run(&["replay", &file, "--peer", "10.0.0.11", "--mode", mode, "-o", "jsonl"]).exits(0).out;
@@ -160,7 +160,7 @@ fn the_kernel_answers_what_the_host_answers() {
     if skip_unless_privileged("the_kernel_answers_what_the_host_answers") {
         return;
     }
-    let place = Place::new();
+    let place = Scratch::new();
     let every_kind = frames::of_every_kind();
     let files =
         [place.file("a.pcap", frames::pcap(&every_kind)), place.file("a.pcapng", frames::pcapng(&every_kind, 1))];

@@ -7,7 +7,7 @@ use nodewall::cli::Cli;
 use nodewall_testbed::skip_unless_privileged;
 
 use crate::{
-    binary::{Place, Ran, executable},
+    binary::{Ran, Scratch, executable},
     frames,
     live::Live,
 };
@@ -71,7 +71,7 @@ fn help_of_every_command() {
     commands(&Cli::described(), &[], &mut all);
     for path in &all {
         let words: Vec<&str> = path.iter().map(String::as_str).chain(["--help"]).collect();
-        let ran = Place::run_bare(&words).exits(0);
+        let ran = Scratch::run_bare(&words).exits(0);
         looks_as_before(&format!("help {}", path.join(" ")).trim().replace(' ', "-"), &ran.out);
     }
     // A command that is gone must not leave its page.
@@ -83,7 +83,7 @@ fn help_of_every_command() {
 
 #[test]
 fn what_needs_no_kernel() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file(
         "nodewall.toml",
         "mode = \"audit\"\n[peers]\nstatic = [\"10.0.0.12\", \"10.0.0.13\"]\n[[rule]]\nname = \"jmx\"\nports = [\"7199\"]\nprotocols = [\"tcp\"]\naccess = \"cluster\"\nalso_allow = [\"192.0.2.0/24\"]\n",
@@ -163,7 +163,7 @@ fn colour_is_for_terminals_and_lines_fit_them() {
     let wrong = format!("{} stauts", executable());
     assert!(in_a_terminal(&wrong, false).contains('\u{1b}'), "no colour in a terminal");
     assert!(!in_a_terminal(&wrong, true).contains('\u{1b}'), "colour in spite of NO_COLOR");
-    assert!(!Place::run_bare(&["stauts"]).exits(2).err.contains('\u{1b}'), "colour where no terminal is");
+    assert!(!Scratch::run_bare(&["stauts"]).exits(2).err.contains('\u{1b}'), "colour where no terminal is");
     let help = in_a_terminal(&format!("{} --help", executable()), true);
     let widest = help.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
     assert!(widest <= 60, "{widest} columns\n{help}");
@@ -175,7 +175,7 @@ fn without_privilege_it_says_what_is_missing() {
     if skip_unless_privileged("without_privilege_it_says_what_is_missing") {
         return;
     }
-    let place = Place::new();
+    let place = Scratch::new();
     for (name, arguments) in
         [("apply", &["apply", "--peer", "10.0.0.12"][..]), ("run", &["run"]), ("detach", &["detach"])]
     {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    binary::{Place, executable, finish},
+    binary::{Scratch, executable, finish},
     frames,
 };
 
@@ -45,7 +45,7 @@ fn needed(command: &str) -> &'static [&'static str] {
 #[test]
 fn help_names_every_command_and_every_exit_code() {
     for help in ["--help", "-h", "help"] {
-        let ran = Place::run_bare(&[help]).exits(0);
+        let ran = Scratch::run_bare(&[help]).exits(0);
         assert!(ran.err.is_empty(), "{}", ran.err);
         for command in COMMANDS {
             assert!(
@@ -62,7 +62,7 @@ fn help_names_every_command_and_every_exit_code() {
 
 #[test]
 fn every_commands_help_has_its_own_flags_first_and_then_the_common_ones() {
-    let place = Place::new();
+    let place = Scratch::new();
     for command in COMMANDS {
         for flag in ["--help", "-h"] {
             let ran = place.run(&[command, flag]).exits(0);
@@ -94,14 +94,14 @@ fn every_commands_help_has_its_own_flags_first_and_then_the_common_ones() {
 #[test]
 fn the_version_is_the_packages() {
     for flag in ["--version", "-V"] {
-        assert_eq!(Place::run_bare(&[flag]).exits(0).out, format!("nodewall {}\n", env!("CARGO_PKG_VERSION")));
+        assert_eq!(Scratch::run_bare(&[flag]).exits(0).out, format!("nodewall {}\n", env!("CARGO_PKG_VERSION")));
     }
 }
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let place = Place::new();
-    assert!(Place::run_bare(&[]).exits(2).err.contains("Usage: nodewall"));
+    let place = Scratch::new();
+    assert!(Scratch::run_bare(&[]).exits(2).err.contains("Usage: nodewall"));
     let cases: &[(&[&str], &str)] = &[
         (&["frobnicate"], "unrecognized subcommand 'frobnicate'"),
         (&["statsu"], "'status'"),
@@ -133,7 +133,7 @@ fn a_wrong_command_line_is_a_usage_error() {
 
 #[test]
 fn a_wrong_value_of_a_common_flag_is_a_usage_error_in_every_command() {
-    let place = Place::new();
+    let place = Scratch::new();
     let cases: &[(&[&str], &str)] = &[
         (&["--mode", "Enforce"], "possible values: audit, enforce"),
         (&["--peer", "10.0.0"], "is not an address or prefix; expected such as \"10.0.0.11\""),
@@ -159,7 +159,7 @@ fn a_wrong_value_of_a_common_flag_is_a_usage_error_in_every_command() {
 
 #[test]
 fn what_needs_privilege_says_which_and_leaves_nothing_behind() {
-    let place = Place::new();
+    let place = Scratch::new();
     let capture = place.file("one.pcap", frames::pcap(&[frames::tcp("192.0.2.1", 443)]));
     let commands: &[&[&str]] = &[
         &["run", "--peer", "192.0.2.1"],
@@ -185,7 +185,7 @@ fn what_needs_privilege_says_which_and_leaves_nothing_behind() {
 
 #[test]
 fn what_only_computes_needs_no_privilege() {
-    let place = Place::new();
+    let place = Scratch::new();
     let capture = place.file("one.pcap", frames::pcap(&[frames::tcp("192.0.2.1", 443)]));
     let config = place.file("nodewall.toml", "single_node = true\n");
     place.run_unprivileged(&["check", "--config", &config]).exits(0);
@@ -196,7 +196,7 @@ fn what_only_computes_needs_no_privilege() {
 
 #[test]
 fn colour_is_for_terminals_or_when_asked_for() {
-    let place = Place::new();
+    let place = Scratch::new();
     let capture = place.file("one.pcap", frames::pcap(&[frames::tcp("192.0.2.1", 443)]));
     // A message on standard error that is there without privilege and with it.
     let arguments = ["replay", &capture];
@@ -221,7 +221,7 @@ fn colour_is_for_terminals_or_when_asked_for() {
 
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
-    let place = Place::new();
+    let place = Scratch::new();
     // Far more than a pipe holds.
     let capture = place.file("many.pcap", frames::pcap(&vec![frames::tcp("192.0.2.1", 443); 20_000]));
     for format in ["table", "json", "jsonl"] {
@@ -239,7 +239,7 @@ fn a_reader_that_goes_away_is_no_error() {
 
 #[test]
 fn a_full_disk_is_an_error() {
-    let place = Place::new();
+    let place = Scratch::new();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut command = place.on(Command::new(executable()), &["check", "--peer", "192.0.2.7"]);
     let ended = command.stdout(full).stderr(Stdio::piped()).output().unwrap();

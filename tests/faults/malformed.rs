@@ -8,7 +8,7 @@ use std::process::Command;
 use nodewall_testbed::{Signal, run_to_end, skip_unless_privileged};
 
 use crate::binary::executable;
-use crate::mistakes::{Kind, Wrong, kinds};
+use crate::mistakes::{MistakeKind, Wrong, kinds};
 use crate::node::{Node, PATIENCE};
 use crate::random::Random;
 use crate::record::{Record, beside_others, is_full, seed};
@@ -17,14 +17,14 @@ use crate::rig;
 const FILES: usize = 500;
 
 /// So many files, every kind as often as any other.
-fn files() -> Vec<(&'static Kind, Wrong)> {
+fn files() -> Vec<(&'static MistakeKind, Wrong)> {
     let (mut random, kinds) = (Random::new(seed()), kinds());
     (0..FILES).map(|n| kinds[n % kinds.len()]).map(|kind| (kind, kind.wrong(&mut random))).collect()
 }
 
 /// The refusal names the place, shows the line and says what is wrong; nothing is printed as a result.
 #[track_caller]
-fn assert_refused(what: &str, command: Command, at: &str, kind: &Kind, wrong: &Wrong) {
+fn assert_refused(what: &str, command: Command, at: &str, kind: &MistakeKind, wrong: &Wrong) {
     let ran = run_to_end(what, command, PATIENCE).unwrap();
     let context =
         || format!("{what}: {}\nexpected {at:?} and {:?}\n{}\n--\n{}", kind.name, kind.told, ran.stderr, wrong.text);

@@ -20,7 +20,7 @@ pub(crate) enum Section {
 }
 
 /// A kind of mistake.
-pub(crate) struct Kind {
+pub(crate) struct MistakeKind {
     pub(crate) name: &'static str,
     section: Section,
     /// The key, of whose right lines none must be left.
@@ -76,7 +76,7 @@ fn rule(random: &mut Random, lines: &[&str]) -> String {
 }
 
 /// Every kind.
-pub(crate) fn kinds() -> Vec<&'static Kind> {
+pub(crate) fn kinds() -> Vec<&'static MistakeKind> {
     shape::KINDS.iter().chain(values::KINDS).collect()
 }
 
@@ -86,8 +86,8 @@ const fn kind(
     key: &'static str,
     make: fn(&mut Random) -> String,
     told: &'static str,
-) -> Kind {
-    Kind { name, section, key, make, told }
+) -> MistakeKind {
+    MistakeKind { name, section, key, make, told }
 }
 
 /// Right lines of a section, each with its key in front; some are left out.
@@ -124,7 +124,7 @@ fn padding(random: &mut Random) -> String {
     one(random, &["", "", "\n", "# a remark\n", "# größer, länger, älter\n\n", "  # ▲ an inset one\n"])
 }
 
-impl Kind {
+impl MistakeKind {
     /// A file that is right but for one mistake of this kind.
     pub(crate) fn wrong(&self, random: &mut Random) -> Wrong {
         let text = file(random, Some(self));
@@ -139,7 +139,7 @@ impl Kind {
 }
 
 /// A file, with a marked mistake if one is wanted.
-fn file(random: &mut Random, mistake: Option<&Kind>) -> String {
+fn file(random: &mut Random, mistake: Option<&MistakeKind>) -> String {
     let mut text = padding(random);
     for (section, heading) in [
         (Section::Top, ""),

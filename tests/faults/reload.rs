@@ -12,7 +12,7 @@ use crate::random::Random;
 use crate::record::{Record, alone, runs, seed};
 use crate::rig::{self, CASSANDRA, FLOOD_AT_LEAST_PPS, OUTSIDER, counted, peer};
 use crate::settings::Settings;
-use crate::turnstile::{Turnstile, Way};
+use crate::turnstile::{Flow, Turnstile};
 
 const PUBLIC: u16 = 443;
 const SEALED: u16 = 9999;
@@ -27,7 +27,7 @@ const FIRST: u8 = 25;
 const SECOND: u8 = 26;
 
 /// Who asks what. Both policies let the first two in and the next two not; they differ about the others.
-const WAYS: [Way; 7] = [
+const WAYS: [Flow; 7] = [
     (OUTSIDER, PUBLIC),
     (peer(BOTH), CASSANDRA),
     (OUTSIDER, CASSANDRA),

@@ -8,13 +8,13 @@ use crate::measure::{grouped, kpps};
 use crate::node::Node;
 use crate::rig::{self, CASSANDRA, OUTSIDER, counted, peer};
 use crate::settings::Settings;
-use crate::turnstile::{Turnstile, Way};
+use crate::turnstile::{Flow, Turnstile};
 
 const PUBLIC: u16 = 443;
 const SEALED: u16 = 9999;
 
 /// Who asks what; the first two get in.
-const WAYS: [Way; 4] = [(OUTSIDER, PUBLIC), (peer(21), CASSANDRA), (OUTSIDER, CASSANDRA), (OUTSIDER, SEALED)];
+const WAYS: [Flow; 4] = [(OUTSIDER, PUBLIC), (peer(21), CASSANDRA), (OUTSIDER, CASSANDRA), (OUTSIDER, SEALED)];
 const LET_IN: usize = 2;
 
 /// The policy that the traffic is judged by.
@@ -31,7 +31,7 @@ pub(crate) struct Steady<'a> {
 }
 
 /// What came of it.
-pub(crate) struct Outcome {
+pub(crate) struct Counted {
     pub(crate) flooded: Flooded,
     wrong_drops: u64,
     wrong_passes: u64,
@@ -51,7 +51,7 @@ impl<'a> Steady<'a> {
         self.flood.sent_packets()
     }
 
-    pub(crate) fn end(self) -> Outcome {
+    pub(crate) fn end(self) -> Counted {
         let flooded = self.flood.stop().unwrap();
         let sent = &flooded.sent_packets;
         for (port, packets) in [(PUBLIC, sent[0]), (CASSANDRA, sent[1] + sent[2]), (SEALED, sent[3])] {
@@ -61,7 +61,7 @@ impl<'a> Steady<'a> {
         let (after, passed) = rig::still("all is counted", || (self.node.json("counters"), self.turnstile.packets()));
         let moved = |port, outcome| counted(&after, port, outcome) - counted(&self.before, port, outcome);
         let cells = [moved(PUBLIC, "pass"), moved(CASSANDRA, "pass"), moved(CASSANDRA, "drop"), moved(SEALED, "drop")];
-        Outcome {
+        Counted {
             wrong_drops: (0..LET_IN).map(|way| sent[way].saturating_sub(passed[way])).sum(),
             wrong_passes: passed[LET_IN..].iter().sum(),
             miscounted: cells.iter().zip(sent).map(|(counted, sent)| counted.abs_diff(*sent)).sum(),
@@ -70,7 +70,7 @@ impl<'a> Steady<'a> {
     }
 }
 
-impl Outcome {
+impl Counted {
     pub(crate) fn words(&self) -> String {
         format!(
             "{} frames at {}; {} wrong drops, {} wrong passes, {} miscounted",

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::node::{Node, PATIENCE};
 
 /// Where datagrams come from, and to which port.
-pub(crate) type Way = (std::net::Ipv4Addr, u16);
+pub(crate) type Flow = (std::net::Ipv4Addr, u16);
 
 /// Counters in the node's namespace.
 pub(crate) struct Turnstile<'a> {
@@ -16,7 +16,7 @@ pub(crate) struct Turnstile<'a> {
 }
 
 impl<'a> Turnstile<'a> {
-    pub(crate) fn of(node: &'a Node, ways: &[Way]) -> Self {
+    pub(crate) fn of(node: &'a Node, ways: &[Flow]) -> Self {
         // Anew: what was counted before is nobody's.
         let mut table = String::from("table ip turnstile\ndelete table ip turnstile\ntable ip turnstile {\n");
         let mut rules = String::new();

@@ -25,14 +25,14 @@ const NEXT: &str = "NODEWALL_FAULTS_NEXT";
 const LOGGED_PPS: u32 = 2_000;
 
 /// The other executable, and how it is started.
-struct Next {
+struct NextNodewall {
     executable: PathBuf,
     arguments: &'static [&'static str],
     rate_pps: u32,
     _folder: TempDir,
 }
 
-impl Next {
+impl NextNodewall {
     fn find() -> Self {
         let folder = tempfile::tempdir().unwrap();
         if let Some(built) = env::var_os(NEXT) {
@@ -104,7 +104,7 @@ fn upgrades_under_load() {
     }
     let _turn = alone();
     let upgrades = runs(5, 50);
-    let next = Next::find();
+    let next = NextNodewall::find();
     let mut record = Record::new(
         "upgrade",
         "upgrade to a differently built executable and kernel program, and back, under load",

@@ -9,43 +9,43 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{authority::Authority, binary::Place};
+use crate::{authority::Authority, binary::Scratch};
 
 /// Where `doctor` runs, and whom it believes.
 struct Site {
-    place: Place,
+    place: Scratch,
     authority: Authority,
     ca: std::path::PathBuf,
 }
 
 /// What it said.
-struct Said {
+struct DoctorReport {
     json: Value,
     code: i32,
 }
 
 impl Site {
     fn new() -> Self {
-        let (place, authority) = (Place::new(), Authority::new("the vendor's authority"));
+        let (place, authority) = (Scratch::new(), Authority::new("the vendor's authority"));
         let ca = authority.write(place.path("x").parent().unwrap());
         Self { place, authority, ca }
     }
 
     /// Goes to `host:port`, with these keys besides.
-    fn look(&self, host: &str, port: u16, keys: &str) -> Said {
+    fn look(&self, host: &str, port: u16, keys: &str) -> DoctorReport {
         self.look_believing(&self.ca, host, port, keys)
     }
 
-    fn look_believing(&self, ca: &Path, host: &str, port: u16, keys: &str) -> Said {
+    fn look_believing(&self, ca: &Path, host: &str, port: u16, keys: &str) -> DoctorReport {
         let ca = ca.display();
         let text = format!("[mission_control]\nhost = \"{host}\"\nport = {port}\nca = \"{ca}\"\n{keys}");
         let config = self.place.file("nodewall.toml", text);
         let ran = self.place.run(&["doctor", "--mission-control", "--config", &config, "-o", "json"]);
-        Said { json: ran.json(), code: ran.code }
+        DoctorReport { json: ran.json(), code: ran.code }
     }
 }
 
-impl Said {
+impl DoctorReport {
     /// The steps, in their order.
     fn steps(&self) -> Vec<&str> {
         self.json["findings"].as_array().unwrap().iter().map(|finding| finding["check"].as_str().unwrap()).collect()

@@ -8,41 +8,28 @@ use anyhow::Result;
 use crate::cmd::Cmd;
 use crate::progress::seconds;
 
-type Step = (&'static str, fn() -> Result<()>);
-
-/// The steps by the command that a person would type.
-const STEPS: &[Step] = &[
-    ("cargo xtask lint", || child(&["lint"])),
-    ("cargo xtask deny", || child(&["deny"])),
-    ("cargo xtask test --all", || child(&["test", "--all"])),
-    ("cargo xtask vm", || child(&["vm"])),
-    ("cargo xtask dist --check", || child(&["dist", "--check"])),
-    ("cargo xtask fuzz --seconds 15", || child(&["fuzz", "--seconds", "15"])),
-];
+/// The verbs, each run exactly as a person does.
+const STEPS: &[&str] = &["lint", "deny", "test --all", "vm", "dist --check", "fuzz --seconds 15"];
 
 pub(crate) fn run() -> Result<()> {
-    let (table, outcome) = run_steps(STEPS);
+    let (table, outcome) = run_steps(STEPS, |verb| Cmd::cargo("xtask").args(verb.split(' ')).run());
     eprint!("{table}");
     outcome
 }
 
-/// Runs a verb exactly as a person does.
-fn child(words: &[&str]) -> Result<()> {
-    Cmd::cargo("xtask").args(words).run()
-}
-
-fn run_steps(steps: &[Step]) -> (String, Result<()>) {
+fn run_steps(verbs: &[&str], run: impl Fn(&str) -> Result<()>) -> (String, Result<()>) {
     let mut table = String::from("\n");
     let mut outcome = Ok(());
     let mut total = Duration::ZERO;
-    for (name, step) in steps {
+    for verb in verbs {
+        let name = format!("cargo xtask {verb}");
         if outcome.is_err() {
             let _ = writeln!(table, "  {name:<30} not run");
             continue;
         }
         eprintln!("==> {name}");
         let started = Instant::now();
-        outcome = step();
+        outcome = run(verb);
         total += started.elapsed();
         let word = if outcome.is_ok() { "ok" } else { "FAILED" };
         let _ = writeln!(table, "  {name:<30} {word:<7} {:>12}", seconds(started.elapsed()));
@@ -58,10 +45,11 @@ mod tests {
 
     #[test]
     fn the_first_failure_ends_the_run_and_the_table_says_so() {
-        let steps: &[Step] = &[("one", || Ok(())), ("two", || bail!("broken")), ("three", || Ok(()))];
-        let (table, outcome) = run_steps(steps);
+        let run = |verb: &str| if verb == "two" { bail!("broken") } else { Ok(()) };
+        let (table, outcome) = run_steps(&["one", "two", "three"], run);
         assert!(outcome.is_err_and(|error| error.to_string() == "broken"));
-        let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+        let words: Vec<Vec<&str>> =
+            table.lines().map(|line| line.split_whitespace().skip(2).take(2).collect()).collect();
         assert_eq!(words.get(1..4), Some(&[vec!["one", "ok"], vec!["two", "FAILED"], vec!["three", "not"]][..]));
     }
 }

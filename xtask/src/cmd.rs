@@ -149,11 +149,7 @@ impl Cmd {
             return Ok(());
         }
         let mut text = format!("`{}` failed ({status})", self.line());
-        let said = String::from_utf8_lossy(said);
-        let lines: Vec<&str> = said.trim_end().lines().collect();
-        for line in lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)) {
-            let _ = write!(text, "\n  | {line}");
-        }
+        text.push_str(&tail(&String::from_utf8_lossy(said)));
         self.add_advice(&mut text);
         Err(anyhow!(text))
     }
@@ -163,6 +159,17 @@ impl Cmd {
             let _ = write!(text, "\n  what to do: {advice}");
         }
     }
+}
+
+/// How a value is written on our own command line.
+pub(crate) fn name_of<T: clap::ValueEnum>(value: &T) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// The last lines of what a program said, each on a line of its own.
+pub(crate) fn tail(said: &str) -> String {
+    let lines: Vec<&str> = said.trim_end().lines().collect();
+    lines.iter().skip(lines.len().saturating_sub(TAIL_LINES)).map(|line| format!("\n  | {line}")).collect()
 }
 
 /// `word` as a POSIX shell would need it written.

@@ -32,7 +32,7 @@ pub(crate) struct Args {
 }
 
 /// What was made.
-struct Made {
+struct Artifacts {
     executable: PathBuf,
     deb: PathBuf,
     rpm: PathBuf,
@@ -53,7 +53,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn make() -> Result<Made> {
+fn make() -> Result<Artifacts> {
     let built = executable()?;
     let version = version(&built)?;
     let executable = folder().join(format!("nodewall-{version}-{TARGET}"));
@@ -63,7 +63,7 @@ fn make() -> Result<Made> {
     files::copy(&object::newest_below(&build_folder().join(TARGET).join("release"))?, &object)?;
     let (deb, rpm) = (deb(None)?, rpm()?);
     let bill = bill_of_materials(&version)?;
-    let made = Made { executable, deb, rpm, object, bill };
+    let made = Artifacts { executable, deb, rpm, object, bill };
     checksums::write(&[&made.executable, &made.deb, &made.rpm, &made.object, &made.bill])?;
     Ok(made)
 }

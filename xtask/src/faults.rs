@@ -4,18 +4,18 @@
 mod next;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 
 use crate::{cmd::Cmd, progress::seconds, setup, vm, workspace};
-use table::Line;
+use table::FaultResult;
 
 /// Where a fault is done.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum RunsIn {
     /// By this test, in namespaces of this machine.
     Here(&'static str),
     /// In a guest.
@@ -23,24 +23,24 @@ enum Place {
 }
 
 /// Every fault by its name, in the order of the table.
-const FAULTS: [(&str, Place); 17] = [
-    ("kill", Place::Here("kill::kill_9_under_a_flood")),
-    ("stop", Place::Here("stopped::a_stopped_agent_under_a_flood")),
-    ("reload", Place::Here("reload::reload_under_load")),
-    ("hangups", Place::Here("reload::reloads_upon_reloads")),
-    ("upgrade", Place::Here("upgrade::upgrades_under_load")),
-    ("interfaces", Place::Here("interfaces::an_interface_is_made_again_and_again")),
-    ("agents", Place::Here("agents::two_agents_at_once")),
-    ("foreign", Place::Here("strangers::a_foreign_program_is_left_alone")),
-    ("strangers", Place::Here("strangers::what_somebody_else_can_write_is_not_believed")),
-    ("watchdog", Place::Here("watchdog::interference_is_repaired")),
-    ("disk", Place::Here("disk::a_state_directory_that_is_full_or_read_only")),
-    ("io-error", Place::Here("disk::an_io_error_in_any_call_on_the_state_directory")),
-    ("malformed", Place::Here("malformed::malformed_configurations_are_refused_at_their_place")),
-    ("malformed-live", Place::Here("malformed::malformed_configurations_change_nothing")),
-    ("clock", Place::Guest),
-    ("cpus", Place::Guest),
-    ("power", Place::Guest),
+const FAULTS: [(&str, RunsIn); 17] = [
+    ("kill", RunsIn::Here("kill::kill_9_under_a_flood")),
+    ("stop", RunsIn::Here("stopped::a_stopped_agent_under_a_flood")),
+    ("reload", RunsIn::Here("reload::reload_under_load")),
+    ("hangups", RunsIn::Here("reload::reloads_upon_reloads")),
+    ("upgrade", RunsIn::Here("upgrade::upgrades_under_load")),
+    ("interfaces", RunsIn::Here("interfaces::an_interface_is_made_again_and_again")),
+    ("agents", RunsIn::Here("agents::two_agents_at_once")),
+    ("foreign", RunsIn::Here("strangers::a_foreign_program_is_left_alone")),
+    ("strangers", RunsIn::Here("strangers::what_somebody_else_can_write_is_not_believed")),
+    ("watchdog", RunsIn::Here("watchdog::interference_is_repaired")),
+    ("disk", RunsIn::Here("disk::a_state_directory_that_is_full_or_read_only")),
+    ("io-error", RunsIn::Here("disk::an_io_error_in_any_call_on_the_state_directory")),
+    ("malformed", RunsIn::Here("malformed::malformed_configurations_are_refused_at_their_place")),
+    ("malformed-live", RunsIn::Here("malformed::malformed_configurations_change_nothing")),
+    ("clock", RunsIn::Guest),
+    ("cpus", RunsIn::Guest),
+    ("power", RunsIn::Guest),
 ];
 
 /// Tests beside the faults' that have a bar of time or of rate, too. It is judged here alone: elsewhere others use the machine.
@@ -76,9 +76,13 @@ pub(crate) struct Args {
 
 impl Args {
     /// Guests only when all is wanted, or when they are asked for: a minute is the short form's bar.
-    fn chosen(&self) -> Vec<(&'static str, Place)> {
-        let wanted = |(name, place): &(&str, Place)| {
-            if self.only.is_empty() { self.full || *place != Place::Guest } else { self.only.iter().any(|n| n == name) }
+    fn chosen(&self) -> Vec<(&'static str, RunsIn)> {
+        let wanted = |(name, place): &(&str, RunsIn)| {
+            if self.only.is_empty() {
+                self.full || *place != RunsIn::Guest
+            } else {
+                self.only.iter().any(|n| n == name)
+            }
         };
         FAULTS.into_iter().filter(wanted).collect()
     }
@@ -94,7 +98,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let _lock = setup::lock_file(&folder.join("lock"), "run of faults")?;
     let mut lines = here(args, &chosen, &folder)?;
     let (told, guest_kernel) = in_guests(args, &chosen)?;
-    lines.extend(Line::parse_all(&told)?);
+    lines.extend(FaultResult::parse_all(told.iter().map(String::as_str))?);
 
     let table = table::render(&chosen.iter().map(|(name, _)| *name).collect::<Vec<_>>(), &lines);
     println!("\n{table}");
@@ -117,24 +121,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Runs the tests on this machine and reads what they measured.
-fn here(args: &Args, chosen: &[(&str, Place)], folder: &Path) -> Result<Vec<Line>> {
-    let tests: Vec<&str> =
-        chosen.iter().filter_map(|(_, place)| if let Place::Here(test) = place { Some(*test) } else { None }).collect();
+fn here(args: &Args, chosen: &[(&str, RunsIn)], folder: &Path) -> Result<Vec<FaultResult>> {
+    let tests: Vec<&str> = chosen
+        .iter()
+        .filter_map(|(_, place)| if let RunsIn::Here(test) = place { Some(*test) } else { None })
+        .collect();
     if tests.is_empty() {
         return Ok(Vec::new());
     }
     let results = folder.join("results.jsonl");
-    match fs::remove_file(&results) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error.into());
-        }
-        _ => {}
-    }
+    fs::write(&results, "")?;
     let mut command = Cmd::cargo("test").args(["--package", "nodewall", "--test", "faults"]);
     if args.full {
         // As it is delivered, and an executable of another build beside it.
-        let next: PathBuf = next::build(folder)?;
-        command = command.arg("--release").env("NODEWALL_FAULTS", "full").env("NODEWALL_FAULTS_NEXT", next);
+        command =
+            command.arg("--release").env("NODEWALL_FAULTS", "full").env("NODEWALL_FAULTS_NEXT", next::build(folder)?);
     }
     let command = command
         .args(["--", "--nocapture", "--exact"])
@@ -145,10 +146,9 @@ fn here(args: &Args, chosen: &[(&str, Place)], folder: &Path) -> Result<Vec<Line
         // The results say which one; those of the others count.
         eprintln!("{error:#}");
     }
-    match fs::read_to_string(&results) {
-        Ok(text) => Line::parse_all(&text.lines().map(str::to_owned).collect::<Vec<_>>()),
-        Err(error) => bail!("no fault left a result in {} ({error}): did the tests build?", results.display()),
-    }
+    let text = fs::read_to_string(&results)?;
+    ensure!(!text.is_empty(), "no fault left a result in {}: did the tests build?", results.display());
+    FaultResult::parse_all(text.lines())
 }
 
 /// Runs the other tests that have a bar of time, one after the other.
@@ -158,22 +158,16 @@ fn timed() -> Result<()> {
     command.env("NODEWALL_FAULTS", "full").env("NODEWALL_REQUIRE_ROOT", "1").run().context("a bar of time was missed")
 }
 
-fn in_guests(args: &Args, chosen: &[(&str, Place)]) -> Result<(Vec<String>, Option<String>)> {
-    let guests: Vec<&str> = chosen.iter().filter(|(_, place)| *place == Place::Guest).map(|(name, _)| *name).collect();
+fn in_guests(args: &Args, chosen: &[(&str, RunsIn)]) -> Result<(Vec<String>, Option<String>)> {
+    let guests: Vec<&str> = chosen.iter().filter(|(_, place)| *place == RunsIn::Guest).map(|(name, _)| *name).collect();
     if guests.is_empty() {
         return Ok((Vec::new(), None));
     }
-    let power = guests.contains(&"power");
     let [short, full] = POWER_CUTS;
+    let cuts = if args.full { full } else { short };
     let wanted = vm::Wanted {
+        power_cuts: if guests.contains(&"power") { cuts } else { 0 },
         checks: guests.into_iter().filter(|name| *name != "power").map(str::to_owned).collect(),
-        power_cuts: if !power {
-            0
-        } else if args.full {
-            full
-        } else {
-            short
-        },
     };
     let (lines, kernel) = vm::run_faults(&wanted)?;
     Ok((lines, Some(kernel)))
@@ -209,15 +203,8 @@ mod tests {
     #[test]
     fn every_test_in_the_table_is_there() {
         for (name, place) in FAULTS {
-            if let Place::Here(test) = place {
-                let (module, function) = test.split_once("::").unwrap_or_default();
-                let file = workspace::root().join("tests/faults").join(format!("{module}.rs"));
-                let text = fs::read_to_string(&file).unwrap_or_default();
-                assert!(
-                    text.contains(&format!("\nfn {function}() {{")),
-                    "{name}: {} has no {function}",
-                    file.display()
-                );
+            if let RunsIn::Here(test) = place {
+                assert!(workspace::has_test("faults", &format!("{test}() {{")), "{name}: there is no {test}");
             }
         }
     }

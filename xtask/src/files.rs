@@ -49,16 +49,23 @@ pub(crate) fn below(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Copies what git knows or would know; files that are the same keep their times, so that cargo builds little twice.
-pub(crate) fn copy_sources(copy: &Path) -> Result<()> {
+/// Every file that is in git or would be added by `git add .`, from the root.
+pub(crate) fn known_to_git() -> Result<Vec<String>> {
     let root = workspace::root();
     let listed = Cmd::new("git")
+        // In CI the checkout may belong to another user than the one who runs this.
+        .args(["-c", &format!("safe.directory={}", root.display())])
         .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
         .dir(root)
-        .advice("run this in a checkout of the repository")
+        .advice("run this in a git checkout, with git installed")
         .read()?;
-    for name in listed.split('\0').filter(|name| !name.is_empty()) {
-        let (from, to) = (root.join(name), copy.join(name));
+    Ok(listed.split_terminator('\0').map(str::to_owned).collect())
+}
+
+/// Copies what git knows or would know; files that are the same keep their times, so that cargo builds little twice.
+pub(crate) fn copy_sources(copy: &Path) -> Result<()> {
+    for name in known_to_git()? {
+        let (from, to) = (workspace::root().join(&name), copy.join(&name));
         // Listed, and deleted in the working tree.
         let Ok(bytes) = fs::read(&from) else { continue };
         if fs::read(&to).is_ok_and(|there| there == bytes) {

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use fs_err as fs;
 
-use crate::cmd::Cmd;
+use crate::cmd::{Cmd, name_of};
 use crate::progress::Step;
 use crate::setup::{self, Tool};
 use crate::{files, workspace};
@@ -52,15 +52,6 @@ enum Target {
 }
 
 impl Target {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Decide => "decide",
-            Self::Config => "config",
-            Self::Address => "address",
-            Self::Capture => "capture",
-        }
-    }
-
     /// The longest input. More is slower and reaches nothing new.
     fn longest_bytes(self) -> u32 {
         match self {
@@ -92,7 +83,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut found = Vec::new();
     for target in targets {
         if !fuzz(&places, *target, args.seconds)? {
-            found.push(target.name());
+            found.push(name_of(target));
         }
     }
     ensure!(found.is_empty(), "{} found something (above); the inputs are in fuzz/crashes", found.join(" and "));
@@ -144,7 +135,7 @@ fn write_seeds(places: &Places) -> Result<()> {
 
 /// A target's command line, without inputs.
 fn command(places: &Places, target: Target) -> Cmd {
-    Cmd::new(places.executables.join(target.name()))
+    Cmd::new(places.executables.join(name_of(&target)))
         .dir(workspace::root())
         // As cargo-fuzz has it: one definition rule is not Rust's.
         .env("ASAN_OPTIONS", "detect_odr_violation=0")
@@ -155,13 +146,13 @@ fn command(places: &Places, target: Target) -> Cmd {
 /// Runs a target for a while, from the seeds, the committed corpus and what earlier runs found, and prints a line; `false`: it found something, which
 /// was printed too.
 fn fuzz(places: &Places, target: Target, seconds: u32) -> Result<bool> {
-    let name = target.name();
+    let name = name_of(&target);
     let root = workspace::root();
-    let (crashes, found) = (root.join("fuzz/crashes"), places.scratch.join("found").join(name));
+    let (crashes, found) = (root.join("fuzz/crashes"), places.scratch.join("found").join(&name));
     fs::create_dir_all(&crashes)?;
     fs::create_dir_all(&found)?;
     // A new target has nothing committed yet.
-    let given = [places.scratch.join("seeds").join(name), root.join("fuzz/corpus").join(name)];
+    let given = [places.scratch.join("seeds").join(&name), root.join("fuzz/corpus").join(&name)];
     let mut prefix = OsString::from("-artifact_prefix=");
     prefix.push(crashes.join(format!("{name}-")));
     let log = places.scratch.join(format!("{name}.log"));
@@ -232,7 +223,7 @@ mod tests {
     fn every_target_is_a_program_of_the_fuzz_workspace() {
         let manifest = fs::read_to_string(workspace::root().join("fuzz/Cargo.toml")).unwrap_or_default();
         for target in Target::value_variants() {
-            let line = format!("path = \"fuzz_targets/{}.rs\"", target.name());
+            let line = format!("path = \"fuzz_targets/{}.rs\"", name_of(target));
             assert!(manifest.contains(&line), "{target:?}");
         }
         assert_eq!(manifest.matches("fuzz_targets/").count(), Target::value_variants().len());

@@ -8,15 +8,14 @@ mod outcomes;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use fs_err as fs;
 
-use crate::cmd::Cmd;
+use crate::cmd::{self, Cmd};
 use crate::progress::seconds;
 use crate::setup::{self, Tool};
 use crate::workspace;
 
-use document::Document;
 use outcomes::{Outcomes, Survivor};
 
 const CARGO_MUTANTS: Tool =
@@ -51,9 +50,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     println!("{total}, in {}", seconds(started.elapsed()));
     println!("every outcome and its log: {}", folder.join("mutants.out").display());
 
-    let file = workspace::root().join("docs/MUTATION.md");
-    let document = Document::parse(&fs::read_to_string(&file).with_context(|| unreadable(&file))?)?;
-    let problems = document.compare(outcomes.survivors(), args.shard.is_none());
+    let listed = document::listed(&fs::read_to_string(workspace::root().join("docs/MUTATION.md"))?)?;
+    let problems = document::problems(&listed, &outcomes.survivors, args.shard.is_none());
     for problem in &problems {
         eprintln!("{problem}");
     }
@@ -73,22 +71,9 @@ fn mutate(executable: &Path, folder: &Path, args: &Args) -> Result<Outcomes> {
     let log = folder.join("log");
     eprintln!("==> planting some 450 bugs in {CRATE}, one at a time (10 minutes on 2 processors)");
     eprintln!("    to watch: tail -f {}", log.display());
-    let jobs = args.jobs.to_string();
     let mut command = Cmd::new(executable)
-        .args([
-            "mutants",
-            "--cargo-arg=--locked",
-            "--package",
-            CRATE,
-            "--colors",
-            "never",
-            "--no-times",
-            "--jobs",
-            &jobs,
-            "--timeout",
-        ])
-        .arg(TEST_TIMEOUT_SECONDS.to_string())
-        .arg("--output")
+        .args(["mutants", "--cargo-arg=--locked", "--package", CRATE, "--colors", "never", "--no-times"])
+        .args(["--jobs", &args.jobs.to_string(), "--timeout", &TEST_TIMEOUT_SECONDS.to_string(), "--output"])
         .arg(folder)
         .dir(workspace::root())
         // In each copy, wherever the user's own is: copies that share one would wait for each other.
@@ -101,25 +86,9 @@ fn mutate(executable: &Path, folder: &Path, args: &Args) -> Result<Outcomes> {
         // All caught; some survived; some ran into the time limit: cargo-mutants' own verdict, ours comes later.
         Some(0 | 2 | 3) => {}
         Some(4) => bail!("{CRATE} fails its tests without any mutation: cargo test --package {CRATE}"),
-        _ => bail!("cargo-mutants failed ({status}); it said:\n{}", last_lines(&log)),
+        _ => bail!("cargo-mutants failed ({status}); it said:{}", cmd::tail(&fs::read_to_string(&log)?)),
     }
-    let read = |path: &str| {
-        let file = folder.join("mutants.out").join(path);
-        fs::read_to_string(&file).with_context(|| unreadable(&file))
-    };
-    Outcomes::read(&read("outcomes.json")?, read)
-}
-
-fn unreadable(file: &Path) -> String {
-    format!("{} can not be read", file.display())
-}
-
-fn last_lines(log: &Path) -> String {
-    let said = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = said.lines().collect();
-    let last: Vec<String> =
-        lines.iter().skip(lines.len().saturating_sub(10)).map(|line| format!("  | {line}")).collect();
-    last.join("\n")
+    Outcomes::read(|list| Ok(fs::read_to_string(folder.join("mutants.out").join(list))?))
 }
 
 /// `K/N` with K below N, as cargo-mutants counts.
@@ -149,9 +118,8 @@ mod tests {
     #[test]
     fn the_document_lists_files_of_the_crate_each_with_a_reason() {
         let root = workspace::root();
-        let document = Document::parse(&fs::read_to_string(root.join("docs/MUTATION.md")).unwrap()).unwrap();
-        for survivor in document.listed() {
-            let (file, _) = survivor.split_once([',', ':']).unwrap();
+        for survivor in document::listed(&fs::read_to_string(root.join("docs/MUTATION.md")).unwrap()).unwrap() {
+            let (file, _) = survivor.split_once(':').unwrap();
             assert!(root.join(CRATE).join("src").join(file).is_file(), "{survivor}");
         }
     }

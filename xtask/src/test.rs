@@ -7,7 +7,7 @@ use std::{env, fs};
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::cmd::Cmd;
+use crate::cmd::{Cmd, name_of};
 use crate::{setup, workspace};
 
 #[derive(clap::Args)]
@@ -61,20 +61,6 @@ enum Rung {
     Faults,
 }
 
-impl Rung {
-    fn target(self) -> &'static str {
-        match self {
-            Self::Host => "host",
-            Self::Kernel => "kernel",
-            Self::Network => "network",
-            Self::Cli => "cli",
-            Self::Remote => "remote",
-            Self::Delivery => "delivery",
-            Self::Faults => "faults",
-        }
-    }
-}
-
 pub(crate) fn run(args: &Args) -> Result<()> {
     setup::run()?;
     let in_ci = env::var("CI").is_ok_and(|value| value == "true");
@@ -116,16 +102,15 @@ fn left_out(args: &Args, in_ci: bool) -> Vec<&'static str> {
     if args.all || in_ci || args.filter.is_some() {
         return Vec::new();
     }
-    let concerned = |target: &str| args.rungs.is_empty() || args.rungs.iter().any(|rung| rung.target() == target);
+    let concerned = |target: &str| args.rungs.is_empty() || args.rungs.iter().any(|rung| name_of(rung) == target);
     OF_OTHERS.iter().filter(|(target, _)| concerned(target)).map(|(_, test)| *test).collect()
 }
 
 /// What follows `cargo test`.
-fn cargo_args<'a>(args: &'a Args, left_out: &[&'a str]) -> Vec<&'a str> {
+fn cargo_args(args: &Args, left_out: &[&str]) -> Vec<String> {
     let mut words = if args.rungs.is_empty() { vec!["--workspace"] } else { vec!["--package", "nodewall"] };
-    for rung in &args.rungs {
-        words.extend(["--test", rung.target()]);
-    }
+    let rungs: Vec<String> = args.rungs.iter().map(name_of).collect();
+    words.extend(rungs.iter().flat_map(|rung| ["--test", rung]));
     // One failing rung must not hide what the others have to say.
     words.push("--no-fail-fast");
     words.extend(args.filter.as_deref());
@@ -134,7 +119,7 @@ fn cargo_args<'a>(args: &'a Args, left_out: &[&'a str]) -> Vec<&'a str> {
         words.extend(left_out.iter().flat_map(|test| ["--skip", test]));
         words.extend(args.harness.iter().map(String::as_str));
     }
-    words
+    words.into_iter().map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -178,12 +163,9 @@ mod tests {
     /// A name that no test has would leave nothing out; one that CONTRIBUTING.md does not list would be left out in secret.
     #[test]
     fn tests_of_others_programs_are_there_and_listed() {
-        let read = |path: &str| fs::read_to_string(workspace::root().join(path)).unwrap_or_default();
-        let listed = read("CONTRIBUTING.md");
+        let listed = fs::read_to_string(workspace::root().join("CONTRIBUTING.md")).unwrap();
         for (target, test) in OF_OTHERS {
-            let (module, name) = test.rsplit_once("::").unwrap_or_default();
-            let file = format!("tests/{target}/{}.rs", module.replace("::", "/"));
-            assert!(read(&file).contains(&format!("\nfn {name}() {{")), "{file} has no {name}");
+            assert!(workspace::has_test(target, &format!("{test}() {{")), "{target} has no {test}");
             assert!(listed.contains(&format!("`{test}`")), "CONTRIBUTING.md does not list {test}");
         }
     }

@@ -13,8 +13,7 @@ use std::fmt;
 use anyhow::{Result, bail};
 use fs_err as fs;
 
-use crate::cmd::Cmd;
-use crate::workspace;
+use crate::{files, workspace};
 
 /// A broken rule. Lines count from 1; 0 is the file as a whole.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +46,15 @@ struct SourceFile {
 }
 
 impl SourceFile {
+    /// Its lines, each with its number.
+    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.text.lines())
+    }
+
+    fn finding(&self, line: usize, what: impl Into<String>) -> Finding {
+        Finding::new(&self.path, line, what)
+    }
+
     fn has_extension(&self, extensions: &[&str]) -> bool {
         self.path.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension))
     }
@@ -96,25 +104,12 @@ fn check(files: &[SourceFile]) -> Vec<Finding> {
 
 /// Every text file that is in git or would be added by `git add .`.
 fn files() -> Result<Vec<SourceFile>> {
-    let root = workspace::root();
-    let listed = Cmd::new("git")
-        // In CI the checkout may belong to another user than the one who runs this.
-        .args(["-c", &format!("safe.directory={}", root.display())])
-        .args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"])
-        .dir(root)
-        .advice("run this in a git checkout, with git installed")
-        .read()?;
-    let mut files: Vec<SourceFile> = listed
-        .split('\0')
-        .filter_map(|path| {
-            // What is deleted but not yet committed, and what is not text, has no lines to check.
-            let text = fs::read_to_string(root.join(path)).ok()?;
-            Some(SourceFile { path: path.to_owned(), text })
-        })
-        .collect();
-    files.sort_by(|a, b| a.path.cmp(&b.path));
-    files.dedup_by(|a, b| a.path == b.path);
-    Ok(files)
+    let mut paths = files::known_to_git()?;
+    paths.sort();
+    paths.dedup();
+    // What is deleted but not yet committed, and what is not text, has no lines to check.
+    let read = |path: String| Some(SourceFile { text: fs::read_to_string(workspace::root().join(&path)).ok()?, path });
+    Ok(paths.into_iter().filter_map(read).collect())
 }
 
 #[cfg(test)]

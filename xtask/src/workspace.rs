@@ -34,6 +34,11 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
         .find(|file| file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0))
 }
 
+/// The same for a program that setup installs.
+pub(crate) fn tool(name: &str) -> Result<PathBuf> {
+    find_program(name).with_context(|| format!("`{name}` is not there; run `cargo xtask setup`"))
+}
+
 /// Whether this process acts as root (the kernel gives `/proc/self` the effective user as its owner).
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|meta| meta.uid() == 0)
@@ -44,6 +49,14 @@ pub(crate) fn kernel_release() -> Result<String> {
     let file = "/proc/sys/kernel/osrelease";
     let release = std::fs::read_to_string(file).with_context(|| format!("{file} can not be read"))?;
     Ok(release.trim().to_owned())
+}
+
+/// Whether a test of tests/TARGET, or any that begins so, is where its path says: for tables of tests, where a wrong name would run nothing.
+#[cfg(test)]
+pub(crate) fn has_test(target: &str, path: &str) -> bool {
+    let (module, name) = path.rsplit_once("::").unwrap_or_default();
+    let file = root().join("tests").join(target).join(format!("{}.rs", module.replace("::", "/")));
+    std::fs::read_to_string(file).is_ok_and(|text| name.is_empty() || text.contains(&format!("\nfn {name}")))
 }
 
 #[cfg(test)]

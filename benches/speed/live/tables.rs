@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Beside, Sample, Samples, takers::Taker};
+use super::{Load, Sample, Samples, takers::Taker};
 use crate::{
     data::sample::Spread,
     report::{Bar, Report, Table, short},
@@ -86,7 +86,7 @@ fn flood_table(samples: &Samples) -> Table {
     }
 }
 
-fn name(case: Beside) -> String {
+fn name(case: Load) -> String {
     match (case.flood, case.taker) {
         (false, _) => "no flood, no filter".to_owned(),
         (true, Taker::Nobody) => "flood, no filter".to_owned(),
@@ -94,9 +94,9 @@ fn name(case: Beside) -> String {
     }
 }
 
-fn kept(samples: &Samples, case: Beside) -> Option<f64> {
+fn kept(samples: &Samples, case: Load) -> Option<f64> {
     let these = samples.service.get(&case)?;
-    let those = samples.service.get(&Beside { flood: true, taker: Taker::BareDrop })?;
+    let those = samples.service.get(&Load { flood: true, taker: Taker::BareDrop })?;
     let ratios: Vec<f64> = these.iter().zip(those).map(|((a, _), (b, _))| a / b).collect();
     Spread::of(&ratios).map(|ratios| ratios.median)
 }
@@ -142,7 +142,7 @@ fn bars(samples: &Samples) -> Vec<Bar> {
             bars.push(Bar::at_least(format!("live, {}'s CPU time over ours", taker.name()), limit, ratio, "times"));
         }
     }
-    if let Some(kept) = kept(samples, Beside { flood: true, taker: Taker::Nodewall }) {
+    if let Some(kept) = kept(samples, Load { flood: true, taker: Taker::Nodewall }) {
         bars.push(Bar::at_least(
             "service beside a flood, share of its rate with XDP_DROP",
             SERVICE_KEPT,

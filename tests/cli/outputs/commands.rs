@@ -7,14 +7,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::made::{Place, SECOND_NS, START_NS, batch, capture, loss, said, syn, until};
+use super::made::{SECOND_NS, START_NS, WrittenStore, batch, capture, loss, said, syn, until};
 use crate::binary::executable;
 use nodewall_evidence::record::{Batch, Capture, Event, EventKind, LossKind, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Twelve frames in four batches, one second apart; ports 9042 and 8443.
-fn filled() -> Place {
-    let mut place = Place::new();
+fn filled() -> WrittenStore {
+    let mut place = WrittenStore::new();
     for n in 0..4 {
         let made = (0..3).map(|m| {
             let mut made: Capture = capture("eth0", Outcome::Drop, START_NS + (3 * n + m) * SECOND_NS, syn());

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command, time::SystemTime};
 
-use super::made::{HOSTILE, MAC, Place, SECOND_NS, START_NS, batch, capture, key, loss, syn};
+use super::made::{HOSTILE, MAC, SECOND_NS, START_NS, WrittenStore, batch, capture, key, loss, syn};
 use nodewall_evidence::{
     ecs::Lines,
     node::Node,
@@ -94,7 +94,7 @@ fn the_document_s_question_is_answered_over_three_nodes() {
     assert_eq!(short, [("2001:db8::1", 3, 4), ("203.0.113.7", 2, 15)]);
 }
 
-fn exported(place: &Place, more: &[&str]) -> Vec<Value> {
+fn exported(place: &WrittenStore, more: &[&str]) -> Vec<Value> {
     let text = place.said(&[&["events", "export", "--format", "ecs"], more].concat());
     let text = String::from_utf8(text).unwrap();
     assert!(!text.contains(['\u{1b}', '\u{202e}', '\0']), "a screen would obey");
@@ -103,7 +103,7 @@ fn exported(place: &Place, more: &[&str]) -> Vec<Value> {
 
 #[test]
 fn an_export_has_every_record_with_its_fields() {
-    let mut place = Place::new();
+    let mut place = WrittenStore::new();
     let mut cut = capture(HOSTILE, Outcome::WouldDrop, START_NS, syn());
     cut.class = None;
     let mut made: Batch = batch(vec![cut], vec![loss(LossKind::NotAttributed, START_NS, 12)]);

@@ -95,14 +95,14 @@ pub(crate) fn said(program: &str, args: &[&str], input: &[u8]) -> String {
 }
 
 /// A state directory with a store that this process writes, as the agent would.
-pub(crate) struct Place {
+pub(crate) struct WrittenStore {
     dir: TempDir,
     pub(crate) writer: Writer,
     /// Held as an agent holds it.
     agent: Option<File>,
 }
 
-impl Place {
+impl WrittenStore {
     pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         StateDir::create(&dir.path().join("state")).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{env, fs, net::IpAddr, path::Path, process::Command};
 
-use super::made::{HOSTILE, MAC, Place, SECOND_NS, START_NS, loss};
+use super::made::{HOSTILE, MAC, SECOND_NS, START_NS, WrittenStore, loss};
 use crate::{
     binary::executable,
     browser::{Browser, View},
@@ -35,8 +35,8 @@ fn flow(source: [u8; 4], port: u16, at_s: u64, packets: u64) -> Flow {
 }
 
 /// An hour: a scan in audit mode, enforcement, the scan again.
-fn filled() -> Place {
-    let mut place = Place::new();
+fn filled() -> WrittenStore {
+    let mut place = WrittenStore::new();
     let event = |at_s, kind, detail: &str| Event {
         unix_ns: START_NS + at_s * SECOND_NS,
         kind,
@@ -65,7 +65,7 @@ fn filled() -> Place {
 
 const SPAN: [&str; 4] = ["--since", "2026-03-01T00:00:00Z", "--until", "2026-03-01T01:00:00Z"];
 
-fn report(place: &Place, name: &str) -> std::path::PathBuf {
+fn report(place: &WrittenStore, name: &str) -> std::path::PathBuf {
     let file = place.file(name);
     place.said(&[&["report"], &SPAN[..], &["--out", file.to_str().unwrap()]].concat());
     file

@@ -1,10 +1,10 @@
 //! Mistakes in the shape of a file: syntax, types, unknown keys and words, interfaces.
 
-use super::{Kind, MARK, Section, between, kind, one, rule};
+use super::{MARK, MistakeKind, Section, between, kind, one, rule};
 
 const WORDS: [&str; 6] = ["yes", "Enforced", "cluster-only", "öffentlich", "none at all", ""];
 
-pub(super) const KINDS: &[Kind] = &[
+pub(super) const KINDS: &[MistakeKind] = &[
     // Syntax and shape.
     kind(
         "a word without quotes",

@@ -1,8 +1,8 @@
 //! Mistakes in the values of a file: addresses, ports, rules.
 
-use super::{Kind, MARK, Section, address, among, between, kind, one, rule};
+use super::{MARK, MistakeKind, Section, address, among, between, kind, one, rule};
 
-pub(super) const KINDS: &[Kind] = &[
+pub(super) const KINDS: &[MistakeKind] = &[
     // Addresses.
     kind(
         "an address with a part missing",

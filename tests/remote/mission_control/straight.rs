@@ -208,7 +208,7 @@ fn a_silent_name_server_and_a_silent_wire_end_in_bounded_time() {
         command.args(["--mount", "sh", "-c", &script]);
         let begin = Instant::now();
         let ran = finish(command);
-        super::Said { json: ran.json(), code: ran.code }.failed_at(step, problem);
+        super::DoctorReport { json: ran.json(), code: ran.code }.failed_at(step, problem);
         in_time(begin.elapsed());
     }
 }

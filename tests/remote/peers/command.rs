@@ -3,11 +3,11 @@
 use nodewall_testbed::skip_unless_privileged;
 
 use super::world::{SOURCES, World, dns, file, net, who};
-use crate::binary::{Place, keys};
+use crate::binary::{Scratch, keys};
 
 /// A place whose state directory holds this registry.
-fn recorded(world: &mut World) -> Place {
-    let place = Place::new();
+fn recorded(world: &mut World) -> Scratch {
+    let place = Scratch::new();
     let state = nodewall_host::state::StateDir::create(&place.state()).unwrap();
     // As if it all had just happened.
     world.registry.save(&state).unwrap();
@@ -84,7 +84,7 @@ fn diff_marks_what_one_source_knows_alone_and_exits_3() {
 
 #[test]
 fn where_nothing_is_recorded_the_configuration_is_shown_and_nothing_made() {
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file("nodewall.toml", "[peers]\nstatic = [\"10.0.0.11\"]\nvendor_firewall = true\n");
     let ran = place.run(&["peers", "list", "--config", &config]).exits(0);
     assert!(ran.out.contains("10.0.0.11") && ran.out.contains("vendor_firewall"), "{}", ran.out);
@@ -97,7 +97,7 @@ fn add_and_remove_are_on_disk_and_in_the_journal_also_without_a_policy() {
     if skip_unless_privileged("add_and_remove_are_on_disk_and_in_the_journal_also_without_a_policy") {
         return;
     }
-    let place = Place::new();
+    let place = Scratch::new();
     let config = place.file("nodewall.toml", "[peers]\nstatic = [\"10.0.0.11\"]\n");
     let state = |address: &str| {
         let lines = place.run(&["peers", "list", "--config", &config, "-o", "jsonl"]).exits(0).jsonl();
@@ -125,7 +125,7 @@ fn add_and_remove_are_on_disk_and_in_the_journal_also_without_a_policy() {
 
 #[test]
 fn a_wrong_command_line_is_a_usage_error() {
-    let place = Place::new();
+    let place = Scratch::new();
     for (arguments, told) in [
         (&["peers"][..], "Usage: nodewall peers"),
         (&["peers", "add"], "<ADDR>"),

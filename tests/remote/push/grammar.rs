@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Line {
+pub(crate) struct MetricLine {
     pub(crate) key: String,
     pub(crate) dimensions: BTreeMap<String, String>,
     pub(crate) delta: u64,
@@ -16,7 +16,7 @@ const HOUR_MS: u64 = 60 * 60 * 1_000;
 const TEN_MINUTES_MS: u64 = 10 * 60 * 1_000;
 
 /// Every line of a request; or what is wrong with one, by its number from 1.
-pub(crate) fn parse(body: &[u8], now_unix_ms: u64) -> Result<Vec<Line>, String> {
+pub(crate) fn parse(body: &[u8], now_unix_ms: u64) -> Result<Vec<MetricLine>, String> {
     if body.len() > 1_000_000 {
         return Err(format!("{} bytes", body.len()));
     }
@@ -36,7 +36,7 @@ pub(crate) fn parse(body: &[u8], now_unix_ms: u64) -> Result<Vec<Line>, String> 
         .collect()
 }
 
-fn line(text: &str, now_unix_ms: u64) -> Result<Line, String> {
+fn line(text: &str, now_unix_ms: u64) -> Result<MetricLine, String> {
     if text.len() > 50_000 {
         return Err("too long".into());
     }
@@ -67,7 +67,7 @@ fn line(text: &str, now_unix_ms: u64) -> Result<Line, String> {
     if unix_ms + HOUR_MS < now_unix_ms || unix_ms > now_unix_ms + TEN_MINUTES_MS {
         return Err("outside of the time that is taken".into());
     }
-    Ok(Line { key: key.into(), dimensions, delta: delta.parse().map_err(|_| "too large")?, unix_ms })
+    Ok(MetricLine { key: key.into(), dimensions, delta: delta.parse().map_err(|_| "too large")?, unix_ms })
 }
 
 /// 3 to 250 characters; sections of letters, digits, `-` and `_`, of which the first begins with a letter or `_`, and none with `-`. `dt.` is reserved.

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig};
 
-use super::grammar::{Line, parse};
+use super::grammar::{MetricLine, parse};
 
 /// What it does with a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,9 +45,9 @@ pub(crate) enum Manner {
 pub(crate) struct Received {
     pub(crate) at: Instant,
     pub(crate) headers: HeaderMap,
-    pub(crate) lines: Vec<Line>,
+    pub(crate) lines: Vec<MetricLine>,
     /// Those of them that count.
-    pub(crate) taken: Vec<Line>,
+    pub(crate) taken: Vec<MetricLine>,
 }
 
 type Chooses = Box<dyn FnMut(usize) -> Manner + Send>;
@@ -133,7 +133,7 @@ impl Receiver {
 }
 
 /// Lines added up by metric and dimensions.
-pub(crate) fn sums(lines: impl IntoIterator<Item = Line>) -> BTreeMap<(String, BTreeMap<String, String>), u64> {
+pub(crate) fn sums(lines: impl IntoIterator<Item = MetricLine>) -> BTreeMap<(String, BTreeMap<String, String>), u64> {
     let mut sums = BTreeMap::new();
     for line in lines {
         *sums.entry((line.key, line.dimensions)).or_default() += line.delta;
@@ -173,8 +173,9 @@ async fn answer(
         };
         let number = shared.requests.len();
         let manner = (shared.choose)(number);
-        let is = |line: &Line, key: &str, value: &str| line.dimensions.get(key).is_some_and(|found| found == value);
-        let taken: Vec<Line> = match &manner {
+        let is =
+            |line: &MetricLine, key: &str, value: &str| line.dimensions.get(key).is_some_and(|found| found == value);
+        let taken: Vec<MetricLine> = match &manner {
             Manner::Take | Manner::TakeAndCut | Manner::Late(_) => lines.clone(),
             Manner::Refuse(..) | Manner::Cut => Vec::new(),
             Manner::AllBut(key, value) | Manner::AllButUnnamed(key, value) => {

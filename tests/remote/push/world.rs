@@ -8,16 +8,16 @@ use nodewall_testbed::{NetNs, Process, eventually_or};
 use serde_json::Value;
 
 use super::{
-    grammar::Line,
+    grammar::MetricLine,
     receiver::{Manner, Receiver},
 };
-use crate::binary::{Place, Ran, executable, finish};
+use crate::binary::{Ran, Scratch, executable, finish};
 
 /// Metric and dimensions of a counter. A port's counter is the same one whatever its class is called, so a class stands only where there is no port.
 pub(crate) type Name = (String, BTreeMap<String, String>);
 
 pub(crate) struct World {
-    pub(crate) place: Place,
+    pub(crate) place: Scratch,
     pub(crate) netns: NetNs,
     port: u16,
 }
@@ -35,7 +35,7 @@ impl World {
         }
         let listener = netns.run(|| TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
         let receiver = Receiver::on(listener, None, choose);
-        let world = Self { place: Place::new(), netns, port: receiver.port };
+        let world = Self { place: Scratch::new(), netns, port: receiver.port };
         world.configure("");
         (world, receiver)
     }
@@ -120,7 +120,7 @@ pub(crate) fn named(metric: &str, dimensions: &BTreeMap<String, String>) -> Name
 }
 
 /// Lines added up by [`Name`].
-pub(crate) fn totals(lines: impl IntoIterator<Item = Line>) -> BTreeMap<Name, u64> {
+pub(crate) fn totals(lines: impl IntoIterator<Item = MetricLine>) -> BTreeMap<Name, u64> {
     let mut totals = BTreeMap::new();
     for line in lines {
         *totals.entry(named(&line.key, &line.dimensions)).or_default() += line.delta;

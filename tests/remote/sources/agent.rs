@@ -10,14 +10,14 @@ use std::{
 use nodewall_testbed::{NetNs, PATIENCE, Process, eventually_or, find_tool, judge_time, skip_unless_privileged};
 
 use super::unbound::Unbound;
-use crate::binary::{Place, executable};
+use crate::binary::{Scratch, executable};
 
 const TARGETS: &str = r#"[{"targets":["10.0.0.2:9042","10.0.0.4:9042"]}]"#;
 
 /// A namespace with one wire, and nodewall's place in it.
 struct Node {
     netns: NetNs,
-    place: Place,
+    place: Scratch,
     config: String,
 }
 
@@ -79,7 +79,7 @@ fn peers_of_the_network_are_enforced_follow_their_sources_and_outlive_them() {
                 local-data: \"nodes.cluster.example. 1 IN A 10.0.0.2\"\n";
     let command = netns.command(find_tool("unbound").unwrap());
     let unbound = Unbound::try_start("127.0.0.1:5300".parse().unwrap(), command, zone, "").unwrap();
-    let (place, port) = (Place::new(), serve(&netns));
+    let (place, port) = (Scratch::new(), serve(&netns));
     let config = format!(
         "mode = \"enforce\"\ninterfaces = [\"eth0\"]\n[peers]\nwithin = [\"10.0.0.0/24\"]\ndns = [\"nodes.cluster.example\"]\n\
          dns_server = \"127.0.0.1:5300\"\n[peers.http_sd]\nurl = \"http://127.0.0.1:{port}/sd\"\n"

@@ -57,13 +57,13 @@ impl Ran {
 }
 
 /// A place for a test: files, a state directory and a pin directory.
-pub struct Place {
+pub struct Scratch {
     dir: TempDir,
     bpffs: PathBuf,
     _removal: Option<cleanup::Guard>,
 }
 
-impl Place {
+impl Scratch {
     /// One whose pins would be on the machine's bpffs, where the process may make them. What is pinned is removed on drop.
     pub fn new() -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);

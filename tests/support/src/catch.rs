@@ -37,7 +37,7 @@ pub struct Caught<'a> {
 }
 
 #[derive(Debug)]
-enum Kind {
+enum CatchingSocket {
     Tcp(TcpListener),
     Udp(UdpSocket),
 }
@@ -45,7 +45,7 @@ enum Kind {
 /// Sockets of both protocols and both families on some ports.
 #[derive(Debug)]
 pub struct Catcher {
-    sockets: Vec<(u16, Kind)>,
+    sockets: Vec<(u16, CatchingSocket)>,
     buffer: Vec<u8>,
 }
 
@@ -76,13 +76,13 @@ impl Catcher {
     pub fn drain(&mut self, mut each: impl FnMut(Caught<'_>)) -> io::Result<()> {
         for (port, socket) in &self.sockets {
             match socket {
-                Kind::Udp(socket) => {
+                CatchingSocket::Udp(socket) => {
                     while let Some((length, from)) = unless_idle(socket.recv_from(&mut self.buffer))? {
                         let bytes = self.buffer.get(..length).unwrap_or_default();
                         each(Caught { protocol: Protocol::Udp, port: *port, from, bytes });
                     }
                 }
-                Kind::Tcp(listener) => {
+                CatchingSocket::Tcp(listener) => {
                     while let Some((stream, from)) = unless_idle(listener.accept())? {
                         let length = read(stream, &mut self.buffer)?;
                         let bytes = self.buffer.get(..length).unwrap_or_default();
@@ -150,18 +150,18 @@ fn bound(kind: Type, address: SocketAddr, only_v6: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-fn tcp(address: SocketAddr, only_v6: bool) -> io::Result<Kind> {
+fn tcp(address: SocketAddr, only_v6: bool) -> io::Result<CatchingSocket> {
     let socket = bound(Type::STREAM, address, only_v6)?;
     socket.listen(BACKLOG)?;
-    Ok(Kind::Tcp(socket.into()))
+    Ok(CatchingSocket::Tcp(socket.into()))
 }
 
-fn udp(address: SocketAddr, only_v6: bool) -> io::Result<Kind> {
+fn udp(address: SocketAddr, only_v6: bool) -> io::Result<CatchingSocket> {
     let socket = bound(Type::DGRAM, address, only_v6)?;
     if address.is_ipv6() {
         take_no_checksum(&socket)?;
     }
-    Ok(Kind::Udp(socket.into()))
+    Ok(CatchingSocket::Udp(socket.into()))
 }
 
 fn take_no_checksum(socket: &Socket) -> io::Result<()> {

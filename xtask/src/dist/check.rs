@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 
-use super::{Made, checksums, deb, folder, object, tree};
+use super::{Artifacts, checksums, deb, folder, object, tree};
 use crate::cmd::Cmd;
 use crate::progress::seconds;
 use crate::setup::debian_tree;
@@ -31,7 +31,7 @@ const ACCEPTED: &[&str] = &[
     "wrong-name-for-upstream-changelog",
 ];
 
-type Look = (&'static str, fn(&Made) -> Result<String>);
+type Look = (&'static str, fn(&Artifacts) -> Result<String>);
 
 const LOOKS: &[Look] = &[
     ("the executable is static and says what it is", executable),
@@ -45,7 +45,7 @@ const LOOKS: &[Look] = &[
     ("completions", completions),
 ];
 
-pub(super) fn run(made: &Made) -> Result<()> {
+pub(super) fn run(made: &Artifacts) -> Result<()> {
     for (name, look) in LOOKS {
         let began = Instant::now();
         let found = look(made).with_context(|| (*name).to_owned())?;
@@ -57,7 +57,7 @@ pub(super) fn run(made: &Made) -> Result<()> {
     Ok(())
 }
 
-fn executable(made: &Made) -> Result<String> {
+fn executable(made: &Artifacts) -> Result<String> {
     let headers = Cmd::new("readelf").arg("--program-headers").arg("--dynamic").arg(&made.executable).read()?;
     ensure!(!headers.contains("INTERP"), "it asks for a program interpreter");
     ensure!(!headers.contains("(NEEDED)"), "it needs shared libraries");
@@ -68,18 +68,18 @@ fn executable(made: &Made) -> Result<String> {
     Ok("no interpreter, no shared library; names the kernel object's hash".into())
 }
 
-fn sums(_: &Made) -> Result<String> {
+fn sums(_: &Artifacts) -> Result<String> {
     let said = Cmd::new("sha256sum").args(["--check", "--strict", checksums::NAME]).dir(folder()).read()?;
     Ok(format!("{} files match", said.lines().filter(|line| line.ends_with(": OK")).count()))
 }
 
-fn reproduced(made: &Made) -> Result<String> {
+fn reproduced(made: &Artifacts) -> Result<String> {
     let (here, there) = (checksums::of(&made.object)?, checksums::of(&object::built_elsewhere()?)?);
     ensure!(here == there, "sha256 {here} here, {there} there");
     Ok("the same SHA-256".into())
 }
 
-fn bill(made: &Made) -> Result<String> {
+fn bill(made: &Artifacts) -> Result<String> {
     let text = fs::read_to_string(&made.bill)?;
     let bill: serde_json::Value = serde_json::from_str(&text).context("it is no JSON")?;
     let of = |pointer: &str| bill.pointer(pointer).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
@@ -110,7 +110,7 @@ fn bill(made: &Made) -> Result<String> {
     Ok(format!("{} crates, every one that is built in", listed.len()))
 }
 
-fn debian(made: &Made) -> Result<String> {
+fn debian(made: &Artifacts) -> Result<String> {
     let later = deb(Some(LATER))?;
     let debian = debian_tree::tree("systemd", SUITE, debian_tree::WITH_SYSTEMD)?;
     let place = folder().join("debian");
@@ -148,7 +148,7 @@ fn debian(made: &Made) -> Result<String> {
     Ok(found.trim_start_matches("fine: ").to_owned())
 }
 
-fn lintian(made: &Made) -> Result<String> {
+fn lintian(made: &Artifacts) -> Result<String> {
     // Its own version is that of the changelog, which lintian does not compare.
     let changelog = fs::read_to_string(workspace::root().join("packaging/deb/changelog"))
         .context("packaging/deb/changelog can not be read")?;
@@ -166,7 +166,7 @@ fn lintian(made: &Made) -> Result<String> {
     Ok(format!("no error; {} warnings, each accepted with its reason in xtask/src/dist/check.rs", accepted.len()))
 }
 
-fn redhat(made: &Made) -> Result<String> {
+fn redhat(made: &Artifacts) -> Result<String> {
     let ask = |question: &str| {
         Cmd::new("rpm").args(["--query", "--package", "--dbpath", "/nonexistent", question]).arg(&made.rpm).read()
     };
@@ -203,7 +203,7 @@ fn redhat(made: &Made) -> Result<String> {
     Ok(format!("{} files, each as in the .deb; requires a shell only", listed.len()))
 }
 
-fn manual(_: &Made) -> Result<String> {
+fn manual(_: &Artifacts) -> Result<String> {
     let pages = below("usr/share/man/man1")?;
     for page in &pages {
         Cmd::new("mandoc").args(["-T", "lint", "-W", "error"]).arg(page).read()?;
@@ -213,7 +213,7 @@ fn manual(_: &Made) -> Result<String> {
     Ok(format!("{} pages without an error of mandoc", pages.len()))
 }
 
-fn completions(_: &Made) -> Result<String> {
+fn completions(_: &Artifacts) -> Result<String> {
     for (shell, folder) in [
         ("bash", "usr/share/bash-completion/completions"),
         ("zsh", "usr/share/zsh/vendor-completions"),

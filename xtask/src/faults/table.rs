@@ -10,7 +10,7 @@ use crate::progress::seconds;
 
 /// What one fault's test says.
 #[derive(Debug, Deserialize)]
-pub(super) struct Line {
+pub(super) struct FaultResult {
     pub(super) name: String,
     fault: String,
     runs: u64,
@@ -20,17 +20,15 @@ pub(super) struct Line {
     seconds: f64,
 }
 
-impl Line {
-    pub(super) fn parse_all(lines: &[String]) -> Result<Vec<Self>> {
-        lines
-            .iter()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("no result of a fault: {line}")))
-            .collect()
+impl FaultResult {
+    pub(super) fn parse_all<'l>(lines: impl IntoIterator<Item = &'l str>) -> Result<Vec<Self>> {
+        let parse = |line| serde_json::from_str(line).with_context(|| format!("no result of a fault: {line}"));
+        lines.into_iter().map(parse).collect()
     }
 }
 
 /// The table of these faults; one without a result has failed.
-pub(super) fn render(names: &[&str], lines: &[Line]) -> String {
+pub(super) fn render(names: &[&str], lines: &[FaultResult]) -> String {
     let mut table = String::from("| fault | runs | bar | measured | | time |\n|---|---|---|---|---|---|\n");
     for name in names {
         let Some(line) = lines.iter().rfind(|line| line.name == *name) else {
@@ -56,12 +54,12 @@ mod tests {
 
     #[test]
     fn a_fault_without_a_result_has_failed() {
-        let lines = Line::parse_all(&[KILL.to_owned(), KILL.replace("true", "false").replace("kill", "stop")]).unwrap();
+        let lines = FaultResult::parse_all([KILL, &KILL.replace("true", "false").replace("kill", "stop")]).unwrap();
         let table = render(&["kill", "stop", "power"], &lines);
         let rows: Vec<&str> = table.lines().skip(2).collect();
         assert_eq!(rows.first(), Some(&"| kill -9 (`kill`) | 10 | 0 | 0 \\| leaked | ok | 1.5 s |"));
         assert!(rows.get(1).is_some_and(|row| row.contains("**FAIL**")), "{table}");
         assert!(rows.get(2).is_some_and(|row| row.contains("no result | **FAIL**")), "{table}");
-        assert!(Line::parse_all(&["nonsense".to_owned()]).is_err());
+        assert!(FaultResult::parse_all(["nonsense"]).is_err());
     }
 }

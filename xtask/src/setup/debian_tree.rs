@@ -1,7 +1,7 @@
 //! Trees of files with a Debian in them, made by debootstrap below `target/trees` and used again until their list of packages is another. What is done with
 //! a tree is decided elsewhere; nobody may change it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use fs_err as fs;
@@ -22,7 +22,7 @@ pub(crate) fn tree(name: &str, suite: &str, packages: &[&str]) -> Result<PathBuf
         return Ok(tree);
     }
     ensure!(workspace::is_root(), "debootstrap needs root to make {}; run this as root", tree.display());
-    let archive = debian_archive(Path::new("/etc/apt"))?;
+    let archive = debian_archive()?;
     let step = Step::start(&format!("making a Debian ({suite}) in target/trees/{name} by debootstrap (about 60 s)"));
     let _ = fs::remove_file(stamp(name));
     files::remove(&tree)?;

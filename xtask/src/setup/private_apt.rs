@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use fs_err as fs;
 
+use super::sources;
 use crate::cmd::Cmd;
 
 /// The installed keys of Debian's archive, under the names that its releases gave them.
@@ -37,13 +38,26 @@ impl PrivateApt {
         Ok(Self { folder, mirror: mirror.to_owned(), keyring, architecture: architecture.trim().to_owned() })
     }
 
-    /// The folder of everything private.
-    pub(crate) fn folder(&self) -> &Path {
-        &self.folder
+    /// Leaves apt at the first suite whose package has a version that is wanted, and returns the newest such version.
+    pub(crate) fn find(&self, package: &str, suites: &[&str], is_wanted: impl Fn(&str) -> bool) -> Result<String> {
+        let mut looked = Vec::new();
+        for suite in suites {
+            match self.use_suite(suite).and_then(|()| self.versions(package)) {
+                Ok(versions) => {
+                    if let Some(found) = versions.iter().find(|version| is_wanted(version)) {
+                        return Ok(found.clone());
+                    }
+                    let had = if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
+                    looked.push(format!("\n  {suite}: {had}"));
+                }
+                Err(error) => looked.push(format!("\n  {suite}: {error:#}")),
+            }
+        }
+        bail!("no suite of the configured Debian mirror has the wanted {package}; they have{}", looked.concat())
     }
 
     /// Makes `suite` the only source and fetches its list of packages.
-    pub(crate) fn use_suite(&self, suite: &str) -> Result<()> {
+    fn use_suite(&self, suite: &str) -> Result<()> {
         let file = self.folder.join("sources.list.d/private.sources");
         let source = format!(
             "Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\nArchitectures: {}\nTargets: Packages\n\
@@ -51,11 +65,12 @@ impl PrivateApt {
             self.mirror, self.architecture, self.keyring
         );
         fs::write(&file, source)?;
-        self.apt("apt-get").arg("update").run_quiet()
+        // A failed download is an error, not a warning about an old list.
+        self.apt("apt-get").args(["update", "-o", "APT::Update::Error-Mode=any"]).run_quiet()
     }
 
     /// The versions of `package` that the suite has, newest first.
-    pub(crate) fn versions(&self, package: &str) -> Result<Vec<String>> {
+    fn versions(&self, package: &str) -> Result<Vec<String>> {
         let table = self.apt("apt-cache").args(["madison", package]).read()?;
         Ok(madison_versions(&table))
     }
@@ -67,32 +82,27 @@ impl PrivateApt {
         Ok(depends_field(&shown))
     }
 
-    /// Downloads and verifies one package and returns its file.
-    pub(crate) fn download(&self, package: &str, version: &str) -> Result<PathBuf> {
+    /// Downloads and verifies one package and unpacks it into a folder.
+    pub(crate) fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
         self.apt("apt-get").arg("download").arg(format!("{package}={version}")).dir(&self.folder).run_quiet()?;
-        let files = fs::read_dir(&self.folder)?;
-        files
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .find(|file| file.extension().is_some_and(|ext| ext == "deb"))
-            .ok_or_else(|| {
-                anyhow!("apt-get downloaded {package} {version}, but left no .deb in {}", self.folder.display())
-            })
+        let mut files = fs::read_dir(&self.folder)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let file = files.find(|file| file.extension().is_some_and(|ext| ext == "deb")).ok_or_else(|| {
+            anyhow!("apt-get downloaded {package} {version}, but left no .deb in {}", self.folder.display())
+        })?;
+        Cmd::new("dpkg-deb")
+            .arg("-x")
+            .args([&file, into])
+            .advice("make sure that the disk has 500 MB left, then run the command again")
+            .run_quiet()?;
+        Ok(fs::remove_file(file)?)
     }
 
     fn apt(&self, program: &str) -> Cmd {
-        let option = |key: &str, path: &str| format!("{key}={}", self.folder.join(path).display());
-        Cmd::new(program)
+        sources::apt(program, &self.folder)
             .args(["-o", "Dir::Etc::SourceList=/dev/null"])
-            .args(["-o", &option("Dir::Etc::SourceParts", "sources.list.d")])
-            .args(["-o", &option("Dir::State::Lists", "lists")])
-            .args(["-o", &option("Dir::Cache", "cache")])
-            // The sandbox user of a system-wide apt may not read a folder below somebody's checkout.
-            .args(["-o", "APT::Sandbox::User=root"])
+            .args(["-o", &format!("Dir::Etc::SourceParts={}", self.folder.join("sources.list.d").display())])
             // A default release that this one source does not have would be an error.
             .args(["-o", "APT::Default-Release="])
-            // A failed download is an error, not a warning about an old list.
-            .args(["-o", "APT::Update::Error-Mode=any"])
-            .env("LC_ALL", "C")
     }
 }
 

@@ -4,7 +4,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use fs_err as fs;
 
 use super::private_apt::PrivateApt;
@@ -87,13 +87,13 @@ fn by_rustup() -> bool {
 }
 
 fn by_debian(version: &str, fetched: &Path) -> Result<()> {
-    let archive = sources::debian_archive(Path::new("/etc/apt"))?;
+    let archive = sources::debian_archive()?;
     let step = Step::start(&format!(
         "fetching Rust {version}'s source from Debian's {PACKAGE} into target/tools (source of `core`; about 10 s)"
     ));
     let folder = workspace::tools().join("apt");
     files::remove(&folder)?; // What an interrupted setup left there.
-    let apt = PrivateApt::new(folder, &archive.uri)?;
+    let apt = PrivateApt::new(folder.clone(), &archive.uri)?;
     let own = archive.suites.iter().map(String::as_str);
     let mut suites: Vec<&str> = Vec::new();
     for suite in SUITES_BEFORE.iter().copied().chain(own).chain(SUITES_AFTER.iter().copied()) {
@@ -101,37 +101,13 @@ fn by_debian(version: &str, fetched: &Path) -> Result<()> {
             suites.push(suite);
         }
     }
-    let package_version = find_suite(&apt, &suites, version)?;
-    let package = apt.download(PACKAGE, &package_version)?;
-    let unpacked = apt.folder().join("unpacked");
-    Cmd::new("dpkg-deb")
-        .arg("-x")
-        .args([&package, &unpacked])
-        .advice("make sure that the disk has 500 MB left, then run `cargo xtask setup` again")
-        .run_quiet()?;
-    let library = unpacked.join(format!("usr/src/rustc-{version}/library"));
-    put_in_place(&library, version, fetched)?;
-    files::remove(apt.folder())?;
+    let package_version = apt.find(PACKAGE, &suites, |found| upstream_is(found, version))?;
+    let unpacked = folder.join("unpacked");
+    apt.unpack(PACKAGE, &package_version, &unpacked)?;
+    put_in_place(&unpacked.join(format!("usr/src/rustc-{version}/library")), version, fetched)?;
+    files::remove(&folder)?;
     step.done();
     Ok(())
-}
-
-/// Leaves apt at the first suite that has the wanted version and returns the package's full version.
-fn find_suite(apt: &PrivateApt, suites: &[&str], version: &str) -> Result<String> {
-    let mut looked = Vec::new();
-    for suite in suites {
-        match apt.use_suite(suite).and_then(|()| apt.versions(PACKAGE)) {
-            Ok(versions) => {
-                if let Some(found) = versions.iter().find(|found| upstream_is(found, version)) {
-                    return Ok(found.clone());
-                }
-                let had = if versions.is_empty() { "none".to_owned() } else { versions.join(", ") };
-                looked.push(format!("\n  {suite}: {had}"));
-            }
-            Err(error) => looked.push(format!("\n  {suite}: {error:#}")),
-        }
-    }
-    bail!("no suite of the configured Debian mirror has {PACKAGE} {version}; they have{}", looked.concat())
 }
 
 /// Whether a Debian package version such as `1.95.0+dfsg1-2~bpo13+1` packages exactly this release of Rust.

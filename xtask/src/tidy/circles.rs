@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 
 use super::{Finding, SourceFile};
 
@@ -22,14 +22,19 @@ type Edges<'f> = BTreeMap<&'f str, BTreeMap<&'f str, BTreeSet<String>>>;
 struct Module<'f> {
     file: &'f str,
     parent: usize,
-    children: BTreeMap<String, usize>,
-    items: BTreeSet<String>,
-    /// Names that `use` brings, with their paths.
-    uses: BTreeMap<String, Path>,
-    reexports: BTreeSet<String>,
+    names: BTreeMap<String, Meaning>,
     globs: Vec<Path>,
-    /// Paths in the code.
+    /// Paths in the code, and those of `use` but for re-exports.
     mentions: Vec<Path>,
+}
+
+/// What a name means in a module.
+enum Meaning {
+    Child(usize),
+    /// Something that the module defines.
+    Item,
+    /// What `use` brings by this path.
+    Import(Path),
 }
 
 /// What a path leads to.
@@ -54,6 +59,8 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
 /// that can not be read as Rust. What a module uses of the modules below it is no arrow: it owns them, and they may speak its language.
 fn find(files: &[SourceFile]) -> Result<Vec<String>, String> {
     let texts: BTreeMap<&str, &str> = files.iter().map(|file| (file.path.as_str(), file.text.as_str())).collect();
+    let is_root =
+        |path: &str| ["src/lib.rs", "src/main.rs"].iter().any(|root| format!("/{path}").ends_with(&format!("/{root}")));
     let mut circles = Vec::new();
     for root in texts.keys().filter(|path| is_root(path)) {
         let mut krate = Crate { texts: &texts, modules: Vec::new() };
@@ -61,12 +68,6 @@ fn find(files: &[SourceFile]) -> Result<Vec<String>, String> {
         circles.extend(shortest_circles(&krate.edges()));
     }
     Ok(circles)
-}
-
-fn is_root(path: &str) -> bool {
-    ["src/lib.rs", "src/main.rs"]
-        .iter()
-        .any(|root| path.strip_suffix(root).is_some_and(|p| p.is_empty() || p.ends_with('/')))
 }
 
 struct Crate<'f> {
@@ -85,15 +86,14 @@ impl<'f> Crate<'f> {
 
     fn take(&mut self, tokens: TokenStream, file: &'f str, parent: usize, folder: &str) -> Result<usize, String> {
         let at = self.modules.len();
-        self.modules.push(Module { file, parent, ..Module::default() });
+        self.modules.push(Module::default());
         let mut module = Module { file, parent, ..Module::default() };
         for item in items(tokens) {
             let words: Vec<String> = item.iter().filter_map(word).collect();
             let is_keyword = |word: &String| KEYWORDS.contains(&format!(" {word} "));
-            let first = words.iter().position(is_keyword).unwrap_or(words.len());
-            let name_at = first + words.iter().skip(first).take_while(|word| is_keyword(word)).count();
-            let keyword = name_at.checked_sub(1).and_then(|at| words.get(at)).map_or("", String::as_str);
-            match (keyword, words.get(name_at)) {
+            let keywords = words.iter().skip_while(|word| !is_keyword(word)).take_while(|word| is_keyword(word));
+            let name = words.iter().skip_while(|word| !is_keyword(word)).find(|word| !is_keyword(word));
+            match (keywords.last().map_or("", String::as_str), name) {
                 ("mod", Some(name)) => {
                     let below = format!("{folder}/{name}");
                     let places = [format!("{below}.rs"), format!("{below}/mod.rs")];
@@ -104,14 +104,18 @@ impl<'f> Crate<'f> {
                         // At a path of its own: tests have that.
                         _ => continue,
                     };
-                    module.children.insert(name.clone(), child);
+                    module.names.insert(name.clone(), Meaning::Child(child));
                 }
                 ("use", _) => {
                     let tree = item.iter().skip_while(|token| word(token).is_none_or(|word| word != "use")).skip(1);
                     module.take_use(tree.cloned(), &[], words.iter().any(|word| word == "pub"));
                 }
                 (_, name) => {
-                    module.items.extend(name.cloned());
+                    // A module may have the name, too.
+                    let is_new = |name: &&String| !matches!(module.names.get(*name), Some(Meaning::Child(_)));
+                    if let Some(name) = name.filter(is_new) {
+                        module.names.insert(name.clone(), Meaning::Item);
+                    }
                     scan(item.into_iter().collect(), &[], &mut module.mentions);
                 }
             }
@@ -137,28 +141,21 @@ impl<'f> Crate<'f> {
         target
     }
 
-    /// What a name means in a module; `None` where it means nothing there.
+    /// What a name leads to in a module; `None` where it means nothing there.
     fn step(&self, at: usize, name: &str, depth: usize) -> Option<Target> {
         let module = self.modules.get(at)?;
-        match name {
-            "self" => return Some(Target::Module(at)),
-            "super" => return Some(Target::Module(module.parent)),
-            _ if depth > DEPTH_MAX => return Some(Target::Foreign),
-            _ => {}
+        match (name, module.names.get(name)) {
+            ("self", _) => Some(Target::Module(at)),
+            ("super", _) => Some(Target::Module(module.parent)),
+            _ if depth > DEPTH_MAX => Some(Target::Foreign),
+            (_, Some(Meaning::Child(child))) => Some(Target::Module(*child)),
+            (_, Some(Meaning::Item)) => Some(Target::Item(at)),
+            (_, Some(Meaning::Import(path))) => Some(self.resolve(at, path, depth + 1)),
+            (_, None) => module.globs.iter().find_map(|glob| match self.resolve(at, glob, depth + 1) {
+                Target::Module(behind) if behind != at => self.step(behind, name, depth + 1),
+                _ => None,
+            }),
         }
-        if let Some(child) = module.children.get(name) {
-            return Some(Target::Module(*child));
-        }
-        if module.items.contains(name) {
-            return Some(Target::Item(at));
-        }
-        if let Some(path) = module.uses.get(name) {
-            return Some(self.resolve(at, path, depth + 1));
-        }
-        module.globs.iter().find_map(|glob| match self.resolve(at, glob, depth + 1) {
-            Target::Module(behind) if behind != at => self.step(behind, name, depth + 1),
-            _ => None,
-        })
     }
 
     /// Whether a module is below another, at any depth.
@@ -172,20 +169,14 @@ impl<'f> Crate<'f> {
     fn edges(&self) -> Edges<'f> {
         let mut edges = Edges::new();
         for (at, module) in self.modules.iter().enumerate() {
-            let imports =
-                module.uses.iter().filter(|(name, _)| !module.reexports.contains(*name)).map(|(_, path)| path);
-            // A name alone is a local one, or an import that was looked at, or a re-export that is used here, too.
-            let mentions = module.mentions.iter().filter(|path| match path.as_slice() {
-                [name] => module.reexports.contains(name),
-                _ => true,
-            });
-            for path in imports.chain(mentions) {
+            for path in &module.mentions {
                 let Target::Item(of) = self.resolve(at, path, 0) else { continue };
+                let Some(used) = self.modules.get(of).filter(|used| used.file != module.file) else { continue };
                 if self.is_below(of, at) {
                     continue;
                 }
-                let Some(used) = self.modules.get(of).filter(|used| used.file != module.file) else { continue };
-                let name = path.iter().rev().find(|name| used.items.contains(*name)).or(path.last());
+                let is_defined = |name: &&String| matches!(used.names.get(*name), Some(Meaning::Item));
+                let name = path.iter().rev().find(is_defined).or(path.last());
                 edges.entry(module.file).or_default().entry(used.file).or_default().extend(name.cloned());
             }
         }
@@ -220,10 +211,10 @@ impl Module<'_> {
             }
             let Some(name) = alias.or_else(|| path.last().cloned()) else { continue };
             if path.len() > 1 || path.first() != Some(&name) {
-                if is_public {
-                    self.reexports.insert(name.clone());
+                if !is_public {
+                    self.mentions.push(path.clone());
                 }
-                self.uses.insert(name, path);
+                self.names.entry(name).or_insert(Meaning::Import(path));
             }
         }
     }
@@ -265,39 +256,31 @@ fn items(tokens: TokenStream) -> Vec<Vec<TokenTree>> {
 /// Collects the paths in some code: names joined by `::`, also those that stand in braces behind one (`use` within a function).
 fn scan(tokens: TokenStream, before: &[String], paths: &mut Vec<Path>) {
     let mut path = before.to_vec();
-    let (mut colons, mut is_open) = (if before.is_empty() { 0 } else { 2 }, !before.is_empty());
-    let mut end = |path: &mut Path| {
-        if path.len() > before.len() {
-            paths.push(path.clone());
-        }
-        *path = before.to_vec();
-    };
-    let mut groups = Vec::new();
-    for token in tokens {
+    // Whether a name would go on with the path.
+    let mut is_open = !before.is_empty();
+    let mut tokens = tokens.into_iter();
+    while let Some(token) = tokens.next() {
         match token {
             TokenTree::Ident(name) => {
-                if !(is_open && colons == 2) {
-                    end(&mut path);
+                if !is_open {
+                    paths.push(std::mem::replace(&mut path, before.to_vec()));
                 }
                 path.push(name.to_string());
-                (colons, is_open) = (0, true);
+                is_open = false;
+                continue;
             }
-            TokenTree::Punct(punct) if punct.as_char() == ':' => colons += 1,
-            TokenTree::Group(group) => {
-                groups.push((group.stream(), if is_open && colons == 2 { path.clone() } else { Vec::new() }));
-                end(&mut path);
-                (colons, is_open) = (0, false);
+            TokenTree::Punct(punct) if punct.as_char() == ':' && punct.spacing() == Spacing::Joint => {
+                tokens.next();
+                is_open = true;
+                continue;
             }
-            _ => {
-                end(&mut path);
-                (colons, is_open) = (if before.is_empty() { 0 } else { 2 }, !before.is_empty());
-            }
+            TokenTree::Group(group) => scan(group.stream(), if is_open { &path } else { &[] }, paths),
+            _ => {}
         }
+        paths.push(std::mem::replace(&mut path, before.to_vec()));
+        is_open = !before.is_empty();
     }
-    end(&mut path);
-    for (tokens, before) in groups {
-        scan(tokens, &before, paths);
-    }
+    paths.push(path);
 }
 
 /// For each file that is in a circle and in none that was shown, the shortest one.

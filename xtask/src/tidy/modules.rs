@@ -30,21 +30,21 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
         return Vec::new();
     }
     let mut findings = Vec::new();
-    let mut found = |line: usize, what: String| findings.push(Finding::new(&file.path, line, what));
+    let mut found = |line: usize, what: String| findings.push(file.finding(line, what));
 
-    let first = (1..).zip(file.text.lines()).find(|(_, line)| !line.trim().is_empty());
+    let first = file.lines().find(|(_, line)| !line.trim().is_empty());
     if !first.is_some_and(|(_, line)| line.starts_with("//!")) {
         found(
             first.map_or(1, |(number, _)| number),
             "must begin with `//!`: what this module owns and what it must not touch".to_owned(),
         );
     }
-    let lines = file.text.lines().count();
+    let lines = file.lines().count();
     if lines > LINES_MAX {
         found(lines, format!("has {lines} lines, more than {LINES_MAX}; split it by meaning"));
     }
     let may_read_packets = PACKET_END_PLACES.iter().any(|(place, _reason)| file.path.starts_with(place));
-    for (number, line) in (1..).zip(file.text.lines()) {
+    for (number, line) in file.lines() {
         for promise in PROMISES.iter().filter(|promise| has_word(line, promise)) {
             found(number, format!("has `{promise}`; finish it or leave it out"));
         }

@@ -11,15 +11,10 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
         if MAY_NAME_CARGO.contains(&file.path.as_str()) {
             continue;
         }
-        for (number, line) in (1..).zip(file.text.lines()) {
-            if line.contains("Cmd::new(\"cargo\")") {
-                findings.push(Finding::new(
-                    &file.path,
-                    number,
-                    "starts cargo by its name; use Cmd::cargo, which obeys the lock file",
-                ));
-            }
-        }
+        let by_name = file.lines().filter(|(_, line)| line.contains("Cmd::new(\"cargo\")"));
+        findings.extend(by_name.map(|(number, _)| {
+            file.finding(number, "starts cargo by its name; use Cmd::cargo, which obeys the lock file")
+        }));
     }
     findings.extend(compiler(files));
     findings.extend(files.iter().filter(|file| file.path.ends_with("Cargo.toml")).flat_map(features));
@@ -30,7 +25,7 @@ pub(super) fn check(files: &[SourceFile]) -> Vec<Finding> {
 fn features(manifest: &SourceFile) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut is_dependencies = false;
-    for (number, line) in (1..).zip(manifest.text.lines()) {
+    for (number, line) in manifest.lines() {
         if line.starts_with('[') {
             is_dependencies = line.ends_with("dependencies]");
             continue;
@@ -38,13 +33,8 @@ fn features(manifest: &SourceFile) -> Vec<Finding> {
         let Some((name, value)) = line.split_once(" = ").filter(|_| is_dependencies) else { continue };
         let has_version = value.starts_with('"') && !name.contains('.') || value.contains("version = ");
         if has_version && !value.contains("default-features = false") {
-            findings.push(Finding::new(
-                &manifest.path,
-                number,
-                format!(
-                    "{name} comes with default features; say default-features = false and name those that are needed"
-                ),
-            ));
+            let what = "comes with default features; say default-features = false and name those that are needed";
+            findings.push(manifest.finding(number, format!("{name} {what}")));
         }
     }
     findings
@@ -56,26 +46,20 @@ fn compiler(files: &[SourceFile]) -> Vec<Finding> {
         let rest = line.strip_prefix(key)?.trim_start().strip_prefix('=')?;
         Some(rest.trim().trim_matches('"').to_owned())
     };
-    let pinned = files
-        .iter()
-        .find(|file| file.path == "rust-toolchain.toml")
-        .and_then(|file| file.text.lines().find_map(|line| value(line, "channel")));
+    let toolchain = files.iter().find(|file| file.path == "rust-toolchain.toml");
+    let pinned = toolchain.and_then(|file| file.text.lines().find_map(|line| value(line, "channel")));
     let Some(pinned) = pinned else { return Vec::new() };
     let mut findings = Vec::new();
     for file in files.iter().filter(|file| file.path.ends_with("Cargo.toml")) {
-        for (number, line) in (1..).zip(file.text.lines()) {
-            if let Some(promised) =
-                value(line, "rust-version").filter(|promised| !pinned.starts_with(promised.as_str()))
-            {
-                findings.push(Finding::new(
-                    &file.path,
-                    number,
-                    format!("promises Rust {promised}, and rust-toolchain.toml pins {pinned}: what is promised is not tested"),
-                ));
+        for (number, line) in file.lines() {
+            let Some(promised) = value(line, "rust-version") else { continue };
+            if !pinned.starts_with(&promised) {
+                let what = format!("promises Rust {promised}, and rust-toolchain.toml pins {pinned}");
+                findings.push(file.finding(number, what + ": what is promised is not tested"));
             }
         }
         if file.text.lines().any(|line| line == "[package]") && !file.text.contains("rust-version") {
-            findings.push(Finding::new(&file.path, 0, "promises no Rust version; add rust-version"));
+            findings.push(file.finding(0, "promises no Rust version; add rust-version"));
         }
     }
     findings

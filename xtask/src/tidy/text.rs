@@ -33,8 +33,8 @@ pub(super) fn check(file: &SourceFile) -> Vec<Finding> {
     }
     let strict_space = file.has_extension(&["rs", "md", "toml"]);
     let mut findings = Vec::new();
-    for (number, line) in (1..).zip(file.text.lines()) {
-        let mut found = |what: String| findings.push(Finding::new(&file.path, number, what));
+    for (number, line) in file.lines() {
+        let mut found = |what: String| findings.push(file.finding(number, what));
         if let Some(host) = REGISTRY_HOSTS.iter().find(|host| line.contains(*host)) {
             found(format!(
                 "names the registry host {host}; the site's own configuration says where packages come from"

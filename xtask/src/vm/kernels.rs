@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use fs_err as fs;
 
 use crate::cmd::Cmd;
@@ -90,39 +90,20 @@ pub(super) fn fetch(kernel: &'static Kernel, refresh: bool) -> Result<Fetched> {
 }
 
 fn by_apt(kernel: &'static Kernel, folder: &Path) -> Result<Fetched> {
-    let archive = debian_archive(Path::new("/etc/apt"))?;
-    let apt = PrivateApt::new(folder.join("apt"), &archive.uri)?;
-    let package_version = find(&apt, kernel)?;
+    let private = folder.join("apt");
+    let apt = PrivateApt::new(private.clone(), &debian_archive()?.uri)?;
+    let package_version = apt.find(META_PACKAGE, kernel.suites, |version| version.starts_with(kernel.prefix))?;
     let unpacked = folder.join("unpacked");
     for package in packages(&apt, &package_version)? {
-        let file = apt.download(&package, &package_version)?;
-        Cmd::new("dpkg-deb").arg("-x").args([&file, &unpacked]).run_quiet()?;
-        fs::remove_file(&file)?;
+        apt.unpack(&package, &package_version, &unpacked)?;
     }
     let release = put_in_place(&unpacked, folder)?;
     // Packages bring no index of modules: it is made where they are installed.
     Cmd::new("depmod").arg("-b").arg(folder.join("root")).arg(&release).run_quiet()?;
     files::remove(&unpacked)?;
-    files::remove(apt.folder())?;
+    files::remove(&private)?;
     fs::write(folder.join(STAMP), format!("{release} {package_version}\n"))?;
     Fetched::read(kernel, folder).ok_or_else(|| anyhow!("{} does not say what it is", folder.display()))
-}
-
-/// Leaves apt at the first suite that has the series and returns the newest version of it.
-fn find(apt: &PrivateApt, kernel: &Kernel) -> Result<String> {
-    let mut looked = Vec::new();
-    for suite in kernel.suites {
-        match apt.use_suite(suite).and_then(|()| apt.versions(META_PACKAGE)) {
-            Ok(versions) => {
-                if let Some(found) = versions.iter().find(|version| version.starts_with(kernel.prefix)) {
-                    return Ok(found.clone());
-                }
-                looked.push(format!("\n  {suite} has {META_PACKAGE} {}", versions.join(", ")));
-            }
-            Err(error) => looked.push(format!("\n  {suite}: {error:#}")),
-        }
-    }
-    bail!("no suite has Linux {}{}", kernel.series, looked.concat())
 }
 
 /// The packages of the kernel proper: whatever the meta package needs, directly or not, in the very same version.

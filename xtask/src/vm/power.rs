@@ -17,6 +17,7 @@ use super::kernels::Fetched;
 use super::plan::Planned;
 use super::{folder, image, machine};
 use crate::cmd::Cmd;
+use crate::workspace;
 
 /// The test that runs in the guest.
 const TEST: &str = "power::the_power_is_cut_again_and_again";
@@ -101,15 +102,8 @@ pub(super) fn run(kernel: &Fetched, common: &Path, cuts: u32) -> Result<String> 
 /// An empty disk with a file system.
 fn disk() -> Result<PathBuf> {
     let path = folder().join("power.img");
-    let made = File::create(&path).and_then(|file| file.set_len(DISK_MIB << 20));
-    made?;
-    Cmd::new(
-        crate::workspace::find_program("mke2fs")
-            .ok_or_else(|| anyhow!("`mke2fs` is not there; run `cargo xtask setup`"))?,
-    )
-    .args(["-q", "-t", "ext4"])
-    .arg(&path)
-    .run_quiet()?;
+    File::create(&path).and_then(|file| file.set_len(DISK_MIB << 20))?;
+    Cmd::new(workspace::tool("mke2fs")?).args(["-q", "-t", "ext4"]).arg(&path).run_quiet()?;
     Ok(path)
 }
 

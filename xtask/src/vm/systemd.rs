@@ -4,7 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 use fs_err as fs;
 use fs_err::os::unix::fs::symlink;
 
@@ -50,9 +50,7 @@ pub(super) fn disk() -> Result<PathBuf> {
     // Under another name until it is whole.
     let unfinished = super::folder().join("systemd.img.new");
     fs::File::create(&unfinished).and_then(|file| file.set_len(DISK_MIB << 20))?;
-    let mke2fs =
-        workspace::find_program("mke2fs").ok_or_else(|| anyhow!("`mke2fs` is not there; run `cargo xtask setup`"))?;
-    Cmd::new(mke2fs).args(["-q", "-t", "ext4", "-d"]).args([&tree, &unfinished]).run_quiet()?;
+    Cmd::new(workspace::tool("mke2fs")?).args(["-q", "-t", "ext4", "-d"]).args([&tree, &unfinished]).run_quiet()?;
     fs::rename(&unfinished, &disk)?;
     step.done();
     Ok(disk)

@@ -7,13 +7,6 @@ use super::plan::Planned;
 
 const MARK: &str = "NODEWALL-VM ";
 
-/// What became of a test.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Passed,
-    Failed,
-}
-
 /// A line that the one who drives the guest acts on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
@@ -23,23 +16,29 @@ pub(super) enum Event {
     Done,
 }
 
+/// What became of one check.
+#[derive(Default)]
+struct Check {
+    /// How many tests it announced.
+    announced: Option<usize>,
+    /// Whether each test passed.
+    tests: BTreeMap<String, bool>,
+    /// Its exit code.
+    ended: Option<i32>,
+}
+
 /// Everything that a guest said.
 #[derive(Default)]
 pub(super) struct Transcript {
     /// Seconds since the kernel started, when the guest was ready.
     pub(super) boot_s: Option<f64>,
-    /// Tests by check and name.
-    pub(super) tests: BTreeMap<(String, String), Verdict>,
     /// What fault tests say of themselves, a JSON object each.
     pub(super) faults: Vec<String>,
     /// What tests measured.
     pub(super) facts: BTreeMap<String, String>,
     /// Tests that did not run, and the feature that is missing.
     pub(super) skipped: Vec<(String, String)>,
-    /// How many tests each check announced.
-    announced: BTreeMap<String, usize>,
-    /// Exit codes of checks.
-    ended: BTreeMap<String, i32>,
+    checks: BTreeMap<String, Check>,
     current: Option<String>,
     /// The test whose line was begun and not ended: with one thread the harness writes its name before it runs, and what it says comes between.
     open: Option<String>,
@@ -76,7 +75,7 @@ impl Transcript {
             }
             ("end", Some(check)) => {
                 let code = words.next().and_then(|code| code.parse().ok()).unwrap_or(-1);
-                self.ended.insert(check.to_owned(), code);
+                self.checks.entry(check.to_owned()).or_default().ended = Some(code);
                 (self.current, self.open) = (None, None);
                 Some(Event::Ended(check.to_owned()))
             }
@@ -103,37 +102,27 @@ impl Transcript {
     /// `test name ... ok`, as Rust's test harness writes it; `ok` is on a later line when the test itself says something.
     fn harness(&mut self, line: &str) {
         let Some(check) = &self.current else { return };
+        let check = self.checks.entry(check.clone()).or_default();
         let announced = line.strip_prefix("running ").and_then(|rest| rest.split(' ').next()?.parse().ok());
-        if let Some(tests) = announced {
-            self.announced.insert(check.clone(), tests);
-        }
+        check.announced = announced.or(check.announced);
         let open = self.open.take();
         let (name, verdict) = match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
             Some((name, verdict)) => (Some(name.to_owned()), verdict),
             None => (open, line),
         };
-        let verdict = match verdict.trim() {
-            "ok" => Verdict::Passed,
-            "FAILED" => Verdict::Failed,
-            _ => {
-                self.open = name;
-                return;
-            }
-        };
-        if let Some(name) = name {
-            self.tests.insert((check.clone(), name), verdict);
+        match verdict.trim() {
+            verdict @ ("ok" | "FAILED") => check.tests.extend(name.map(|name| (name, verdict == "ok"))),
+            _ => self.open = name,
         }
     }
 
     /// Takes in what another guest of the same kernel said. The time to boot stays that of the first.
     pub(super) fn absorb(&mut self, other: Self) {
         self.boot_s = self.boot_s.or(other.boot_s);
-        self.tests.extend(other.tests);
+        self.checks.extend(other.checks);
         self.faults.extend(other.faults);
         self.facts.extend(other.facts);
         self.skipped.extend(other.skipped);
-        self.announced.extend(other.announced);
-        self.ended.extend(other.ended);
         self.expected.extend(other.expected);
         self.problems.extend(other.problems);
     }
@@ -149,23 +138,25 @@ impl Transcript {
 
     /// How many tests of the check passed, and how many ran.
     pub(super) fn count(&self, check: &str) -> (usize, usize) {
-        let ran = self.tests.iter().filter(|((its_check, _), _)| its_check == check);
-        ran.fold((0, 0), |(passed, all), (_, verdict)| (passed + usize::from(*verdict == Verdict::Passed), all + 1))
+        let tests = || self.checks.get(check).into_iter().flat_map(|check| check.tests.values());
+        (tests().filter(|passed| **passed).count(), tests().count())
     }
 
     /// Whether every test that the check announced has a result.
     pub(super) fn is_complete(&self, check: &str) -> bool {
-        self.announced.get(check) == Some(&self.count(check).1)
+        self.checks.get(check).is_some_and(|check| check.announced == Some(check.tests.len()))
     }
 
     /// Every failure, a line each. A check that ran no test is one.
     pub(super) fn failures(&self) -> Vec<String> {
         let mut failures = self.problems.clone();
-        let failed = self.tests.iter().filter(|(_, verdict)| **verdict == Verdict::Failed);
-        failures.extend(failed.map(|((check, test), _)| format!("{check}: {test} failed")));
+        for (name, check) in &self.checks {
+            let failed = check.tests.iter().filter(|(_, passed)| !**passed);
+            failures.extend(failed.map(|(test, _)| format!("{name}: {test} failed")));
+        }
         for check in &self.expected {
             let (_, ran) = self.count(check);
-            match self.ended.get(check) {
+            match self.checks.get(check).and_then(|check| check.ended) {
                 None => failures.push(format!("{check}: did not come to its end")),
                 Some(0) if ran == 0 => failures.push(format!("{check}: no test ran")),
                 Some(0) if self.is_complete(check) => {}

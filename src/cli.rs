@@ -18,12 +18,12 @@ use clap::{
 use ipnet::IpNet;
 
 use crate::control::Allow;
-use nodewall_policy::config::{InterfacePattern, Mode, Overrides, Protocol};
+use nodewall_policy::config::{InterfacePattern, Mode, Overrides, Protocol, parse_blocked, parse_listen, parse_peer};
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
 pub use init::InitArgs;
 pub use matching::Match;
-use values::{Listen, blocked, duration, listen, one_line, peer, top_interval, word};
+use values::{Listen, duration, one_line, read, top_interval};
 
 pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs};
 
@@ -68,7 +68,7 @@ impl Cli {
         });
         let prints_csv =
             matches!(&cli.command, Command::Events(args) if matches!(args.command, EventsCommand::List(_)));
-        if cli.common.typed_output == Output::Csv && !prints_csv {
+        if cli.common.output == Output::Csv && !prints_csv {
             let text = "invalid value 'csv' for '--output <FORMAT>'\n  [possible values: table, json, jsonl]";
             Self::command().error(ErrorKind::InvalidValue, text).exit()
         }
@@ -83,10 +83,10 @@ pub struct Common {
     #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     pub config: Option<PathBuf>,
     /// Interface to filter, or a beginning such as "bond*"; repeatable [default: every addressed Ethernet interface but lo, bridges and container veths]
-    #[arg(long = "interface", value_name = "IF", value_parser = word::<InterfacePattern>, global = true, help_heading = COMMON)]
+    #[arg(long = "interface", value_name = "IF", value_parser = read(str::parse::<InterfacePattern>), global = true, help_heading = COMMON)]
     pub interfaces: Vec<InterfacePattern>,
     /// A cluster node's address or prefix, besides those of the configuration; repeatable
-    #[arg(long = "peer", value_name = "ADDR", value_parser = peer, global = true, help_heading = COMMON)]
+    #[arg(long = "peer", value_name = "ADDR", value_parser = read(parse_peer), global = true, help_heading = COMMON)]
     pub peers: Vec<IpNet>,
     /// Overrides the configuration's mode
     #[arg(long, value_name = "MODE", value_parser = mode(), global = true, help_heading = COMMON)]
@@ -98,8 +98,8 @@ pub struct Common {
     #[arg(long, value_name = "DIR", default_value = "/sys/fs/bpf/nodewall", global = true, help_heading = COMMON)]
     pub bpffs: PathBuf,
     /// Output format
-    #[arg(short = 'o', long = "output", value_name = "FORMAT", value_enum, default_value = "table", global = true, help_heading = COMMON)]
-    pub typed_output: Output,
+    #[arg(short = 'o', long, value_name = "FORMAT", value_enum, default_value = "table", global = true, help_heading = COMMON)]
+    pub output: Output,
     /// More messages: -v debug, -vv trace
     #[arg(short, long, action = clap::ArgAction::Count, global = true, help_heading = COMMON)]
     pub verbose: u8,
@@ -109,15 +109,6 @@ pub struct Common {
 }
 
 impl Common {
-    /// The format that was asked for. CSV, which `events list` alone prints and the others refuse, is a table here.
-    pub const fn output(&self) -> Format {
-        match self.typed_output {
-            Output::Table | Output::Csv => Format::Table,
-            Output::Json => Format::Json,
-            Output::Jsonl => Format::Jsonl,
-        }
-    }
-
     /// What the flags change in a configuration.
     pub fn overrides(&self) -> Overrides {
         Overrides { mode: self.mode, interfaces: self.interfaces.clone(), peers: self.peers.clone() }
@@ -130,17 +121,6 @@ fn mode() -> impl TypedValueParser<Value = Mode> {
 }
 
 /// How results are printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// For people
-    Table,
-    /// One JSON document
-    Json,
-    /// One JSON object a line
-    Jsonl,
-}
-
-/// What can be typed for a format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Output {
     /// For people
@@ -234,7 +214,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub kernel_log: bool,
     /// Where metrics, API and page are served: an address with its port, or "none" [default: the configuration's, else 127.0.0.1:9117]
-    #[arg(long, value_name = "ADDR", value_parser = listen)]
+    #[arg(long, value_name = "ADDR", value_parser = read(parse_listen))]
     pub listen: Option<Listen>,
     /// What the guards are told to let through.
     #[command(flatten)]
@@ -279,7 +259,7 @@ pub struct PanicOpenArgs {
 #[derive(Clone, Debug, Args)]
 pub struct BlockArgs {
     /// An address or a prefix
-    #[arg(value_name = "ADDR", value_parser = blocked)]
+    #[arg(value_name = "ADDR", value_parser = read(parse_blocked))]
     pub source: IpNet,
     /// For how long, such as 1h [default: until `nodewall unblock`]
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -296,7 +276,7 @@ pub struct BlockArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct UnblockArgs {
     /// The address or prefix as it was blocked
-    #[arg(value_name = "ADDR", value_parser = blocked)]
+    #[arg(value_name = "ADDR", value_parser = read(parse_blocked))]
     pub source: IpNet,
 }
 
@@ -336,7 +316,7 @@ pub enum PeersCommand {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PeersAddArgs {
     /// An address or a prefix
-    #[arg(value_name = "ADDR", value_parser = peer)]
+    #[arg(value_name = "ADDR", value_parser = read(parse_peer))]
     pub peer: IpNet,
     /// For how long, such as 24h [default: until `nodewall peers remove`]
     #[arg(long, value_name = "TIME", value_parser = duration)]
@@ -350,7 +330,7 @@ pub struct PeersAddArgs {
 #[derive(Clone, Copy, Debug, Args)]
 pub struct PeersRemoveArgs {
     /// The address or prefix as `peers list` shows it
-    #[arg(value_name = "ADDR", value_parser = peer)]
+    #[arg(value_name = "ADDR", value_parser = read(parse_peer))]
     pub peer: IpNet,
     /// What the guards are told to let through.
     #[command(flatten)]
@@ -375,7 +355,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "N")]
     pub port: u16,
     /// Protocol of the packet: tcp or udp
-    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = word::<Protocol>)]
+    #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = read(str::parse::<Protocol>))]
     pub protocol: Protocol,
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::values::word;
+use super::values::read;
 use nodewall_policy::config::{ClusterVersion, ProfileAccess};
 
 /// Flags of `init`. It writes to `--config`.
@@ -35,10 +35,10 @@ pub struct InitArgs {
     #[arg(long)]
     pub single_node: bool,
     /// Version of the cluster, such as 1.300: decides who may reach 8443
-    #[arg(long, value_name = "VERSION", value_parser = word::<ClusterVersion>)]
+    #[arg(long, value_name = "VERSION", value_parser = read(str::parse::<ClusterVersion>))]
     pub cluster_version: Option<ClusterVersion>,
     /// Who may reach 8443, whatever the version says: cluster or public
-    #[arg(long, value_name = "ACCESS", value_parser = word::<ProfileAccess>)]
+    #[arg(long, value_name = "ACCESS", value_parser = read(str::parse::<ProfileAccess>))]
     pub agent_port_8443: Option<ProfileAccess>,
 }
 

@@ -1,10 +1,8 @@
 //! Values of flags, as they are typed. They are judged here, so that a wrong one is a usage error in every command, also in one that has no use for it.
 
-use std::{net::SocketAddr, str::FromStr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
-use ipnet::IpNet;
-
-use nodewall_policy::config::{ValueError, parse_blocked, parse_listen, parse_peer};
+use nodewall_policy::config::ValueError;
 
 /// The longest time that makes sense; also keeps sums of times from overflowing.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -25,10 +23,6 @@ pub(super) fn top_interval(text: &str) -> Result<Duration, String> {
     Ok(interval)
 }
 
-pub(super) fn blocked(text: &str) -> Result<IpNet, String> {
-    parse_blocked(text).map_err(|error| refusal(&error))
-}
-
 pub(super) fn one_line(text: &str) -> Result<String, String> {
     if text.chars().count() > 200 || text.chars().any(char::is_control) {
         return Err("expected one line of at most 200 characters".to_owned());
@@ -36,25 +30,17 @@ pub(super) fn one_line(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-pub(super) fn peer(text: &str) -> Result<IpNet, String> {
-    parse_peer(text).map_err(|error| refusal(&error))
-}
-
 /// Where to listen; `None`: nowhere.
 pub(super) type Listen = Option<SocketAddr>;
 
-pub(super) fn listen(text: &str) -> Result<Listen, String> {
-    parse_listen(text).map_err(|error| refusal(&error))
-}
-
-/// What the configuration reads by the same rules.
-pub(super) fn word<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| refusal(&error))
-}
-
-/// In one line, as clap wants it.
-pub(super) fn refusal(error: &ValueError) -> String {
-    error.help.as_ref().map_or_else(|| error.message.clone(), |help| format!("{}; {help}", error.message))
+/// A reader of the configuration's, its refusal in one line, as clap wants it.
+pub(super) fn read<T>(reader: fn(&str) -> Result<T, ValueError>) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        reader(text).map_err(|ValueError { message, help }| match help {
+            Some(help) => format!("{message}; {help}"),
+            None => message,
+        })
+    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, block_on, enforceable, run::has_last_good, site};
+use super::{DEGRADED, FINE, Failure, block_on, enforceable, print, run::has_last_good, site};
 use crate::{
-    cli::{AllowArgs, Common, Format},
+    cli::{AllowArgs, Common},
     control::{self, Applied, AttachAction, Cause},
     ui,
 };
@@ -41,7 +41,7 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
         Ok::<_, control::AgentError>((applied, warnings))
     })??;
     let code = if applied.missing.is_empty() { FINE } else { DEGRADED };
-    print(common, applied, warnings)?;
+    tell(common, applied, warnings)?;
     Ok(code)
 }
 
@@ -54,26 +54,20 @@ fn last_good(common: &Common, refused: Failure) -> Result<u8, Failure> {
     let site = site(common, false)?;
     let applied = block_on(control::reapply(&site))??;
     let warning = "the configuration was refused; the last good policy is in force".to_owned();
-    print(common, applied, vec![warning])?;
+    tell(common, applied, vec![warning])?;
     Ok(DEGRADED)
 }
 
-fn print(common: &Common, applied: Applied, warnings: Vec<String>) -> Result<(), Failure> {
+fn tell(common: &Common, applied: Applied, warnings: Vec<String>) -> Result<(), Failure> {
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
-    let report = report(applied, warnings);
-    match common.output() {
-        Format::Table => print_table(&report)?,
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
-    }
-    Ok(())
+    Ok(print(common, &report(applied, warnings), print_table)?)
 }
 
 /// What is in force now, for people; also after the other commands that change it.
 pub(super) fn print_in_force(common: &Common, applied: Applied) -> Result<(), Failure> {
-    print(common, applied, Vec::new())
+    tell(common, applied, Vec::new())
 }
 
 fn report(applied: Applied, warnings: Vec<String>) -> Report {

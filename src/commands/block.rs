@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, block_on, site};
+use super::{DEGRADED, FINE, Failure, block_on, print, site};
 use crate::{
-    cli::{BlockArgs, Common, Format, UnblockArgs},
+    cli::{BlockArgs, Common, UnblockArgs},
     control::{self, Blocking, Changed},
     ui,
 };
@@ -27,7 +27,7 @@ pub(super) fn block(common: &Common, args: &BlockArgs) -> Result<u8, Failure> {
         || "until `nodewall unblock`".to_owned(),
         |ttl| format!("for {}", humantime::format_duration(ttl)),
     );
-    print(common, &changed, true, &format!("{} is blocked {until}", show(&args.source)))?;
+    tell(common, &changed, true, &format!("{} is blocked {until}", show(&args.source)))?;
     if args.ttl.is_some() && site.state.agent().is_none() {
         tracing::warn!("no agent runs: the block ends with the first command or agent after its time");
     }
@@ -37,24 +37,20 @@ pub(super) fn block(common: &Common, args: &BlockArgs) -> Result<u8, Failure> {
 pub(super) fn unblock(common: &Common, args: UnblockArgs) -> Result<u8, Failure> {
     let site = site(common, false)?;
     let changed = block_on(control::unblock(&site, &args.source, &Who::here("nodewall unblock")))??;
-    print(common, &changed, false, &format!("{} is no longer blocked", show(&args.source)))?;
+    tell(common, &changed, false, &format!("{} is no longer blocked", show(&args.source)))?;
     Ok(FINE)
 }
 
-fn print(common: &Common, changed: &Changed, blocked: bool, text: &str) -> Result<(), Failure> {
+fn tell(common: &Common, changed: &Changed, blocked: bool, text: &str) -> anyhow::Result<()> {
     let report =
         Report { source: show(&changed.block.prefix), blocked, generation: changed.generation, lifted: changed.lifted };
-    match common.output() {
-        Format::Table => {
-            ui::print_line(text)?;
-            if changed.generation.is_none() {
-                ui::print_line("no policy is in force: it counts from the next `nodewall apply` on")?;
-            } else if changed.lifted {
-                ui::print_line("a panic-open has lifted all blocks: it counts when that ends")?;
-            }
+    print(common, &report, |report| {
+        ui::print_line(text)?;
+        if report.generation.is_none() {
+            ui::print_line("no policy is in force: it counts from the next `nodewall apply` on")?;
+        } else if report.lifted {
+            ui::print_line("a panic-open has lifted all blocks: it counts when that ends")?;
         }
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -9,25 +9,18 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::oneshot,
-};
+use anyhow::anyhow;
+use tokio::sync::oneshot;
 
 use super::{
-    FINE, Failure, block_on,
+    EndSignals, FINE, Failure, block_on,
     evidence_out::{self, Target},
 };
 use crate::{
     cli::{CaptureArgs, Common},
     control::Good,
 };
-use nodewall_evidence::{
-    node::Node,
-    pcapng::Captures,
-    store::{Reader, StoreError},
-};
+use nodewall_evidence::{node::Node, pcapng::Captures, store::Reader};
 use nodewall_host::state::StateDir;
 
 /// How often the store is looked at: the agent writes about once a second.
@@ -37,11 +30,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn run(common: &Common, args: &CaptureArgs) -> Result<u8, Failure> {
     let no_agent = || {
-        Failure::other(anyhow!(
+        anyhow!(
             "no agent runs with {}, and only an agent captures; start it with `nodewall run`, or read what was \
              captured with `nodewall events export --format pcapng`",
             common.state_dir.display()
-        ))
+        )
     };
     let state = StateDir::open(&common.state_dir)?.ok_or_else(no_agent)?;
     state.agent().ok_or_else(no_agent)?;
@@ -51,18 +44,14 @@ pub(super) fn run(common: &Common, args: &CaptureArgs) -> Result<u8, Failure> {
 
 /// The store is followed on a thread of its own: a reader that takes nothing would hold up the signals.
 async fn until_told(state: StateDir, target: Target) -> Result<u8, Failure> {
-    let signals = || -> std::io::Result<_> {
-        Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
-    };
-    let mut signals = signals().context("can not wait for signals")?;
-    let [terminate, interrupt, hangup] = &mut signals;
+    let mut end = EndSignals::listen()?;
     let stop = Arc::new(AtomicBool::new(false));
     let (done, mut ended) = oneshot::channel();
     let told = Arc::clone(&stop);
     thread::spawn(move || done.send(follow(&state, target, &told)));
     let outcome = tokio::select! {
         outcome = &mut ended => outcome,
-        () = async { tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => (), _ = hangup.recv() => () } } => {
+        () = end.come() => {
             stop.store(true, Ordering::Relaxed);
             match tokio::time::timeout(PATIENCE, ended).await {
                 Ok(outcome) => outcome,
@@ -70,18 +59,15 @@ async fn until_told(state: StateDir, target: Target) -> Result<u8, Failure> {
             }
         }
     };
-    outcome.unwrap_or_else(|_| {
-        Err(Failure::other(anyhow!("the thread that follows the store broke off; please report it")))
-    })?;
+    outcome.map_err(|_| anyhow!("the thread that follows the store broke off; please report it"))??;
     Ok(FINE)
 }
 
 fn follow(state: &StateDir, target: Target, stop: &AtomicBool) -> Result<(), Failure> {
     let is_stdout = target.is_stdout();
     let written = |result| Target::written(is_stdout, result);
-    let other = |error: StoreError| Failure::other(error.into());
     let mut reader = evidence_out::reader(state)?;
-    let mut seq = reader.as_ref().map_or(Ok(0), Reader::last_seq).map_err(other)?;
+    let mut seq = reader.as_ref().map_or(Ok(0), Reader::last_seq)?;
     let policy = Good::last(state)?.map(|good| good.policy_sha256);
     let mut file = match Captures::new(target, &Node::here(), policy.as_deref(), Vec::new()) {
         Ok(file) => file,
@@ -92,9 +78,9 @@ fn follow(state: &StateDir, target: Target, stop: &AtomicBool) -> Result<(), Fai
         if reader.is_none() {
             reader = evidence_out::reader(state)?;
         }
-        let found = reader.as_ref().map_or(Ok(Vec::new()), |reader| reader.numbered_after(seq)).map_err(other)?;
+        let found = reader.as_ref().map_or(Ok(Vec::new()), |reader| reader.numbered_after(seq))?;
         if found.is_empty() {
-            if file.get_ref().is_closed() {
+            if evidence_out::is_closed(file.get_ref()) {
                 return Ok(());
             }
             thread::sleep(EVERY);

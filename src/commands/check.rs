@@ -2,11 +2,8 @@
 
 use serde::Serialize;
 
-use super::{FINE, Failure, read_policy};
-use crate::{
-    cli::{Common, Format},
-    ui,
-};
+use super::{FINE, Failure, print, read_policy};
+use crate::{cli::Common, ui};
 use nodewall_policy::{
     Facts, Policy, PortClass, RowTable, compile,
     config::{Config, PortRange, Protocol, show},
@@ -46,11 +43,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let (config, policy) = read_policy(common)?;
     let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
     let report = report(&config, &policy, hex(&compiled.image.policy_sha256));
-    match common.output() {
-        Format::Table => print_table(&report)?,
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
-    }
+    print(common, &report, print_table)?;
     // A policy that can not be enforced as it stands is no good configuration, though it compiles.
     if !config.peers.has_sources() {
         policy.require_peers()?;

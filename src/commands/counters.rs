@@ -1,8 +1,8 @@
 //! `nodewall counters`: what was counted, per port, verdict and reason; or per peer and port.
 
-use super::{FINE, Failure, live};
+use super::{FINE, Failure, live, print_list};
 use crate::{
-    cli::{Common, CountersArgs, Format},
+    cli::{Common, CountersArgs},
     ui,
     view::{
         counters::{Counters, Row},
@@ -13,14 +13,11 @@ use crate::{
 pub(super) fn run(common: &Common, args: CountersArgs) -> Result<u8, Failure> {
     let (_, maps) = live(common)?;
     if args.per_peer {
-        print_peers(&PeerTraffic::read(&maps)?, common.output())?;
-        return Ok(FINE);
-    }
-    let counters = Counters::read(&maps)?;
-    match common.output() {
-        Format::Table => print_table(&counters.rows)?,
-        Format::Json => ui::print_json(&counters)?,
-        Format::Jsonl => ui::print_jsonl(counters.rows)?,
+        let traffic = PeerTraffic::read(&maps)?;
+        print_list(common, &traffic, &traffic.rows, || print_peer_table(&traffic))?;
+    } else {
+        let counters = Counters::read(&maps)?;
+        print_list(common, &counters, &counters.rows, || print_table(&counters.rows))?;
     }
     Ok(FINE)
 }
@@ -41,14 +38,6 @@ fn print_table(rows: &[Row]) -> anyhow::Result<()> {
     });
     let header = ["class", "port", "protocol", "direction", "outcome", "reason", "packets", "bytes"];
     ui::print_line(&ui::table(&header, &[6, 7], cells))
-}
-
-fn print_peers(traffic: &PeerTraffic, format: Format) -> anyhow::Result<()> {
-    match format {
-        Format::Table => print_peer_table(traffic),
-        Format::Json => ui::print_json(traffic),
-        Format::Jsonl => ui::print_jsonl(&traffic.rows),
-    }
 }
 
 fn print_peer_table(traffic: &PeerTraffic) -> anyhow::Result<()> {

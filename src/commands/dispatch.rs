@@ -43,7 +43,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Status => status::run(common),
         Command::Counters(args) => counters::run(common, *args),
         Command::Events(args) => match &args.command {
-            EventsCommand::List(args) => list::run(common, common.typed_output, args),
+            EventsCommand::List(args) => list::run(common, args),
             EventsCommand::Tail(args) => tail::run(common, args),
             EventsCommand::Show(args) => show::run(common, args),
             EventsCommand::Export(args) => export::run(common, args),

@@ -9,10 +9,10 @@ use serde::Serialize;
 use super::{
     DEGRADED, FINE, Failure, block_on,
     failure::{PRIVILEGE, message},
-    read_config,
+    print_list, read_config, reread_config,
 };
 use crate::{
-    cli::{Common, DoctorArgs, Format},
+    cli::{Common, DoctorArgs},
     doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Status, Subject},
     ui,
     view::{mission_control::Reached, status},
@@ -24,7 +24,7 @@ use nodewall_host::{
 };
 use nodewall_policy::{
     Facts, Policy, RowTable, compile,
-    config::{self, AttachMode, Config, ConfigErrors, ConfigOrigin, Trust, Tunnels},
+    config::{AttachMode, Config, ConfigOrigin, Trust, Tunnels},
 };
 use nodewall_text::hex;
 
@@ -61,7 +61,7 @@ fn mission_control(common: &Common) -> Result<u8, Failure> {
             tracing::warn!("{}: the result could not be noted: {error}", state.path().display());
         }
     }
-    print(common.output(), findings)
+    print(common, findings)
 }
 
 fn host(common: &Common) -> Result<u8, Failure> {
@@ -69,29 +69,18 @@ fn host(common: &Common) -> Result<u8, Failure> {
     let configured = configured(common);
     let mut findings = Vec::new();
 
-    let usual;
-    let (config, policy) = match &configured {
-        Ok((config, policy)) => (config, Some(policy)),
-        Err(broken) => {
-            findings.push(broken.clone());
-            usual = Config::embedded();
-            (&usual, None)
-        }
-    };
-    let embedded;
-    let test_policy = if let Some(policy) = policy {
-        policy
-    } else {
-        embedded = Policy::from_config(config)?;
-        &embedded
-    };
-    let compiled = compile(test_policy, RowTable::default(), &Facts::default())?;
+    // Where the configuration can not be read, the kernel is tried with the embedded one.
+    let config = configured.clone().unwrap_or_else(|_| Config::embedded());
+    findings.extend(configured.as_ref().err().cloned());
+    let usable = Policy::from_config(&config)?;
+    let policy = configured.is_ok().then_some(&usable);
+    let compiled = compile(&usable, RowTable::default(), &Facts::default())?;
 
     let kernel = doctor::probe_kernel(&common.bpffs, &compiled.image);
     findings.extend(doctor::kernel(&kernel));
     findings.extend(doctor::data_path(&live, policy.map(|_| hex(&compiled.image.policy_sha256)).as_deref()));
 
-    let selection = select(config, &network);
+    let selection = select(&config, &network);
     let multi_buffer =
         kernel.features.as_ref().is_ok_and(|f| f.filter.as_ref().is_ok_and(|f| f.buffers == Buffers::Frags));
     let drivers = net::drivers(&network);
@@ -129,22 +118,19 @@ fn host(common: &Common) -> Result<u8, Failure> {
     }
     findings.extend(ownership(common, &config.origin));
     findings.sort_by_key(|finding| finding.subject);
-    print(common.output(), findings)
+    print(common, findings)
 }
 
-/// The configuration's policy; or what is wrong with it.
-fn configured(common: &Common) -> Result<(Config, Policy), Finding> {
+/// The configuration, from which a policy can be made; or what is wrong with it.
+fn configured(common: &Common) -> Result<Config, Finding> {
     let broken = |error: &anyhow::Error| {
         Finding::new(Subject::Files, Status::Failed, "configuration", message(error).lines().next().unwrap_or_default())
             .because("`apply` and a reload are refused; what is in force stays in force")
             .advice("`nodewall check` shows the place and what was expected")
     };
-    let read = || -> Result<Config, ConfigErrors> {
-        config::resolve(common.config.as_deref(), Trust::Anyone)?.with_overrides(&common.overrides())
-    };
-    let config = read().map_err(|error| broken(&error.into()))?;
-    let policy = Policy::from_config(&config).map_err(|error| broken(&error.into()))?;
-    Ok((config, policy))
+    let config = reread_config(common, Trust::Anyone).map_err(|error| broken(&error.into()))?;
+    Policy::from_config(&config).map_err(|error| broken(&error.into()))?;
+    Ok(config)
 }
 
 /// The links and what is in force on them. What is wrong is looked at twice: a change may be under way just then.
@@ -224,14 +210,11 @@ fn ownership(common: &Common, origin: &ConfigOrigin) -> Vec<Finding> {
     doctor::ownership(&paths, rustix::process::geteuid().as_raw())
 }
 
-fn print(format: Format, findings: Vec<Finding>) -> Result<u8, Failure> {
+fn print(common: &Common, findings: Vec<Finding>) -> Result<u8, Failure> {
     let status = doctor::worst(&findings);
     let unseen = findings.iter().any(|finding| finding.status == Status::NotLookedAt);
-    match format {
-        Format::Table => print_text(&findings)?,
-        Format::Json => ui::print_json(&Report { status, findings })?,
-        Format::Jsonl => ui::print_jsonl(&findings)?,
-    }
+    let report = Report { status, findings };
+    print_list(common, &report, &report.findings, || print_text(&report.findings))?;
     Ok(match status {
         _ if unseen => PRIVILEGE,
         Status::Degraded | Status::Failed => DEGRADED,

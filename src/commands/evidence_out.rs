@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, IsTerminal as _, Write},
     os::{
-        fd::{AsFd as _, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::OpenOptionsExt as _,
     },
     path::Path,
@@ -15,20 +15,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::Failure;
 use crate::cli::Common;
-use nodewall_evidence::store::Reader;
+use nodewall_evidence::{self as evidence, store::Reader};
 use nodewall_host::state::{Clock, StateDir};
-
-/// Below the state directory.
-const STORE: &str = "evidence";
 
 /// The store, and the state directory that it is in.
 pub(super) fn open(common: &Common) -> Result<(StateDir, Reader), Failure> {
     let none = || {
-        let place = common.state_dir.join(STORE);
-        Failure::other(anyhow!(
+        anyhow!(
             "there is no evidence in {}; an agent (`nodewall run`) records it, and --state-dir says where",
-            place.display()
-        ))
+            common.state_dir.join("evidence").display()
+        )
     };
     let state = StateDir::open(&common.state_dir)?.ok_or_else(none)?;
     let reader = reader(&state)?.ok_or_else(none)?;
@@ -37,12 +33,20 @@ pub(super) fn open(common: &Common) -> Result<(StateDir, Reader), Failure> {
 
 /// The store of a state directory, if there is one yet.
 pub(super) fn reader(state: &StateDir) -> Result<Option<Reader>, Failure> {
-    Reader::open(&state.path().join(STORE)).map_err(|error| Failure::other(error.into()))
+    Ok(Reader::open(&evidence::directory(state))?)
 }
 
 /// The clock, as records have it.
 pub(super) fn now_unix_ns() -> u64 {
     Clock::now().unix_ns
+}
+
+/// Whether nobody is there to read any more: the other end of the pipe is closed. It says so also to one who has nothing to write.
+pub(super) fn is_closed(out: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&out, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut fds, Some(&now)).is_ok_and(|found| found > 0)
+        && fds.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
 /// A file of the operator's alone, or standard output for `-`.
@@ -54,11 +58,10 @@ pub(super) struct Target {
 
 impl Target {
     /// Makes the file anew. `binary`: a terminal is refused.
-    pub(super) fn open(path: &Path, binary: bool) -> Result<Self, Failure> {
+    pub(super) fn open(path: &Path, binary: bool) -> anyhow::Result<Self> {
         if path == Path::new("-") {
             if binary && io::stdout().is_terminal() {
-                let help = "the output is no text; name a file with -w, or a pipe such as `| tshark -r -`";
-                return Err(Failure::other(anyhow!("{help}")));
+                return Err(anyhow!("the output is no text; name a file with -w, or a pipe such as `| tshark -r -`"));
             }
             let out: OwnedFd = io::stdout().as_fd().try_clone_to_owned().context("can not use standard output")?;
             return Ok(Self { file: out.into(), is_stdout: true });
@@ -73,25 +76,23 @@ impl Target {
         Ok(Self { file, is_stdout: false })
     }
 
-    /// Whether nobody is there to read any more: the other end of the pipe is closed.
-    pub(super) fn is_closed(&self) -> bool {
-        let mut fds = [PollFd::new(&self.file, PollFlags::empty())];
-        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut fds, Some(&none)).is_ok_and(|found| found > 0)
-            && fds.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
-    }
-
     /// What a failed write means: a reader that went away ends the program quietly, as other tools do.
     pub(super) fn written(is_stdout: bool, result: io::Result<()>) -> Result<(), Failure> {
         match result {
             Err(error) if is_stdout && error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-            result => result.context("can not write the output").map_err(Failure::other),
+            result => Ok(result.context("can not write the output")?),
         }
     }
 
     /// Standard output?
     pub(super) fn is_stdout(&self) -> bool {
         self.is_stdout
+    }
+}
+
+impl AsFd for Target {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

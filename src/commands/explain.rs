@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::{
     FINE, Failure, class_of,
     judging::{self, JudgingPolicy},
+    print,
 };
 use crate::{
-    cli::{Common, ExplainArgs, Format},
+    cli::{Common, ExplainArgs},
     ui,
 };
 use nodewall_policy::{config::show, probe_frame};
@@ -32,16 +33,12 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
     let frame = probe_frame(args.source, args.port, args.protocol);
     let decision = decide(frame.as_slice(), &image);
     let report = report(&decision, &image, &rows)?;
-    match common.output() {
-        Format::Table => print_text(&report, args)?,
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
-    }
+    print(common, &report, |report| print_text(report, args))?;
     Ok(FINE)
 }
 
-fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> Result<Report, Failure> {
-    let unknown = || Failure::other(anyhow::anyhow!("reason {} is of another version", decision.reason));
+fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> anyhow::Result<Report> {
+    let unknown = || anyhow::anyhow!("reason {} is of another version", decision.reason);
     let reason = decision.reason().ok_or_else(unknown)?;
     Ok(Report {
         verdict: decision.verdict().name(),

@@ -1,8 +1,15 @@
 //! Error -> message and exit code, in one place.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
-use crate::{control::AgentError, peers::OperatorError};
+use crate::{
+    control::AgentError,
+    init::{AnswersError, FileError},
+    peers::OperatorError,
+};
 use nodewall_datapath::DatapathError;
 use nodewall_evidence::store::StoreError;
 use nodewall_host::{net::NetError, state::StateError};
@@ -20,12 +27,8 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn other(error: anyhow::Error) -> Self {
-        Self { code: FAILED, error }
-    }
-
     /// A flag's value is wrong.
-    pub(crate) fn usage(error: ConfigErrors) -> Self {
+    pub(crate) fn usage(error: impl Into<anyhow::Error>) -> Self {
         Self { code: USAGE, error: error.into() }
     }
 
@@ -34,19 +37,9 @@ impl Failure {
         message(&self.error)
     }
 
-    /// A flag's value is wrong, as only the command itself could see.
-    pub(crate) fn usage_text(text: String) -> Self {
-        Self { code: USAGE, error: anyhow::anyhow!(text) }
-    }
-
-    /// With the exit code that tells what is missing.
-    pub(crate) fn with_code(code: u8, error: anyhow::Error) -> Self {
-        Self { code, error }
-    }
-
     pub(crate) fn report(self) -> ExitCode {
         // Nobody may be listening any more; the exit code still tells.
-        let _ = writeln!(std::io::stderr(), "nodewall: {}", message(&self.error));
+        let _ = writeln!(io::stderr(), "nodewall: {}", message(&self.error));
         ExitCode::from(self.code)
     }
 }
@@ -64,46 +57,55 @@ fn datapath_code(error: &DatapathError) -> u8 {
     if error.is_privilege() { PRIVILEGE } else { FAILED }
 }
 
-impl From<DatapathError> for Failure {
-    fn from(error: DatapathError) -> Self {
-        Self { code: datapath_code(&error), error: error.into() }
-    }
-}
-
-impl From<AgentError> for Failure {
-    fn from(error: AgentError) -> Self {
-        let code = match &error {
-            AgentError::Datapath(inner) => datapath_code(inner),
-            AgentError::State(inner) => state_code(inner),
-            _ => FAILED,
-        };
-        Self { code, error: error.into() }
-    }
+fn io_code(error: &io::Error) -> u8 {
+    if error.kind() == io::ErrorKind::PermissionDenied { PRIVILEGE } else { FAILED }
 }
 
 fn state_code(error: &StateError) -> u8 {
+    if let StateError::Io { source, .. } = error { io_code(source) } else { FAILED }
+}
+
+fn agent_code(error: &AgentError) -> u8 {
     match error {
-        StateError::Io { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => PRIVILEGE,
+        AgentError::Datapath(inner) => datapath_code(inner),
+        AgentError::State(inner) => state_code(inner),
         _ => FAILED,
     }
 }
 
-impl From<StateError> for Failure {
-    fn from(error: StateError) -> Self {
-        Self { code: state_code(&error), error: error.into() }
-    }
+fn file_code(error: &FileError) -> u8 {
+    if let FileError::Io { source, .. } = error { io_code(source) } else { FAILED }
 }
 
-macro_rules! failed {
-    ($($error:ty),+) => {
+fn answers_code(error: &AnswersError) -> u8 {
+    if let AnswersError::Ended(_) = error { FAILED } else { USAGE }
+}
+
+macro_rules! failures {
+    ($($error:ty => $code:expr;)+) => {
         $(impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                Self { code: FAILED, error: error.into() }
+                let code: fn(&$error) -> u8 = $code;
+                Self { code: code(&error), error: error.into() }
             }
         })+
     };
 }
-failed!(anyhow::Error, ConfigErrors, PolicyError, CompileError, NetError, OperatorError, StoreError);
+
+failures! {
+    DatapathError => datapath_code;
+    StateError => state_code;
+    AgentError => agent_code;
+    FileError => file_code;
+    AnswersError => answers_code;
+    anyhow::Error => |_| FAILED;
+    ConfigErrors => |_| FAILED;
+    PolicyError => |_| FAILED;
+    CompileError => |_| FAILED;
+    NetError => |_| FAILED;
+    OperatorError => |_| FAILED;
+    StoreError => |_| FAILED;
+}
 
 #[cfg(test)]
 mod tests {

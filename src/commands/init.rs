@@ -1,14 +1,15 @@
 //! `nodewall init`: the first configuration. Asks, writes one file, and shows what it would do. Puts nothing into force.
 
-use std::{io, path::Path};
+use std::path::Path;
 
+use anyhow::anyhow;
 use serde::Serialize;
 
-use super::{FINE, Failure, block_on, failure::PRIVILEGE, plan};
+use super::{FINE, Failure, block_on, plan, print};
 use crate::{
-    cli::{Common, Format, InitArgs},
-    control::{self, Affected, AgentError, Allow, Desired, Difference, Good},
-    init::{self, Answers, AnswersError, Discovery, FileError, FoundInterface, FoundPeer, Given, Knocker, Terminal},
+    cli::{Common, InitArgs},
+    control::{self, Affected, Allow, Desired, Difference, Good},
+    init::{self, Answers, Discovery, FoundInterface, FoundPeer, Knocker, Terminal},
     ui,
     view::counters::{Counters, Row},
 };
@@ -16,7 +17,7 @@ use nodewall_datapath::Maps;
 use nodewall_host::state::{Clock, StateDir};
 use nodewall_policy::{
     Policy,
-    config::{AGENT_PORT, Access, Config, DEFAULT_PATH, Mode, Protocol, show},
+    config::{AGENT_PORT, Config, DEFAULT_PATH, Mode, Protocol, show},
 };
 use nodewall_text::plain;
 
@@ -69,10 +70,10 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
     found.counted_8443 = counted_8443(common);
     if given.peers_file.is_some() && found.peers_file.is_none() {
         // Named on purpose: an agent would have no peers by it. It was read before anything else that can fail.
-        return Err(Failure::other(anyhow::anyhow!(found.unread.first().cloned().unwrap_or_default())));
+        return Err(anyhow!(found.unread.first().cloned().unwrap_or_default()).into());
     }
-    let answers = init::decide(&given, &mut found, Terminal::open()).map_err(unanswered)?;
-    let text = init::text(&answers, &found).map_err(unwritten)?;
+    let answers = init::decide(given, args.yes, &mut found, Terminal::open())?;
+    let text = init::text(&answers, &found)?;
     // What the plan is made from is what was read back, not what was meant.
     let config = Config::parse(&text, &path.display().to_string())?;
     Policy::from_config(&config)?;
@@ -80,7 +81,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
         None
     } else {
         let now_unix_s = Clock::now().unix_ns / 1_000_000_000;
-        init::place(&path, &text, args.force, now_unix_s).map_err(unwritten)?.backup
+        init::place(&path, &text, args.force, now_unix_s)?
     };
     let plan = differs(state.as_ref(), &config, &answers, &found, Mode::Audit)?;
     let enforced = differs(state.as_ref(), &config, &answers, &found, Mode::Enforce)?;
@@ -107,12 +108,7 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
         next: NEXT.iter().map(|(command, _)| *command).collect(),
         text: &text,
     };
-    match common.output() {
-        Format::Table if args.stdout => ui::print_line(text.trim_end())?,
-        Format::Table => print_text(&outcome)?,
-        Format::Json => ui::print_json(&outcome)?,
-        Format::Jsonl => ui::print_jsonl([&outcome])?,
-    }
+    print(common, &outcome, |outcome| if args.stdout { ui::print_line(text.trim_end()) } else { print_text(outcome) })?;
     Ok(FINE)
 }
 
@@ -120,26 +116,27 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
 fn refuse_to_write(common: &Common, args: &InitArgs, path: &Path, state: Option<&StateDir>) -> Result<(), Failure> {
     if common.mode.is_some() {
         let text = "--mode: init writes a configuration that audits; `nodewall enforce --confirm-within 5m` enforces";
-        return Err(Failure::usage_text(text.to_owned()));
+        return Err(Failure::usage(anyhow!(text)));
     }
     if !args.force {
-        init::refuse_existing(path).map_err(unwritten)?;
+        init::refuse_existing(path)?;
     }
     let Some(state) = state.filter(|state| !state.is_detached()) else { return Ok(()) };
     if Good::last(state)?.is_some_and(|good| good.desired.policy.mode == Mode::Enforce) {
         // A running agent follows the file at once.
-        return Err(Failure::other(anyhow::anyhow!(
+        return Err(anyhow!(
             "this node enforces, and a configuration that audits would open it; `nodewall init --stdout` shows what it would be, \
              to be merged by hand into {}",
             path.display()
-        )));
+        )
+        .into());
     }
     Ok(())
 }
 
-fn given(common: &Common, args: &InitArgs) -> Given {
-    Given {
-        yes: args.yes,
+/// What flags have answered.
+fn given(common: &Common, args: &InitArgs) -> Answers {
+    Answers {
         interfaces: common.interfaces.clone(),
         peers: common.peers.clone(),
         peers_file: args.peers_file.clone(),
@@ -147,22 +144,6 @@ fn given(common: &Common, args: &InitArgs) -> Given {
         single_node: args.single_node,
         cluster_version: args.cluster_version.clone(),
         agent_port_8443: args.agent_port_8443,
-    }
-}
-
-fn unanswered(error: AnswersError) -> Failure {
-    match error {
-        AnswersError::Ended(_) => Failure::other(error.into()),
-        error => Failure::usage_text(error.to_string()),
-    }
-}
-
-fn unwritten(error: FileError) -> Failure {
-    match &error {
-        FileError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-            Failure::with_code(PRIVILEGE, error.into())
-        }
-        _ => Failure::other(error.into()),
     }
 }
 
@@ -179,7 +160,7 @@ fn differs(
     desired.policy.peers.extend(answers.all_peers(found));
     desired.policy.peers.sort_unstable();
     desired.policy.peers.dedup();
-    Ok(block_on(control::plan(state, &desired, Allow::default()))?.map_err(|error: AgentError| error)?)
+    Ok(block_on(control::plan(state, &desired, Allow::default()))??)
 }
 
 /// Frames to 8443 that are denied or only audited, also where no agent records who sends them. `None`: nothing is in force, or only root may see.
@@ -194,11 +175,7 @@ fn counted_8443(common: &Common) -> Option<u64> {
 
 fn access_8443(config: &Config) -> Result<&'static str, Failure> {
     let policy = Policy::from_config(config)?;
-    Ok(policy.class_of(Protocol::Tcp, AGENT_PORT).map_or("unmanaged", |class| match class.access {
-        Access::Public => "public",
-        Access::Cluster => "cluster",
-        Access::Closed => "closed",
-    }))
+    Ok(policy.class_of(Protocol::Tcp, AGENT_PORT).map_or("unmanaged", |class| class.access.as_str()))
 }
 
 fn print_text(outcome: &Report<'_>) -> anyhow::Result<()> {

@@ -1,5 +1,6 @@
 //! The policy that `explain` and `replay` judge by, and where it comes from. It must not judge.
 
+use anyhow::anyhow;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
 use super::{Failure, read_policy};
@@ -23,13 +24,13 @@ pub(super) fn described_or_live(common: &Common) -> Result<JudgingPolicy, Failur
     if is_described(common) {
         return configured(common);
     }
-    let none = || {
-        Failure::other(anyhow::anyhow!(
+    live(common)?.ok_or_else(|| {
+        anyhow!(
             "no policy is in force at {}; name one with --config FILE or --peer ADDR, or put one into force with `nodewall apply`",
             common.bpffs.display()
-        ))
-    };
-    live(common)?.ok_or_else(none)
+        )
+        .into()
+    })
 }
 
 /// What the flags describe, else what is in force, else the configuration that `apply` would take.

@@ -28,15 +28,20 @@ mod trial_wait;
 
 use std::path::PathBuf;
 
+use anyhow::{Context as _, anyhow};
 use node_ebpf_common::{
     Decision,
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS},
     maps::RowRecord,
 };
 
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::{
-    cli::Common,
+    cli::{Common, Output},
     control::{Refused, Site},
+    ui,
 };
 use nodewall_datapath::{DatapathError, Maps, PinDir, missing_capabilities};
 use nodewall_host::state::StateDir;
@@ -61,8 +66,8 @@ fn read_config(common: &Common, trust: Trust) -> Result<Config, Failure> {
 }
 
 /// The same, for a reload: one kind of error.
-fn reread_config(common: &Common) -> Result<Config, ConfigErrors> {
-    config::resolve(common.config.as_deref(), Trust::OwnerOnly)?.with_overrides(&common.overrides())
+fn reread_config(common: &Common, trust: Trust) -> Result<Config, ConfigErrors> {
+    config::resolve(common.config.as_deref(), trust)?.with_overrides(&common.overrides())
 }
 
 /// The policy of the configuration, for commands that only compute.
@@ -110,9 +115,9 @@ fn require_privilege() -> Result<(), DatapathError> {
 
 /// The live data path; having none is an error that says what to do.
 fn live(common: &Common) -> Result<(PinDir, Maps), Failure> {
-    let none =
-        || anyhow::anyhow!("no policy is in force at {}; `nodewall apply` puts one into force", common.bpffs.display());
-    Maps::live(&common.bpffs)?.ok_or_else(|| Failure::other(none()))
+    Maps::live(&common.bpffs)?.ok_or_else(|| {
+        anyhow!("no policy is in force at {}; `nodewall apply` puts one into force", common.bpffs.display()).into()
+    })
 }
 
 /// The port class of a decision.
@@ -127,12 +132,50 @@ fn class_of(decision: &Decision, rows: &[RowRecord]) -> Option<String> {
 
 /// A runtime on this thread: netlink and signals need no more.
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Failure::other(anyhow::Error::new(e).context("can not start the runtime")))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("can not start the runtime")?;
     let done = runtime.block_on(future);
     // Does not wait for a NAT tool that hangs.
     runtime.shutdown_background();
     Ok(done)
+}
+
+/// What ends a command that goes on until it is told to: an interrupt, a request to end, a terminal that goes away.
+struct EndSignals([Signal; 3]);
+
+impl EndSignals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("can not wait for signals");
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?]))
+    }
+
+    /// One of them has come.
+    async fn come(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+/// Prints what came of a command: with `text` for people, as one document or one line for programs.
+fn print<R: Serialize>(common: &Common, report: &R, text: impl FnOnce(&R) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    print_list(common, report, [report], || text(report))
+}
+
+/// The same where lines are for the elements of a list, not for the whole.
+fn print_list<R: Serialize>(
+    common: &Common,
+    document: &impl Serialize,
+    lines: impl IntoIterator<Item = R>,
+    text: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    match common.output {
+        // CSV is for `events list` alone; every other command has refused it.
+        Output::Table | Output::Csv => text(),
+        Output::Json => ui::print_json(document),
+        Output::Jsonl => ui::print_jsonl(lines),
+    }
 }

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
-use super::{FINE, Failure};
+use super::{FINE, Failure, print};
 use crate::{
-    cli::{Common, Format},
+    cli::Common,
     export::{Address, Token},
     ui,
 };
@@ -19,29 +19,19 @@ struct Report {
 }
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let none = || Failure::other(anyhow!("no agent runs that could show a page; `nodewall run` starts one"));
+    let none = || anyhow!("no agent runs that could show a page; `nodewall run` starts one");
     let state = StateDir::open(&common.state_dir)?.ok_or_else(none)?;
     let agent = state.agent().ok_or_else(none)?;
-    let address = state.read_note::<Address>().filter(|address| address.pid == agent).ok_or_else(|| {
-        Failure::other(anyhow!(
-            "the agent (pid {agent}) is just starting, or older than this command; try again, or restart it"
-        ))
+    let address = state.read_note::<Address>().filter(|address| address.pid == agent).with_context(|| {
+        format!("the agent (pid {agent}) is just starting, or older than this command; try again, or restart it")
     })?;
-    let nowhere = || {
-        Failure::other(anyhow!(
-            "the agent listens nowhere: take `listen = \"none\"` out of [export] and reload it, or restart it without `--listen none`"
-        ))
-    };
-    let listen = address.listen.ok_or_else(nowhere)?;
-    let token = Token::read(&state)?.ok_or_else(|| {
-        Failure::other(anyhow!("the agent has not made its token yet; `nodewall status` says whether it could listen"))
-    })?;
+    let listen = address.listen.context(
+        "the agent listens nowhere: take `listen = \"none\"` out of [export] and reload it, or restart it without `--listen none`",
+    )?;
+    let token = Token::read(&state)?
+        .context("the agent has not made its token yet; `nodewall status` says whether it could listen")?;
     let report = Report { url: format!("{}?token={}", base(&address, listen), token.reveal()) };
-    match common.output() {
-        Format::Table => ui::print_line(&report.url)?,
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
-    }
+    print(common, &report, |report| ui::print_line(&report.url))?;
     Ok(FINE)
 }
 

@@ -8,9 +8,9 @@ use std::{
 use ipnet::IpNet;
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, block_on, read_config, site};
+use super::{DEGRADED, FINE, Failure, block_on, print, print_list, read_config, site};
 use crate::{
-    cli::{AllowArgs, Common, Format, PeersAddArgs, PeersArgs, PeersCommand, PeersRemoveArgs},
+    cli::{AllowArgs, Common, PeersAddArgs, PeersArgs, PeersCommand, PeersRemoveArgs},
     control::{self, AgentError, Allow, Good, Site},
     peers::{Entry, PeerState, Registry, SourceStatus, Undo},
     ui,
@@ -66,19 +66,15 @@ fn registry(common: &Common, now: &Clock) -> Result<Registry, Failure> {
 fn list(common: &Common) -> Result<u8, Failure> {
     let now = Clock::now();
     let registry = registry(common, &now)?;
-    let (entries, sources) = (registry.entries(&now), registry.sources(&now));
-    match common.output() {
-        Format::Table => print_list(&entries, &sources, &now)?,
-        Format::Json => ui::print_json(&Peers::of(&registry, &now))?,
-        Format::Jsonl => ui::print_jsonl(Peers::of(&registry, &now).peers)?,
-    }
+    let peers = Peers::of(&registry, &now);
+    print_list(common, &peers, &peers.peers, || print_tables(&registry.entries(&now), &registry.sources(&now), &now))?;
     for alarm in registry.alarms(&now) {
         tracing::warn!("{alarm}");
     }
     Ok(FINE)
 }
 
-fn print_list(entries: &[Entry], sources: &[SourceStatus], now: &Clock) -> anyhow::Result<()> {
+fn print_tables(entries: &[Entry], sources: &[SourceStatus], now: &Clock) -> anyhow::Result<()> {
     let rows = entries.iter().map(|entry| {
         vec![
             show(&entry.prefix),
@@ -134,11 +130,7 @@ fn diff(common: &Common) -> Result<u8, Failure> {
         })
         .collect();
     let suspicious = different.iter().any(|difference| difference.one_witness);
-    match common.output() {
-        Format::Table => print_diff(&different)?,
-        Format::Json => ui::print_json(&different)?,
-        Format::Jsonl => ui::print_jsonl(&different)?,
-    }
+    print_list(common, &different, &different, || print_diff(&different))?;
     Ok(if suspicious { DEGRADED } else { FINE })
 }
 
@@ -255,16 +247,12 @@ fn is_the_only_change(site: &Site, peer: IpNet) -> Result<bool, Failure> {
     Ok(in_force.symmetric_difference(&recorded).all(|net| *net == peer))
 }
 
-fn print_changed(common: &Common, changed: &Changed, text: &str) -> Result<(), Failure> {
-    match common.output() {
-        Format::Table => {
-            ui::print_line(text)?;
-            if changed.generation.is_none() {
-                ui::print_line("no policy is in force: it counts from the next `nodewall apply` on")?;
-            }
+fn print_changed(common: &Common, changed: &Changed, text: &str) -> anyhow::Result<()> {
+    print(common, changed, |changed| {
+        ui::print_line(text)?;
+        if changed.generation.is_none() {
+            ui::print_line("no policy is in force: it counts from the next `nodewall apply` on")?;
         }
-        Format::Json => ui::print_json(changed)?,
-        Format::Jsonl => ui::print_jsonl([changed])?,
-    }
-    Ok(())
+        Ok(())
+    })
 }

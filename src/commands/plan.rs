@@ -1,9 +1,9 @@
 //! `nodewall plan`: what `apply` would change. Changes nothing.
 
-use super::{DEGRADED, FINE, Failure, block_on, read_config};
+use super::{DEGRADED, FINE, Failure, block_on, print, read_config};
 use crate::{
-    cli::{AllowArgs, Common, Format},
-    control::{self, AgentError, Difference, ModeOverride},
+    cli::{AllowArgs, Common},
+    control::{self, Difference, ModeOverride},
     ui,
 };
 use nodewall_host::state::StateDir;
@@ -17,13 +17,8 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
         _ => None,
     };
     let (desired, _) = control::desired(state.as_ref(), &config, word)?;
-    let difference =
-        block_on(control::plan(state.as_ref(), &desired, args.allow()))?.map_err(|error: AgentError| error)?;
-    match common.output() {
-        Format::Table => print_text(&difference)?,
-        Format::Json => ui::print_json(&difference)?,
-        Format::Jsonl => ui::print_jsonl([&difference])?,
-    }
+    let difference = block_on(control::plan(state.as_ref(), &desired, args.allow()))??;
+    print(common, &difference, print_text)?;
     Ok(if difference.is_empty() && difference.held.is_none() { FINE } else { DEGRADED })
 }
 

@@ -8,7 +8,7 @@ use super::{
     judging::{self, JudgingPolicy},
 };
 use crate::{
-    cli::{Common, Engine, Format, ReplayArgs},
+    cli::{Common, Engine, Output, ReplayArgs},
     ui,
 };
 use nodewall_capture::Frames;
@@ -36,10 +36,10 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
     let frames = Frames::open(&args.file).map_err(anyhow::Error::new)?;
     let mut lines = frames.map(|frame| {
         let frame = frame.map_err(anyhow::Error::new)?;
-        line(frame.index, &judge(&frame.data)?, &rows)
+        Ok(line(frame.index, &judge(&frame.data)?, &rows)?)
     });
     // What was judged before an error (a cut file) is printed all the same.
-    if common.output() == Format::Json {
+    if common.output == Output::Json {
         let mut judged = Vec::new();
         let ended = lines.try_for_each(|line| line.map(|line| judged.push(line)));
         ui::print_json(&judged)?;
@@ -49,15 +49,15 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
     let mut out = ui::Lines::new();
     let ended = lines.try_for_each(|line| {
         let line = line?;
-        let text = if common.output() == Format::Jsonl { ui::json_line(&line)? } else { text(&line) };
+        let text = if common.output == Output::Jsonl { ui::json_line(&line)? } else { text(&line) };
         out.print(&text).map_err(Failure::from)
     });
     out.finish()?;
     ended.map(|()| FINE)
 }
 
-fn line(frame: u64, decision: &Decision, rows: &[RowRecord]) -> Result<Line, Failure> {
-    let unknown = || Failure::other(anyhow::anyhow!("frame {frame}: reason {} is of another version", decision.reason));
+fn line(frame: u64, decision: &Decision, rows: &[RowRecord]) -> anyhow::Result<Line> {
+    let unknown = || anyhow::anyhow!("frame {frame}: reason {} is of another version", decision.reason);
     let reason = decision.reason().ok_or_else(unknown)?;
     Ok(Line { frame, verdict: decision.verdict().name(), reason: reason.name(), class: class_of(decision, rows) })
 }

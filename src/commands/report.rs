@@ -12,25 +12,23 @@ use crate::cli::{Common, ReportArgs};
 use nodewall_evidence::{
     node::Node,
     report::{Facts, Figures, page},
-    store::StoreError,
 };
 
 pub(super) fn run(common: &Common, args: &ReportArgs) -> Result<u8, Failure> {
-    let other = |error: StoreError| Failure::other(error.into());
     let now = evidence_out::now_unix_ns();
     let since = args.since.start(now, &args.tz).context("--since")?;
     let until =
         args.until.as_ref().map(|until| until.end(now, &args.tz)).transpose().context("--until")?.unwrap_or(now);
     if until < since {
-        return Err(Failure::other(anyhow::anyhow!("--until is before --since; there is no such time")));
+        return Err(anyhow::anyhow!("--until is before --since; there is no such time").into());
     }
     let (_, reader) = evidence_out::open(common)?;
-    let verdict = reader.verify(None).map_err(other)?;
+    let verdict = reader.verify(None)?;
     let mut figures = Figures::new(since, until);
-    let mut seq = reader.seq_before(since).map_err(other)?;
-    let last = reader.last_seq().map_err(other)?;
+    let mut seq = reader.seq_before(since)?;
+    let last = reader.last_seq()?;
     while seq < last {
-        let found = reader.after(seq).map_err(other)?;
+        let found = reader.after(seq)?;
         let Some((end, _)) = found.last() else { break };
         seq = *end;
         for (_, batch) in &found {

@@ -8,7 +8,7 @@ use crate::{
 };
 use nodewall_datapath::PinDir;
 use nodewall_host::state::StateDir;
-use nodewall_policy::config::{Config, Export};
+use nodewall_policy::config::{Config, Export, Trust};
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let listen = args.listen;
@@ -28,7 +28,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
         mode_named: common.mode.is_some(),
         allow: args.allow.allow(),
         watched: watched(common),
-        reload: || reread_config(common)?.with_listen(listen),
+        reload: || reread_config(common, Trust::OwnerOnly)?.with_listen(listen),
     };
     let site = site(common, args.kernel_log)?;
     confine(common, start.config.as_ref().ok())?;

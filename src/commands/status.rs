@@ -1,8 +1,8 @@
 //! `nodewall status`: what is in force, where, and whether it is all that should be.
 
-use super::{DEGRADED, FINE, Failure, block_on};
+use super::{DEGRADED, FINE, Failure, block_on, print};
 use crate::{
-    cli::{Common, Format},
+    cli::Common,
     ui,
     view::{
         push_health::Totals,
@@ -17,11 +17,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     if let Some(state) = StateDir::open(&common.state_dir)? {
         status::add_state(&mut report, &state);
     }
-    match common.output() {
-        Format::Table => print_table(&report)?,
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
-    }
+    print(common, &report, print_table)?;
     Ok(if report.healthy { FINE } else { DEGRADED })
 }
 

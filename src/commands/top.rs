@@ -18,12 +18,9 @@ use ratatui::{
     layout::Rect,
 };
 use rustix::time::{ClockId, clock_gettime};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
-use super::{FINE, Failure, block_on};
+use super::{EndSignals, FINE, Failure, block_on};
 use crate::{
     cli::{Color, Common, TopArgs},
     peers::Registry,
@@ -95,16 +92,13 @@ async fn watch(
     let mut model = Model::default();
     model.read(first);
     let mut events = events();
-    let mut ends = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?];
-    let [terminate, interrupt, hangup] = &mut ends;
+    let mut end = EndSignals::listen()?;
     let mut next = Instant::now() + interval;
     loop {
         terminal.draw(|frame| draw(&model, look, frame.area(), frame.buffer_mut()))?;
         tokio::select! {
             biased;
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
-            _ = hangup.recv() => return Ok(()),
+            () = end.come() => return Ok(()),
             event = events.recv() => match event {
                 Some(Ok(Event::Key(key))) => {
                     if press(&mut model, key) == KeyAction::Quit {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -27,8 +28,7 @@ const WENT_BACK: u8 = 1;
 /// Waits until the trial is confirmed or over.
 pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, who: &Who) -> Result<u8, Failure> {
     ignore_terminal_signals();
-    let listen =
-        |kind| signal(kind).map_err(|e| Failure::other(anyhow::Error::new(e).context("can not listen for signals")));
+    let listen = |kind| signal(kind).context("can not listen for signals");
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut enter = if trial.kind == TrialKind::Enforce { enter() } else { None };
     begin(trial, &applied, enter.is_some());

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use ipnet::IpNet;
 
@@ -17,38 +18,7 @@ use nodewall_policy::config::{ClusterVersion, InterfacePattern, ProfileAccess, V
 /// Outsiders that are named in a question.
 const MAX_NAMED: usize = 10;
 
-/// What flags have answered.
-#[derive(Clone, Debug, Default)]
-pub struct Given {
-    /// `--yes`.
-    pub yes: bool,
-    /// `--interface`.
-    pub interfaces: Vec<InterfacePattern>,
-    /// `--peer`.
-    pub peers: Vec<IpNet>,
-    /// `--peers-file`.
-    pub peers_file: Option<PathBuf>,
-    /// `--vendor-firewall`.
-    pub vendor_firewall: bool,
-    /// `--single-node`.
-    pub single_node: bool,
-    /// `--cluster-version`.
-    pub cluster_version: Option<ClusterVersion>,
-    /// `--agent-port-8443`.
-    pub agent_port_8443: Option<ProfileAccess>,
-}
-
-impl Given {
-    fn names_peers(&self) -> bool {
-        !self.peers.is_empty() || self.peers_file.is_some() || self.vendor_firewall || self.single_node
-    }
-
-    fn decides_8443(&self) -> bool {
-        self.cluster_version.is_some() || self.agent_port_8443.is_some()
-    }
-}
-
-/// What the file will say.
+/// What the file will say: what flags have answered, and then what was found and asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answers {
     /// Empty: the default set.
@@ -83,6 +53,10 @@ impl Answers {
     fn has_peers(&self) -> bool {
         !self.peers.is_empty() || self.peers_file.is_some() || self.vendor_firewall || self.single_node
     }
+
+    fn decides_8443(&self) -> bool {
+        self.cluster_version.is_some() || self.agent_port_8443.is_some()
+    }
 }
 
 /// Why there are no answers. Nothing was written.
@@ -110,41 +84,36 @@ pub enum AnswersError {
     Ended(#[from] io::Error),
 }
 
-/// What is to be written. `asker`: who can be asked; `None`, or `--yes`: nobody.
+/// What is to be written, where flags have answered some of it. `asker`: who can be asked; `None`, or `yes`: nobody.
 ///
 /// # Errors
 /// When flags are missing or exclude each other, and when nobody answers.
-pub fn decide<A: Prompt>(given: &Given, found: &mut Discovery, asker: Option<A>) -> Result<Answers, AnswersError> {
-    if given.single_node {
+pub fn decide<A: Prompt>(
+    mut answers: Answers,
+    yes: bool,
+    found: &mut Discovery,
+    asker: Option<A>,
+) -> Result<Answers, AnswersError> {
+    if answers.single_node {
         let naming = [
-            ("--peer", !given.peers.is_empty()),
-            ("--peers-file", given.peers_file.is_some()),
-            ("--vendor-firewall", given.vendor_firewall),
+            ("--peer", !answers.peers.is_empty()),
+            ("--peers-file", answers.peers_file.is_some()),
+            ("--vendor-firewall", answers.vendor_firewall),
         ];
         if let Some((flag, _)) = naming.into_iter().find(|(_, is_given)| *is_given) {
             return Err(AnswersError::SingleWithPeers(flag));
         }
     }
-    let mut answers = Answers {
-        interfaces: given.interfaces.clone(),
-        peers: given.peers.clone(),
-        peers_file: given.peers_file.clone(),
-        vendor_firewall: given.vendor_firewall,
-        single_node: given.single_node,
-        cluster_version: given.cluster_version.clone(),
-        agent_port_8443: given.agent_port_8443,
-    };
-    let asker = asker.filter(|_| !given.yes);
     match asker {
-        Some(mut asker) => ask_all(given, found, &mut answers, &mut asker)?,
-        None if given.yes => {
+        Some(mut asker) if !yes => ask_all(found, &mut answers, &mut asker)?,
+        _ if yes => {
             refuse_no_interface(found)?;
-            if !given.names_peers() {
+            if !answers.has_peers() {
                 take_found(found, &mut answers)?;
             }
         }
-        None => {
-            refuse_unanswered(given, found)?;
+        _ => {
+            refuse_unanswered(&answers, found)?;
             refuse_no_interface(found)?;
         }
     }
@@ -157,12 +126,12 @@ fn refuse_no_interface(found: &Discovery) -> Result<(), AnswersError> {
     found.no_interface.clone().map_or(Ok(()), |problem| Err(AnswersError::NoInterface(problem)))
 }
 
-fn refuse_unanswered(given: &Given, found: &Discovery) -> Result<(), AnswersError> {
+fn refuse_unanswered(given: &Answers, found: &Discovery) -> Result<(), AnswersError> {
     let mut missing = Vec::new();
     if given.interfaces.is_empty() && found.no_interface.is_some() {
         missing.push("--interface IF (none is found)".to_owned());
     }
-    if !given.names_peers() {
+    if !given.has_peers() {
         missing.push("--peer ADDR, --peers-file FILE, --vendor-firewall or --single-node".to_owned());
     }
     if !given.decides_8443() {
@@ -183,34 +152,32 @@ fn take_found(found: &Discovery, answers: &mut Answers) -> Result<(), AnswersErr
     Err(AnswersError::NoPeers((!from.is_empty()).then(|| from.join(", "))))
 }
 
-fn ask_all(
-    given: &Given,
-    found: &mut Discovery,
-    answers: &mut Answers,
-    asker: &mut impl Prompt,
-) -> Result<(), AnswersError> {
-    if !given.interfaces.is_empty() {
+fn ask_all(found: &mut Discovery, answers: &mut Answers, asker: &mut impl Prompt) -> Result<(), AnswersError> {
+    if !answers.interfaces.is_empty() {
         refuse_no_interface(found)?;
     }
     for problem in &found.unread {
         asker.tell(&format!("not read: {problem}"));
     }
-    if given.interfaces.is_empty() {
+    if answers.interfaces.is_empty() {
         answers.interfaces = ask_interfaces(found, asker)?;
     }
-    if !given.names_peers() {
+    if !answers.has_peers() {
         ask_peers(found, answers, asker)?;
     }
-    if given.cluster_version.is_none() && given.agent_port_8443.is_none() {
+    if !answers.decides_8443() {
         let question = "Version of the cluster, such as 1.300 (Enter: not known): ";
-        answers.cluster_version = asker.until(question, Some(None), |text| {
-            text.parse::<ClusterVersion>().map(Some).map_err(|error| error.message)
-        })?;
+        answers.cluster_version = asker.until(question, Some(None), optional)?;
     }
-    if given.agent_port_8443.is_none() {
+    if answers.agent_port_8443.is_none() {
         ask_8443(found, answers, asker)?;
     }
     Ok(())
+}
+
+/// An answer as the configuration reads it.
+fn optional<T: FromStr<Err = ValueError>>(text: &str) -> Result<Option<T>, String> {
+    text.parse().map(Some).map_err(|error: ValueError| error.message)
 }
 
 fn ask_interfaces(found: &mut Discovery, asker: &mut impl Prompt) -> Result<Vec<InterfacePattern>, AnswersError> {
@@ -307,8 +274,7 @@ fn ask_8443(found: &Discovery, answers: &mut Answers, asker: &mut impl Prompt) -
         }
     }
     let question = "Who may reach 8443: cluster or public (Enter: as the version says)? ";
-    answers.agent_port_8443 = asker
-        .until(question, Some(None), |text| text.parse::<ProfileAccess>().map(Some).map_err(|error| error.message))?;
+    answers.agent_port_8443 = asker.until(question, Some(None), optional)?;
     Ok(())
 }
 

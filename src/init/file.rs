@@ -22,15 +22,6 @@ const MODE: u32 = 0o640;
 /// Outsiders that the file's comment names.
 const MAX_NAMED: usize = 10;
 
-/// Where the file went.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// The file.
-    pub path: PathBuf,
-    /// What was there before.
-    pub backup: Option<PathBuf>,
-}
-
 /// Why there is no file. What was there before is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -151,12 +142,12 @@ impl Drop for Unfinished {
     }
 }
 
-/// Puts the text at `path`. A file that is there is kept as `path.SECONDS` (Unix time); it is replaced only with `replace`, or where it is the packaged
-/// one.
+/// Puts the text at `path`. A file that is there is kept as `path.SECONDS` (Unix time), which is returned; it is replaced only with `replace`, or where
+/// it is the packaged one.
 ///
 /// # Errors
 /// When there is another file and `replace` is not set, when the parser refuses the text, and when the file system does.
-pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<Placed, FileError> {
+pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<Option<PathBuf>, FileError> {
     let failed = |path: &Path| {
         let path = path.to_path_buf();
         move |source| FileError::Io { path, source }
@@ -167,7 +158,7 @@ pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<
     }
     let new = sibling(path, &format!("new-{}", std::process::id()));
     let mut unfinished = Unfinished(Some(new.clone()));
-    write_new(&new, text).map_err(failed(&new))?;
+    write_new(&new, text.as_bytes()).map_err(failed(&new))?;
     // As `apply` will: the same bytes, owner and mode, in the same directory.
     Config::load_with(&new, Trust::OwnerOnly)?;
     let replace = replace || (path.exists() && refuse_existing(path).is_ok());
@@ -183,12 +174,12 @@ pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<
     }
     unfinished.0 = None;
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed(directory))?;
-    Ok(Placed { path: path.to_path_buf(), backup })
+    Ok(backup)
 }
 
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
+fn write_new(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(path)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(text)?;
     file.sync_all()
 }
 
@@ -200,9 +191,7 @@ fn keep_old(path: &Path, now_unix_s: u64) -> io::Result<Option<PathBuf>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&backup)?;
-    file.write_all(&old)?;
-    file.sync_all()?;
+    write_new(&backup, &old)?;
     Ok(Some(backup))
 }
 

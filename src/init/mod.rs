@@ -8,7 +8,7 @@ mod discovery;
 mod file;
 mod prompt;
 
-pub use answers::{Answers, AnswersError, Given, decide};
+pub use answers::{Answers, AnswersError, decide};
 pub use discovery::{Discovery, FoundInterface, FoundPeer, Knocker, Witness, find};
-pub use file::{FileError, Placed, packaged_text, place, refuse_existing, text};
+pub use file::{FileError, packaged_text, place, refuse_existing, text};
 pub use prompt::{Prompt, Terminal};

@@ -19,13 +19,33 @@ pub trait Row: Serialize {
     const TABLE: &'static [&'static str];
     /// Which of its columns hold numbers.
     const NUMBERS: &'static [usize];
+    /// The heading of CSV: keys of the JSON, but that a source is said to be unverified.
+    const CSV: &'static str;
 
-    /// Headings of CSV.
-    fn csv_head() -> Vec<&'static str>;
     /// Cells of the table: what a person needs first.
     fn table(&self) -> Vec<String>;
+
     /// Cells of CSV: everything.
-    fn csv(&self) -> Vec<String>;
+    ///
+    /// # Errors
+    /// Never with the rows that there are: all of them are objects of JSON.
+    fn csv(&self) -> serde_json::Result<Vec<String>> {
+        let row = serde_json::to_value(self)?;
+        let value = |name: &str| row.get(name.trim_end_matches("_unverified"));
+        Ok(Self::CSV.split(',').map(|name| value(name).map_or_else(String::new, |value| cell(name, value))).collect())
+    }
+}
+
+/// A value of JSON as a cell of CSV.
+fn cell(name: &str, value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        // JSON in any case.
+        who if name == "who" => who.to_string(),
+        Value::String(text) => text.clone(),
+        Value::Array(words) => words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "),
+        other => other.to_string(),
+    }
 }
 
 /// A denied flow.
@@ -78,10 +98,6 @@ pub struct KeyRow {
 }
 
 impl KeyRow {
-    /// Headings of [`Self::csv`].
-    const CSV: [&'static str; 9] =
-        ["source_unverified", "protocol", "port", "class", "reason", "outcome", "interface", "mac", "generation"];
-
     fn of(key: &FlowKey, class: Option<&String>, mac: [u8; 6], generation: u64) -> Self {
         Self {
             source: key.source,
@@ -109,20 +125,6 @@ impl KeyRow {
             self.outcome.into(),
             self.interface.clone(),
             amount,
-        ]
-    }
-
-    fn csv(&self) -> [String; 9] {
-        [
-            self.source.map(|source| source.to_string()).unwrap_or_default(),
-            self.protocol.into(),
-            self.port.map(|port| port.to_string()).unwrap_or_default(),
-            self.class.clone().unwrap_or_default(),
-            self.reason.into(),
-            self.outcome.into(),
-            self.interface.clone(),
-            self.mac.clone(),
-            self.generation.to_string(),
         ]
     }
 }
@@ -164,18 +166,10 @@ impl Row for FlowRow {
     const TABLE: &'static [&'static str] =
         &["id", "last seen", "source", "port", "class", "reason", "outcome", "in", "packets"];
     const NUMBERS: &'static [usize] = &[8];
-
-    fn csv_head() -> Vec<&'static str> {
-        [&["id", "batch", "first", "last"][..], &KeyRow::CSV, &["packets", "bytes"]].concat()
-    }
+    const CSV: &'static str = "id,batch,first,last,source_unverified,protocol,port,class,reason,outcome,interface,mac,generation,packets,bytes";
 
     fn table(&self) -> Vec<String> {
         self.key.table([self.id.clone(), to_the_second(&self.last)], self.packets.to_string())
-    }
-
-    fn csv(&self) -> Vec<String> {
-        let lead = [self.id.clone(), self.batch.to_string(), self.first.clone(), self.last.clone()];
-        [&lead[..], &self.key.csv(), &[self.packets.to_string(), self.bytes.to_string()]].concat()
     }
 }
 
@@ -225,19 +219,10 @@ impl Row for CaptureRow {
     const TABLE: &'static [&'static str] =
         &["id", "time", "source", "port", "class", "reason", "outcome", "in", "bytes"];
     const NUMBERS: &'static [usize] = &[8];
-
-    fn csv_head() -> Vec<&'static str> {
-        [&["id", "batch", "time", "boot_ns"][..], &KeyRow::CSV, &["cpu", "original_bytes", "captured_bytes"]].concat()
-    }
+    const CSV: &'static str = "id,batch,time,boot_ns,source_unverified,protocol,port,class,reason,outcome,interface,mac,generation,cpu,original_bytes,captured_bytes";
 
     fn table(&self) -> Vec<String> {
         self.key.table([self.id.clone(), to_the_second(&self.time)], self.original_bytes.to_string())
-    }
-
-    fn csv(&self) -> Vec<String> {
-        let lead = [self.id.clone(), self.batch.to_string(), self.time.clone(), self.boot_ns.to_string()];
-        let tail = [self.cpu.to_string(), self.original_bytes.to_string(), self.captured_bytes.to_string()];
-        [&lead[..], &self.key.csv(), &tail].concat()
     }
 }
 
@@ -285,26 +270,11 @@ impl LossRow {
 impl Row for LossRow {
     const TABLE: &'static [&'static str] = &["id", "first", "last", "loss", "packets", "bytes"];
     const NUMBERS: &'static [usize] = &[4, 5];
-
-    fn csv_head() -> Vec<&'static str> {
-        vec!["id", "batch", "first", "last", "loss", "packets", "bytes"]
-    }
+    const CSV: &'static str = "id,batch,first,last,loss,packets,bytes";
 
     fn table(&self) -> Vec<String> {
         let (first, last) = (to_the_second(&self.first), to_the_second(&self.last));
         vec![self.id.clone(), first, last, self.loss.into(), self.packets.to_string(), self.bytes.to_string()]
-    }
-
-    fn csv(&self) -> Vec<String> {
-        vec![
-            self.id.clone(),
-            self.batch.to_string(),
-            self.first.clone(),
-            self.last.clone(),
-            self.loss.into(),
-            self.packets.to_string(),
-            self.bytes.to_string(),
-        ]
     }
 }
 
@@ -351,24 +321,9 @@ impl EventRow {
 impl Row for EventRow {
     const TABLE: &'static [&'static str] = &["id", "time", "event", "detail"];
     const NUMBERS: &'static [usize] = &[];
-
-    fn csv_head() -> Vec<&'static str> {
-        vec!["id", "batch", "time", "event", "detail", "who", "text"]
-    }
+    const CSV: &'static str = "id,batch,time,event,detail,who,text";
 
     fn table(&self) -> Vec<String> {
         vec![self.id.clone(), to_the_second(&self.time), self.event.clone(), self.detail.clone()]
-    }
-
-    fn csv(&self) -> Vec<String> {
-        vec![
-            self.id.clone(),
-            self.batch.to_string(),
-            self.time.clone(),
-            self.event.clone(),
-            self.detail.clone(),
-            self.who.as_ref().map(ToString::to_string).unwrap_or_default(),
-            self.text.clone().unwrap_or_default(),
-        ]
     }
 }

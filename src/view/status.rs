@@ -19,7 +19,7 @@ use nodewall_policy::config::show;
 use nodewall_text::hex;
 
 /// The live system at one time.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Status {
     /// `enforce` or `audit`; `null`: no policy is in force.
     pub mode: Option<&'static str>,
@@ -123,22 +123,8 @@ pub fn look(bpffs: &Path, network: &Network) -> Result<Status, DatapathError> {
 
 fn nothing_in_force() -> Status {
     Status {
-        mode: None,
-        generation: None,
-        policy_sha256: None,
-        interfaces: Vec::new(),
-        peers: 0,
-        blocks: Vec::new(),
-        trial: None,
-        refused: None,
-        agent: None,
-        repairs: 0,
-        push: None,
-        evidence: None,
-        mission_control: None,
-        healthy: false,
-        uncovered_interfaces: Vec::new(),
         problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
+        ..Status::default()
     }
 }
 
@@ -193,17 +179,10 @@ fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status
         policy_sha256: Some(hex(&image.policy_sha256)),
         interfaces,
         peers: image.peers,
-        blocks: Vec::new(),
-        trial: None,
-        refused: None,
-        agent: None,
-        repairs: 0,
-        push: None,
-        evidence: None,
-        mission_control: None,
         healthy: problems.is_empty(),
         uncovered_interfaces: uncovered.into_iter().map(|u| u.name).collect(),
         problems,
+        ..Status::default()
     })
 }
 

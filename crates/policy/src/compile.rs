@@ -156,7 +156,8 @@ const fn key(protocol: Protocol, first_port: u16, last_port: u16) -> RowKey {
     RowKey { protocol: number_of(protocol), first_port, last_port }
 }
 
-const fn number_of(protocol: Protocol) -> u8 {
+/// The number that a protocol has in an IP header.
+pub(super) const fn number_of(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
@@ -257,7 +258,7 @@ impl<'p> Groups<'p> {
             sources.entry(*net).or_default().groups |= GROUP_BLOCKED;
         }
         for address in own_addresses {
-            sources.insert(sources::exact(*address), Grant { groups: GROUP_SPOOFED, peer: 0 });
+            sources.insert(IpNet::from(*address), Grant { groups: GROUP_SPOOFED, peer: 0 });
         }
         sources
     }

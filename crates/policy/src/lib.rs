@@ -19,6 +19,5 @@ pub use compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, c
 pub use peer_slots::{PeerTable, peer_of};
 pub use policy::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry};
 pub use probe::probe_frame;
-pub use profile::{ProfileTable, profile};
 pub use rows::{RowTable, class_name};
 pub use sources::{FEW_LENGTHS, Lengths, source_of};

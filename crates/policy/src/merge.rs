@@ -4,7 +4,7 @@
 //! for its protocols only. Own rules never meet on a port: `config` has refused that.
 
 use super::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry, profile::profile};
-use crate::config::{AGENT_PORT, Access, ClusterVersion, Config, PortSet, ProfileName, Protocol, Rule};
+use crate::config::{AGENT_PORT, Access, ClusterVersion, Config, PortRange, PortSet, ProfileName, Protocol, Rule};
 
 /// The port that `web_port_8022` decides.
 const WEB_PORT: u16 = 8022;
@@ -48,17 +48,14 @@ fn refuse_lockout(config: &Config, classes: &[PortClass]) -> Result<(), PolicyEr
         return Ok(());
     }
     for class in classes.iter().filter(|class| class.access != Access::Public) {
-        for (guarded, entry) in
-            config.lockout_ports.iter().flat_map(|g| class.ports.iter().map(move |entry| (g, entry)))
-        {
-            if guarded.first() <= entry.ports.last() && entry.ports.first() <= guarded.last() {
-                return Err(PolicyError::Lockout {
-                    port: guarded.first().max(entry.ports.first()),
-                    class: class.name.clone(),
-                    access: class.access,
-                    config: config.origin.clone(),
-                });
-            }
+        let closed = |guarded: &PortRange| class.ports.iter().find_map(|entry| guarded.intersection(entry.ports));
+        if let Some(closed) = config.lockout_ports.iter().find_map(closed) {
+            return Err(PolicyError::Lockout {
+                port: closed.first(),
+                class: class.name.clone(),
+                access: class.access,
+                config: config.origin.clone(),
+            });
         }
     }
     Ok(())

@@ -2,18 +2,14 @@
 
 use std::net::IpAddr;
 
-use node_ebpf_common::wire::protocol;
-
+use super::compile::number_of;
 use crate::config::Protocol;
 
 /// An Ethernet frame without payload.
 pub fn probe_frame(source: IpAddr, port: u16, wanted: Protocol) -> Vec<u8> {
     let mut transport = vec![0; 8];
     transport.splice(2..4, port.to_be_bytes());
-    let number = match wanted {
-        Protocol::Tcp => protocol::TCP,
-        Protocol::Udp => protocol::UDP,
-    };
+    let number = number_of(wanted);
     let length = transport.len() as u16;
     let mut frame = vec![0; 12];
     match source {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::IpNet;
 use node_ebpf_common::address::Address;
 use node_ebpf_common::policy::{
     BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, NO_MISSION_PORT,
@@ -333,14 +333,6 @@ fn pilots(hashes: &[u64], size: Size, out: &mut [u16; BUCKETS]) -> Option<Vec<us
         }
     }
     Some(places)
-}
-
-/// A single address as a prefix.
-pub(super) fn exact(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(a) => IpNet::V4(Ipv4Net::from(a)),
-        IpAddr::V6(a) => IpNet::V6(Ipv6Net::from(a)),
-    }
 }
 
 /// An address as the image's lookups want it: the wire's bytes read little-endian.

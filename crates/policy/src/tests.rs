@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Origin, Policy, PolicyError, profile};
+use super::{Origin, Policy, PolicyError, profile::profile};
 use crate::config::{Access, Config, LOCKOUT_PORTS, Mode, Overrides, ProfileName, Protocol};
 
 use Access::{Closed, Cluster, Public};

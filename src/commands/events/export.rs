@@ -17,7 +17,7 @@ use nodewall_evidence::{
     node::Node,
     pcapng::Captures,
     record::{Batch, Capture, EventKind},
-    store::{Filter, Numbered, Reader, StoreError},
+    store::{Filter, Numbered, Reader},
 };
 use nodewall_host::state::StateDir;
 
@@ -52,12 +52,11 @@ fn batches(
     filter: &Filter,
     mut each: impl FnMut(Numbered) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let other = |error: StoreError| Failure::other(error.into());
-    let mut seq = filter.since_unix_ns.map_or(Ok(0), |since| reader.seq_before(since)).map_err(other)?;
+    let mut seq = filter.since_unix_ns.map_or(Ok(0), |since| reader.seq_before(since))?;
     // What comes in meanwhile is another export's.
-    let last = reader.last_seq().map_err(other)?;
+    let last = reader.last_seq()?;
     while seq < last {
-        let found = reader.numbered_after(seq).map_err(other)?;
+        let found = reader.numbered_after(seq)?;
         let Some(end) = found.last().map(|batch| batch.seq) else { break };
         found.into_iter().filter(|batch| batch.seq <= last).try_for_each(&mut each)?;
         seq = end;
@@ -69,7 +68,7 @@ fn pcapng(state: &StateDir, reader: &Reader, filter: &Filter, target: Target) ->
     let is_stdout = target.is_stdout();
     let written = |result| Target::written(is_stdout, result);
     let policy = Good::last(state)?.map(|good| good.policy_sha256);
-    let mut policies = reader.events(filter).map_err(|error| Failure::other(error.into()))?;
+    let mut policies = reader.events(filter)?;
     policies.retain(|event| event.record.kind == EventKind::Policy);
     // Oldest first; a comment holds 64 KiB, and nobody reads more of them.
     let comments = policies.iter().take(64).rev().map(|event| format!("policy: {}", event.record.detail)).collect();

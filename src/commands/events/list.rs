@@ -2,7 +2,7 @@
 
 use std::{marker::PhantomData, ops::ControlFlow};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use serde::Serialize;
 
 use super::{FINE, Failure, UNVERIFIED, store, table};
@@ -16,7 +16,7 @@ use crate::{
 };
 use nodewall_evidence::{
     store::{Filter, Reader, StoreError, Stored},
-    when::WhenError,
+    when::Zone,
 };
 use nodewall_host::state::Clock;
 use nodewall_text::plain;
@@ -50,30 +50,28 @@ struct Question<'a> {
     filter: Filter,
 }
 
-pub(in crate::commands) fn run(common: &Common, output: Output, args: &ListArgs) -> Result<u8, Failure> {
-    let wrong = |error: WhenError| Failure::usage_text(error.to_string());
+pub(in crate::commands) fn run(common: &Common, args: &ListArgs) -> Result<u8, Failure> {
     let now = Clock::now().unix_ns;
-    let since = args.since.as_ref().map(|since| since.start(now, &args.tz)).transpose().map_err(wrong)?;
-    let until = args.until.as_ref().map(|until| until.end(now, &args.tz)).transpose().map_err(wrong)?;
+    let since = args.since.as_ref().map(|since| since.start(now, &args.tz)).transpose().map_err(Failure::usage)?;
+    let until = args.until.as_ref().map(|until| until.end(now, &args.tz)).transpose().map_err(Failure::usage)?;
     if since.zip(until).is_some_and(|(since, until)| since > until) {
-        return Err(Failure::usage_text("--since is after --until: nothing can be in between".to_owned()));
+        return Err(Failure::usage(anyhow!("--since is after --until: nothing can be in between")));
     }
     if args.kind != RecordKind::Flows && args.group_by.is_some() {
-        return Err(Failure::usage_text("--group-by sums flows: leave --kind out".to_owned()));
+        return Err(Failure::usage(anyhow!("--group-by sums flows: leave --kind out")));
     }
     if matches!(args.kind, RecordKind::Losses | RecordKind::Events) && !args.matching.is_all() {
         let text = "losses and events have no port, source, reason or outcome: leave out --port, --source, --reason and --outcome";
-        return Err(Failure::usage_text(text.to_owned()));
+        return Err(Failure::usage(anyhow!(text)));
     }
     let (_, reader) = store(common)?;
     let filter = Filter { since_unix_ns: since, until_unix_ns: until, ..args.matching.filter() };
-    Question { reader, args, output, filter }.answer()?;
+    Question { reader, args, output: common.output, filter }.answer()?;
     Ok(FINE)
 }
 
 impl Question<'_> {
     fn answer(&self) -> Result<(), Failure> {
-        let (zone, reader) = (&self.args.tz, &self.reader);
         if let Some(group_by) = self.args.group_by {
             return match group_by {
                 GroupBy::Source => self.sums::<BySource>("sources"),
@@ -82,14 +80,10 @@ impl Question<'_> {
             };
         }
         match self.args.kind {
-            RecordKind::Flows => self.list("flows", |filter| reader.flows(filter), |flow| FlowRow::of(flow, zone)),
-            RecordKind::Captures => {
-                self.list("captures", |filter| reader.captures(filter), |capture| CaptureRow::of(capture, zone))
-            }
-            RecordKind::Losses => self.list("losses", |filter| reader.losses(filter), |loss| LossRow::of(loss, zone)),
-            RecordKind::Events => {
-                self.list("events", |filter| reader.events(filter), |event| EventRow::of(event, zone))
-            }
+            RecordKind::Flows => self.list("flows", Reader::flows, FlowRow::of),
+            RecordKind::Captures => self.list("captures", Reader::captures, CaptureRow::of),
+            RecordKind::Losses => self.list("losses", Reader::losses, LossRow::of),
+            RecordKind::Events => self.list("events", Reader::events, EventRow::of),
         }
     }
 
@@ -98,8 +92,8 @@ impl Question<'_> {
     fn list<T, R: Row>(
         &self,
         kind: &'static str,
-        page: impl Fn(&Filter) -> Result<Vec<Stored<T>>, StoreError>,
-        row: impl Fn(&Stored<T>) -> R,
+        page: fn(&Reader, &Filter) -> Result<Vec<Stored<T>>, StoreError>,
+        row: fn(&Stored<T>, &Zone) -> R,
     ) -> Result<(), Failure> {
         let mut lines = Rows::<R>::new(self.output)?;
         let mut filter = self.filter.clone();
@@ -108,13 +102,13 @@ impl Question<'_> {
             let size = left.map_or(PAGE, |left| left.min(PAGE));
             // One more than is shown: so it is known whether there is more.
             filter.limit = Some(size + 1);
-            let mut found = page(&filter)?;
+            let mut found = page(&self.reader, &filter)?;
             let is_last = found.len() <= size;
             found.truncate(size);
             filter.below = found.last().map(|last| last.id);
             left = left.map(|left| left - found.len());
             for stored in &found {
-                lines.push(row(stored))?;
+                lines.push(row(stored, &self.args.tz))?;
             }
             if is_last || left == Some(0) {
                 return self.end(kind, lines, !is_last);
@@ -135,6 +129,7 @@ impl Question<'_> {
         rows.into_iter().take(limit).try_for_each(|row| lines.push(row))?;
         self.end(kind, lines, truncated)
     }
+
     fn limit(&self) -> Option<usize> {
         let asked = self.args.limit.map(|limit| limit as usize);
         asked.or_else(|| (self.output == Output::Table).then_some(TABLE_LIMIT))
@@ -194,7 +189,7 @@ impl<R: Row> Rows<R> {
             Output::Jsonl => Self::Lines(ui::Lines::new(), PhantomData),
             Output::Csv => {
                 let mut out = csv::Writer::from_writer(ui::Lines::new());
-                out.write_record(R::csv_head()).context(NOT_WRITTEN)?;
+                out.write_record(R::CSV.split(',')).context(NOT_WRITTEN)?;
                 Self::Csv(Box::new(out))
             }
         })
@@ -204,7 +199,7 @@ impl<R: Row> Rows<R> {
         match self {
             Self::Held(rows) => rows.push(row),
             Self::Lines(out, _) => out.print(&ui::json_line(&row)?)?,
-            Self::Csv(out) => out.write_record(row.csv().iter().map(|cell| csv_cell(cell))).context(NOT_WRITTEN)?,
+            Self::Csv(out) => out.write_record(row.csv()?.iter().map(|cell| csv_cell(cell))).context(NOT_WRITTEN)?,
         }
         Ok(())
     }

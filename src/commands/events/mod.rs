@@ -10,23 +10,23 @@ use std::path::PathBuf;
 
 use anyhow::anyhow;
 
-use super::{DEGRADED, FINE, Failure, block_on};
+use super::{DEGRADED, EndSignals, FINE, Failure, block_on, evidence_out::is_closed, print};
 use crate::{
     cli::{Common, Match},
     view::evidence::Row,
 };
-use nodewall_evidence::store::{Filter, Reader};
+use nodewall_evidence::{
+    self as evidence,
+    store::{Filter, Reader},
+};
 use nodewall_host::state::StateDir;
 use nodewall_text::plain;
 
 /// Below every list for people.
 const UNVERIFIED: &str = "Sources are unverified: a denied frame does not prove who sent it.";
-/// Where the store lies in the state directory.
-const DIRECTORY: &str = "evidence";
-
 /// Where the store is, if there is a state directory.
 fn directory(common: &Common) -> Result<Option<PathBuf>, Failure> {
-    Ok(StateDir::open(&common.state_dir)?.map(|state| state.path().join(DIRECTORY)))
+    Ok(StateDir::open(&common.state_dir)?.map(|state| evidence::directory(&state)))
 }
 
 /// The store; having none is an error that says what to do.
@@ -36,11 +36,11 @@ fn store(common: &Common) -> Result<(PathBuf, Reader), Failure> {
     Ok((directory, reader))
 }
 
-fn none(common: &Common) -> Failure {
-    Failure::other(anyhow!(
+fn none(common: &Common) -> anyhow::Error {
+    anyhow!(
         "no evidence in {}: `nodewall run` records it unless [evidence] is off; another place is named with --state-dir",
         common.state_dir.display()
-    ))
+    )
 }
 
 impl Match {
@@ -55,8 +55,12 @@ impl Match {
     }
 }
 
+/// What a table shows of a row, safe for a terminal.
+fn cells(row: &impl Row) -> Vec<String> {
+    row.table().iter().map(|cell| plain(cell).into_owned()).collect()
+}
+
 /// A table with everything in it safe for a terminal.
 fn table<R: Row>(rows: &[R]) -> String {
-    let cells = rows.iter().map(|row| row.table().iter().map(|cell| plain(cell).into_owned()).collect());
-    crate::ui::table(R::TABLE, R::NUMBERS, cells)
+    crate::ui::table(R::TABLE, R::NUMBERS, rows.iter().map(cells))
 }

@@ -1,11 +1,11 @@
 //! `nodewall events show`: one record whole. Of a captured frame its headers and its bytes.
 
-use anyhow::anyhow;
+use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{FINE, Failure, UNVERIFIED, store};
+use super::{FINE, Failure, UNVERIFIED, print, store};
 use crate::{
-    cli::{Common, Format, RecordKind, ShowArgs},
+    cli::{Common, RecordKind, ShowArgs},
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
@@ -32,47 +32,36 @@ pub(in crate::commands) fn run(common: &Common, args: &ShowArgs) -> Result<u8, F
     let filter = Filter { ids: vec![args.id.number], ..Filter::default() };
     let zone = &args.tz;
     let shown = match args.id.kind {
-        RecordKind::Flows => reader.flows(&filter)?.first().map(|flow| show(common, &FlowRow::of(flow, zone))),
-        RecordKind::Losses => reader.losses(&filter)?.first().map(|loss| show(common, &LossRow::of(loss, zone))),
-        RecordKind::Events => reader.events(&filter)?.first().map(|event| show(common, &EventRow::of(event, zone))),
+        RecordKind::Flows => {
+            reader.flows(&filter)?.first().map(|flow| print(common, &FlowRow::of(flow, zone), print_record))
+        }
+        RecordKind::Losses => {
+            reader.losses(&filter)?.first().map(|loss| print(common, &LossRow::of(loss, zone), print_record))
+        }
+        RecordKind::Events => {
+            reader.events(&filter)?.first().map(|event| print(common, &EventRow::of(event, zone), print_record))
+        }
         RecordKind::Captures => reader.captures(&filter)?.first().map(|stored| {
             let capture = &stored.record;
             let layers = layers(&capture.frame, capture.original_bytes);
             let frame = hex(&capture.frame);
-            show_capture(common, &Whole { row: CaptureRow::of(stored, zone), layers, frame }, capture)
+            let whole = Whole { row: CaptureRow::of(stored, zone), layers, frame };
+            print(common, &whole, |whole| print_capture(whole, capture))
         }),
     };
-    let none = || {
-        let text =
-            "there is no record {}; it may be older than what is kept, `nodewall events list` says what there is";
-        Failure::other(anyhow!(text.replace("{}", &args.id.to_string())))
-    };
-    shown.ok_or_else(none)??;
+    let id = args.id;
+    shown.with_context(|| {
+        format!("there is no record {id}; it may be older than what is kept, `nodewall events list` says what there is")
+    })??;
     Ok(FINE)
 }
 
-/// Whether it was printed, as what programs read.
-fn is_printed(common: &Common, record: &impl Serialize) -> anyhow::Result<bool> {
-    match common.output() {
-        Format::Table => return Ok(false),
-        Format::Json => ui::print_json(record)?,
-        Format::Jsonl => ui::print_jsonl([record])?,
-    }
-    Ok(true)
-}
-
-fn show<R: Row>(common: &Common, row: &R) -> anyhow::Result<()> {
-    if is_printed(common, row)? {
-        return Ok(());
-    }
+fn print_record<R: Row>(row: &R) -> anyhow::Result<()> {
     print_row(row)?;
-    if R::csv_head().contains(&"source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
+    if R::CSV.contains("source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
 }
 
-fn show_capture(common: &Common, whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
-    if is_printed(common, whole)? {
-        return Ok(());
-    }
+fn print_capture(whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
     print_row(&whole.row)?;
     for layer in &whole.layers {
         ui::print_line(&format!("\n{}", layer.layer))?;
@@ -92,7 +81,7 @@ fn show_capture(common: &Common, whole: &Whole, capture: &Capture) -> anyhow::Re
 
 /// Everything of a record, a line each; text of several lines (a policy's) as several, below its name.
 fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
-    for (name, text) in R::csv_head().into_iter().zip(row.csv()) {
+    for (name, text) in R::CSV.split(',').zip(row.csv()?) {
         if name == "text" && !text.is_empty() {
             ui::print_line(name)?;
             text.lines().try_for_each(|line| ui::print_line(&format!("  {}", plain(line))))?;

@@ -8,18 +8,18 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::Serialize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{FINE, Failure, block_on, store};
+use super::{EndSignals, FINE, Failure, block_on, cells, is_closed, store};
 use crate::{
-    cli::{Common, Format, RecordId, RecordKind, TailArgs},
+    cli::{Common, Output, RecordId, RecordKind, TailArgs},
     ui,
     view::evidence::{CaptureRow, EventRow, FlowRow, LossRow, Row},
 };
-use nodewall_evidence::store::{FILE, Filter, Reader, Stored};
-use nodewall_text::plain;
+use nodewall_evidence::{
+    store::{FILE, Filter, Reader, Stored},
+    when::Zone,
+};
 
 /// How often the store is asked.
 const EVERY: Duration = Duration::from_millis(500);
@@ -28,41 +28,24 @@ const AT_ONCE: i64 = 512;
 
 pub(in crate::commands) fn run(common: &Common, args: &TailArgs) -> Result<u8, Failure> {
     let (directory, reader) = store(common)?;
-    let mut follower = Follower::begin(directory, reader, args, common.output())?;
+    let mut follower = Follower::begin(directory, reader, args, common.output)?;
     block_on(async {
-        let mut ends = [end(SignalKind::interrupt())?, end(SignalKind::terminate())?, end(SignalKind::hangup())?];
-        let [interrupt, terminate, hangup] = &mut ends;
+        let mut end = EndSignals::listen()?;
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
-                _ = interrupt.recv() => return Ok(()),
-                _ = terminate.recv() => return Ok(()),
-                _ = hangup.recv() => return Ok(()),
+                () = end.come() => return Ok(FINE),
                 _ = ticks.tick() => {
-                    if nobody_reads() {
-                        return Ok(());
+                    if is_closed(io::stdout()) {
+                        return Ok(FINE);
                     }
                     follower.step()?;
                 }
             }
         }
-    })
-    .and_then(|ended: Result<(), Failure>| ended)?;
-    Ok(FINE)
-}
-
-fn end(kind: SignalKind) -> anyhow::Result<Signal> {
-    signal(kind).context("can not wait for signals")
-}
-
-/// A pipe whose reader is gone says so, also to one who has nothing to write.
-fn nobody_reads() -> bool {
-    let out = io::stdout();
-    let mut fds = [PollFd::new(&out, PollFlags::empty())];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR))
+    })?
 }
 
 /// How far the store was followed.
@@ -74,7 +57,7 @@ struct Follower<'a> {
     /// The last record shown of each kind, in the order of [`KINDS`].
     shown: [i64; 4],
     args: &'a TailArgs,
-    format: Format,
+    output: Output,
 }
 
 /// Within a batch what was done comes first: it may explain the rest.
@@ -84,8 +67,8 @@ const KINDS: [RecordKind; 4] = [RecordKind::Events, RecordKind::Flows, RecordKin
 type Line = ((u64, usize, i64), String);
 
 impl<'a> Follower<'a> {
-    fn begin(directory: PathBuf, reader: Reader, args: &'a TailArgs, format: Format) -> Result<Self, Failure> {
-        let mut follower = Self { file: file_number(&directory), directory, reader, shown: [0; 4], args, format };
+    fn begin(directory: PathBuf, reader: Reader, args: &'a TailArgs, output: Output) -> Result<Self, Failure> {
+        let mut follower = Self { file: file_number(&directory), directory, reader, shown: [0; 4], args, output };
         let last_seq = follower.reader.last_seq()?;
         follower.shown = follower.last_ids(last_seq)?;
         Ok(follower)
@@ -174,22 +157,13 @@ impl<'a> Follower<'a> {
             return Ok(());
         }
         let filter = Filter { ids: (from..=to).collect(), ..matching.filter() };
-        let zone = &self.args.tz;
-        match kind {
-            RecordKind::Flows => {
-                self.lines(kind, place, &self.reader.flows(&filter)?, |flow| FlowRow::of(flow, zone), lines)?;
-            }
-            RecordKind::Captures => {
-                self.lines(kind, place, &self.reader.captures(&filter)?, |frame| CaptureRow::of(frame, zone), lines)?;
-            }
-            RecordKind::Losses => {
-                self.lines(kind, place, &self.reader.losses(&filter)?, |loss| LossRow::of(loss, zone), lines)?;
-            }
-            RecordKind::Events => {
-                self.lines(kind, place, &self.reader.events(&filter)?, |event| EventRow::of(event, zone), lines)?;
-            }
-        }
-        Ok(())
+        let reader = &self.reader;
+        Ok(match kind {
+            RecordKind::Flows => self.lines(kind, place, &reader.flows(&filter)?, FlowRow::of, lines)?,
+            RecordKind::Captures => self.lines(kind, place, &reader.captures(&filter)?, CaptureRow::of, lines)?,
+            RecordKind::Losses => self.lines(kind, place, &reader.losses(&filter)?, LossRow::of, lines)?,
+            RecordKind::Events => self.lines(kind, place, &reader.events(&filter)?, EventRow::of, lines)?,
+        })
     }
 
     fn lines<T, R: Row>(
@@ -197,14 +171,14 @@ impl<'a> Follower<'a> {
         kind: RecordKind,
         place: usize,
         found: &[Stored<T>],
-        row: impl Fn(&Stored<T>) -> R,
+        row: fn(&Stored<T>, &Zone) -> R,
         lines: &mut Vec<Line>,
     ) -> anyhow::Result<()> {
         for stored in found {
-            let row = row(stored);
-            let line = match self.format {
-                Format::Table => plain_line(RecordId { kind, number: stored.id }, &row),
-                Format::Json | Format::Jsonl => {
+            let row = row(stored, &self.args.tz);
+            let line = match self.output {
+                Output::Table | Output::Csv => plain_line(RecordId { kind, number: stored.id }, &row),
+                Output::Json | Output::Jsonl => {
                     ui::json_line(&Tailed { kind: word(kind), row }).context("can not show a record")?
                 }
             };
@@ -233,8 +207,7 @@ const fn word(kind: RecordKind) -> &'static str {
 
 /// The cells of a table's row, one after the other: a table's width is not known before its end.
 fn plain_line(id: RecordId, row: &impl Row) -> String {
-    let cells = row.table();
-    let rest = cells.iter().skip(1).map(|cell| plain(cell).into_owned()).collect::<Vec<_>>().join("  ");
+    let rest = cells(row).get(1..).unwrap_or_default().join("  ");
     format!("{:<7} {rest}", id.to_string())
 }
 

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, directory, none};
+use super::{DEGRADED, FINE, Failure, directory, none, print};
 use crate::{
-    cli::{Common, Format, VerifyArgs},
+    cli::{Common, VerifyArgs},
     ui,
 };
 use nodewall_evidence::{
@@ -58,11 +58,7 @@ pub(in crate::commands) fn run(common: &Common, args: VerifyArgs) -> Result<u8, 
         Err(error @ StoreError::Damaged { .. }) => unreadable(error.to_string()),
         Err(error) => return Err(error.into()),
     };
-    match common.output() {
-        Format::Table => print(&report)?,
-        Format::Json => ui::print_json(&report)?,
-        Format::Jsonl => ui::print_jsonl([&report])?,
-    }
+    print(common, &report, print_text)?;
     Ok(if report.sound { FINE } else { DEGRADED })
 }
 
@@ -88,7 +84,7 @@ impl Report {
     }
 }
 
-fn print(report: &Report) -> anyhow::Result<()> {
+fn print_text(report: &Report) -> anyhow::Result<()> {
     if let Some(FaultReport { kind: UNREADABLE, text, .. }) = &report.fault {
         return ui::print_line(&format!("not sound: it can not be read\nfault    {}", plain(text)));
     }

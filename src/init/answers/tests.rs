@@ -40,35 +40,34 @@ fn nobody() -> Option<&'static mut Script> {
     None
 }
 
-fn told(given: &Given, found: &mut Discovery, answers: &[&'static str]) -> (Answers, Vec<String>) {
+fn told(given: Answers, found: &mut Discovery, answers: &[&'static str]) -> (Answers, Vec<String>) {
     let mut script = Script { answers: answers.iter().copied().collect(), asked: Vec::new() };
-    let decided = decide(given, found, Some(&mut script)).unwrap();
+    let decided = decide(given, false, found, Some(&mut script)).unwrap();
     assert!(script.answers.is_empty(), "not asked for: {:?}\n{:?}", script.answers, script.asked);
     (decided, script.asked)
 }
 
 #[test]
 fn without_a_person_only_who_is_vouched_for_is_a_peer() {
-    let yes = Given { yes: true, ..Given::default() };
     let mut found = found();
-    let answers = decide(&yes, &mut found, nobody()).unwrap();
+    let answers = decide(Answers::default(), true, &mut found, nobody()).unwrap();
     assert!(answers.vendor_firewall);
     assert_eq!(answers.peers, [net("10.0.0.3")], "not who merely connected");
     assert_eq!(answers.all_peers(&found), [net("10.0.0.2"), net("10.0.0.3")]);
 
     let mut strangers = Discovery::default();
     strangers.add(net("198.51.100.9"), Witness::ConnectedFrom);
-    let error = decide(&yes, &mut strangers, nobody()).unwrap_err().to_string();
+    let error = decide(Answers::default(), true, &mut strangers, nobody()).unwrap_err().to_string();
     assert!(error.contains("198.51.100.9, which proves nothing") && error.contains("--single-node"), "{error}");
 }
 
 #[test]
 fn flags_that_name_peers_leave_out_what_was_found() {
-    let given = Given { yes: true, peers: vec![net("10.0.0.9")], ..Given::default() };
-    let answers = decide(&given, &mut found(), nobody()).unwrap();
+    let given = Answers { peers: vec![net("10.0.0.9")], ..Answers::default() };
+    let answers = decide(given, true, &mut found(), nobody()).unwrap();
     assert_eq!((answers.peers, answers.vendor_firewall), (vec![net("10.0.0.9")], false));
-    let given = Given { yes: true, single_node: true, ..Given::default() };
-    let answers = decide(&given, &mut found(), nobody()).unwrap();
+    let given = Answers { single_node: true, ..Answers::default() };
+    let answers = decide(given, true, &mut found(), nobody()).unwrap();
     assert!(answers.single_node && answers.all_peers(&found()).is_empty());
 }
 
@@ -76,7 +75,7 @@ fn flags_that_name_peers_leave_out_what_was_found() {
 fn a_person_decides_about_each_and_is_asked_again_where_the_answer_is_none() {
     let answers = ["", "n", "y", "maybe", "y", "10.0.0.300", "10.0.0.8, 10.0.0.7", "1.300", "closed", "public"];
     let mut found = found();
-    let (decided, asked) = told(&Given::default(), &mut found, &answers);
+    let (decided, asked) = told(Answers::default(), &mut found, &answers);
     assert!(!decided.vendor_firewall);
     assert_eq!(decided.peers, ["10.0.0.3", "10.0.0.4", "10.0.0.7", "10.0.0.8"].map(net));
     assert_eq!(decided.cluster_version.map(|version| version.to_string()).as_deref(), Some("1.300"));
@@ -89,13 +88,13 @@ fn a_person_decides_about_each_and_is_asked_again_where_the_answer_is_none() {
 
 #[test]
 fn nobody_is_asked_what_flags_have_said() {
-    let given = Given {
+    let given = Answers {
         interfaces: vec!["eth0".parse().unwrap()],
         peers: vec![net("10.0.0.2")],
         agent_port_8443: Some(ProfileAccess::Cluster),
-        ..Given::default()
+        ..Answers::default()
     };
-    let (decided, asked) = told(&given, &mut found(), &[]);
+    let (decided, asked) = told(given, &mut found(), &[]);
     assert_eq!((decided.peers, asked), (vec![net("10.0.0.2")], vec![]));
 }
 
@@ -103,16 +102,16 @@ fn nobody_is_asked_what_flags_have_said() {
 fn no_peer_at_all_is_a_question_of_its_own() {
     let mut nothing = Discovery::default();
     // No interface question is answered by Enter; then no peers, no, one peer.
-    let (decided, _) = told(&Given::default(), &mut nothing, &["", "", "n", "10.0.0.2", "", ""]);
+    let (decided, _) = told(Answers::default(), &mut nothing, &["", "", "n", "10.0.0.2", "", ""]);
     assert_eq!((decided.peers, decided.single_node), (vec![net("10.0.0.2")], false));
-    let (decided, _) = told(&Given::default(), &mut Discovery::default(), &["", "", "y", "", ""]);
+    let (decided, _) = told(Answers::default(), &mut Discovery::default(), &["", "", "y", "", ""]);
     assert!(decided.single_node && decided.peers.is_empty());
 }
 
 #[test]
 fn a_person_who_leaves_has_decided_nothing() {
     let mut script = Script { answers: VecDeque::from([""]), asked: Vec::new() };
-    let error = decide(&Given::default(), &mut found(), Some(&mut script)).unwrap_err();
+    let error = decide(Answers::default(), false, &mut found(), Some(&mut script)).unwrap_err();
     assert!(error.to_string().contains("nothing was written"), "{error}");
 }
 

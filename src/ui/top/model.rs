@@ -33,7 +33,7 @@ pub struct Reading {
 }
 
 /// Where a counter belongs: class, port or range, protocol.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowKey {
     pub(super) class: String,
     pub(super) port: String,
@@ -82,7 +82,7 @@ impl Amount {
 }
 
 /// One line of the table of ports.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Line {
     pub(super) place: RowKey,
     /// Let in, per second.
@@ -91,9 +91,7 @@ pub(super) struct Line {
     pub(super) outbound: Amount,
     /// Dropped, per second; in audit mode what would have been.
     pub(super) dropped: Amount,
-    /// Packets ever let in, sent, dropped.
-    pub(super) total_in: u64,
-    pub(super) total_out: u64,
+    /// Packets ever dropped.
     pub(super) total_dropped: u64,
 }
 
@@ -221,19 +219,10 @@ impl Model {
                 .as_ref()
                 .map(|(_, cells)| cells.get(&(place.clone(), direction, outcome, reason)).copied().unwrap_or_default());
             let rate = before.map_or_else(Amount::default, |before| Amount::per_second(cell, before, seconds));
-            let line = lines.entry(place.clone()).or_insert_with(|| Line {
-                place: place.clone(),
-                inbound: Amount::default(),
-                outbound: Amount::default(),
-                dropped: Amount::default(),
-                total_in: 0,
-                total_out: 0,
-                total_dropped: 0,
-            });
+            let line = lines.entry(place.clone()).or_insert_with(|| Line { place: place.clone(), ..Line::default() });
             match (direction, outcome) {
                 ("out", _) => {
                     line.outbound.add(rate);
-                    line.total_out += cell.0;
                     // What goes to Mission Control is counted on its port's row, too.
                     if line.place.class != MISSION_CONTROL_CLASS {
                         sum.outbound += rate.packets;
@@ -241,7 +230,6 @@ impl Model {
                 }
                 (_, "pass") => {
                     line.inbound.add(rate);
-                    line.total_in += cell.0;
                     sum.inbound += rate.packets;
                 }
                 _ => {

@@ -37,9 +37,6 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Headings of [`Self::csv`].
-    const CSV: [&'static str; 6] = ["dropped_packets", "would_drop_packets", "bytes", "flows", "first", "last"];
-
     pub(super) fn of(totals: Totals, zone: &Zone) -> Self {
         let Totals { dropped_packets, would_drop_packets, bytes, flows, first_unix_ns, last_unix_ns } = totals;
         let (first, last) = (zone.show(first_unix_ns), zone.show(last_unix_ns));
@@ -52,11 +49,6 @@ impl Sums {
 
     fn times(&self) -> [String; 2] {
         [to_the_second(&self.first), to_the_second(&self.last)]
-    }
-
-    fn csv(&self) -> [String; 6] {
-        let [dropped, would_drop, bytes] = self.amounts();
-        [dropped, would_drop, bytes, self.flows.to_string(), self.first.clone(), self.last.clone()]
     }
 }
 
@@ -146,19 +138,12 @@ impl Row for SourceSum {
     const TABLE: &'static [&'static str] =
         &["source", "ports", "dropped", "would drop", "bytes", "first seen", "last seen"];
     const NUMBERS: &'static [usize] = &[2, 3, 4];
-
-    fn csv_head() -> Vec<&'static str> {
-        [&["source_unverified", "ports", "interfaces", "macs"][..], &Sums::CSV].concat()
-    }
+    const CSV: &'static str =
+        "source_unverified,ports,interfaces,macs,dropped_packets,would_drop_packets,bytes,flows,first,last";
 
     fn table(&self) -> Vec<String> {
         let source = self.source.map_or_else(dash, |source| source.to_string());
         [&[source, some_of(&self.ports)][..], &self.sums.amounts(), &self.sums.times()].concat()
-    }
-
-    fn csv(&self) -> Vec<String> {
-        let source = self.source.map(|source| source.to_string()).unwrap_or_default();
-        [&[source, self.ports.join(" "), self.interfaces.join(" "), self.macs.join(" ")][..], &self.sums.csv()].concat()
     }
 }
 
@@ -166,43 +151,22 @@ impl Row for PortSum {
     const TABLE: &'static [&'static str] =
         &["port", "class", "sources", "dropped", "would drop", "bytes", "first seen", "last seen"];
     const NUMBERS: &'static [usize] = &[2, 3, 4, 5];
-
-    fn csv_head() -> Vec<&'static str> {
-        [&["port", "protocol", "classes", "sources"][..], &Sums::CSV].concat()
-    }
+    const CSV: &'static str = "port,protocol,classes,sources,dropped_packets,would_drop_packets,bytes,flows,first,last";
 
     fn table(&self) -> Vec<String> {
         let classes = if self.classes.is_empty() { dash() } else { self.classes.join(" ") };
         let lead = [port_text(self.port, self.protocol), classes, self.sources.to_string()];
         [&lead[..], &self.sums.amounts(), &self.sums.times()].concat()
     }
-
-    fn csv(&self) -> Vec<String> {
-        let port = self.port.map(|port| port.to_string()).unwrap_or_default();
-        let lead = [port, self.protocol.into(), self.classes.join(" "), self.sources.to_string()];
-        [&lead[..], &self.sums.csv()].concat()
-    }
-}
-
-impl HourSum {
-    fn lead(&self) -> [String; 3] {
-        [self.hour.clone(), self.sources.to_string(), self.ports.to_string()]
-    }
 }
 
 impl Row for HourSum {
     const TABLE: &'static [&'static str] = &["hour", "sources", "ports", "dropped", "would drop", "bytes"];
     const NUMBERS: &'static [usize] = &[1, 2, 3, 4, 5];
-
-    fn csv_head() -> Vec<&'static str> {
-        [&["hour", "sources", "ports"][..], &Sums::CSV].concat()
-    }
+    const CSV: &'static str = "hour,sources,ports,dropped_packets,would_drop_packets,bytes,flows,first,last";
 
     fn table(&self) -> Vec<String> {
-        [&self.lead()[..], &self.sums.amounts()].concat()
-    }
-
-    fn csv(&self) -> Vec<String> {
-        [&self.lead()[..], &self.sums.csv()].concat()
+        let lead = [self.hour.clone(), self.sources.to_string(), self.ports.to_string()];
+        [&lead[..], &self.sums.amounts()].concat()
     }
 }

@@ -39,13 +39,10 @@ pub fn parse_prefix(text: &str) -> Result<IpNet, ValueError> {
         return Ok(IpNet::from(address));
     }
     let Ok(net) = text.parse::<IpNet>() else {
-        let refused = ValueError::new(format!(
+        let message = format!(
             "{text:?} is not an address or prefix; expected such as \"10.0.0.11\", \"10.0.0.0/24\" or \"2001:db8:1::/64\""
-        ));
-        return Err(match hint(text) {
-            Some(help) => refused.help(help),
-            None => refused,
-        });
+        );
+        return Err(ValueError { message, help: hint(text).map(str::to_owned) });
     };
     if net.addr() != net.network() {
         return Err(ValueError::new(format!(
@@ -113,31 +110,26 @@ fn judge_peer(text: &str, net: IpNet) -> Result<(), ValueError> {
 
 /// Reads a source that a rule lets in besides its access. As wide as wanted, but not everything.
 pub fn parse_allowed(text: &str) -> Result<IpNet, ValueError> {
-    let net = parse_prefix(text)?;
-    if net.prefix_len() == 0 {
-        return Err(ValueError::new(format!("{text:?} would let everyone in; use access = \"public\"")));
-    }
-    refuse_special(text, net, |special| special.contains(&net))?;
-    Ok(net)
+    parse_part(text, ValueError::new(format!("{text:?} would let everyone in; use access = \"public\"")))
 }
 
 /// Reads a source to block: anything but everything, and but what no genuine packet comes from.
 pub fn parse_blocked(text: &str) -> Result<IpNet, ValueError> {
-    let net = parse_prefix(text)?;
-    if net.prefix_len() == 0 {
-        return Err(ValueError::new(format!("{text:?} would block everyone"))
-            .help("to close ports to everyone, use rules with access = \"closed\""));
-    }
-    refuse_special(text, net, |special| special.contains(&net))?;
-    Ok(net)
+    let everyone = ValueError::new(format!("{text:?} would block everyone"));
+    parse_part(text, everyone.help("to close ports to everyone, use rules with access = \"closed\""))
 }
 
 /// Reads a bound for learnt peers.
 pub fn parse_bound(text: &str) -> Result<IpNet, ValueError> {
+    let everyone = ValueError::new(format!("{text:?} bounds nothing"));
+    parse_part(text, everyone.help("name the networks in which the cluster's nodes are"))
+}
+
+/// Reads a prefix of any width but all addresses, for which `everyone` is the refusal.
+fn parse_part(text: &str, everyone: ValueError) -> Result<IpNet, ValueError> {
     let net = parse_prefix(text)?;
     if net.prefix_len() == 0 {
-        return Err(ValueError::new(format!("{text:?} bounds nothing"))
-            .help("name the networks in which the cluster's nodes are"));
+        return Err(everyone);
     }
     refuse_special(text, net, |special| special.contains(&net))?;
     Ok(net)
@@ -147,15 +139,12 @@ fn refuse_special(text: &str, net: IpNet, meets: impl Fn(&IpNet) -> bool) -> Res
     let Some((range, why)) = SPECIAL.iter().find(|(range, _)| meets(range)) else {
         return Ok(());
     };
-    let refused = ValueError::new(if range.contains(&net) {
+    let message = if range.contains(&net) {
         format!("{text:?} is refused: {why}")
     } else {
         format!("{text:?} is refused because it holds {}: {why}", show(range))
-    });
-    Err(match mapped_v4(&net) {
-        Some(inner) => refused.help(format!("write the IPv4 form: \"{}\"", show(&inner))),
-        None => refused,
-    })
+    };
+    Err(ValueError { message, help: mapped_v4(&net).map(|inner| format!("write the IPv4 form: \"{}\"", show(&inner))) })
 }
 
 /// The IPv4 prefix inside an IPv4-mapped IPv6 one.

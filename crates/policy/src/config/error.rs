@@ -12,7 +12,7 @@ pub(super) const MAX_ERRORS: usize = 32;
 /// One problem in the configuration.
 ///
 /// Displayed as `FILE:LINE:COLUMN: MESSAGE`, then the source line with a caret beneath, then the help.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct ConfigError {
     /// The file as it was named, or the command-line flag (`--peer`) whose value is wrong.
     pub file: String,
@@ -33,15 +33,7 @@ pub struct ConfigError {
 impl ConfigError {
     /// A problem with a whole file or with a flag: no line, no column.
     pub fn whole(file: impl Into<String>, message: impl Into<String>, help: Option<String>) -> Self {
-        Self {
-            file: file.into(),
-            line: None,
-            column: None,
-            message: message.into(),
-            help,
-            source_line: None,
-            caret: None,
-        }
+        Self { file: file.into(), message: message.into(), help, ..Self::default() }
     }
 }
 

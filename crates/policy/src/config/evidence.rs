@@ -13,19 +13,19 @@ use super::problems::Problems;
 use super::schema::{RawEvidence, RawOutput};
 
 /// Bytes kept of a captured frame, unless told otherwise: all headers, and what is asked first.
-pub const DEFAULT_CAPTURE_BYTES: u32 = 256;
+const DEFAULT_CAPTURE_BYTES: u32 = 256;
 /// Frames captured in a second at most, unless told otherwise.
-pub const DEFAULT_CAPTURES_PER_SECOND: u32 = 256;
+const DEFAULT_CAPTURES_PER_SECOND: u32 = 256;
 /// Size of the store, unless told otherwise.
-pub const DEFAULT_EVIDENCE_BYTES: u64 = 1 << 30;
+const DEFAULT_EVIDENCE_BYTES: u64 = 1 << 30;
 /// How long evidence is kept, unless told otherwise.
-pub const DEFAULT_EVIDENCE_AGE: Duration = Duration::from_secs(90 * DAY_S);
+const DEFAULT_EVIDENCE_AGE: Duration = Duration::from_secs(90 * DAY_S);
 /// Size of one file of an output, unless told otherwise.
-pub const DEFAULT_OUTPUT_BYTES: u64 = 64 << 20;
+const DEFAULT_OUTPUT_BYTES: u64 = 64 << 20;
 /// Files of an output that are kept beside the one that is written, unless told otherwise.
-pub const DEFAULT_OUTPUT_KEEP: u32 = 8;
+const DEFAULT_OUTPUT_KEEP: u32 = 8;
 /// Most outputs of one configuration.
-pub const MAX_OUTPUTS: usize = 8;
+const MAX_OUTPUTS: usize = 8;
 
 const DAY_S: u64 = 24 * 60 * 60;
 

@@ -19,7 +19,7 @@ const WITHOUT_TLS: &str =
 /// `[export]`: where the agent answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Export {
-    /// `listen`; default [`DEFAULT_LISTEN`]. `None`: nowhere.
+    /// `listen`; default 127.0.0.1:9117. `None`: nowhere.
     pub listen: Option<SocketAddr>,
     /// `hosts`: what a request's `Host` may be besides loopback; in lower case, in the order written, no duplicates.
     pub hosts: Vec<String>,

@@ -37,23 +37,14 @@ pub(crate) fn resolve_with(named: Option<&Path>, standard: &Path, trust: Trust) 
 }
 
 impl Config {
-    /// Reads the file `path`, which must be trusted as [`Trust::OwnerOnly`] says.
-    pub fn load(path: &Path) -> Result<Self, ConfigErrors> {
-        Self::load_with(path, Trust::OwnerOnly)
-    }
-
     /// Reads the file `path` with the trust given.
     pub fn load_with(path: &Path, trust: Trust) -> Result<Self, ConfigErrors> {
         let file = path.display().to_string();
-        let text = read(path, &file, trust)?;
+        let missing = "name an existing file with --config, or none for the embedded default";
+        let text = read_trusted(path, trust, MAX_FILE_BYTES, missing)
+            .map_err(|error| ConfigErrors::whole(&file, error.message, error.help))?;
         let mut config = Self::parse(&text, &file)?;
         config.origin = ConfigOrigin::Named(path.to_owned());
         Ok(config)
     }
-}
-
-fn read(path: &Path, file: &str, trust: Trust) -> Result<String, ConfigErrors> {
-    let missing = "name an existing file with --config, or none for the embedded default";
-    read_trusted(path, trust, MAX_FILE_BYTES, missing)
-        .map_err(|error| ConfigErrors::whole(file, error.message, error.help))
 }

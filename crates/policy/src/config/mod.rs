@@ -5,7 +5,6 @@
 //! I/O but reading the file named.
 
 mod address;
-mod counters;
 mod enums;
 mod error;
 mod evidence;
@@ -16,7 +15,6 @@ mod given;
 mod interface;
 mod manual;
 mod mission_control;
-mod mission_link;
 mod model;
 mod origin;
 mod overrides;
@@ -41,41 +39,28 @@ pub use self::address::{
     MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, check_peer, parse_allowed, parse_blocked, parse_bound,
     parse_peer, parse_prefix, show,
 };
-pub use self::counters::Counters;
 pub use self::enums::{
     Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
     Tunnels,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
-pub use self::evidence::{
-    DEFAULT_CAPTURE_BYTES, DEFAULT_CAPTURES_PER_SECOND, DEFAULT_EVIDENCE_AGE, DEFAULT_EVIDENCE_BYTES,
-    DEFAULT_OUTPUT_BYTES, DEFAULT_OUTPUT_KEEP, Evidence, EvidenceOutput, MAX_OUTPUTS, Syslog,
-};
+pub use self::evidence::{Evidence, EvidenceOutput, Syslog};
 pub use self::export::{Export, ExportTls};
 pub use self::file::{DEFAULT_PATH, resolve};
 pub use self::interface::InterfacePattern;
 pub use self::manual::{Chosen, Key, commented_file};
-pub use self::mission_control::{
-    MAX_MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_ADDRESSES, MISSION_CONTROL_PORT, MissionControl,
-};
-pub use self::mission_link::{DEFAULT_MISSION_CONTROL_HOST, MissionLink};
-pub use self::model::{Config, Profile};
+pub use self::mission_control::{MISSION_CONTROL_ADDRESSES, MissionControl, MissionLink};
+pub use self::model::{Config, Counters, Profile};
 pub use self::origin::ConfigOrigin;
 pub use self::overrides::Overrides;
-pub use self::peers::{
-    DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY, DynatraceApi, HttpSd, MAX_DNS_NAMES,
-    NamedPeer, PeerOrigin, Peers,
-};
+pub use self::peers::{DEFAULT_REMOVAL_DELAY, DynatraceApi, HttpSd, NamedPeer, PeerOrigin, Peers};
 pub use self::port::{PortRange, PortSet};
 pub use self::proxy::Proxy;
-pub use self::push::{DEFAULT_PUSH_INTERVAL, DEFAULT_PUSH_URL, Push};
+pub use self::push::Push;
 pub(crate) use self::rule::RuleFile;
 pub use self::rule::{LOCKOUT_PORTS, MAX_RULE_GROUPS, Rule};
-pub use self::rule_name::{MAX_RULE_NAME_BYTES, RESERVED_RULE_NAMES};
 pub use self::schema::schema;
-pub use self::source_count::SourceCount;
-pub use self::source_count::{MAX_ADDRESSES, MAX_PREFIXES};
-pub use self::trusted::read_trusted;
-pub use self::trusted::{MAX_FILE_BYTES, Trust};
-pub use self::values::{DEFAULT_LISTEN, parse_listen};
+pub use self::source_count::{MAX_ADDRESSES, MAX_PREFIXES, SourceCount};
+pub use self::trusted::{MAX_FILE_BYTES, Trust, read_trusted};
+pub use self::values::parse_listen;
 pub use self::version::{AGENT_PORT, ClusterVersion};

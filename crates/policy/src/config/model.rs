@@ -2,12 +2,10 @@
 //!
 //! Owns the top level's keys. Must not read a file (that is `file`), or know flags (`overrides`).
 
-use std::mem::take;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::counters::{self, Counters};
 use super::enums::{AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Tunnels};
 use super::error::{ConfigErrors, ValueError};
 use super::evidence::{self, Evidence};
@@ -15,8 +13,7 @@ use super::export::{self, Export};
 use super::formats::Interface;
 use super::given::{List, Text};
 use super::interface::InterfacePattern;
-use super::mission_control::{self, MissionControl};
-use super::mission_link::{self, MissionLink};
+use super::mission_control::{self, MissionControl, MissionLink};
 use super::origin::ConfigOrigin;
 use super::peers::{self, Peers};
 use super::port::PortSet;
@@ -83,6 +80,13 @@ pub struct Profile {
     pub web_port_8022: Option<ProfileAccess>,
 }
 
+/// `[counters]`: what is counted beyond what always is. It opens and closes nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// `per_peer`; default false. True: the traffic of each port is counted for each peer, too.
+    pub per_peer: bool,
+}
+
 impl Config {
     /// The configuration that needs no file: every default.
     pub fn embedded() -> Self {
@@ -114,14 +118,14 @@ impl Config {
     }
 
     /// What is refused is noted in `problems`, and then the result is not to be used.
-    fn of(mut raw: RawFile, origin: ConfigOrigin, problems: &mut Problems<'_>) -> Self {
+    fn of(raw: RawFile, origin: ConfigOrigin, problems: &mut Problems<'_>) -> Self {
         let mut sources = SourceCount::default();
         let allow_lockout = raw.allow_lockout.or(false);
         let lockout_ports = rule::lockout_ports(raw.lockout_ports, problems);
         let guarded = (!allow_lockout).then_some(&lockout_ports);
         let profile = profile(raw.profile.0, problems);
-        let mission = &mut raw.mission_control.0;
-        let mission_link = mission_link::mission_link(mission, problems);
+        let (mission_control, mission_link) =
+            mission_control::mission_control(raw.mission_control.0, profile.name, problems);
         Self {
             origin,
             mode: raw.mode.or(Mode::Enforce),
@@ -131,19 +135,13 @@ impl Config {
             tunnels: raw.tunnels.or(Tunnels::Peers),
             later_fragments: raw.later_fragments.or(LaterFragments::All),
             allow_lockout,
-            mission_control: mission_control::mission_control(
-                take(&mut mission.enabled).or(true),
-                take(&mut mission.addresses),
-                &mission_link,
-                profile.name,
-                problems,
-            ),
+            mission_control,
             profile,
             peers: peers::peers(raw.peers.0, &mut sources, problems),
             export: export::export(raw.export.0, problems),
             push: raw.push.spanned().and_then(|table| push::push(table, problems)),
             mission_link,
-            counters: counters::counters(raw.counters.0),
+            counters: Counters { per_peer: raw.counters.0.per_peer.or(false) },
             evidence: evidence::evidence(raw.evidence.0, problems),
             rules: rule::rules(raw.rule, guarded, &mut sources, problems),
             lockout_ports,

@@ -20,11 +20,11 @@ use super::values::is_plain;
 /// How long a learnt peer stays after the last source that knew it dropped it: the vendor's own wait before an address is reused.
 pub const DEFAULT_REMOVAL_DELAY: Duration = Duration::from_secs(72 * 60 * 60);
 /// How often HTTP service discovery is asked.
-pub const DEFAULT_HTTP_SD_INTERVAL: Duration = Duration::from_secs(60);
+pub(super) const DEFAULT_HTTP_SD_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the vendor's cluster API is asked.
-pub const DEFAULT_API_INTERVAL: Duration = Duration::from_secs(5 * 60);
+pub(super) const DEFAULT_API_INTERVAL: Duration = Duration::from_secs(5 * 60);
 /// Most host names that one configuration may look up.
-pub const MAX_DNS_NAMES: usize = 64;
+const MAX_DNS_NAMES: usize = 64;
 
 /// `[peers]`: the cluster's nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]

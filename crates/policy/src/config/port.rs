@@ -58,6 +58,11 @@ impl PortRange {
         self.first <= port && port <= self.last
     }
 
+    /// The ports that are in both, if there are any.
+    pub fn intersection(self, other: Self) -> Option<Self> {
+        Self::new(self.first.max(other.first), self.last.min(other.last))
+    }
+
     /// The ports, ascending.
     pub fn ports(self) -> std::ops::RangeInclusive<u16> {
         self.first..=self.last
@@ -134,8 +139,7 @@ impl PortSet {
     /// The ports that are in both.
     #[must_use]
     pub fn intersection(&self, other: &Self) -> Self {
-        let common = |a: &PortRange, b: &PortRange| PortRange::new(a.first.max(b.first), a.last.min(b.last));
-        self.iter().flat_map(|a| other.iter().filter_map(move |b| common(a, b))).collect()
+        self.iter().flat_map(|a| other.iter().filter_map(|b| a.intersection(*b))).collect()
     }
 
     /// The ports that are not in `other`.
@@ -145,7 +149,7 @@ impl PortSet {
         for range in self {
             // A number for the port after 65535, too.
             let mut next = u32::from(range.first);
-            for cut in other.iter().filter(|cut| cut.first <= range.last && range.first <= cut.last) {
+            for cut in other.iter().filter(|cut| cut.intersection(*range).is_some()) {
                 if let (Ok(first), Some(last)) = (u16::try_from(next), cut.first.checked_sub(1)) {
                     left.extend(PortRange::new(first, last));
                 }

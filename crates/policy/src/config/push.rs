@@ -14,9 +14,9 @@ use super::schema::RawPush;
 use super::values::is_plain;
 
 /// The vendor's agent on this host.
-pub const DEFAULT_PUSH_URL: &str = "http://localhost:14499/metrics/ingest";
+pub(super) const DEFAULT_PUSH_URL: &str = "http://localhost:14499/metrics/ingest";
 /// How often the counters are sent. The receiver's own grain is a minute.
-pub const DEFAULT_PUSH_INTERVAL: Duration = Duration::from_secs(60);
+const DEFAULT_PUSH_INTERVAL: Duration = Duration::from_secs(60);
 
 /// `[push]`: the vendor's metric ingestion.
 #[derive(Debug, Clone, PartialEq, Eq)]

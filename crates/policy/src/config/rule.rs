@@ -186,11 +186,8 @@ fn refuse_lockout(
     problems: &mut Problems<'_>,
 ) {
     let known = LOCKOUT_PORTS.iter().copied().find(|(port, _)| range.contains(*port));
-    let listed = || {
-        let own = guarded.iter().find(|own| own.first() <= range.last() && range.first() <= own.last())?;
-        Some((own.first().max(range.first()), "of lockout_ports"))
-    };
-    if let Some((port, service)) = known.or_else(listed) {
+    let listed = || guarded.iter().find_map(|own| own.intersection(range));
+    if let Some((port, service)) = known.or_else(|| Some((listed()?.first(), "of lockout_ports"))) {
         let error = format!("{range} with access = \"{access}\" closes port {port} ({service}) and may cut you off");
         let help = "to do it all the same, set allow_lockout = true at the top of the file";
         problems.refuse(span, ValueError::new(error).help(help));

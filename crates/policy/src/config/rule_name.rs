@@ -3,9 +3,9 @@
 use super::error::ValueError;
 
 /// Longest rule name, in bytes.
-pub const MAX_RULE_NAME_BYTES: usize = 31;
+const MAX_RULE_NAME_BYTES: usize = 31;
 /// Names that outputs use for what belongs to no class.
-pub const RESERVED_RULE_NAMES: [&str; 6] = ["all", "any", "none", "null", "other", "unmanaged"];
+pub(super) const RESERVED_RULE_NAMES: [&str; 6] = ["all", "any", "none", "null", "other", "unmanaged"];
 /// Longest note, in characters.
 pub(super) const MAX_NOTE_CHARS: usize = 600;
 

@@ -65,15 +65,16 @@ pub(super) fn host_and_port(text: &str) -> Option<(String, u16)> {
 
 /// Of a DNS server: an address with its port.
 pub(super) fn dns_server(text: &str) -> Result<SocketAddr, ValueError> {
-    let refused = || ValueError::new(format!("{text:?} is no DNS server; expected such as \"10.0.0.53:53\""));
-    match text.parse::<SocketAddr>() {
-        Ok(server) if server.port() != 0 => Ok(server),
-        Ok(_) => Err(refused()),
-        Err(_) => Err(match text.parse::<IpAddr>() {
-            Ok(address) => refused().help(format!("with its port: \"{}\"", SocketAddr::new(address, 53))),
-            Err(_) => refused(),
-        }),
+    socket(text, "DNS server; expected such as \"10.0.0.53:53\"", 53)
+}
+
+/// An address with its port. `wanted`: what it should be; `usual_port`: which port is shown where there is none.
+fn socket(text: &str, wanted: &str, usual_port: u16) -> Result<SocketAddr, ValueError> {
+    if let Some(socket) = text.parse::<SocketAddr>().ok().filter(|socket| socket.port() != 0) {
+        return Ok(socket);
     }
+    let shown = |address| format!("with its port: \"{}\"", SocketAddr::new(address, usual_port));
+    Err(ValueError { message: format!("{text:?} is no {wanted}"), help: text.parse().ok().map(shown) })
 }
 
 /// A path that does not depend on where the process is.
@@ -189,24 +190,13 @@ fn is_this_host(url: &str) -> bool {
 }
 
 /// Where the agent listens without a word in the configuration.
-pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9117);
+pub(super) const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9117);
 
 /// An address with its port, or `none`.
 pub fn parse_listen(text: &str) -> Result<Option<SocketAddr>, ValueError> {
     if text == "none" {
         return Ok(None);
     }
-    let refused = || {
-        ValueError::new(format!("{text:?} is no address to listen on; expected such as \"127.0.0.1:9117\" or \"none\""))
-    };
-    match text.parse::<SocketAddr>() {
-        Ok(listen) if listen.port() != 0 => Ok(Some(listen)),
-        Ok(_) => Err(refused()),
-        Err(_) => Err(match text.parse::<IpAddr>() {
-            Ok(address) => {
-                refused().help(format!("with its port: \"{}\"", SocketAddr::new(address, DEFAULT_LISTEN.port())))
-            }
-            Err(_) => refused(),
-        }),
-    }
+    socket(text, "address to listen on; expected such as \"127.0.0.1:9117\" or \"none\"", DEFAULT_LISTEN.port())
+        .map(Some)
 }

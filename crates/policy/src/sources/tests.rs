@@ -110,11 +110,11 @@ fn a_full_table_finds_every_source_and_no_other() {
     let mut sources = BTreeMap::new();
     while sources.len() < 16_384 {
         let address = IpAddr::from(Ipv4Addr::from(0x0a00_0000 | random.next() as u32 & 0x003f_ffff));
-        sources.insert(exact(address), Grant { groups: GROUP_PEER, peer: sources.len() as u16 + 1 });
+        sources.insert(IpNet::from(address), Grant { groups: GROUP_PEER, peer: sources.len() as u16 + 1 });
     }
     while sources.len() < 2 * 16_384 {
         let address = IpAddr::from(Ipv6Addr::from(0xfd00_u128 << 112 | u128::from(random.next() & 0x3f_ffff)));
-        sources.insert(exact(address), Grant { groups: GROUP_PEER, peer: (sources.len() - 16_384) as u16 + 1 });
+        sources.insert(IpNet::from(address), Grant { groups: GROUP_PEER, peer: (sources.len() - 16_384) as u16 + 1 });
     }
     let mut image = PolicyImage::new_box_zeroed().unwrap();
     fill(&mut image, &sources).unwrap();
@@ -134,7 +134,7 @@ fn a_full_table_finds_every_source_and_no_other() {
 #[test]
 fn too_many_sources_are_refused_with_the_number() {
     let sources = (0..18_000_u32)
-        .map(|n| (exact(Ipv4Addr::from(0x0a00_0000 + n).into()), Grant { groups: 1, peer: 1 }))
+        .map(|n| (IpAddr::from(Ipv4Addr::from(0x0a00_0000 + n)).into(), Grant { groups: 1, peer: 1 }))
         .collect();
     let mut image = PolicyImage::new_box_zeroed().unwrap();
     let error = fill(&mut image, &sources).expect_err("must not fit").to_string();
@@ -153,7 +153,7 @@ fn few_sources_make_a_small_table() {
                     Ipv4Addr::from_bits(0x0a00_0000 + 7 * n as u32),
                     Ipv6Addr::from_bits((0xfd << 120) + 9 * n as u128),
                 );
-                [(exact(v4.into()), peers(n)), (exact(v6.into()), peers(n))]
+                [(IpAddr::from(v4).into(), peers(n)), (IpAddr::from(v6).into(), peers(n))]
             })
             .collect();
         let mut image = PolicyImage::new_box_zeroed().unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::super::{Config, DEFAULT_MISSION_CONTROL_HOST, DEFAULT_PUSH_URL, MissionLink, Proxy, Push};
+use super::super::{Config, Proxy, Push, push::DEFAULT_PUSH_URL};
 use super::assert_refusals;
 
 fn parse(text: &str) -> Config {
@@ -52,8 +52,9 @@ fn a_push_that_would_tell_others_is_refused() {
 #[test]
 fn mission_control_is_the_vendors_unless_it_is_said_otherwise() {
     let link = parse("").mission_link;
-    assert_eq!(link, MissionLink::default());
-    assert_eq!((link.host.as_str(), link.port), (DEFAULT_MISSION_CONTROL_HOST, 443));
+    assert_eq!(link, Config::embedded().mission_link);
+    assert_eq!((link.host.as_str(), link.port), ("mcsvc.dynatrace.com", 443));
+    assert_eq!((link.proxy, link.ca), (None, None));
     let text = "[mission_control]\nhost = \"MC.Example.\"\nport = 8443\nproxy = \"http://op@proxy.example:3128/\"\nproxy_password_file = \"/etc/p\"\n";
     let link = parse(text).mission_link;
     assert_eq!((link.host.as_str(), link.port), ("mc.example", 8443));

@@ -1,8 +1,9 @@
 //! What accepted text means, and what an error looks like.
 
+use super::super::peers::{DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL};
 use super::super::{
-    Access, AttachMode, Config, ConfigOrigin, DEFAULT_API_INTERVAL, DEFAULT_HTTP_SD_INTERVAL, DEFAULT_REMOVAL_DELAY,
-    InterfacePattern, Mode, PortRange, PortSet, ProfileAccess, ProfileName, Protocol, Tunnels, show,
+    Access, AttachMode, Config, ConfigOrigin, DEFAULT_REMOVAL_DELAY, InterfacePattern, Mode, PortRange, PortSet,
+    ProfileAccess, ProfileName, Protocol, Tunnels, show,
 };
 use super::refused;
 

@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Status, Subject};
+use super::finding::{Finding, Findings, Status, Subject};
+
+const CHECK: &str = "ownership";
 
 /// A file or directory that nodewall believes, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,36 +59,31 @@ pub fn read(what: &'static str, path: &Path) -> TrustedPath {
 
 /// Judges the paths. `own_uid` is the user that asks, who may own them besides root.
 pub fn findings(paths: &[TrustedPath], own_uid: u32) -> Vec<Finding> {
-    let new = |status, check, found: String| Finding::new(Subject::Files, status, check, found);
-    paths
-        .iter()
-        .map(|trusted| {
-            let (what, path) = (trusted.what, trusted.path.display());
-            match &trusted.ownership {
-                Ok(None) => Finding::ok(Subject::Files, "ownership", format!("{what} {path}: not there")),
-                Err(unreadable) if unreadable.denied => new(Status::NotLookedAt, "ownership", format!("{what} {path}"))
-                    .because(unreadable.error.clone())
-                    .advice("run `nodewall doctor` as root"),
-                Err(unreadable) => new(Status::Degraded, "ownership", format!("{what} {path}: {}", unreadable.error))
-                    .because("nodewall can not use it either"),
-                Ok(Some(owned)) if owned.mode & 0o022 != 0 || (owned.uid != 0 && owned.uid != own_uid) => new(
-                    Status::Degraded,
-                    "ownership",
-                    format!("{what} {path}: owner {} and mode {:04o}", owned.uid, owned.mode),
-                )
+    let mut findings = Findings::of(Subject::Files);
+    for TrustedPath { what, path, ownership } in paths {
+        let path = path.display();
+        match ownership {
+            Ok(None) => findings.ok(CHECK, format!("{what} {path}: not there")),
+            Err(unreadable) if unreadable.denied => findings
+                .add(Status::NotLookedAt, CHECK, format!("{what} {path}"))
+                .because(&unreadable.error)
+                .advice("run `nodewall doctor` as root"),
+            Err(unreadable) => {
+                findings
+                    .add(Status::Degraded, CHECK, format!("{what} {path}: {}", unreadable.error))
+                    .because("nodewall can not use it either");
+            }
+            Ok(Some(Ownership { uid, mode, .. })) if mode & 0o022 != 0 || (*uid != 0 && *uid != own_uid) => findings
+                .add(Status::Degraded, CHECK, format!("{what} {path}: owner {uid} and mode {mode:04o}"))
                 .because("others than root can write what nodewall believes; it refuses to run from it")
                 .advice(format!("chown root:root {path}; chmod go-w {path}")),
-                Ok(Some(owned)) => {
-                    let link = if owned.is_link { ", by a symbolic link" } else { "" };
-                    Finding::ok(
-                        Subject::Files,
-                        "ownership",
-                        format!("{what} {path}: owner {}, mode {:04o}{link}", owned.uid, owned.mode),
-                    )
-                }
+            Ok(Some(Ownership { uid, mode, is_link })) => {
+                let link = if *is_link { ", by a symbolic link" } else { "" };
+                findings.ok(CHECK, format!("{what} {path}: owner {uid}, mode {mode:04o}{link}"));
             }
-        })
-        .collect()
+        }
+    }
+    findings.into_vec()
 }
 
 #[cfg(test)]

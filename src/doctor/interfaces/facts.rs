@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::doctor::finding::{Finding, Status, Subject};
 use nodewall_host::net::{Drivers, Network, Selection};
 use nodewall_policy::config::{AttachMode, Tunnels};
 
@@ -27,9 +26,4 @@ pub struct InterfaceFacts<'a> {
     pub tunnels: Tunnels,
     /// Processors.
     pub cpus: u32,
-}
-
-/// A finding about an interface.
-pub(super) fn new(status: Status, check: &'static str, found: String) -> Finding {
-    Finding::new(Subject::Interfaces, status, check, found)
 }

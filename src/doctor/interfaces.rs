@@ -55,7 +55,7 @@ pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
 /// One interface that is filtered or is to be.
 fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u32>, findings: &mut Findings) {
     let unknown = Driver::default();
-    let driver = interfaces.drivers.of(link.index).unwrap_or(&unknown);
+    let driver = interfaces.drivers.get(&link.index).unwrap_or(&unknown);
     let (name, mtu) = (&link.name, link.mtu);
     let of = driver.name.as_deref().map_or_else(|| "driver unknown".to_owned(), |driver| format!("driver {driver}"));
     let ours = |program: u32| filtered.get(&link.index) == Some(&program);
@@ -92,7 +92,7 @@ fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u3
 
 /// Devices that take packets out of packets, or out of no Ethernet frame at all.
 fn tunnel(interfaces: &InterfaceFacts<'_>, link: &Link, findings: &mut Findings) {
-    let kind = link.kind.name();
+    let kind = link.kind.as_str();
     let judged = matches!(
         kind,
         "ipip"

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use nodewall_host::net::{Drivers, Network, Selection};
+use nodewall_host::net::{Driver, Network, Selection};
 use nodewall_policy::config::{AttachMode, Tunnels};
 
 /// What the checks of interfaces need to know.
@@ -10,8 +10,8 @@ use nodewall_policy::config::{AttachMode, Tunnels};
 pub struct InterfaceFacts<'a> {
     /// The links.
     pub network: &'a Network,
-    /// Their drivers.
-    pub drivers: &'a Drivers,
+    /// Their drivers, by index.
+    pub drivers: &'a BTreeMap<u32, Driver>,
     /// A policy is in force.
     pub in_force: bool,
     /// Interfaces where our program runs, by index, with the program's id; `None`: what is in force could not be looked at.

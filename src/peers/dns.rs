@@ -165,7 +165,7 @@ impl DnsName {
     }
 
     fn failed(&self, problem: String, help: &str) -> SourceError {
-        SourceError::Name { name: self.host.clone(), problem, help: help.to_owned() }
+        SourceError::at(&self.host, problem, help)
     }
 }
 

@@ -44,11 +44,8 @@ impl FileSource {
         let peers = self.parse(&text)?;
         if peers.is_empty() {
             // More likely cut short than meant.
-            return Err(self.refused(
-                "",
-                "names no peer".into(),
-                Some("write at least one address, or take `file` out of [peers]".into()),
-            ));
+            let help = "write at least one address, or take `file` out of [peers]";
+            return Err(SourceError::at(self.path.display(), "names no peer", help));
         }
         Ok(Answer { peers, valid_for: None })
     }
@@ -70,11 +67,8 @@ impl FileSource {
     }
 
     fn refused(&self, place: &str, problem: String, help: Option<String>) -> SourceError {
-        SourceError::File {
-            place: format!("{}{place}", self.path.display()),
-            problem,
-            help: help.unwrap_or_else(|| "one address or prefix a line, # before a comment".into()),
-        }
+        let help = help.unwrap_or_else(|| "one address or prefix a line, # before a comment".into());
+        SourceError::at(format_args!("{}{place}", self.path.display()), problem, help)
     }
 }
 

@@ -30,13 +30,6 @@ pub(super) struct Baseline {
     pub(super) bytes: u64,
 }
 
-impl Baseline {
-    /// What names a data path.
-    pub(super) fn name(clock: &Clock, map: u32) -> String {
-        format!("{} {map}", clock.boot_id)
-    }
-}
-
 pub(super) fn read<T: for<'a> Deserialize<'a>>(store: &Writer, key: &str) -> Option<T> {
     let value = store.meta(key).ok().flatten()?;
     serde_json::from_slice(&value).ok()

@@ -41,22 +41,7 @@ impl Token {
         }
         Ok(Self(hex(&bytes)))
     }
-}
 
-/// Where the running agent answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Address {
-    /// Process id of the agent that wrote it.
-    pub pid: u32,
-    /// What it is bound to; `null`: it listens nowhere.
-    pub listen: Option<SocketAddr>,
-    /// The name to call it by, where it is not the address.
-    pub host: Option<String>,
-    /// It speaks TLS.
-    pub tls: bool,
-}
-
-impl Token {
     /// The token, if one was ever made.
     pub fn read(state: &StateDir) -> Result<Option<Self>, StateError> {
         let path = state.file(TOKEN);
@@ -85,6 +70,19 @@ impl Token {
         };
         make().map_err(StateError::io(format!("can not make {}", state.file(TOKEN).display())))
     }
+}
+
+/// Where the running agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Process id of the agent that wrote it.
+    pub pid: u32,
+    /// What it is bound to; `null`: it listens nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The name to call it by, where it is not the address.
+    pub host: Option<String>,
+    /// It speaks TLS.
+    pub tls: bool,
 }
 
 impl Note for Address {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use node_ebpf_common::PolicyImage;
 
 use super::finding::{Finding, Findings, Status, Subject};
-use nodewall_datapath::{self as datapath, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
+use nodewall_datapath::{self as datapath, Buffers, DatapathError, Features, VERIFIER_LIMIT_INSTRUCTIONS};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -25,12 +25,12 @@ const FRAMES: [&[u8]; 4] = [
 ];
 
 /// What was found of the kernel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct KernelFacts {
     /// `uname -r`.
     pub release: String,
-    /// What was tried; or the capabilities that are missing, or another error's text.
-    pub features: Result<Features, ProbeFailure>,
+    /// What was tried; or why it was not.
+    pub features: Result<Features, DatapathError>,
     /// The kernel publishes its types.
     pub btf: bool,
     /// Whether the place for pins, or what is there of its path, is on a bpf file system.
@@ -43,15 +43,6 @@ pub struct KernelFacts {
     pub memory_lock_bytes: Option<u64>,
 }
 
-/// Why the kernel's features were not tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProbeFailure {
-    /// These capabilities are missing.
-    Privilege(Vec<&'static str>),
-    /// Something else.
-    Other(String),
-}
-
 /// Tries what the kernel can do; `image` is the policy for the test frames.
 pub fn probe(pins: &Path, image: &PolicyImage) -> KernelFacts {
     // Before the probes, which lift it for this process.
@@ -59,10 +50,7 @@ pub fn probe(pins: &Path, image: &PolicyImage) -> KernelFacts {
     let there = pins.ancestors().find(|path| path.exists());
     KernelFacts {
         release: fs::read_to_string(RELEASE).unwrap_or_default().trim().to_owned(),
-        features: datapath::probe(image, &FRAMES).map_err(|error| match error {
-            datapath::DatapathError::Privilege { missing } => ProbeFailure::Privilege(missing),
-            other => ProbeFailure::Other(other.to_string()),
-        }),
+        features: datapath::probe(image, &FRAMES),
         btf: Path::new(BTF).exists(),
         bpffs: there.is_some_and(datapath::on_bpffs),
         pins: pins.to_owned(),
@@ -76,11 +64,11 @@ pub fn findings(kernel: &KernelFacts) -> Vec<Finding> {
     let mut findings = Findings::of(Subject::Kernel);
     match &kernel.features {
         Ok(features) => judge(kernel, features, &mut findings),
-        Err(ProbeFailure::Privilege(missing)) => findings
+        Err(DatapathError::Privilege { missing }) => findings
             .add(Status::NotLookedAt, "features", format!("Linux {}: what it can do was not tried", kernel.release))
             .because(format!("trying needs {}", missing.join(", ")))
             .advice("run `nodewall doctor` as root"),
-        Err(ProbeFailure::Other(error)) => {
+        Err(error) => {
             let found = format!("Linux {}: what it can do could not be tried: {error}", kernel.release);
             findings.add(Status::Unknown, "features", found);
         }

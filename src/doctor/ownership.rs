@@ -10,14 +10,14 @@ use super::finding::{Finding, Findings, Status, Subject};
 const CHECK: &str = "ownership";
 
 /// A file or directory that nodewall believes, and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct TrustedPath {
     /// What it is for: `the configuration`, `the state directory`.
     pub what: &'static str,
     /// Where.
     pub path: PathBuf,
     /// Owner, mode bits and whether it is a symbolic link; `None`: it is not there; or why it could not be looked at.
-    pub ownership: Result<Option<Ownership>, Unreadable>,
+    pub ownership: io::Result<Option<Ownership>>,
 }
 
 /// Whose it is.
@@ -31,15 +31,6 @@ pub struct Ownership {
     pub is_link: bool,
 }
 
-/// Why it could not be looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// For want of privilege.
-    pub denied: bool,
-    /// The kernel's answer.
-    pub error: String,
-}
-
 /// Reads whose a path is, and not what is in it.
 pub fn read(what: &'static str, path: &Path) -> TrustedPath {
     let read = fs::symlink_metadata(path).and_then(|own| {
@@ -50,9 +41,7 @@ pub fn read(what: &'static str, path: &Path) -> TrustedPath {
     let ownership = match read {
         Ok(ownership) => Ok(Some(ownership)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => {
-            Err(Unreadable { denied: error.kind() == io::ErrorKind::PermissionDenied, error: error.to_string() })
-        }
+        Err(error) => Err(error),
     };
     TrustedPath { what, path: path.to_owned(), ownership }
 }
@@ -64,13 +53,13 @@ pub fn findings(paths: &[TrustedPath], own_uid: u32) -> Vec<Finding> {
         let path = path.display();
         match ownership {
             Ok(None) => findings.ok(CHECK, format!("{what} {path}: not there")),
-            Err(unreadable) if unreadable.denied => findings
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => findings
                 .add(Status::NotLookedAt, CHECK, format!("{what} {path}"))
-                .because(&unreadable.error)
+                .because(error.to_string())
                 .advice("run `nodewall doctor` as root"),
-            Err(unreadable) => {
+            Err(error) => {
                 findings
-                    .add(Status::Degraded, CHECK, format!("{what} {path}: {}", unreadable.error))
+                    .add(Status::Degraded, CHECK, format!("{what} {path}: {error}"))
                     .because("nodewall can not use it either");
             }
             Ok(Some(Ownership { uid, mode, .. })) if mode & 0o022 != 0 || (*uid != 0 && *uid != own_uid) => findings
@@ -112,8 +101,8 @@ mod tests {
         let strangers = Ownership { uid: own + 1, mode: 0o600, is_link: false };
         let path = |ownership| TrustedPath { what: "x", path: "/x".into(), ownership };
         assert_eq!(findings(&[path(Ok(Some(strangers)))], own)[0].status, Status::Degraded);
-        let unseen = |denied| path(Err(Unreadable { denied, error: "no".into() }));
-        assert_eq!(findings(&[unseen(true)], own)[0].status, Status::NotLookedAt);
-        assert_eq!(findings(&[unseen(false)], own)[0].status, Status::Degraded);
+        let unseen = |kind: io::ErrorKind| path(Err(kind.into()));
+        assert_eq!(findings(&[unseen(io::ErrorKind::PermissionDenied)], own)[0].status, Status::NotLookedAt);
+        assert_eq!(findings(&[unseen(io::ErrorKind::Other)], own)[0].status, Status::Degraded);
     }
 }

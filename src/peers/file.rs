@@ -13,8 +13,6 @@ use nodewall_policy::config::{SourceCount, Trust, parse_peer, read_trusted};
 
 /// More than the most addresses with a comment each.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-/// Changes show by the stamp; this is for a file system that does not tell.
-const INTERVAL: Duration = Duration::from_secs(60);
 
 /// A file that was written within this time may still be being written…
 const FRESH: Duration = Duration::from_secs(1);
@@ -98,10 +96,6 @@ impl Source for FileSource {
             }
             self.read()
         })
-    }
-
-    fn interval(&self) -> Duration {
-        INTERVAL
     }
 
     fn stamp(&self) -> Option<Stamp> {

@@ -60,7 +60,9 @@ pub trait Source: Send {
     fn fetch(&mut self) -> Fetch<'_>;
 
     /// When to ask again where the answer does not say.
-    fn interval(&self) -> Duration;
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
 
     /// What tells without reading it that the source has changed, where there is such a thing. Another stamp than last time: ask at once.
     fn stamp(&self) -> Option<Stamp> {

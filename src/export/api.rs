@@ -12,18 +12,24 @@ use axum::{
 use serde::Serialize;
 
 use super::{live::Reader, reply};
-use crate::memory::give_back;
+use crate::{
+    memory::give_back,
+    view::{counters::Counters, peer_traffic::PeerTraffic, ports},
+};
 
 /// The API's version 1.
 pub(super) fn routes(reader: Arc<Reader>) -> Router {
     type Shared = State<Arc<Reader>>;
     Router::new()
         .route("/api/v1/status", get(async |State(reader): Shared| answer(reader.status().await)))
-        .route("/api/v1/counters", get(async |State(reader): Shared| answer(in_force(reader.counters()))))
-        .route("/api/v1/peer-traffic", get(async |State(reader): Shared| answer(in_force(reader.peer_traffic()))))
+        .route("/api/v1/counters", get(async |State(reader): Shared| answer(in_force(reader.live(Counters::read)))))
+        .route(
+            "/api/v1/peer-traffic",
+            get(async |State(reader): Shared| answer(in_force(reader.live(PeerTraffic::read)))),
+        )
         .route("/api/v1/denied-sources", get(async |State(reader): Shared| answer(reader.denied_sources())))
         .route("/api/v1/peers", get(peers))
-        .route("/api/v1/ports", get(ports))
+        .route("/api/v1/ports", get(every_port))
         .with_state(reader)
 }
 
@@ -33,8 +39,8 @@ async fn peers(State(reader): State<Arc<Reader>>) -> Response<Body> {
     response
 }
 
-async fn ports(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(in_force(reader.ports()).map(|ports| BTreeMap::from([("ports", ports)])))
+async fn every_port(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    answer(in_force(reader.live(ports::read)).map(|ports| BTreeMap::from([("ports", ports)])))
 }
 
 fn in_force<T>(read: Result<Option<T>, String>) -> Result<T, String> {

@@ -24,6 +24,7 @@ use tokio::sync::Mutex;
 pub use list::{ALL, Metric};
 
 use super::{live::Reader, reply};
+use crate::view::{counters::Counters, peer_traffic::PeerTraffic};
 use reading::Reading;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -82,8 +83,9 @@ async fn scrape(reader: &Reader, per_peer: bool) -> Result<Scrape, String> {
     let began = Instant::now();
     let status = reader.status().await?;
     let problems = status.problems.len();
-    let peer_traffic = if per_peer { reader.peer_traffic()? } else { None };
-    let reading = Reading { status, counters: reader.counters()?, peer_traffic, peers: reader.numbers()?, began };
+    let peer_traffic = if per_peer { reader.live(PeerTraffic::read)? } else { None };
+    let reading =
+        Reading { status, counters: reader.live(Counters::read)?, peer_traffic, peers: reader.numbers()?, began };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(reading));
     let mut body = String::with_capacity(32 << 10);
@@ -117,9 +119,9 @@ mod tests {
 
     use super::*;
     use crate::view::{
-        counters::{Counters, Row},
+        counters::Row,
         mission_control::Reached,
-        peer_traffic::{PeerRow, PeerTraffic},
+        peer_traffic::PeerRow,
         peers::Numbers,
         push_health::PushHealth,
         status::{Agent, Interface, Status},

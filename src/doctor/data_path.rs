@@ -1,6 +1,6 @@
 //! The data path in force: what `status` found, as findings. It must not look by itself.
 
-use super::finding::{Finding, Status, Subject};
+use super::finding::{Finding, Findings, Status, Subject};
 
 /// What is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,31 +38,26 @@ pub enum DataPathState {
 
 /// Judges the data path. `configured_sha256`: the policy that the configuration means.
 pub fn findings(state: &DataPathState, configured_sha256: Option<&str>) -> Vec<Finding> {
-    let new = |status, check, found: String| Finding::new(Subject::DataPath, status, check, found);
-    let (force, problems) = match state {
-        DataPathState::NothingInForce => {
-            return vec![
-                new(Status::Degraded, "in-force", "no policy is in force".to_owned())
-                    .because("nothing is filtered")
-                    .advice("`nodewall apply` or `nodewall run` puts one into force; `mode = \"audit\"` drops nothing"),
-            ];
-        }
-        DataPathState::MissingPrivilege(missing) => {
-            return vec![
-                new(Status::NotLookedAt, "in-force", "what is in force".to_owned())
-                    .because(format!("reading it needs {}", missing.join(", ")))
-                    .advice("run `nodewall doctor` as root"),
-            ];
-        }
-        DataPathState::Unreadable(error) => {
-            return vec![
-                new(Status::Degraded, "in-force", format!("what is in force can not be read: {error}"))
-                    .because("neither can `status`, and `apply` may refuse")
-                    .advice("do what the error says"),
-            ];
-        }
-        DataPathState::InForce(force, problems) => (force, problems),
-    };
+    let mut findings = Findings::of(Subject::DataPath);
+    match state {
+        DataPathState::NothingInForce => findings
+            .add(Status::Degraded, "in-force", "no policy is in force")
+            .because("nothing is filtered")
+            .advice("`nodewall apply` or `nodewall run` puts one into force; `mode = \"audit\"` drops nothing"),
+        DataPathState::MissingPrivilege(missing) => findings
+            .add(Status::NotLookedAt, "in-force", "what is in force")
+            .because(format!("reading it needs {}", missing.join(", ")))
+            .advice("run `nodewall doctor` as root"),
+        DataPathState::Unreadable(error) => findings
+            .add(Status::Degraded, "in-force", format!("what is in force can not be read: {error}"))
+            .because("neither can `status`, and `apply` may refuse")
+            .advice("do what the error says"),
+        DataPathState::InForce(force, problems) => in_force(force, problems, configured_sha256, &mut findings),
+    }
+    findings.into_vec()
+}
+
+fn in_force(force: &InForce, problems: &[String], configured_sha256: Option<&str>, findings: &mut Findings) {
     let interfaces: Vec<String> = force.interfaces.iter().map(|(name, mode)| format!("{name} ({mode})")).collect();
     let summary = format!(
         "mode {}, generation {}, {} peers, on {}",
@@ -71,59 +66,50 @@ pub fn findings(state: &DataPathState, configured_sha256: Option<&str>) -> Vec<F
         force.peers,
         if interfaces.is_empty() { "no interface".to_owned() } else { interfaces.join(", ") }
     );
-    let mut findings = vec![Finding::ok(Subject::DataPath, "in-force", summary)];
+    findings.ok("in-force", summary);
     if force.mode == "audit" {
-        findings.push(
-            new(Status::Note, "mode", "audit: everything is counted and nothing is dropped".to_owned())
-                .because("an outsider reaches the cluster's ports")
-                .advice("set mode = \"enforce\" when `nodewall counters` shows no would_drop that surprises you"),
-        );
+        findings
+            .add(Status::Note, "mode", "audit: everything is counted and nothing is dropped")
+            .because("an outsider reaches the cluster's ports")
+            .advice("set mode = \"enforce\" when `nodewall counters` shows no would_drop that surprises you");
     }
     if let Some(configured) = configured_sha256.filter(|configured| *configured != force.policy_sha256) {
-        findings.push(
-            new(
-                Status::Note,
-                "drift",
-                format!(
-                    "the policy in force ({:.12}…) is not what the configuration means ({configured:.12}…)",
-                    force.policy_sha256
-                ),
-            )
+        let in_force = &force.policy_sha256;
+        let found =
+            format!("the policy in force ({in_force:.12}…) is not what the configuration means ({configured:.12}…)");
+        findings
+            .add(Status::Note, "drift", found)
             .because("the configuration was changed, or flags such as --peer or an incident lever made the policy")
-            .advice("`nodewall plan` shows the difference; `nodewall apply` puts the configuration into force"),
-        );
+            .advice("`nodewall plan` shows the difference; `nodewall apply` puts the configuration into force");
     }
     if force.agent.is_none() {
-        findings.push(
-            new(Status::Note, "agent", "no agent runs".to_owned())
-                .because(
-                    "the policy stays in force, but nobody attaches interfaces that appear, or repairs what is changed",
-                )
-                .advice("start the service, or `nodewall run`"),
-        );
+        findings
+            .add(Status::Note, "agent", "no agent runs")
+            .because(
+                "the policy stays in force, but nobody attaches interfaces that appear, or repairs what is changed",
+            )
+            .advice("start the service, or `nodewall run`");
     }
     if let Some(refused) = &force.refused {
-        findings.push(
-            new(Status::Note, "refused", refused.clone())
-                .because("the policy in force is the one before it")
-                .advice("correct what the reason says, then `nodewall apply`"),
-        );
+        findings
+            .add(Status::Note, "refused", refused)
+            .because("the policy in force is the one before it")
+            .advice("correct what the reason says, then `nodewall apply`");
     }
     if let Some(captures) = &force.captures {
-        findings.push(
-            new(Status::Note, "captures", format!("frames that are denied are not captured: {captures}"))
-                .because("the evidence says who knocked, when and how often, and not with what bytes")
-                .advice("sysctl -w kernel.perf_event_paranoid=2 where the kernel's is higher, or the drop-in captures.conf; then start the agent anew"),
-        );
+        findings
+            .add(Status::Note, "captures", format!("frames that are denied are not captured: {captures}"))
+            .because("the evidence says who knocked, when and how often, and not with what bytes")
+            .advice("sysctl -w kernel.perf_event_paranoid=2 where the kernel's is higher, or the drop-in captures.conf; then start the agent anew");
     }
-    findings.extend(problems.iter().map(|problem| {
+    for problem in problems {
         let (found, advice) =
             problem.split_once("; ").unwrap_or((problem, "see `nodewall status` and the agent's messages"));
-        new(Status::Degraded, "problem", found.to_owned())
+        findings
+            .add(Status::Degraded, "problem", found)
             .because("what is in force is not all that it should be")
-            .advice(advice)
-    }));
-    findings
+            .advice(advice);
+    }
 }
 
 #[cfg(test)]
@@ -143,41 +129,35 @@ mod tests {
         }
     }
 
-    fn statuses(state: &DataPathState, configured: Option<&str>) -> Vec<(&'static str, Status)> {
-        findings(state, configured).iter().map(|finding| (finding.check, finding.status)).collect()
-    }
-
     #[test]
     fn each_state_has_its_finding() {
-        let same = "a".repeat(64);
-        let well = DataPathState::InForce(force("enforce"), Vec::new());
-        assert_eq!(statuses(&well, Some(&same)), [("in-force", Status::Ok)]);
-        assert!(findings(&well, None)[0].found.contains("eth0 (native)"));
-        assert_eq!(statuses(&well, Some(&"b".repeat(64))), [("in-force", Status::Ok), ("drift", Status::Note)]);
-        let audit = DataPathState::InForce(
-            force("audit"),
-            vec!["eth0: program 5 runs there instead of ours; find out whose it is".into()],
-        );
-        assert_eq!(
-            statuses(&audit, Some(&same)),
-            [("in-force", Status::Ok), ("mode", Status::Note), ("problem", Status::Degraded)]
-        );
+        let well = || DataPathState::InForce(force("enforce"), Vec::new());
+        let foreign = "eth0: program 5 runs there instead of ours; find out whose it is".to_owned();
+        let audit = DataPathState::InForce(force("audit"), vec![foreign]);
+        assert!(findings(&well(), None)[0].found.contains("eth0 (native)"));
         assert_eq!(findings(&audit, None)[2].advice.as_deref(), Some("find out whose it is"));
         let blind = InForce { captures: Some("can not open a buffer".into()), ..force("enforce") };
-        assert_eq!(
-            statuses(&DataPathState::InForce(blind, Vec::new()), None),
-            [("in-force", Status::Ok), ("captures", Status::Note)]
-        );
         let alone = InForce { agent: None, refused: Some("reload was refused: x".into()), ..force("enforce") };
-        assert_eq!(
-            statuses(&DataPathState::InForce(alone, Vec::new()), None),
-            [("in-force", Status::Ok), ("agent", Status::Note), ("refused", Status::Note)]
-        );
-        assert_eq!(statuses(&DataPathState::NothingInForce, None), [("in-force", Status::Degraded)]);
-        assert_eq!(
-            statuses(&DataPathState::MissingPrivilege(vec!["CAP_BPF"]), None),
-            [("in-force", Status::NotLookedAt)]
-        );
-        assert_eq!(statuses(&DataPathState::Unreadable("x".into()), None), [("in-force", Status::Degraded)]);
+        let (same, other) = ("a".repeat(64), "b".repeat(64));
+        let in_force = ("in-force", Status::Ok);
+        let degraded = ("in-force", Status::Degraded);
+        for (state, configured, expected) in [
+            (well(), Some(&same), vec![in_force]),
+            (well(), Some(&other), vec![in_force, ("drift", Status::Note)]),
+            (audit, Some(&same), vec![in_force, ("mode", Status::Note), ("problem", Status::Degraded)]),
+            (DataPathState::InForce(blind, vec![]), None, vec![in_force, ("captures", Status::Note)]),
+            (
+                DataPathState::InForce(alone, vec![]),
+                None,
+                vec![in_force, ("agent", Status::Note), ("refused", Status::Note)],
+            ),
+            (DataPathState::NothingInForce, None, vec![degraded]),
+            (DataPathState::MissingPrivilege(vec!["CAP_BPF"]), None, vec![("in-force", Status::NotLookedAt)]),
+            (DataPathState::Unreadable("x".into()), None, vec![degraded]),
+        ] {
+            let found = findings(&state, configured.map(String::as_str));
+            let found: Vec<_> = found.iter().map(|finding| (finding.check, finding.status)).collect();
+            assert_eq!(found, expected, "{state:?}");
+        }
     }
 }

@@ -164,6 +164,50 @@ impl Finding {
     }
 }
 
+/// The findings of one subject, as they are made.
+pub(super) struct Findings {
+    subject: Subject,
+    made: Vec<Finding>,
+}
+
+impl Findings {
+    /// None yet.
+    pub(super) fn of(subject: Subject) -> Self {
+        Self { subject, made: Vec::new() }
+    }
+
+    /// All is well.
+    pub(super) fn ok(&mut self, check: &'static str, found: impl Into<String>) {
+        self.made.push(Finding::ok(self.subject, check, found));
+    }
+
+    /// Something is not; what it means and what to do is said next.
+    pub(super) fn add(&mut self, status: Status, check: &'static str, found: impl Into<String>) -> Explained<'_> {
+        Explained(self.made.push_mut(Finding::new(self.subject, status, check, found)))
+    }
+
+    /// All of them.
+    pub(super) fn into_vec(self) -> Vec<Finding> {
+        self.made
+    }
+}
+
+/// A finding that gets its explanation.
+pub(super) struct Explained<'a>(&'a mut Finding);
+
+impl Explained<'_> {
+    /// Why it matters.
+    pub(super) fn because(self, why: impl Into<String>) -> Self {
+        self.0.why = Some(why.into());
+        self
+    }
+
+    /// What to do.
+    pub(super) fn advice(self, advice: impl Into<String>) {
+        self.0.advice = Some(advice.into());
+    }
+}
+
 /// The worst of all findings.
 pub fn worst(findings: &[Finding]) -> Status {
     findings.iter().map(|finding| finding.status).max().unwrap_or(Status::Ok)

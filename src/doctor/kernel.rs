@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use node_ebpf_common::PolicyImage;
 
-use super::finding::{Finding, Status, Subject};
-use nodewall_datapath::{self as datapath, Buffers, Features, VERIFIER_LIMIT_INSTRUCTIONS};
+use super::finding::{Finding, Findings, Status, Subject};
+use nodewall_datapath::{self as datapath, Buffers, DatapathError, Features, VERIFIER_LIMIT_INSTRUCTIONS};
 
 const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -25,12 +25,12 @@ const FRAMES: [&[u8]; 4] = [
 ];
 
 /// What was found of the kernel.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct KernelFacts {
     /// `uname -r`.
     pub release: String,
-    /// What was tried; or the capabilities that are missing, or another error's text.
-    pub features: Result<Features, ProbeFailure>,
+    /// What was tried; or why it was not.
+    pub features: Result<Features, DatapathError>,
     /// The kernel publishes its types.
     pub btf: bool,
     /// Whether the place for pins, or what is there of its path, is on a bpf file system.
@@ -43,15 +43,6 @@ pub struct KernelFacts {
     pub memory_lock_bytes: Option<u64>,
 }
 
-/// Why the kernel's features were not tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProbeFailure {
-    /// These capabilities are missing.
-    Privilege(Vec<&'static str>),
-    /// Something else.
-    Other(String),
-}
-
 /// Tries what the kernel can do; `image` is the policy for the test frames.
 pub fn probe(pins: &Path, image: &PolicyImage) -> KernelFacts {
     // Before the probes, which lift it for this process.
@@ -59,10 +50,7 @@ pub fn probe(pins: &Path, image: &PolicyImage) -> KernelFacts {
     let there = pins.ancestors().find(|path| path.exists());
     KernelFacts {
         release: fs::read_to_string(RELEASE).unwrap_or_default().trim().to_owned(),
-        features: datapath::probe(image, &FRAMES).map_err(|error| match error {
-            datapath::DatapathError::Privilege { missing } => ProbeFailure::Privilege(missing),
-            other => ProbeFailure::Other(other.to_string()),
-        }),
+        features: datapath::probe(image, &FRAMES),
         btf: Path::new(BTF).exists(),
         bpffs: there.is_some_and(datapath::on_bpffs),
         pins: pins.to_owned(),
@@ -73,169 +61,143 @@ pub fn probe(pins: &Path, image: &PolicyImage) -> KernelFacts {
 
 /// Judges the kernel.
 pub fn findings(kernel: &KernelFacts) -> Vec<Finding> {
-    let mut findings = match &kernel.features {
-        Ok(features) => features_findings(kernel, features),
-        Err(ProbeFailure::Privilege(missing)) => vec![
-            new(Status::NotLookedAt, "features", format!("Linux {}: what it can do was not tried", kernel.release))
-                .because(format!("trying needs {}", missing.join(", ")))
-                .advice("run `nodewall doctor` as root"),
-        ],
-        Err(ProbeFailure::Other(error)) => vec![new(
-            Status::Unknown,
-            "features",
-            format!("Linux {}: what it can do could not be tried: {error}", kernel.release),
-        )],
-    };
-    findings.push(bpffs(kernel));
+    let mut findings = Findings::of(Subject::Kernel);
+    match &kernel.features {
+        Ok(features) => judge(kernel, features, &mut findings),
+        Err(DatapathError::Privilege { missing }) => findings
+            .add(Status::NotLookedAt, "features", format!("Linux {}: what it can do was not tried", kernel.release))
+            .because(format!("trying needs {}", missing.join(", ")))
+            .advice("run `nodewall doctor` as root"),
+        Err(error) => {
+            let found = format!("Linux {}: what it can do could not be tried: {error}", kernel.release);
+            findings.add(Status::Unknown, "features", found);
+        }
+    }
+    bpffs(kernel, &mut findings);
     if !kernel.btf {
-        findings.push(
-            new(Status::Note, "btf", format!("the kernel does not publish its types ({BTF} is missing)"))
-                .because("nodewall does not need them, but `bpftool` shows less")
-                .advice("nothing, or use a kernel built with CONFIG_DEBUG_INFO_BTF"),
-        );
+        findings
+            .add(Status::Note, "btf", format!("the kernel does not publish its types ({BTF} is missing)"))
+            .because("nodewall does not need them, but `bpftool` shows less")
+            .advice("nothing, or use a kernel built with CONFIG_DEBUG_INFO_BTF");
     }
     if kernel.unprivileged_bpf_disabled == Some(0) {
-        findings.push(
-            new(
-                Status::Note,
-                "unprivileged-bpf",
-                "every user may load BPF programs (kernel.unprivileged_bpf_disabled = 0)",
-            )
+        let found = "every user may load BPF programs (kernel.unprivileged_bpf_disabled = 0)";
+        findings
+            .add(Status::Note, "unprivileged-bpf", found)
             .because("the kernel's own documentation advises against it; nodewall does not need it")
-            .advice("sysctl -w kernel.unprivileged_bpf_disabled=2"),
-        );
+            .advice("sysctl -w kernel.unprivileged_bpf_disabled=2");
     }
-    findings
+    findings.into_vec()
 }
 
-fn new(status: Status, check: &'static str, found: impl Into<String>) -> Finding {
-    Finding::new(Subject::Kernel, status, check, found)
-}
-
-fn features_findings(kernel: &KernelFacts, features: &Features) -> Vec<Finding> {
-    let mut findings = Vec::new();
+fn judge(kernel: &KernelFacts, features: &Features, findings: &mut Findings) {
     let there: Vec<&str> = features.probes.iter().filter(|p| p.answer == Ok(true)).map(|p| p.feature).collect();
-    findings.push(Finding::ok(Subject::Kernel, "features", format!("Linux {}: {}", kernel.release, there.join(", "))));
+    findings.ok("features", format!("Linux {}: {}", kernel.release, there.join(", ")));
     for probe in &features.probes {
         match &probe.answer {
             Ok(true) => {}
-            Ok(false) if probe.feature.starts_with("memory of maps") => findings.extend(memory(kernel)),
+            Ok(false) if probe.feature.starts_with("memory of maps") => memory(kernel, findings),
             Ok(false) => {
-                let status = if probe.needed { Status::Failed } else { Status::Note };
-                let why = if probe.needed {
-                    "nodewall can not work without it"
+                let (status, why) = if probe.needed {
+                    (Status::Failed, "nodewall can not work without it")
                 } else {
-                    "evidence can not be recorded without it"
+                    (Status::Note, "evidence can not be recorded without it")
                 };
-                findings.push(
-                    new(
-                        status,
-                        "features",
-                        format!("the kernel has no {} (mainline has since {})", probe.feature, probe.since),
-                    )
+                let found = format!("the kernel has no {} (mainline has since {})", probe.feature, probe.since);
+                findings
+                    .add(status, "features", found)
                     .because(why)
-                    .advice("use a kernel that has it: any from Linux 5.10 on"),
-                );
+                    .advice("use a kernel that has it: any from Linux 5.10 on");
             }
-            Err(error) => findings.push(new(
-                if probe.needed { Status::Failed } else { Status::Unknown },
-                "features",
-                format!("{} could not be had: {error}", probe.feature),
-            )),
+            Err(error) => {
+                let status = if probe.needed { Status::Failed } else { Status::Unknown };
+                findings.add(status, "features", format!("{} could not be had: {error}", probe.feature));
+            }
         }
     }
     match &features.filter {
-        Err(refusal) => findings.push(
-            new(Status::Failed, "filter", format!("the kernel refuses the filter: {refusal}"))
-                .because("without it nothing is filtered")
-                .advice(
-                    "report this with the kernel's version; `nodewall apply -vv` shows the end of the verifier's log",
-                ),
-        ),
+        Err(refusal) => findings
+            .add(Status::Failed, "filter", format!("the kernel refuses the filter: {refusal}"))
+            .because("without it nothing is filtered")
+            .advice("report this with the kernel's version; `nodewall apply -vv` shows the end of the verifier's log"),
         Ok(filter) => {
-            findings.push(verifier("filter", "the filter", filter));
+            verifier("filter", "the filter", filter, findings);
             if filter.buffers == Buffers::Linear {
-                findings.push(
-                    new(Status::Note, "multi-buffer", "the kernel takes XDP programs for frames of one buffer only")
-                        .because("native mode needs an MTU of at most about 3,500 bytes (jumbo frames need Linux 5.18)")
-                        .advice("keep the MTU below that, or set attach_mode = \"generic\", or use a newer kernel"),
-                );
+                findings
+                    .add(Status::Note, "multi-buffer", "the kernel takes XDP programs for frames of one buffer only")
+                    .because("native mode needs an MTU of at most about 3,500 bytes (jumbo frames need Linux 5.18)")
+                    .advice("keep the MTU below that, or set attach_mode = \"generic\", or use a newer kernel");
             }
             if !filter.jit {
-                findings.push(
-                    new(Status::Degraded, "jit", "the filter is interpreted: the kernel's BPF compiler is off")
-                        .because("every packet costs many times more")
-                        .advice("sysctl -w net.core.bpf_jit_enable=1, then apply again"),
-                );
+                findings
+                    .add(Status::Degraded, "jit", "the filter is interpreted: the kernel's BPF compiler is off")
+                    .because("every packet costs many times more")
+                    .advice("sysctl -w net.core.bpf_jit_enable=1, then apply again");
             }
         }
     }
     match &features.egress {
-        Err(refusal) => findings.push(
-            new(Status::Degraded, "egress", format!("the kernel refuses the outbound counter: {refusal}"))
-                .because("what this node sends is not counted; what it receives is filtered all the same")
-                .advice("report this with the kernel's version"),
-        ),
-        Ok(egress) => findings.push(verifier("egress", "the outbound counter", egress)),
+        Err(refusal) => findings
+            .add(Status::Degraded, "egress", format!("the kernel refuses the outbound counter: {refusal}"))
+            .because("what this node sends is not counted; what it receives is filtered all the same")
+            .advice("report this with the kernel's version"),
+        Ok(egress) => verifier("egress", "the outbound counter", egress, findings),
     }
     match &features.test_run {
-        Ok(frames) => findings.push(Finding::ok(
-            Subject::Kernel,
-            "test-run",
-            format!("{frames} test frames: the kernel decides as this program does"),
-        )),
-        Err(why) => findings.push(
-            new(Status::Failed, "test-run", format!("test frames: {why}"))
-                .because("the kernel's program and this one must decide alike; `replay --engine kernel` will not work either")
-                .advice("report this with the kernel's version"),
-        ),
+        Ok(frames) => {
+            findings.ok("test-run", format!("{frames} test frames: the kernel decides as this program does"));
+        }
+        Err(why) => findings
+            .add(Status::Failed, "test-run", format!("test frames: {why}"))
+            .because(
+                "the kernel's program and this one must decide alike; `replay --engine kernel` will not work either",
+            )
+            .advice("report this with the kernel's version"),
     }
-    findings
 }
 
-fn verifier(check: &'static str, what: &str, filter: &datapath::FilterFacts) -> Finding {
+fn verifier(check: &'static str, what: &str, filter: &datapath::FilterFacts, findings: &mut Findings) {
     let Some(verified) = filter.verified_instructions else {
-        return Finding::ok(
-            Subject::Kernel,
-            check,
-            format!("{what} loads (this kernel does not say how much its verifier did)"),
-        );
+        return findings.ok(check, format!("{what} loads (this kernel does not say how much its verifier did)"));
     };
     let left = 100.0 - f64::from(verified) * 100.0 / f64::from(VERIFIER_LIMIT_INSTRUCTIONS);
     let found = format!(
         "{what} loads: {verified} of {VERIFIER_LIMIT_INSTRUCTIONS} instructions verified ({left:.1} % headroom)"
     );
     if verified <= VERIFIER_LIMIT_INSTRUCTIONS / COMFORTABLE_SHARE {
-        return Finding::ok(Subject::Kernel, check, found);
+        return findings.ok(check, found);
     }
-    new(Status::Note, check, found)
+    findings
+        .add(Status::Note, check, found)
         .because("another kernel's verifier may go through more and refuse")
-        .advice("try the next kernel on one node first")
+        .advice("try the next kernel on one node first");
 }
 
 /// Only for kernels that charge maps to the limit.
-fn memory(kernel: &KernelFacts) -> Option<Finding> {
-    let bytes = kernel.memory_lock_bytes?;
-    Some(
-        new(Status::Note, "memory-lock", format!("maps count against the memory-lock limit of {bytes} bytes"))
-            .because("nodewall lifts the limit for itself where it may (CAP_SYS_RESOURCE); a service may not")
-            .advice("set LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited`"),
-    )
+fn memory(kernel: &KernelFacts, findings: &mut Findings) {
+    let Some(bytes) = kernel.memory_lock_bytes else { return };
+    findings
+        .add(Status::Note, "memory-lock", format!("maps count against the memory-lock limit of {bytes} bytes"))
+        .because("nodewall lifts the limit for itself where it may (CAP_SYS_RESOURCE); a service may not")
+        .advice("set LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited`");
 }
 
-fn bpffs(kernel: &KernelFacts) -> Finding {
+fn bpffs(kernel: &KernelFacts, findings: &mut Findings) {
+    let pins = kernel.pins.display();
     if kernel.bpffs {
-        return Finding::ok(Subject::Kernel, "bpffs", format!("{} is on bpffs", kernel.pins.display()));
+        return findings.ok("bpffs", format!("{pins} is on bpffs"));
     }
-    let found = format!("{} is not on a bpf file system", kernel.pins.display());
+    let found = format!("{pins} is not on a bpf file system");
     if kernel.pins.starts_with(BPFFS_MOUNT) {
-        return new(Status::Note, "bpffs", found)
+        return findings
+            .add(Status::Note, "bpffs", found)
             .because("links and maps are pinned there")
             .advice(format!("nothing: `nodewall apply` mounts it; or `mount -t bpf bpf {BPFFS_MOUNT}`"));
     }
-    new(Status::Failed, "bpffs", found)
+    findings
+        .add(Status::Failed, "bpffs", found)
         .because("links and maps are pinned there, and can not be elsewhere")
-        .advice("name a place on a bpf file system with --bpffs")
+        .advice("name a place on a bpf file system with --bpffs");
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    finding::{Finding, Status, Subject},
+    finding::{Finding, Findings, Status, Subject},
     ports::ProtocolPorts,
 };
 use nodewall_host::net::{self, Listening, NetError, Owner, Sockets};
@@ -33,13 +33,10 @@ pub fn read() -> Result<Listeners, NetError> {
 
 /// Judges them.
 pub fn findings(listeners: &Listeners, policy: &Policy) -> Vec<Finding> {
-    let mut findings = strangers(listeners, policy);
-    findings.extend(silent(listeners, policy));
-    findings
-}
-
-fn new(status: Status, check: &'static str, found: String) -> Finding {
-    Finding::new(Subject::Listeners, status, check, found)
+    let mut findings = Findings::of(Subject::Listeners);
+    strangers(listeners, policy, &mut findings);
+    silent(listeners, policy, &mut findings);
+    findings.into_vec()
 }
 
 fn reachable(listeners: &Listeners) -> impl Iterator<Item = &Listening> {
@@ -47,7 +44,7 @@ fn reachable(listeners: &Listeners) -> impl Iterator<Item = &Listening> {
 }
 
 /// Listeners on ports that the policy leaves alone, or closes; by process, so that a server with ten ports is one line.
-fn strangers(listeners: &Listeners, policy: &Policy) -> Vec<Finding> {
+fn strangers(listeners: &Listeners, policy: &Policy, findings: &mut Findings) {
     let (mut unnamed, mut left_alone, mut closed) = (BTreeMap::new(), ProtocolPorts::default(), BTreeMap::new());
     for socket in reachable(listeners) {
         let port = socket.local.port();
@@ -66,25 +63,22 @@ fn strangers(listeners: &Listeners, policy: &Policy) -> Vec<Finding> {
         };
         by.entry(owner(listeners, socket)).or_insert_with(ProtocolPorts::default).add(socket.protocol, port);
     }
-    let mut findings = Vec::new();
     if !left_alone.is_empty() {
-        findings.push(Finding::ok(
-            Subject::Listeners,
-            "unnamed-listener",
-            format!("open to everyone on purpose: {left_alone}"),
-        ));
+        findings.ok("unnamed-listener", format!("open to everyone on purpose: {left_alone}"));
     }
-    findings.extend(unnamed.into_iter().map(|(owner, ports)| {
-        new(Status::Note, "unnamed-listener", format!("{owner} listens on {ports}, which the policy does not name"))
+    for (owner, ports) in unnamed {
+        let found = format!("{owner} listens on {ports}, which the policy does not name");
+        findings
+            .add(Status::Note, "unnamed-listener", found)
             .because("everyone reaches it")
-            .advice("if it is the cluster's own, give it a [[rule]] with access = \"cluster\"; bind it to loopback if only this host needs it")
-    }));
-    findings.extend(closed.into_iter().map(|(owner, ports)| {
-        new(Status::Note, "closed-listener", format!("{owner} listens on {ports}, which the policy closes"))
+            .advice("if it is the cluster's own, give it a [[rule]] with access = \"cluster\"; bind it to loopback if only this host needs it");
+    }
+    for (owner, ports) in closed {
+        findings
+            .add(Status::Note, "closed-listener", format!("{owner} listens on {ports}, which the policy closes"))
             .because("nobody outside reaches it, peers neither")
-            .advice("stop it, or change the rule's access")
-    }));
-    findings
+            .advice("stop it, or change the rule's access");
+    }
 }
 
 fn is_given_out(listeners: &Listeners, port: u16) -> bool {
@@ -99,43 +93,39 @@ fn owner(listeners: &Listeners, socket: &Listening) -> String {
 }
 
 /// Cluster ports without a listener, one line a class. A class's UDP ports count only where it has no TCP ports: the vendor's table names both.
-fn silent(listeners: &Listeners, policy: &Policy) -> Vec<Finding> {
+fn silent(listeners: &Listeners, policy: &Policy, findings: &mut Findings) {
     let served: BTreeSet<(Protocol, u16)> =
         reachable(listeners).map(|socket| (socket.protocol, socket.local.port())).collect();
-    let (mut silent, mut with_listener, mut classes) = (Vec::new(), Vec::new(), 0);
+    let (mut silent, mut any_served) = (Vec::new(), false);
     for class in policy.classes.iter().filter(|class| class.access == Access::Cluster) {
         let only = if class.ranges(Protocol::Tcp).next().is_some() { Protocol::Tcp } else { Protocol::Udp };
-        let (mut missing, mut any) = (ProtocolPorts::default(), false);
+        let mut missing = ProtocolPorts::default();
         for port in class.ranges(only).flat_map(PortRange::ports) {
             if served.contains(&(only, port)) {
-                any = true;
+                any_served = true;
             } else {
                 missing.add(only, port);
             }
-        }
-        classes += 1;
-        if any {
-            with_listener.push(class.name.clone());
         }
         if !missing.is_empty() {
             silent.push(format!("{} {missing}", class.name));
         }
     }
+    let silent = silent.join("; ");
     if silent.is_empty() {
-        return Vec::new();
+        return;
     }
-    if with_listener.is_empty() && classes > 0 {
-        return vec![
-            new(Status::Note, "silent-port", format!("nobody listens on any cluster port: {}", silent.join("; ")))
-                .because("this host does not look like a running cluster node")
-                .advice("start the cluster's services, or check that [profile] is the right one"),
-        ];
-    }
-    vec![
-        new(Status::Note, "silent-port", format!("cluster ports that nobody listens on: {}", silent.join("; ")))
+    if any_served {
+        findings
+            .add(Status::Note, "silent-port", format!("cluster ports that nobody listens on: {silent}"))
             .because("usual for ports that this cluster does not use; else a service is down or listens elsewhere")
-            .advice("look whether a service that you expect is among them"),
-    ]
+            .advice("look whether a service that you expect is among them");
+    } else {
+        findings
+            .add(Status::Note, "silent-port", format!("nobody listens on any cluster port: {silent}"))
+            .because("this host does not look like a running cluster node")
+            .advice("start the cluster's services, or check that [profile] is the right one");
+    }
 }
 
 #[cfg(test)]

@@ -95,9 +95,8 @@ async fn connect(addresses: &[SocketAddr], is_proxy: bool) -> StepResult<TcpStre
 
 async fn handshake(link: &MissionLink, connection: Connection) -> Result<(Connection, Vec<Finding>), Finding> {
     let ca = link.ca.as_deref();
-    let (config, shown) = recording_config(ca).map_err(|setup| {
-        let (problem, help) = setup.into_parts();
-        fail("tls", problem).because("nobody's certificate can be believed").advice(help)
+    let (config, shown) = recording_config(ca).map_err(|error| {
+        fail("tls", error.problem).because("nobody's certificate can be believed").advice(error.help)
     })?;
     let name = ServerName::try_from(link.host.clone()).map_err(|_| {
         fail("tls", format!("{} is no name that a certificate can have", link.host))

@@ -1,7 +1,7 @@
 //! Other packet filters on this host: whether there are any. Must not say what their rules do.
 
 use super::{
-    finding::{Finding, Status, Subject},
+    finding::{Finding, Findings, Status, Subject},
     replies::denied,
 };
 use nodewall_host::net::OtherFilters;
@@ -10,7 +10,7 @@ const CHECK: &str = "packet-filter";
 
 /// The one finding.
 pub fn findings(filters: &OtherFilters) -> Vec<Finding> {
-    let new = |status, found: String| Finding::new(Subject::Firewall, status, CHECK, found);
+    let mut findings = Findings::of(Subject::Firewall);
     let OtherFilters { rules, dropping_chains, unasked } = filters;
     let not_asked = unasked.join("; ");
     if *rules > 0 || *dropping_chains > 0 {
@@ -21,23 +21,25 @@ pub fn findings(filters: &OtherFilters) -> Vec<Finding> {
         if !unasked.is_empty() {
             found += &format!(" (and what could not be asked: {not_asked})");
         }
-        let finding = new(Status::Note, found)
+        findings
+            .add(Status::Note, CHECK, found)
             .because("it works beside nodewall: what nodewall passes it judges as before, and it may refuse a peer, or redirect a port that the policy does not name to one that it closes")
             .advice("nothing, if its rules are meant; `nft list ruleset`, `iptables-save` and `ip6tables-save` show them");
-        return vec![finding];
+    } else if let Some(complaint) = unasked.iter().find(|complaint| denied(complaint)) {
+        findings
+            .add(Status::NotLookedAt, CHECK, "whether another packet filter is active")
+            .because(complaint)
+            .advice("run `nodewall doctor` as root");
+    } else if unasked.is_empty() {
+        findings.ok(CHECK, "no other packet filter has rules");
+    } else {
+        let found = format!("no rule of another packet filter was found, but not all could be asked: {not_asked}");
+        findings
+            .add(Status::Unknown, CHECK, found)
+            .because("its rules may refuse what nodewall passes")
+            .advice("nothing, if this host has no other packet filter; else look at its rules by its own tools");
     }
-    vec![match unasked.iter().find(|complaint| denied(complaint)) {
-        Some(complaint) => new(Status::NotLookedAt, "whether another packet filter is active".to_owned())
-            .because(complaint.clone())
-            .advice("run `nodewall doctor` as root"),
-        None if unasked.is_empty() => Finding::ok(Subject::Firewall, CHECK, "no other packet filter has rules"),
-        None => new(
-            Status::Unknown,
-            format!("no rule of another packet filter was found, but not all could be asked: {not_asked}"),
-        )
-        .because("its rules may refuse what nodewall passes")
-        .advice("nothing, if this host has no other packet filter; else look at its rules by its own tools"),
-    }]
+    findings.into_vec()
 }
 
 fn chains(count: usize) -> String {

@@ -5,17 +5,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Status, Subject};
+use super::finding::{Finding, Findings, Status, Subject};
+
+const CHECK: &str = "ownership";
 
 /// A file or directory that nodewall believes, and whose it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct TrustedPath {
     /// What it is for: `the configuration`, `the state directory`.
     pub what: &'static str,
     /// Where.
     pub path: PathBuf,
     /// Owner, mode bits and whether it is a symbolic link; `None`: it is not there; or why it could not be looked at.
-    pub ownership: Result<Option<Ownership>, Unreadable>,
+    pub ownership: io::Result<Option<Ownership>>,
 }
 
 /// Whose it is.
@@ -29,15 +31,6 @@ pub struct Ownership {
     pub is_link: bool,
 }
 
-/// Why it could not be looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// For want of privilege.
-    pub denied: bool,
-    /// The kernel's answer.
-    pub error: String,
-}
-
 /// Reads whose a path is, and not what is in it.
 pub fn read(what: &'static str, path: &Path) -> TrustedPath {
     let read = fs::symlink_metadata(path).and_then(|own| {
@@ -48,45 +41,38 @@ pub fn read(what: &'static str, path: &Path) -> TrustedPath {
     let ownership = match read {
         Ok(ownership) => Ok(Some(ownership)),
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => {
-            Err(Unreadable { denied: error.kind() == io::ErrorKind::PermissionDenied, error: error.to_string() })
-        }
+        Err(error) => Err(error),
     };
     TrustedPath { what, path: path.to_owned(), ownership }
 }
 
 /// Judges the paths. `own_uid` is the user that asks, who may own them besides root.
 pub fn findings(paths: &[TrustedPath], own_uid: u32) -> Vec<Finding> {
-    let new = |status, check, found: String| Finding::new(Subject::Files, status, check, found);
-    paths
-        .iter()
-        .map(|trusted| {
-            let (what, path) = (trusted.what, trusted.path.display());
-            match &trusted.ownership {
-                Ok(None) => Finding::ok(Subject::Files, "ownership", format!("{what} {path}: not there")),
-                Err(unreadable) if unreadable.denied => new(Status::NotLookedAt, "ownership", format!("{what} {path}"))
-                    .because(unreadable.error.clone())
-                    .advice("run `nodewall doctor` as root"),
-                Err(unreadable) => new(Status::Degraded, "ownership", format!("{what} {path}: {}", unreadable.error))
-                    .because("nodewall can not use it either"),
-                Ok(Some(owned)) if owned.mode & 0o022 != 0 || (owned.uid != 0 && owned.uid != own_uid) => new(
-                    Status::Degraded,
-                    "ownership",
-                    format!("{what} {path}: owner {} and mode {:04o}", owned.uid, owned.mode),
-                )
+    let mut findings = Findings::of(Subject::Files);
+    for TrustedPath { what, path, ownership } in paths {
+        let path = path.display();
+        match ownership {
+            Ok(None) => findings.ok(CHECK, format!("{what} {path}: not there")),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => findings
+                .add(Status::NotLookedAt, CHECK, format!("{what} {path}"))
+                .because(error.to_string())
+                .advice("run `nodewall doctor` as root"),
+            Err(error) => {
+                findings
+                    .add(Status::Degraded, CHECK, format!("{what} {path}: {error}"))
+                    .because("nodewall can not use it either");
+            }
+            Ok(Some(Ownership { uid, mode, .. })) if mode & 0o022 != 0 || (*uid != 0 && *uid != own_uid) => findings
+                .add(Status::Degraded, CHECK, format!("{what} {path}: owner {uid} and mode {mode:04o}"))
                 .because("others than root can write what nodewall believes; it refuses to run from it")
                 .advice(format!("chown root:root {path}; chmod go-w {path}")),
-                Ok(Some(owned)) => {
-                    let link = if owned.is_link { ", by a symbolic link" } else { "" };
-                    Finding::ok(
-                        Subject::Files,
-                        "ownership",
-                        format!("{what} {path}: owner {}, mode {:04o}{link}", owned.uid, owned.mode),
-                    )
-                }
+            Ok(Some(Ownership { uid, mode, is_link })) => {
+                let link = if *is_link { ", by a symbolic link" } else { "" };
+                findings.ok(CHECK, format!("{what} {path}: owner {uid}, mode {mode:04o}{link}"));
             }
-        })
-        .collect()
+        }
+    }
+    findings.into_vec()
 }
 
 #[cfg(test)]
@@ -115,8 +101,8 @@ mod tests {
         let strangers = Ownership { uid: own + 1, mode: 0o600, is_link: false };
         let path = |ownership| TrustedPath { what: "x", path: "/x".into(), ownership };
         assert_eq!(findings(&[path(Ok(Some(strangers)))], own)[0].status, Status::Degraded);
-        let unseen = |denied| path(Err(Unreadable { denied, error: "no".into() }));
-        assert_eq!(findings(&[unseen(true)], own)[0].status, Status::NotLookedAt);
-        assert_eq!(findings(&[unseen(false)], own)[0].status, Status::Degraded);
+        let unseen = |kind: io::ErrorKind| path(Err(kind.into()));
+        assert_eq!(findings(&[unseen(io::ErrorKind::PermissionDenied)], own)[0].status, Status::NotLookedAt);
+        assert_eq!(findings(&[unseen(io::ErrorKind::Other)], own)[0].status, Status::Degraded);
     }
 }

@@ -3,8 +3,8 @@
 
 use std::fs;
 
-use super::finding::{Finding, Status, Subject};
-use nodewall_host::net::{self, LocalPorts, NatReport};
+use super::finding::{Finding, Findings, Status, Subject};
+use nodewall_host::net::{self, LocalPorts, NatOverlap, NatReport};
 use nodewall_policy::{Policy, config::LaterFragments};
 
 const FRAGMENT_MEMORY: [(&str, &str); 2] = [
@@ -35,76 +35,58 @@ pub fn read(nat: NatReport) -> ReplyFacts {
 
 /// Compares it with the policy.
 pub fn findings(replies: &ReplyFacts, policy: &Policy) -> Vec<Finding> {
-    let new = |status, check, found: String| Finding::new(Subject::Replies, status, check, found);
+    let mut findings = Findings::of(Subject::Replies);
     let restricted = policy.restricted_ports();
-    let mut findings = Vec::new();
-    match &replies.local_ports {
-        Err(error) => findings.push(new(Status::Unknown, "local-ports", error.clone())),
-        Ok(local) => match local.overlap(&restricted) {
-            None => findings.push(Finding::ok(
-                Subject::Replies,
+    match replies.local_ports.as_ref().map(|local| (local.range, local.overlap(&restricted))) {
+        Err(error) => {
+            findings.add(Status::Unknown, "local-ports", error);
+        }
+        Ok((range, None)) => {
+            findings.ok("local-ports", format!("ip_local_port_range {range} keeps clear of the policy's ports"));
+        }
+        Ok((range, Some(overlap))) => findings
+            .add(
+                Status::Degraded,
                 "local-ports",
-                format!("ip_local_port_range {} keeps clear of the policy's ports", local.range),
-            )),
-            Some(overlap) => {
-                findings.push(
-                    new(
-                        Status::Degraded,
-                        "local-ports",
-                        format!("ip_local_port_range {} holds ports of the policy: {}", overlap.range, overlap.ports),
-                    )
-                    .because(
-                        "the kernel may give them to this host's own connections, and the replies would be dropped",
-                    )
-                    .advice(format!("{} (and the same line in /etc/sysctl.d)", overlap.sysctl)),
-                );
-            }
-        },
+                format!("ip_local_port_range {range} holds ports of the policy: {}", overlap.ports),
+            )
+            .because("the kernel may give them to this host's own connections, and the replies would be dropped")
+            .advice(format!("{} (and the same line in /etc/sysctl.d)", overlap.sysctl)),
     }
     let overlaps = net::masquerade_overlaps(&replies.nat, &restricted);
-    findings.extend(overlaps.iter().map(|overlap| {
-        new(
-            Status::Degraded,
-            "masquerade",
-            format!("source NAT hands out ports {}: {}", overlap.range.ports, overlap.range.rule),
-        )
-        .because("it may give a connection a port of the policy, and the replies would be dropped")
-        .advice("give the rule a port range outside the policy; ip_local_reserved_ports does not help here")
-    }));
+    for NatOverlap { range, .. } in &overlaps {
+        let found = format!("source NAT hands out ports {}: {}", range.ports, range.rule);
+        findings
+            .add(Status::Degraded, "masquerade", found)
+            .because("it may give a connection a port of the policy, and the replies would be dropped")
+            .advice("give the rule a port range outside the policy; ip_local_reserved_ports does not help here");
+    }
     let (denied, unread): (Vec<&String>, Vec<&String>) = replies.nat.unread.iter().partition(|unread| denied(unread));
     if let Some(complaint) = denied.first() {
-        findings.push(
-            new(
-                Status::NotLookedAt,
-                "masquerade",
-                "source NAT rules, which may hand out a port of the policy".to_owned(),
-            )
-            .because((*complaint).clone())
-            .advice("run `nodewall doctor` as root"),
-        );
+        findings
+            .add(Status::NotLookedAt, "masquerade", "source NAT rules, which may hand out a port of the policy")
+            .because(*complaint)
+            .advice("run `nodewall doctor` as root");
     }
-    findings.extend(unread.into_iter().map(|unread| {
-        new(Status::Unknown, "masquerade", format!("a source NAT rule could not be read: {unread}"))
+    for unread in unread {
+        findings
+            .add(Status::Unknown, "masquerade", format!("a source NAT rule could not be read: {unread}"))
             .because("it may hand out a port of the policy")
-            .advice("look at the rule by hand")
-    }));
+            .advice("look at the rule by hand");
+    }
     if overlaps.is_empty() && replies.nat.unread.is_empty() {
-        findings.push(Finding::ok(Subject::Replies, "masquerade", "no source NAT rule hands out the policy's ports"));
+        findings.ok("masquerade", "no source NAT rule hands out the policy's ports");
     }
     if policy.later_fragments == LaterFragments::All && !replies.fragment_bytes.is_empty() {
         let settings: Vec<String> =
             replies.fragment_bytes.iter().map(|(name, bytes)| format!("{name} = {bytes} bytes")).collect();
-        findings.push(
-            new(
-                Status::Note,
-                "fragments",
-                format!("later fragments of anyone wait for their first one: {}", settings.join(", ")),
-            )
+        let found = format!("later fragments of anyone wait for their first one: {}", settings.join(", "));
+        findings
+            .add(Status::Note, "fragments", found)
             .because("an outsider's can fill that memory, and then a peer's fragmented packets are lost; no port opens by it")
-            .advice("set later_fragments = \"peers\" if nobody else sends this node fragments"),
-        );
+            .advice("set later_fragments = \"peers\" if nobody else sends this node fragments");
     }
-    findings
+    findings.into_vec()
 }
 
 /// Whether a tool's complaint is about the privilege.
@@ -116,9 +98,7 @@ pub(super) fn denied(complaint: &str) -> bool {
 mod tests {
     use super::*;
     use nodewall_host::net::NatRange;
-    use nodewall_policy::config::Config;
-    use nodewall_policy::config::PortRange;
-    use nodewall_policy::config::PortSet;
+    use nodewall_policy::config::{Config, PortRange, PortSet};
 
     fn ports(first: u16, last: u16) -> PortRange {
         PortRange::new(first, last).unwrap()

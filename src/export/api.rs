@@ -1,6 +1,6 @@
 //! `/api/v1/…`: what the commands print with `-o json`, word for word, and the ports. See docs/API.md.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
@@ -12,34 +12,25 @@ use axum::{
 use serde::Serialize;
 
 use super::{live::Reader, reply};
-use crate::{memory::give_back, view::ports::Port};
+use crate::{
+    memory::give_back,
+    view::{counters::Counters, peer_traffic::PeerTraffic, ports},
+};
 
 /// The API's version 1.
 pub(super) fn routes(reader: Arc<Reader>) -> Router {
+    type Shared = State<Arc<Reader>>;
     Router::new()
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/counters", get(counters))
-        .route("/api/v1/peer-traffic", get(peer_traffic))
-        .route("/api/v1/denied-sources", get(denied_sources))
+        .route("/api/v1/status", get(async |State(reader): Shared| answer(reader.status().await)))
+        .route("/api/v1/counters", get(async |State(reader): Shared| answer(in_force(reader.live(Counters::read)))))
+        .route(
+            "/api/v1/peer-traffic",
+            get(async |State(reader): Shared| answer(in_force(reader.live(PeerTraffic::read)))),
+        )
+        .route("/api/v1/denied-sources", get(async |State(reader): Shared| answer(reader.denied_sources())))
         .route("/api/v1/peers", get(peers))
-        .route("/api/v1/ports", get(ports))
+        .route("/api/v1/ports", get(every_port))
         .with_state(reader)
-}
-
-async fn status(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(reader.status().await)
-}
-
-async fn counters(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(in_force(reader.counters()))
-}
-
-async fn peer_traffic(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(in_force(reader.peer_traffic()))
-}
-
-async fn denied_sources(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(reader.denied_sources())
 }
 
 async fn peers(State(reader): State<Arc<Reader>>) -> Response<Body> {
@@ -48,14 +39,8 @@ async fn peers(State(reader): State<Arc<Reader>>) -> Response<Body> {
     response
 }
 
-/// What `/api/v1/ports` says.
-#[derive(Serialize)]
-struct Ports {
-    ports: Vec<Port>,
-}
-
-async fn ports(State(reader): State<Arc<Reader>>) -> Response<Body> {
-    answer(in_force(reader.ports()).map(|ports| Ports { ports }))
+async fn every_port(State(reader): State<Arc<Reader>>) -> Response<Body> {
+    answer(in_force(reader.live(ports::read)).map(|ports| BTreeMap::from([("ports", ports)])))
 }
 
 fn in_force<T>(read: Result<Option<T>, String>) -> Result<T, String> {

@@ -93,7 +93,7 @@ impl Feed {
 
     async fn read(&self) -> Result<Tick, String> {
         let status = self.reader.status().await?;
-        let counters = self.reader.counters()?;
+        let counters = self.reader.live(Counters::read)?;
         Ok(Tick { unix_ms: Clock::now().unix_ns / 1_000_000, node: host_name(), status, counters })
     }
 }

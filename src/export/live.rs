@@ -10,11 +10,8 @@ use crate::{
     memory::give_back,
     peers::Registry,
     view::{
-        counters::Counters,
         denied_sources::DeniedSources,
-        peer_traffic::PeerTraffic,
         peers::{Numbers, Peers},
-        ports::{self, Port},
         status::{self, Status},
     },
 };
@@ -55,27 +52,13 @@ impl Reader {
         Ok(status)
     }
 
-    /// What `counters` shows; `None`: no policy is in force.
-    pub(super) fn counters(&self) -> Result<Option<Counters>, String> {
-        self.live(Counters::read)
-    }
-
-    /// What `counters --per-peer` shows; `None`: no policy is in force.
-    pub(super) fn peer_traffic(&self) -> Result<Option<PeerTraffic>, String> {
-        self.live(PeerTraffic::read)
-    }
-
-    /// The ports that the policy names; `None`: no policy is in force.
-    pub(super) fn ports(&self) -> Result<Option<Vec<Port>>, String> {
-        self.live(ports::read)
-    }
-
     /// Who was denied most in the last hour.
     pub(super) fn denied_sources(&self) -> Result<DeniedSources, String> {
         DeniedSources::read(&self.roots.state, Clock::now().unix_ns).map_err(|error| error.to_string())
     }
 
-    fn live<T>(&self, read: impl FnOnce(&Maps) -> Result<T, DatapathError>) -> Result<Option<T>, String> {
+    /// What `read` finds in the maps (counters, peers' traffic, ports); `None`: no policy is in force.
+    pub(super) fn live<T>(&self, read: impl FnOnce(&Maps) -> Result<T, DatapathError>) -> Result<Option<T>, String> {
         let Some((_, maps)) = Maps::live(&self.roots.bpffs).map_err(|error| error.to_string())? else {
             return Ok(None);
         };

@@ -19,6 +19,6 @@ mod token;
 pub use self::{
     exporters::Exporters,
     live::Roots,
-    metrics::{ALL as METRICS, Kind, Metric},
+    metrics::{ALL as METRICS, Metric},
     token::{Address, Token},
 };

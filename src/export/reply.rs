@@ -6,12 +6,7 @@ use axum::{
     response::IntoResponse as _,
 };
 use serde::Serialize;
-
-/// What a client wants of us is not done.
-#[derive(Serialize)]
-struct Refused<'a> {
-    error: &'a str,
-}
+use serde_json::json;
 
 /// A text of this type.
 pub(super) fn text(status: StatusCode, kind: &'static str, text: impl Into<Body>) -> Response<Body> {
@@ -33,5 +28,5 @@ pub(super) fn json(value: &impl Serialize) -> Response<Body> {
 
 /// Why not, as JSON.
 pub(super) fn refused(status: StatusCode, why: &str) -> Response<Body> {
-    text(status, "application/json", serde_json::to_vec(&Refused { error: why }).unwrap_or_default())
+    text(status, "application/json", json!({ "error": why }).to_string())
 }

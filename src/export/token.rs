@@ -1,6 +1,6 @@
 //! What the agent's web side keeps: the token that opens page and API, and where they are. Must never show the token but through [`Token::reveal`].
 
-use std::{fmt, fs::OpenOptions, io, io::Write as _, net::SocketAddr, os::unix::fs::OpenOptionsExt as _};
+use std::{fmt, io, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
@@ -41,22 +41,7 @@ impl Token {
         }
         Ok(Self(hex(&bytes)))
     }
-}
 
-/// Where the running agent answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Address {
-    /// Process id of the agent that wrote it.
-    pub pid: u32,
-    /// What it is bound to; `null`: it listens nowhere.
-    pub listen: Option<SocketAddr>,
-    /// The name to call it by, where it is not the address.
-    pub host: Option<String>,
-    /// It speaks TLS.
-    pub tls: bool,
-}
-
-impl Token {
     /// The token, if one was ever made.
     pub fn read(state: &StateDir) -> Result<Option<Self>, StateError> {
         let path = state.file(TOKEN);
@@ -78,17 +63,26 @@ impl Token {
         if let Some(token) = Self::read(state)? {
             return Ok(token);
         }
-        let (path, new) = (state.file(TOKEN), state.file("token.new"));
         let make = || -> io::Result<Token> {
             let token = Token::new()?;
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            writeln!(file, "{}", token.reveal())?;
-            file.sync_all()?;
-            std::fs::rename(&new, &path)?;
+            state.replace(TOKEN, format!("{}\n", token.reveal()).as_bytes(), true)?;
             Ok(token)
         };
-        make().map_err(StateError::io(format!("can not make {}", path.display())))
+        make().map_err(StateError::io(format!("can not make {}", state.file(TOKEN).display())))
     }
+}
+
+/// Where the running agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Address {
+    /// Process id of the agent that wrote it.
+    pub pid: u32,
+    /// What it is bound to; `null`: it listens nowhere.
+    pub listen: Option<SocketAddr>,
+    /// The name to call it by, where it is not the address.
+    pub host: Option<String>,
+    /// It speaks TLS.
+    pub tls: bool,
 }
 
 impl Note for Address {

@@ -21,8 +21,6 @@ use super::{Answer, Fetch, Source, SourceError, SourceName, limit::Peers};
 const SHORTEST_TTL: Duration = Duration::from_secs(5);
 /// and however long: a node that joins is not missed for longer.
 const LONGEST_TTL: Duration = Duration::from_secs(60 * 60);
-/// Every answer brings its own time; this is for failures.
-const INTERVAL: Duration = Duration::from_secs(60);
 /// One server's time for one question; it is asked [`ATTEMPTS`] times.
 const ATTEMPT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 2;
@@ -165,7 +163,7 @@ impl DnsName {
     }
 
     fn failed(&self, problem: String, help: &str) -> SourceError {
-        SourceError::Name { name: self.host.clone(), problem, help: help.to_owned() }
+        SourceError::at(&self.host, problem, help)
     }
 }
 
@@ -178,9 +176,5 @@ impl Source for DnsName {
 
     fn fetch(&mut self) -> Fetch<'_> {
         Box::pin(self.ask())
-    }
-
-    fn interval(&self) -> Duration {
-        INTERVAL
     }
 }

@@ -9,7 +9,6 @@ use serde_json::Value;
 
 use super::{
     Answer, Fetch, Source, SourceError, SourceName,
-    error::failed,
     http_sd::shortened,
     limit::{Peers, address},
 };
@@ -82,7 +81,7 @@ impl DynatraceApi {
                 },
             }
         }
-        let unasked = || failed(&self.url, "no place was asked", "please report it");
+        let unasked = || SourceError::at(&self.url, "no place was asked", "please report it");
         Err(first.map_or_else(unasked, |(_, error)| error))
     }
 
@@ -95,13 +94,14 @@ impl DynatraceApi {
         let status = reply.status;
         match status {
             StatusCode::OK => {
-                let peers = nodes(&reply.body)
-                    .map_err(|problem| (status, failed(url, problem, "please report it with nodewall's version")))?;
+                let peers = nodes(&reply.body).map_err(|problem| {
+                    (status, SourceError::at(url, problem, "please report it with nodewall's version"))
+                })?;
                 self.known = reply.etag.map(|etag| CachedAnswer { place, etag, peers: peers.clone() });
                 Ok(peers)
             }
             StatusCode::FORBIDDEN => Err((status, self.token_refused(url, status))),
-            _ => Err((status, failed(url, format!("answered {status}"), advice(status)))),
+            _ => Err((status, SourceError::at(url, format!("answered {status}"), advice(status)))),
         }
     }
 
@@ -110,7 +110,7 @@ impl DynatraceApi {
             "make a cluster token with the permission \"Service Provider API\" in the Cluster Management Console and write it to {}",
             self.token_file.display()
         );
-        failed(url, format!("the token is refused: it answered {status}"), help)
+        SourceError::at(url, format!("the token is refused: it answered {status}"), help)
     }
 }
 

@@ -1,60 +1,30 @@
 //! Why a source gave no answer, and why an operator's word on a peer was not taken. Messages never hold a token.
 
-use nodewall_https::{self as https, HttpError};
+use std::fmt::Display;
+
+use nodewall_https::HttpError;
 
 /// Why a source gave no answer; its last answer stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum SourceError {
-    /// A file, as a whole or at `path:line:column`.
-    #[error("{place}: {problem}; {help}")]
-    File {
-        /// The file, and where in it.
-        place: String,
-        /// What is wrong.
-        problem: String,
-        /// What to do.
-        help: String,
-    },
-    /// The host's packet filter.
-    #[error("{problem}; {help}")]
-    Firewall {
-        /// What is wrong, with the tool's name.
-        problem: String,
-        /// What to do.
-        help: &'static str,
-    },
-    /// A host name.
-    #[error("{name}: {problem}; {help}")]
-    Name {
-        /// The name that was looked up.
-        name: String,
-        /// What the resolver said, and which resolver.
-        problem: String,
-        /// What to do.
-        help: String,
-    },
-    /// A server, or the token that it wants: then it says where that should be, never what it is.
-    #[error("{place}: {problem}; {help}")]
-    Server {
-        /// What was asked; or the file or the credential's name.
-        place: String,
-        /// What it answered, or why it did not.
-        problem: String,
-        /// What to do.
-        help: String,
-    },
+#[error("{problem}; {help}")]
+pub struct SourceError {
+    /// What is wrong where: in a file, with a name, a tool or a server. Of a token it says where that should be, never what it is.
+    pub problem: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl SourceError {
+    /// Something about this file, name or server.
+    pub(super) fn at(place: impl Display, problem: impl Display, help: impl Into<String>) -> Self {
+        Self { problem: format!("{place}: {problem}"), help: help.into() }
+    }
 }
 
 impl From<HttpError> for SourceError {
     fn from(HttpError { place, problem, help }: HttpError) -> Self {
-        Self::Server { place, problem, help }
+        Self::at(place, problem, help)
     }
-}
-
-/// A source's error about `url`.
-pub(super) fn failed(url: &str, problem: impl Into<String>, help: impl Into<String>) -> SourceError {
-    https::failed(url, problem, help).into()
 }
 
 /// Why `peers add` or `peers remove` changed nothing.

@@ -13,8 +13,6 @@ use nodewall_policy::config::{SourceCount, Trust, parse_peer, read_trusted};
 
 /// More than the most addresses with a comment each.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-/// Changes show by the stamp; this is for a file system that does not tell.
-const INTERVAL: Duration = Duration::from_secs(60);
 
 /// A file that was written within this time may still be being written…
 const FRESH: Duration = Duration::from_secs(1);
@@ -44,11 +42,8 @@ impl FileSource {
         let peers = self.parse(&text)?;
         if peers.is_empty() {
             // More likely cut short than meant.
-            return Err(self.refused(
-                "",
-                "names no peer".into(),
-                Some("write at least one address, or take `file` out of [peers]".into()),
-            ));
+            let help = "write at least one address, or take `file` out of [peers]";
+            return Err(SourceError::at(self.path.display(), "names no peer", help));
         }
         Ok(Answer { peers, valid_for: None })
     }
@@ -70,11 +65,8 @@ impl FileSource {
     }
 
     fn refused(&self, place: &str, problem: String, help: Option<String>) -> SourceError {
-        SourceError::File {
-            place: format!("{}{place}", self.path.display()),
-            problem,
-            help: help.unwrap_or_else(|| "one address or prefix a line, # before a comment".into()),
-        }
+        let help = help.unwrap_or_else(|| "one address or prefix a line, # before a comment".into());
+        SourceError::at(format_args!("{}{place}", self.path.display()), problem, help)
     }
 }
 
@@ -104,10 +96,6 @@ impl Source for FileSource {
             }
             self.read()
         })
-    }
-
-    fn interval(&self) -> Duration {
-        INTERVAL
     }
 
     fn stamp(&self) -> Option<Stamp> {

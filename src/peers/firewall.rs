@@ -34,7 +34,7 @@ impl VendorFirewall {
 
     /// The peers that the listed rules name. Pure.
     pub fn read(listings: &[Listing]) -> Result<Answer, SourceError> {
-        let failed = |problem: String, help| SourceError::Firewall { problem, help };
+        let failed = |problem: String, help: &str| SourceError { problem, help: help.to_owned() };
         if listings.iter().all(|listing| listing.tool == "nft") {
             return Err(failed(
                 "neither iptables-save nor iptables-legacy-save is installed".into(),
@@ -70,12 +70,10 @@ impl Source for VendorFirewall {
         Box::pin(async {
             // The tools answer for the namespace of the thread that starts them; a new thread is in its maker's.
             let listed = tokio::task::spawn_blocking(listings).await;
-            listed
-                .map_err(|error| SourceError::Firewall {
-                    problem: format!("the rules could not be listed: {error}"),
-                    help: "this is a fault of nodewall; please report it",
-                })
-                .and_then(|listings| Self::read(&listings))
+            let listings = listed.map_err(|error| {
+                SourceError::at("the rules could not be listed", error, "this is a fault of nodewall; please report it")
+            })?;
+            Self::read(&listings)
         })
     }
 

@@ -8,7 +8,6 @@ use serde::Deserialize;
 
 use super::{
     Answer, Fetch, Source, SourceError, SourceName,
-    error::failed,
     limit::{Peers, address},
 };
 use nodewall_https::{Client, Get, advice, within_deadline};
@@ -55,15 +54,19 @@ impl HttpSd {
         let peers = match (reply.status, &self.known) {
             (StatusCode::NOT_MODIFIED, Some(known)) => known.peers.clone(),
             (StatusCode::OK, _) => {
-                let peers = read(&reply.body).map_err(|(problem, help)| failed(&self.url, problem, help))?;
+                let peers = read(&reply.body).map_err(|(problem, help)| SourceError::at(&self.url, problem, help))?;
                 self.known = reply.etag.map(|etag| CachedAnswer { etag, peers: peers.clone() });
                 peers
             }
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => {
                 let help = "let this host ask without: nodewall sends no password and no token for http_sd";
-                return Err(failed(&self.url, format!("wants credentials: it answered {}", reply.status), help));
+                return Err(SourceError::at(
+                    &self.url,
+                    format!("wants credentials: it answered {}", reply.status),
+                    help,
+                ));
             }
-            (status, _) => return Err(failed(&self.url, format!("answered {status}"), advice(status))),
+            (status, _) => return Err(SourceError::at(&self.url, format!("answered {status}"), advice(status))),
         };
         Ok(Answer { peers, valid_for: None })
     }

@@ -39,7 +39,8 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     }
     if let Ok(socket) = text.parse::<SocketAddr>() {
         // A scope is a link of whoever answered, not of this host.
-        return matches!(socket, SocketAddr::V4(_)).then_some(socket.ip()).or_else(|| unscoped(&socket));
+        let is_scoped = matches!(socket, SocketAddr::V6(v6) if v6.scope_id() != 0);
+        return (!is_scoped).then_some(socket.ip());
     }
     if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner.parse().ok().map(IpAddr::V6);
@@ -47,13 +48,6 @@ pub(super) fn address(text: &str) -> Option<IpAddr> {
     let (before, port) = text.rsplit_once(':')?;
     let eight_groups = !before.contains("::") && before.split(':').count() == 8;
     (eight_groups && port.parse::<u16>().is_ok()).then(|| before.parse().ok()).flatten()
-}
-
-fn unscoped(socket: &SocketAddr) -> Option<IpAddr> {
-    match socket {
-        SocketAddr::V6(v6) if v6.scope_id() != 0 => None,
-        other => Some(other.ip()),
-    }
 }
 
 #[cfg(test)]

@@ -60,7 +60,9 @@ pub trait Source: Send {
     fn fetch(&mut self) -> Fetch<'_>;
 
     /// When to ask again where the answer does not say.
-    fn interval(&self) -> Duration;
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
 
     /// What tells without reading it that the source has changed, where there is such a thing. Another stamp than last time: ask at once.
     fn stamp(&self) -> Option<Stamp> {
@@ -92,14 +94,8 @@ pub fn sources(config: &Config) -> Vec<Box<dyn Source>> {
 
 /// The names of all sources of a configuration, `static` among them.
 pub(crate) fn named_in(config: &Config) -> BTreeSet<SourceName> {
-    let peers = &config.peers;
-    let mut names = BTreeSet::from([SourceName::fixed()]);
-    names.extend(peers.file.as_deref().map(SourceName::file));
-    names.extend(peers.dns.iter().map(|name| SourceName::dns(name)));
-    names.extend(peers.http_sd.as_ref().map(|http_sd| SourceName::http_sd(&http_sd.url)));
-    names.extend(peers.dynatrace_api.as_ref().map(|api| SourceName::dynatrace_api(&api.url)));
-    names.extend(peers.vendor_firewall.then(SourceName::vendor_firewall));
-    names
+    let asked = sources(config).into_iter().map(|source| source.name().clone());
+    asked.chain([SourceName::fixed()]).collect()
 }
 
 /// A source's name: what it is, and which one where there can be several. Never holds a secret.

@@ -23,11 +23,3 @@ pub struct CapturedFrame {
     /// The interface's number in the file, from 0, counted through all sections; 0 in classic pcap.
     pub interface: u32,
 }
-
-/// What a format reads off a file for each frame; [`Frames`](super::Frames) adds the number.
-pub(super) struct Record {
-    pub(super) timestamp_ns: u64,
-    pub(super) data: Bytes,
-    pub(super) original_len: u32,
-    pub(super) interface: u32,
-}

@@ -21,9 +21,9 @@ const MAX_OPTION_BYTES: usize = 65_532;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum XdpVerdict {
     /// `XDP_DROP`.
-    Drop,
+    Drop = 1,
     /// `XDP_PASS`.
-    Pass,
+    Pass = 2,
 }
 
 /// What a section says of itself. Empty texts are left out.
@@ -136,7 +136,7 @@ impl<W: Write> PcapNgWriter<W> {
         }
         let mut body = Body::default();
         body.u32(frame.interface);
-        body.time(frame.timestamp_ns);
+        body.bytes(&time(frame.timestamp_ns));
         body.u32(captured);
         body.u32(frame.original_len.max(captured));
         body.bytes(frame.data);
@@ -151,12 +151,8 @@ impl<W: Write> PcapNgWriter<W> {
         }
         if let Some(verdict) = frame.verdict {
             // Kind 2: the return value of an XDP program, as linux/bpf.h numbers it.
-            let action: u64 = match verdict {
-                XdpVerdict::Drop => 1,
-                XdpVerdict::Pass => 2,
-            };
             let mut value = vec![2];
-            value.extend(action.to_le_bytes());
+            value.extend((verdict as u64).to_le_bytes());
             body.option(7, &value);
         }
         self.block(ENHANCED_PACKET, body)
@@ -169,11 +165,11 @@ impl<W: Write> PcapNgWriter<W> {
     pub fn statistics(&mut self, interface: u32, statistics: &NgStatistics, comment: &str) -> io::Result<()> {
         let mut body = Body::default();
         body.u32(interface);
-        body.time(statistics.last_ns);
+        body.bytes(&time(statistics.last_ns));
         body.text(COMMENT, comment);
         if let Some(first_ns) = statistics.first_ns {
-            body.time_option(2, first_ns);
-            body.time_option(3, statistics.last_ns);
+            body.option(2, &time(first_ns));
+            body.option(3, &time(statistics.last_ns));
         }
         // Dropped by the operating system, as nodewall's own buffers are part of it to a reader; delivered to the user.
         body.option(7, &statistics.lost.to_le_bytes());
@@ -218,6 +214,11 @@ impl<W: Write> PcapNgWriter<W> {
     }
 }
 
+/// The upper half comes first, whatever the byte order.
+fn time(time_ns: u64) -> [u8; 8] {
+    time_ns.rotate_left(32).to_le_bytes()
+}
+
 /// What stands between a block's two lengths.
 #[derive(Default)]
 struct Body {
@@ -234,12 +235,6 @@ impl Body {
         self.bytes.extend(value.to_le_bytes());
     }
 
-    /// The upper half comes first, whatever the byte order.
-    fn time(&mut self, time_ns: u64) {
-        self.u32((time_ns >> 32) as u32);
-        self.u32(time_ns as u32);
-    }
-
     /// Padded to 4 bytes.
     fn bytes(&mut self, bytes: &[u8]) {
         self.bytes.extend(bytes);
@@ -252,12 +247,6 @@ impl Body {
         // Callers keep to MAX_OPTION_BYTES.
         self.bytes.extend((value.len() as u16).to_le_bytes());
         self.bytes(value);
-    }
-
-    fn time_option(&mut self, code: u16, time_ns: u64) {
-        let mut value = ((time_ns >> 32) as u32).to_le_bytes().to_vec();
-        value.extend((time_ns as u32).to_le_bytes());
-        self.option(code, &value);
     }
 
     /// Text that is safe for a terminal: no reader's screen obeys what others put in. Nothing if empty.

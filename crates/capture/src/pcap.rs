@@ -6,7 +6,7 @@ use bytes::Bytes;
 use pcap_parser::pcap::{LegacyPcapBlock, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header};
 
 use super::error::Problem;
-use super::frame::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES, Record};
+use super::frame::{CapturedFrame, LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
 use super::source::{Fault, Source};
 
 const RECORD_HEADER_BYTES: usize = 16;
@@ -53,7 +53,7 @@ impl Reader {
         Ok(Self { big_endian: header.is_bigendian(), ns_per_fraction })
     }
 
-    pub(super) fn next<R: Read>(&mut self, source: &mut Source<R>) -> Result<Option<Record>, Fault> {
+    pub(super) fn next<R: Read>(&mut self, source: &mut Source<R>) -> Result<Option<CapturedFrame>, Fault> {
         source.begin_record();
         let Some(header) = source.array_or_end::<RECORD_HEADER_BYTES>()? else { return Ok(None) };
         let [.., a, b, c, d, _, _, _, _] = header;
@@ -71,6 +71,6 @@ impl Reader {
         // At most 4.3e18 + 4.3e12: no overflow.
         let timestamp_ns = u64::from(ts_sec) * NS_PER_SECOND + u64::from(ts_usec) * self.ns_per_fraction;
         let data = Bytes::from(bytes).slice(RECORD_HEADER_BYTES..);
-        Ok(Some(Record { timestamp_ns, data, original_len: origlen, interface: 0 }))
+        Ok(Some(CapturedFrame { index: 0, timestamp_ns, data, original_len: origlen, interface: 0 }))
     }
 }

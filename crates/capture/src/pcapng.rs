@@ -7,7 +7,7 @@ use pcap_parser::pcapng::{Block, InterfaceDescriptionBlock, OptionCode, parse_bl
 use pcap_parser::traits::PcapNGPacketBlock;
 
 use super::error::Problem;
-use super::frame::{LINKTYPE_ETHERNET, MAX_FRAME_BYTES, Record};
+use super::frame::{CapturedFrame, LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
 use super::source::{Fault, Source};
 
 /// The type of a section header block: the same in both byte orders.
@@ -53,7 +53,7 @@ impl Reader {
         Ok(reader)
     }
 
-    pub(super) fn next<R: Read>(&mut self, source: &mut Source<R>) -> Result<Option<Record>, Fault> {
+    pub(super) fn next<R: Read>(&mut self, source: &mut Source<R>) -> Result<Option<CapturedFrame>, Fault> {
         // Each turn reads at least one block's header, so this ends with the file.
         loop {
             source.begin_record();
@@ -144,7 +144,7 @@ impl Reader {
         parsed.ok().map(|(_, block)| block)
     }
 
-    fn block<R: Read>(&mut self, source: &Source<R>, bytes: &Bytes) -> Result<Option<Record>, Fault> {
+    fn block<R: Read>(&mut self, source: &Source<R>, bytes: &Bytes) -> Result<Option<CapturedFrame>, Fault> {
         let Some(block) = self.parse(bytes) else {
             return Err(damaged(source, "a block's contents are longer than the block".to_owned()));
         };
@@ -178,7 +178,7 @@ impl Reader {
         }
     }
 
-    fn obsolete_packet<R: Read>(&self, source: &Source<R>, bytes: &Bytes) -> Result<Record, Fault> {
+    fn obsolete_packet<R: Read>(&self, source: &Source<R>, bytes: &Bytes) -> Result<CapturedFrame, Fault> {
         let short = || damaged(source, "a packet block's contents are longer than the block".to_owned());
         let end = bytes.len().saturating_sub(4);
         if end < PACKET_DATA_OFFSET_BYTES {
@@ -206,7 +206,7 @@ impl Reader {
         captured_bytes: u32,
         original_len: u32,
         data: Bytes,
-    ) -> Result<Record, Fault> {
+    ) -> Result<CapturedFrame, Fault> {
         let described = self.interfaces.len();
         let Some(interface) = self.interfaces.get(number as usize) else {
             return Err(source.fault(Problem::UnknownInterface { interface: number, described }));
@@ -219,7 +219,7 @@ impl Reader {
             return Err(source.fault(Problem::TooLong { captured_bytes }));
         }
         let timestamp_ns = ticks.map_or(0, |ticks| interface.timestamp_ns(ticks));
-        Ok(Record { timestamp_ns, data, original_len, interface: in_file })
+        Ok(CapturedFrame { index: 0, timestamp_ns, data, original_len, interface: in_file })
     }
 
     fn interface(&self, description: &InterfaceDescriptionBlock<'_>) -> Interface {

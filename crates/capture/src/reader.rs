@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     error::{CaptureError, Problem},
-    frame::{CapturedFrame, Record},
+    frame::CapturedFrame,
     pcap, pcapng,
     source::{Fault, Source},
 };
@@ -78,9 +78,9 @@ impl<R: Read> Iterator for Frames<R> {
         };
         let index = self.next_index;
         match record {
-            Ok(Some(Record { timestamp_ns, data, original_len, interface })) => {
+            Ok(Some(frame)) => {
                 self.next_index += 1;
-                Some(Ok(CapturedFrame { index, timestamp_ns, data, original_len, interface }))
+                Some(Ok(CapturedFrame { index, ..frame }))
             }
             Ok(None) => {
                 self.ended = true;

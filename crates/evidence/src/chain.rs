@@ -226,6 +226,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Of the batch itself.
+    pub(super) fn of_batch(kind: FaultKind, seq: u64, what: impl Into<String>) -> Self {
+        Self { kind, seq, record: None, what: what.into() }
+    }
+
     /// `altered`, `removed` or `inserted`.
     pub const fn kind(&self) -> &'static str {
         self.kind.name()
@@ -275,9 +280,8 @@ pub(super) fn compare(seq: u64, written: &[Leaf], found: &[(String, Leaf)]) -> O
                 (None, Some((after, _))) => format!("before {after}"),
                 (None, None) => "all of them".to_owned(),
             };
-            let what =
-                format!("{} of its {} records are gone, the first {place}", written.len() - found.len(), written.len());
-            Some(Fault { kind: FaultKind::Removed, seq, record: None, what })
+            let (gone, all) = (written.len() - found.len(), written.len());
+            fault(FaultKind::Removed, None, &format!("{gone} of its {all} records are gone, the first {place}"))
         }
         std::cmp::Ordering::Greater => fault(FaultKind::Inserted, strange, "it was not written with its batch"),
         std::cmp::Ordering::Equal => match strange {

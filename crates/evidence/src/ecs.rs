@@ -51,17 +51,9 @@ impl Lines {
 
     /// A denied flow; `n` is its place among the flows of its batch.
     pub fn flow(&self, seq: u64, n: u64, flow: &Flow) -> String {
-        let mut line = self.denied(&Denied {
-            id: self.id(seq, 'f', n),
-            seq,
-            record: "flow",
-            key: &flow.key,
-            class: flow.class.as_deref(),
-            mac: flow.mac,
-            generation: flow.generation,
-            first_unix_ns: flow.first_unix_ns,
-            last_unix_ns: flow.last_unix_ns,
-        });
+        let mut line = self.line(seq, 'f', n, "flow", flow.last_unix_ns);
+        denied(&mut line, &flow.key, flow.class.as_deref(), flow.mac, flow.generation);
+        span(&mut line, flow.first_unix_ns, flow.last_unix_ns);
         put(&mut line, &["source", "packets"], flow.packets);
         put(&mut line, &["source", "bytes"], flow.bytes);
         put(&mut line, &["network", "packets"], flow.packets);
@@ -72,17 +64,9 @@ impl Lines {
 
     /// A captured frame; it is in its flow's packets too, so it has no count.
     pub fn capture(&self, seq: u64, n: u64, capture: &Capture) -> String {
-        let mut line = self.denied(&Denied {
-            id: self.id(seq, 'c', n),
-            seq,
-            record: "capture",
-            key: &capture.key,
-            class: capture.class.as_deref(),
-            mac: capture.mac,
-            generation: capture.generation,
-            first_unix_ns: capture.unix_ns,
-            last_unix_ns: capture.unix_ns,
-        });
+        let mut line = self.line(seq, 'c', n, "capture", capture.unix_ns);
+        denied(&mut line, &capture.key, capture.class.as_deref(), capture.mac, capture.generation);
+        span(&mut line, capture.unix_ns, capture.unix_ns);
         put(&mut line, &["nodewall", "frame"], hex(&capture.frame));
         put(&mut line, &["nodewall", "frame_bytes"], capture.original_bytes);
         put(&mut line, &["nodewall", "cpu"], capture.cpu);
@@ -91,13 +75,9 @@ impl Lines {
 
     /// What is missing.
     pub fn loss(&self, seq: u64, n: u64, loss: &Loss) -> String {
-        let mut line = self.line(&self.id(seq, 'l', n), seq, "loss", loss.last_unix_ns);
-        put(&mut line, &["event", "kind"], "metric");
-        put(&mut line, &["event", "category"], json!(["network"]));
-        put(&mut line, &["event", "type"], json!(["info"]));
-        put(&mut line, &["event", "action"], "evidence_lost");
-        put(&mut line, &["event", "start"], time(loss.first_unix_ns));
-        put(&mut line, &["event", "end"], time(loss.last_unix_ns));
+        let mut line = self.line(seq, 'l', n, "loss", loss.last_unix_ns);
+        categorize(&mut line, "metric", "network", &["info"], "evidence_lost");
+        span(&mut line, loss.first_unix_ns, loss.last_unix_ns);
         put(&mut line, &["nodewall", "loss"], loss.kind.name());
         put(&mut line, &["nodewall", "lost", "packets"], loss.packets);
         put(&mut line, &["nodewall", "lost", "bytes"], loss.bytes);
@@ -106,16 +86,13 @@ impl Lines {
 
     /// What was done.
     pub fn event(&self, seq: u64, n: u64, event: &Event) -> String {
-        let mut line = self.line(&self.id(seq, 'e', n), seq, "event", event.unix_ns);
+        let mut line = self.line(seq, 'e', n, "event", event.unix_ns);
         let (category, kind) = match &event.kind {
             EventKind::AgentStarted => ("process", "start"),
             EventKind::AgentStopped | EventKind::AgentCutOff => ("process", "end"),
             EventKind::Policy | EventKind::Peers | EventKind::Operator(_) => ("configuration", "change"),
         };
-        put(&mut line, &["event", "kind"], "event");
-        put(&mut line, &["event", "category"], json!([category]));
-        put(&mut line, &["event", "type"], json!([kind]));
-        put(&mut line, &["event", "action"], event.kind.name());
+        categorize(&mut line, "event", category, &[kind], event.kind.name());
         put(&mut line, &["message"], event.detail.as_str());
         // JSON in text, as the journal has it; what is no JSON stays text.
         if let Some(who) = &event.who {
@@ -131,72 +108,66 @@ impl Lines {
         safe_json(Value::Object(line).to_string())
     }
 
-    fn denied(&self, denied: &Denied<'_>) -> Map<String, Value> {
-        let Denied { key, .. } = denied;
-        let mut line = self.line(&denied.id, denied.seq, denied.record, denied.last_unix_ns);
-        let dropped = key.outcome == Outcome::Drop;
-        put(&mut line, &["event", "kind"], "event");
-        put(&mut line, &["event", "category"], json!(["network"]));
-        put(&mut line, &["event", "type"], json!(["connection", if dropped { "denied" } else { "allowed" }]));
-        put(&mut line, &["event", "action"], key.outcome.name());
-        // Of what was wanted: the frame's sender did not get, or got, what it asked for.
-        put(&mut line, &["event", "outcome"], if dropped { "failure" } else { "success" });
-        put(&mut line, &["event", "reason"], key.reason.name());
-        put(&mut line, &["event", "start"], time(denied.first_unix_ns));
-        put(&mut line, &["event", "end"], time(denied.last_unix_ns));
-        put(&mut line, &["source", "mac"], mac(denied.mac));
-        if let Some(source) = key.source {
-            put(&mut line, &["source", "ip"], source.to_string());
-            put(&mut line, &["network", "type"], if source.is_ipv4() { "ipv4" } else { "ipv6" });
-        }
-        if let Some(port) = key.port {
-            put(&mut line, &["destination", "port"], port);
-        }
-        if matches!(key.protocol, "tcp" | "udp") {
-            put(&mut line, &["network", "transport"], key.protocol);
-        }
-        put(&mut line, &["network", "direction"], "ingress");
-        put(&mut line, &["observer", "ingress", "interface", "name"], key.interface.as_str());
-        if let Some(class) = denied.class {
-            put(&mut line, &["rule", "name"], class);
-        }
-        put(&mut line, &["rule", "ruleset"], "nodewall");
-        put(&mut line, &["nodewall", "reason"], key.reason.name());
-        put(&mut line, &["nodewall", "outcome"], key.outcome.name());
-        put(&mut line, &["nodewall", "protocol"], key.protocol);
-        put(&mut line, &["nodewall", "generation"], denied.generation);
-        put(&mut line, &["nodewall", "source_verified"], false);
-        line
-    }
-
-    fn line(&self, id: &str, seq: u64, record: &str, unix_ns: u64) -> Map<String, Value> {
+    /// What every record says. `letter` and `n`: what it is the how manyth of in its batch.
+    fn line(&self, seq: u64, letter: char, n: u64, record: &str, unix_ns: u64) -> Map<String, Value> {
+        let node = self.node.id.as_str();
         let mut line = self.common.clone();
         line.insert("@timestamp".to_owned(), time(unix_ns).into());
-        put(&mut line, &["event", "id"], id);
+        put(&mut line, &["event", "id"], format!("{node}-{seq}-{letter}{n}"));
         put(&mut line, &["event", "module"], "nodewall");
         put(&mut line, &["event", "dataset"], format!("nodewall.{record}"));
         put(&mut line, &["event", "sequence"], seq);
         put(&mut line, &["nodewall", "record"], record);
-        put(&mut line, &["nodewall", "node"], self.node.id.as_str());
+        put(&mut line, &["nodewall", "node"], node);
         line
-    }
-
-    fn id(&self, seq: u64, kind: char, n: u64) -> String {
-        format!("{}-{seq}-{kind}{n}", self.node.id)
     }
 }
 
 /// What flows and captures have in common.
-struct Denied<'a> {
-    id: String,
-    seq: u64,
-    record: &'static str,
-    key: &'a FlowKey,
-    class: Option<&'a str>,
-    mac: [u8; 6],
-    generation: u64,
-    first_unix_ns: u64,
-    last_unix_ns: u64,
+fn denied(line: &mut Map<String, Value>, key: &FlowKey, class: Option<&str>, link_sender: [u8; 6], generation: u64) {
+    // The outcome is of what was wanted: the frame's sender did not get, or got, what it asked for.
+    let (kind, outcome) = match key.outcome {
+        Outcome::Drop => ("denied", "failure"),
+        Outcome::WouldDrop => ("allowed", "success"),
+    };
+    categorize(line, "event", "network", &["connection", kind], key.outcome.name());
+    put(line, &["event", "outcome"], outcome);
+    put(line, &["event", "reason"], key.reason.name());
+    put(line, &["source", "mac"], mac(link_sender));
+    if let Some(source) = key.source {
+        put(line, &["source", "ip"], source.to_string());
+        put(line, &["network", "type"], if source.is_ipv4() { "ipv4" } else { "ipv6" });
+    }
+    if let Some(port) = key.port {
+        put(line, &["destination", "port"], port);
+    }
+    if matches!(key.protocol, "tcp" | "udp") {
+        put(line, &["network", "transport"], key.protocol);
+    }
+    put(line, &["network", "direction"], "ingress");
+    put(line, &["observer", "ingress", "interface", "name"], key.interface.as_str());
+    if let Some(class) = class {
+        put(line, &["rule", "name"], class);
+    }
+    put(line, &["rule", "ruleset"], "nodewall");
+    put(line, &["nodewall", "reason"], key.reason.name());
+    put(line, &["nodewall", "outcome"], key.outcome.name());
+    put(line, &["nodewall", "protocol"], key.protocol);
+    put(line, &["nodewall", "generation"], generation);
+    put(line, &["nodewall", "source_verified"], false);
+}
+
+/// What ECS sorts records by.
+fn categorize(line: &mut Map<String, Value>, kind: &str, category: &str, types: &[&str], action: &str) {
+    put(line, &["event", "kind"], kind);
+    put(line, &["event", "category"], json!([category]));
+    put(line, &["event", "type"], json!(types));
+    put(line, &["event", "action"], action);
+}
+
+fn span(line: &mut Map<String, Value>, first_unix_ns: u64, last_unix_ns: u64) {
+    put(line, &["event", "start"], time(first_unix_ns));
+    put(line, &["event", "end"], time(last_unix_ns));
 }
 
 fn time(unix_ns: u64) -> String {

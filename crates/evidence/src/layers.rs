@@ -137,7 +137,7 @@ fn link_extension(extension: &LaxLinkExtSlice<'_>) -> Layer {
 }
 
 fn extension_layer(extension: &Ipv6ExtensionSlice<'_>) -> Layer {
-    match extension {
+    let (name, next, slice) = match extension {
         Ipv6ExtensionSlice::Fragment(fragment) => {
             let fields = fields!({
                 "next_header": protocol(fragment.next_header()),
@@ -145,18 +145,13 @@ fn extension_layer(extension: &Ipv6ExtensionSlice<'_>) -> Layer {
                 "more_fragments": fragment.more_fragments(),
                 "identification": fragment.identification(),
             });
-            Layer::new("ipv6_fragment", fields)
+            return Layer::new("ipv6_fragment", fields);
         }
-        Ipv6ExtensionSlice::HopByHop(raw) => raw_extension("ipv6_hop_by_hop", raw.next_header(), raw.slice()),
-        Ipv6ExtensionSlice::Routing(raw) => raw_extension("ipv6_routing", raw.next_header(), raw.slice()),
-        Ipv6ExtensionSlice::DestinationOptions(raw) => {
-            raw_extension("ipv6_destination_options", raw.next_header(), raw.slice())
-        }
-        Ipv6ExtensionSlice::Authentication(raw) => raw_extension("ipv6_authentication", raw.next_header(), raw.slice()),
-    }
-}
-
-fn raw_extension(name: &'static str, next: IpNumber, slice: &[u8]) -> Layer {
+        Ipv6ExtensionSlice::HopByHop(raw) => ("ipv6_hop_by_hop", raw.next_header(), raw.slice()),
+        Ipv6ExtensionSlice::Routing(raw) => ("ipv6_routing", raw.next_header(), raw.slice()),
+        Ipv6ExtensionSlice::DestinationOptions(raw) => ("ipv6_destination_options", raw.next_header(), raw.slice()),
+        Ipv6ExtensionSlice::Authentication(raw) => ("ipv6_authentication", raw.next_header(), raw.slice()),
+    };
     Layer::new(name, fields!({ "next_header": protocol(next), "bytes": slice.len() }))
 }
 
@@ -183,18 +178,14 @@ fn transport_layer(transport: &TransportSlice<'_>) -> Layer {
             });
             Layer::new("udp", fields)
         }
-        TransportSlice::Icmpv4(icmp) => {
-            let fields =
-                fields!({ "type": icmp.type_u8(), "code": icmp.code_u8(), "payload_bytes": icmp.payload().len() });
-            Layer::new("icmp", fields)
-        }
-        TransportSlice::Icmpv6(icmp) => {
-            let fields =
-                fields!({ "type": icmp.type_u8(), "code": icmp.code_u8(), "payload_bytes": icmp.payload().len() });
-            Layer::new("icmpv6", fields)
-        }
+        TransportSlice::Icmpv4(icmp) => icmp_layer("icmp", icmp.type_u8(), icmp.code_u8(), icmp.payload()),
+        TransportSlice::Icmpv6(icmp) => icmp_layer("icmpv6", icmp.type_u8(), icmp.code_u8(), icmp.payload()),
         TransportSlice::Igmp(igmp) => Layer::new("igmp", fields!({ "bytes": igmp.slice().len() })),
     }
+}
+
+fn icmp_layer(name: &'static str, kind: u8, code: u8, payload: &[u8]) -> Layer {
+    Layer::new(name, fields!({ "type": kind, "code": code, "payload_bytes": payload.len() }))
 }
 
 fn tcp_layer(tcp: &TcpSlice<'_>) -> Layer {

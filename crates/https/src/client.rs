@@ -8,10 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
-    body::{Body, Incoming},
+    body::Incoming,
     client::conn::http1::{self, SendRequest},
 };
 use hyper_util::rt::TokioIo;
@@ -78,7 +78,7 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
+    fn of(uri: &Uri) -> Option<Self> {
         let tls = match uri.scheme_str()? {
             "https" => true,
             "http" => false,
@@ -119,54 +119,38 @@ impl Client {
 
     /// Asks, and follows redirects within the same server. To be called [`within_deadline`].
     pub async fn get(&self, ask: Get<'_>) -> Result<Reply, HttpError> {
-        let refused = || failed(ask.url, "is no http:// or https:// URL", "correct the URL");
-        let mut uri: Uri = ask.url.parse().map_err(|_| refused())?;
-        let origin = Origin::of(&uri).ok_or_else(refused)?;
+        let Get { url, token, etag } = ask;
+        let (mut uri, origin) = server(url)?;
+        let if_none_match = etag.map(|etag| (header::IF_NONE_MATCH, etag.clone()));
         for _ in 0..=MAX_REDIRECTS {
             let mut tasks = JoinSet::new();
-            let response = self.send(&ask, &origin, &uri, &mut tasks).await?;
+            let request = request(Method::GET, url, &uri, token, if_none_match.clone(), Bytes::new())?;
+            let mut sender = self.open(url, &origin, &mut tasks).await?;
+            let response = sender.send_request(request).await.map_err(|error| broke_off(url, &error))?;
             let status = response.status();
             if matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
-                uri = redirected(ask.url, &origin, &response)?;
+                uri = redirected(url, &origin, &response)?;
                 continue;
             }
-            if status == StatusCode::NOT_MODIFIED && ask.etag.is_none() {
+            if status == StatusCode::NOT_MODIFIED && etag.is_none() {
                 let problem = "answered 304 (not modified) although no earlier answer was named";
-                return Err(failed(ask.url, problem, "see the server, or a proxy before it"));
+                return Err(failed(url, problem, "see the server, or a proxy before it"));
             }
             let etag = response.headers().get(header::ETAG).filter(|etag| etag.len() <= MAX_ETAG_BYTES).cloned();
             // What an error page says may hold anything, and is not shown.
-            let body = if status == StatusCode::OK { read(ask.url, response).await? } else { Bytes::new() };
+            let body = if status == StatusCode::OK { read(url, response).await? } else { Bytes::new() };
             return Ok(Reply { status, etag, body });
         }
-        Err(failed(ask.url, format!("redirects more than {MAX_REDIRECTS} times"), "name the URL that answers itself"))
-    }
-
-    /// The beginning of the answer. Dropping `tasks` ends the connection.
-    async fn send(
-        &self,
-        ask: &Get<'_>,
-        origin: &Origin,
-        uri: &Uri,
-        tasks: &mut JoinSet<()>,
-    ) -> Result<Response<Incoming>, HttpError> {
-        let request = request(ask, uri)?;
-        let mut sender = self.open(ask.url, origin, tasks).await?;
-        sender.send_request(request).await.map_err(|error| broke_off(ask.url, &error))
+        Err(failed(url, format!("redirects more than {MAX_REDIRECTS} times"), "name the URL that answers itself"))
     }
 
     /// A connection on which a request can be sent. Dropping `tasks` ends it.
-    pub(super) async fn open<B>(
+    pub(super) async fn open(
         &self,
         url: &str,
         origin: &Origin,
         tasks: &mut JoinSet<()>,
-    ) -> Result<SendRequest<B>, HttpError>
-    where
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    {
+    ) -> Result<SendRequest<Full<Bytes>>, HttpError> {
         if !origin.tls {
             return handshake(url, connect(url, origin).await?, tasks).await;
         }
@@ -182,27 +166,43 @@ impl Client {
         let stream = TlsConnector::from(Arc::new(config))
             .connect(name, stream)
             .await
-            .map_err(|error| tls::refused(url, &origin.host, self.ca.as_deref(), &error))?;
+            .map_err(|error| tls::refusal(&origin.host, self.ca.as_deref(), &error).at(url))?;
         handshake(url, stream, tasks).await
     }
 }
 
-fn request(ask: &Get<'_>, uri: &Uri) -> Result<Request<Empty<Bytes>>, HttpError> {
+/// A URL, and the server that it names.
+pub(super) fn server(url: &str) -> Result<(Uri, Origin), HttpError> {
+    let refused = || failed(url, "is no http:// or https:// URL", "correct the URL");
+    let uri: Uri = url.parse().map_err(|_| refused())?;
+    let origin = Origin::of(&uri).ok_or_else(refused)?;
+    Ok((uri, origin))
+}
+
+/// The only request of a connection.
+pub(super) fn request(
+    method: Method,
+    url: &str,
+    uri: &Uri,
+    token: Option<&Token>,
+    header: Option<(HeaderName, HeaderValue)>,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, HttpError> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    let mut request = Request::get(path)
+    let authorization = token.and_then(Token::authorization).map(|value| (header::AUTHORIZATION, value));
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
         .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("nodewall/", env!("CARGO_PKG_VERSION")))
         .header(header::ACCEPT, "application/json")
         .header(header::ACCEPT_ENCODING, "identity")
         .header(header::CONNECTION, "close");
-    if let Some(etag) = ask.etag {
-        request = request.header(header::IF_NONE_MATCH, etag);
+    for (name, value) in header.into_iter().chain(authorization) {
+        request = request.header(name, value);
     }
-    if let Some(authorization) = ask.token.and_then(Token::authorization) {
-        request = request.header(header::AUTHORIZATION, authorization);
-    }
-    request.body(Empty::new()).map_err(|error| failed(ask.url, format!("can not be asked: {error}"), "correct the URL"))
+    request.body(Full::new(body)).map_err(|error| failed(url, format!("can not be asked: {error}"), "correct the URL"))
 }
 
 async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, HttpError> {
@@ -225,16 +225,11 @@ async fn connect(url: &str, origin: &Origin) -> Result<TcpStream, HttpError> {
     Err(failed(url, problems.join("; "), "see that the server runs and that the way to it is open"))
 }
 
-async fn handshake<B>(
+async fn handshake(
     url: &str,
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tasks: &mut JoinSet<()>,
-) -> Result<SendRequest<B>, HttpError>
-where
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+) -> Result<SendRequest<Full<Bytes>>, HttpError> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| broke_off(url, &error))?;
     // Its error is that of the request or of the body, too.
     tasks.spawn(async { drop(connection.await) });

@@ -3,17 +3,16 @@
 
 mod client;
 mod error;
-mod pinned;
 mod post;
-mod presented;
 mod tls;
 mod token;
+mod verifier;
 
 pub use self::{
     client::{Client, Get, Reply, advice, within_deadline},
     error::{HttpError, failed},
     post::{Post, PostOutcome},
-    presented::PresentedCertificate,
-    tls::{client_config, recording_config, refusal},
+    tls::{TlsError, client_config, recording_config, refusal},
     token::Token,
+    verifier::PresentedCertificate,
 };

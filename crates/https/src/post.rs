@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    client::{Client, DEADLINE, Origin, broke_off, read},
+    client::{Client, DEADLINE, broke_off, read, request, server, within_deadline},
     error::{HttpError, failed},
     token::Token,
 };
@@ -53,11 +52,10 @@ impl Client {
     where
         F: Future<Output = Result<(), HttpError>>,
     {
-        let Post { url, .. } = post;
-        let refused = || failed(url, "is no http:// or https:// URL", "correct the URL");
-        let uri: Uri = url.parse().map_err(|_| refused())?;
-        let origin = Origin::of(&uri).ok_or_else(refused)?;
-        let request = request(post, &uri)?;
+        let Post { url, token, content_type, body } = post;
+        let (uri, origin) = server(url)?;
+        let content_type = (header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        let request = request(Method::POST, url, &uri, token, Some(content_type), body)?;
         let mut tasks = JoinSet::new();
         let mut sender = timeout(DEADLINE, self.open(url, &origin, &mut tasks)).await.map_err(|_| {
             let problem = format!("there was no connection within {} s", DEADLINE.as_secs());
@@ -69,32 +67,8 @@ impl Client {
             let (status, retry_after) = (response.status(), retry_after(&response));
             Ok(PostOutcome::Answered { status, retry_after, body: read(url, response).await.ok() })
         };
-        Ok(timeout(DEADLINE, answered)
-            .await
-            .unwrap_or_else(|_| {
-                let problem = format!("there was no whole answer within {} s", DEADLINE.as_secs());
-                Err(failed(url, problem, "see why the server or the way to it is slow"))
-            })
-            .unwrap_or_else(PostOutcome::Unknown))
+        Ok(within_deadline(url, answered).await.unwrap_or_else(PostOutcome::Unknown))
     }
-}
-
-fn request(post: Post<'_>, uri: &Uri) -> Result<Request<Full<Bytes>>, HttpError> {
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let host = uri.authority().map(http::uri::Authority::as_str).unwrap_or_default();
-    let mut request = Request::post(path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, concat!("nodewall/", env!("CARGO_PKG_VERSION")))
-        .header(header::CONTENT_TYPE, post.content_type)
-        .header(header::ACCEPT, "application/json")
-        .header(header::ACCEPT_ENCODING, "identity")
-        .header(header::CONNECTION, "close");
-    if let Some(authorization) = post.token.and_then(Token::authorization) {
-        request = request.header(header::AUTHORIZATION, authorization);
-    }
-    request
-        .body(Full::new(post.body))
-        .map_err(|error| failed(post.url, format!("can not be asked: {error}"), "correct the URL"))
 }
 
 fn retry_after(response: &Response<Incoming>) -> Option<Duration> {

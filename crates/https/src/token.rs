@@ -67,23 +67,14 @@ impl Token {
             .map_err(failed)?;
         // Judged on the open file, so that what was judged is what is read.
         judge(path, &file.metadata().map_err(failed)?, others)?;
-        // Room for all of it at once: a vector that grows leaves copies behind.
-        let mut bytes = Zeroizing::new(vec![0; MAX_TOKEN_BYTES + 1]);
-        let mut length_bytes = 0;
-        let mut file = file;
-        while let Some(rest) = bytes.get_mut(length_bytes..).filter(|rest| !rest.is_empty()) {
-            match file.read(rest) {
-                Ok(0) => break,
-                Ok(more_bytes) => length_bytes += more_bytes,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed(error)),
-            }
-        }
-        if length_bytes > MAX_TOKEN_BYTES {
+        // Room for all of it at once, and nothing read beyond: a vector that grows leaves copies behind.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_TOKEN_BYTES + 1));
+        file.take(MAX_TOKEN_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() > MAX_TOKEN_BYTES {
             let help = "write the token alone into it";
             return Err(refused(path, format!("is larger than {MAX_TOKEN_BYTES} bytes"), help));
         }
-        let token = bytes.get(..length_bytes).unwrap_or_default().trim_ascii();
+        let token = bytes.trim_ascii();
         let problem = if token.is_empty() {
             "holds no token"
         } else if token.iter().any(|byte| !byte.is_ascii_graphic()) {
@@ -96,25 +87,20 @@ impl Token {
 
     /// The value of `Proxy-Authorization` with this as `user`'s password (basic), marked as a secret.
     pub fn basic(&self, user: &str) -> Option<HeaderValue> {
-        let mut words = Zeroizing::new(Vec::with_capacity(user.len() + 1 + self.0.len()));
-        words.extend_from_slice(user.as_bytes());
-        words.push(b':');
-        words.extend_from_slice(&self.0);
-        let encoded = Zeroizing::new(format!("Basic {}", BASE64_STANDARD.encode(&*words)));
-        let mut value = HeaderValue::from_str(&encoded).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        let words = Zeroizing::new([user.as_bytes(), b":", &*self.0].concat());
+        secret(format!("Basic {}", BASE64_STANDARD.encode(&*words)).into_bytes())
     }
 
     /// The value of the header `Authorization`, marked as a secret.
     pub fn authorization(&self) -> Option<HeaderValue> {
-        let mut words = Zeroizing::new(Vec::with_capacity("Api-Token ".len() + self.0.len()));
-        words.extend_from_slice(b"Api-Token ");
-        words.extend_from_slice(&self.0);
-        let mut value = HeaderValue::from_bytes(&words).ok()?;
-        value.set_sensitive(true);
-        Some(value)
+        secret([b"Api-Token ", self.0.as_slice()].concat())
     }
+}
+
+fn secret(value: Vec<u8>) -> Option<HeaderValue> {
+    let mut header = HeaderValue::from_bytes(&Zeroizing::new(value)).ok()?;
+    header.set_sensitive(true);
+    Some(header)
 }
 
 /// A secret that others could read is none; one that others could write may be theirs.

@@ -1,9 +1,9 @@
 //! Whether an interface could be attached natively, without trying: what its driver announces, else what is known of drivers by name, and the
 //! settings that make drivers refuse. It must not claim what nobody said.
 
-use super::facts::{InterfaceFacts, new};
-use crate::doctor::finding::{Finding, Status, Subject};
-use nodewall_host::net::{Driver, Link, Queues};
+use super::facts::InterfaceFacts;
+use crate::doctor::finding::{Findings, Status};
+use nodewall_host::net::{Driver, Link, Queues, XdpFeatures};
 use nodewall_policy::config::AttachMode;
 
 /// The largest MTU for which a frame, its head room and its tail room fit into one page of 4,096 bytes with every driver that is known.
@@ -66,50 +66,46 @@ pub(super) fn could_be_attached(
     link: &Link,
     driver: &Driver,
     of: &str,
-) -> Vec<Finding> {
+    findings: &mut Findings,
+) {
     debug_assert_eq!(interfaces.attach_mode, AttachMode::Native);
-    let name = &link.name;
+    let (name, mtu) = (&link.name, link.mtu);
     let generic = "set attach_mode = \"generic\", which is slower";
-    let mut findings = vec![match native(driver) {
-        Some(true) => {
-            Finding::ok(Subject::Interfaces, "native", format!("{name}: {of} has native XDP, MTU {}", link.mtu))
-        }
-        Some(false) => new(Status::Degraded, "native", format!("{name}: {of} has no native XDP"))
+    match native(driver) {
+        Some(true) => findings.ok("native", format!("{name}: {of} has native XDP, MTU {mtu}")),
+        Some(false) => findings
+            .add(Status::Degraded, "native", format!("{name}: {of} has no native XDP"))
             .because("`apply` is refused: it never falls back to generic mode by itself")
             .advice(generic),
-        None => new(Status::Unknown, "native", format!("{name}: whether {of} has native XDP is not known"))
+        None => findings
+            .add(Status::Unknown, "native", format!("{name}: whether {of} has native XDP is not known"))
             .because("this kernel's drivers do not say (Linux 6.3 has the word for it), and `apply` is refused if not")
             .advice(format!("try `nodewall apply`; if it is refused, {generic}")),
-    }];
-    let many_buffers = driver.xdp.is_some_and(nodewall_host::net::XdpFeatures::multi_buffer) && interfaces.multi_buffer;
-    if link.mtu > ONE_PAGE_MTU_BYTES && !many_buffers {
-        findings.push(
-            new(Status::Note, "mtu", format!("{name}: MTU {} is more than {ONE_PAGE_MTU_BYTES}", link.mtu))
-                .because("the driver does not announce frames of many buffers for XDP, and may refuse the filter at this MTU")
-                .advice(format!("lower the MTU, or {generic}")),
-        );
+    }
+    let many_buffers = driver.xdp.is_some_and(XdpFeatures::multi_buffer) && interfaces.multi_buffer;
+    if mtu > ONE_PAGE_MTU_BYTES && !many_buffers {
+        findings
+            .add(Status::Note, "mtu", format!("{name}: MTU {mtu} is more than {ONE_PAGE_MTU_BYTES}"))
+            .because(
+                "the driver does not announce frames of many buffers for XDP, and may refuse the filter at this MTU",
+            )
+            .advice(format!("lower the MTU, or {generic}"));
     }
     if driver.lro == Some(true) {
-        findings.push(
-            new(Status::Note, "lro", format!("{name}: large receive offload (LRO) is on"))
-                .because("many drivers refuse native XDP with it")
-                .advice(format!("ethtool -K {name} lro off")),
-        );
+        findings
+            .add(Status::Note, "lro", format!("{name}: large receive offload (LRO) is on"))
+            .because("many drivers refuse native XDP with it")
+            .advice(format!("ethtool -K {name} lro off"));
     }
     if let (Some(driver), Some(queues)) = (driver.name.as_deref(), driver.queues)
         && let Some(why) = too_few_queues(driver, queues, interfaces.cpus)
     {
-        findings.push(
-            new(
-                Status::Note,
-                "queues",
-                format!("{name}: {driver} has {} of {} queues in use", queues.receive(), queues.receive_most()),
-            )
+        let (used, most) = (queues.receive(), queues.receive_most());
+        findings
+            .add(Status::Note, "queues", format!("{name}: {driver} has {used} of {most} queues in use"))
             .because(why)
-            .advice(format!("`ethtool -L {name} combined N` with a smaller N")),
-        );
+            .advice(format!("`ethtool -L {name} combined N` with a smaller N"));
     }
-    findings
 }
 
 /// Drivers that set queues of their own aside for XDP, and refuse when there are not enough.

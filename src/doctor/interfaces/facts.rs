@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::doctor::finding::{Finding, Status, Subject};
-use nodewall_host::net::{Drivers, Network, Selection};
+use nodewall_host::net::{Driver, Network, Selection};
 use nodewall_policy::config::{AttachMode, Tunnels};
 
 /// What the checks of interfaces need to know.
@@ -11,8 +10,8 @@ use nodewall_policy::config::{AttachMode, Tunnels};
 pub struct InterfaceFacts<'a> {
     /// The links.
     pub network: &'a Network,
-    /// Their drivers.
-    pub drivers: &'a Drivers,
+    /// Their drivers, by index.
+    pub drivers: &'a BTreeMap<u32, Driver>,
     /// A policy is in force.
     pub in_force: bool,
     /// Interfaces where our program runs, by index, with the program's id; `None`: what is in force could not be looked at.
@@ -27,9 +26,4 @@ pub struct InterfaceFacts<'a> {
     pub tunnels: Tunnels,
     /// Processors.
     pub cpus: u32,
-}
-
-/// A finding about an interface.
-pub(super) fn new(status: Status, check: &'static str, found: String) -> Finding {
-    Finding::new(Subject::Interfaces, status, check, found)
 }

@@ -1,27 +1,13 @@
 //! Tests of `interfaces`: invented links and drivers.
 use super::*;
-use nodewall_host::net::{Drivers, LinkKind, Network, Queues, XdpAttached, XdpFeatures};
+use nodewall_host::net::{Network, Queues, XdpAttached, XdpFeatures};
 
 const NATIVE: XdpFeatures = XdpFeatures(1);
 const NATIVE_MULTI_BUFFER: XdpFeatures = XdpFeatures(1 | 1 << 5);
 
 fn link(index: u32, name: &str) -> Link {
-    Link {
-        index,
-        name: name.to_owned(),
-        alt_names: Vec::new(),
-        up: true,
-        loopback: false,
-        arphrd: 1,
-        kind: LinkKind::Physical,
-        master: None,
-        master_kind: None,
-        parent: None,
-        mtu: 1500,
-        xdp: None,
-        addresses: vec!["10.0.0.1/24".parse().unwrap()],
-        unconfirmed: Vec::new(),
-    }
+    let addresses = vec!["10.0.0.1/24".parse().unwrap()];
+    Link { index, name: name.to_owned(), up: true, arphrd: 1, mtu: 1500, addresses, ..Link::default() }
 }
 
 fn driver(name: &str, xdp: Option<XdpFeatures>) -> Driver {
@@ -49,8 +35,8 @@ impl Host {
     }
 
     /// With another link, whose driver does not matter.
-    fn and(mut self, name: &str, kind: LinkKind) -> Self {
-        self.links.push(Link { kind, ..link(self.links.len() as u32 + 1, name) });
+    fn and(mut self, name: &str, kind: &str) -> Self {
+        self.links.push(Link { kind: kind.to_owned(), ..link(self.links.len() as u32 + 1, name) });
         self
     }
 
@@ -65,7 +51,7 @@ impl Host {
 
     fn findings(self) -> Vec<Finding> {
         let network = Network::new(self.links);
-        let drivers = Drivers::new((1..).zip(self.drivers));
+        let drivers = (1..).zip(self.drivers).collect();
         let selection = net::resolve(&network, Some(&["eth0".parse().unwrap()])).map_err(|error| error.to_string());
         findings(&InterfaceFacts {
             network: &network,
@@ -146,7 +132,7 @@ fn how_it_is_attached() {
 
 #[test]
 fn what_nothing_covers_is_named_once_something_is_filtered() {
-    let host = || Host::of(driver("ixgbe", Some(NATIVE))).and("eth1", LinkKind::Physical);
+    let host = || Host::of(driver("ixgbe", Some(NATIVE))).and("eth1", "");
     let open = host().attached(7, AttachMode::Native).ours(7).findings();
     assert_eq!((open[1].check, open[1].status), ("uncovered", Status::Degraded));
     assert!(open[1].found.contains("eth1"), "{open:?}");
@@ -156,7 +142,7 @@ fn what_nothing_covers_is_named_once_something_is_filtered() {
 #[test]
 fn tunnels_that_are_up_are_named() {
     let with = |kind: &str, tunnels| {
-        let host = Host::of(driver("ixgbe", Some(NATIVE))).and("t0", LinkKind::Other(kind.to_owned()));
+        let host = Host::of(driver("ixgbe", Some(NATIVE))).and("t0", kind);
         Host { tunnels, ..host }.findings().into_iter().find(|finding| finding.check == "tunnel")
     };
     for kind in ["ipip", "sit", "gre", "vxlan", "geneve", "ip6tnl"] {
@@ -169,10 +155,10 @@ fn tunnels_that_are_up_are_named() {
     }
     assert!(with("wireguard", Tunnels::All).unwrap().why.unwrap().contains("not filtered by port"));
     assert_eq!(with("macvlan", Tunnels::All), None);
-    let mut down = Host::of(driver("ixgbe", Some(NATIVE))).and("t0", LinkKind::Other("ipip".to_owned()));
+    let mut down = Host::of(driver("ixgbe", Some(NATIVE))).and("t0", "ipip");
     down.links[1].up = false;
     assert_eq!(down.checks(), [("native", Status::Ok)]);
-    let mut ppp = Host::of(driver("ixgbe", Some(NATIVE))).and("ppp0", LinkKind::Physical);
+    let mut ppp = Host::of(driver("ixgbe", Some(NATIVE))).and("ppp0", "");
     ppp.links[1].arphrd = 512;
     assert!(ppp.checks().contains(&("tunnel", Status::Note)));
 }

@@ -97,9 +97,10 @@ fn what_surrounds_the_features() {
     assert_eq!(change(|kernel| kernel.bpffs = false), [("bpffs", Status::Note)]);
     let elsewhere = |kernel: &mut KernelFacts| (kernel.bpffs, kernel.pins) = (false, "/var/pins".into());
     assert_eq!(change(elsewhere), [("bpffs", Status::Failed)]);
-    let unseen = |kernel: &mut KernelFacts| kernel.features = Err(ProbeFailure::Privilege(vec!["CAP_BPF"]));
+    let unseen =
+        |kernel: &mut KernelFacts| kernel.features = Err(DatapathError::Privilege { missing: vec!["CAP_BPF"] });
     assert_eq!(change(unseen), [("features", Status::NotLookedAt)]);
-    let other = |kernel: &mut KernelFacts| kernel.features = Err(ProbeFailure::Other("x".into()));
+    let other = |kernel: &mut KernelFacts| kernel.features = Err(DatapathError::NoPolicy);
     assert_eq!(change(other), [("features", Status::Unknown)]);
 }
 

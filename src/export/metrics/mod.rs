@@ -3,6 +3,7 @@
 
 mod collect;
 mod list;
+mod reading;
 mod text;
 
 use std::{
@@ -20,10 +21,11 @@ use axum::{
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::sync::Mutex;
 
-pub use list::{ALL, Kind, Metric};
+pub use list::{ALL, Metric};
 
 use super::{live::Reader, reply};
-use collect::Reading;
+use crate::view::{counters::Counters, peer_traffic::PeerTraffic};
+use reading::Reading;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -81,8 +83,9 @@ async fn scrape(reader: &Reader, per_peer: bool) -> Result<Scrape, String> {
     let began = Instant::now();
     let status = reader.status().await?;
     let problems = status.problems.len();
-    let peer_traffic = if per_peer { reader.peer_traffic()? } else { None };
-    let reading = Reading { status, counters: reader.counters()?, peer_traffic, peers: reader.numbers()?, began };
+    let peer_traffic = if per_peer { reader.live(PeerTraffic::read)? } else { None };
+    let reading =
+        Reading { status, counters: reader.live(Counters::read)?, peer_traffic, peers: reader.numbers()?, began };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(reading));
     let mut body = String::with_capacity(32 << 10);
@@ -115,16 +118,14 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::view::counters::Counters;
-    use crate::view::counters::Row;
-    use crate::view::mission_control::Reached;
-    use crate::view::peer_traffic::PeerRow;
-    use crate::view::peer_traffic::PeerTraffic;
-    use crate::view::peers::Numbers;
-    use crate::view::push_health::PushHealth;
-    use crate::view::status::Agent;
-    use crate::view::status::Interface;
-    use crate::view::status::Status;
+    use crate::view::{
+        counters::Row,
+        mission_control::Reached,
+        peer_traffic::PeerRow,
+        peers::Numbers,
+        push_health::PushHealth,
+        status::{Agent, Interface, Status},
+    };
     use nodewall_evidence::recorder::RecorderStatus;
 
     fn row(port: Option<u16>, ports: Option<&str>, packets: u64) -> Row {

@@ -96,12 +96,10 @@ pub(super) fn body(
 /// What became of a request's lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// The receiver took them.
-    All,
+    /// The receiver took all but these, by their place from 0, each with its reason.
+    AllBut(BTreeMap<usize, String>),
     /// It took none of them; why.
     Refused(String),
-    /// All but these, by their place from 0, each with the receiver's reason.
-    AllBut(BTreeMap<usize, String>),
     /// Nobody can say; why.
     Unknown(String),
 }
@@ -139,7 +137,7 @@ pub(super) fn judge(status: StatusCode, body: Option<&[u8]>, sent: usize) -> Del
         (status, Some(said)) if status.is_success() || status == StatusCode::BAD_REQUEST => {
             partly(&said, sent, &answered)
         }
-        (status, None) if status.is_success() => Delivery::All,
+        (status, None) if status.is_success() => Delivery::AllBut(BTreeMap::new()),
         // Something in between passed it on, and does not know either.
         (StatusCode::BAD_GATEWAY | StatusCode::GATEWAY_TIMEOUT, _) => Delivery::Unknown(answered),
         _ => Delivery::Refused(answered),
@@ -147,9 +145,6 @@ pub(super) fn judge(status: StatusCode, body: Option<&[u8]>, sent: usize) -> Del
 }
 
 fn partly(said: &Answer, sent: usize, answered: &str) -> Delivery {
-    if said.lines_invalid == 0 {
-        return Delivery::All;
-    }
     let listed = said.error.as_ref().and_then(|error| error.invalid_lines.as_ref());
     // The protocol counts lines from 1.
     let refused: BTreeMap<usize, String> = listed
@@ -158,15 +153,15 @@ fn partly(said: &Answer, sent: usize, answered: &str) -> Delivery {
         .filter(|line| (1..=sent).contains(&line.line))
         .map(|line| (line.line - 1, shown(line.error.as_deref().unwrap_or("no reason"))))
         .collect();
-    if said.lines_ok == 0 {
-        return Delivery::AllBut(
-            (0..sent).map(|n| (n, refused.get(&n).cloned().unwrap_or_else(|| answered.to_owned()))).collect(),
-        );
+    match said.lines_invalid {
+        0 => Delivery::AllBut(BTreeMap::new()),
+        invalid if invalid == sent => {
+            let why = |n| refused.get(&n).map_or(answered, String::as_str).to_owned();
+            Delivery::AllBut((0..sent).map(|n| (n, why(n))).collect())
+        }
+        invalid if invalid == refused.len() => Delivery::AllBut(refused),
+        invalid => Delivery::Unknown(format!("{answered}; it does not say which {invalid} of {sent} lines it refused")),
     }
-    if refused.len() == said.lines_invalid {
-        return Delivery::AllBut(refused);
-    }
-    Delivery::Unknown(format!("{answered}; it does not say which {} of {sent} lines it refused", said.lines_invalid))
 }
 
 /// A receiver's words, fit for a terminal.
@@ -245,9 +240,9 @@ mod tests {
         };
         let but = |lines: &[usize]| Delivery::AllBut(lines.iter().map(|n| (*n, "why".to_owned())).collect());
         let judged = |status, body: &str| judge(status, Some(body.as_bytes()), 3);
-        assert_eq!(judged(ok, r#"{"linesOk":3,"linesInvalid":0,"error":null}"#), Delivery::All);
-        assert_eq!(judged(ok, ""), Delivery::All);
-        assert_eq!(judge(ok, None, 3), Delivery::All);
+        assert_eq!(judged(ok, r#"{"linesOk":3,"linesInvalid":0,"error":null}"#), but(&[]));
+        assert_eq!(judged(ok, ""), but(&[]));
+        assert_eq!(judge(ok, None, 3), but(&[]));
         assert_eq!(judged(bad, &said(2, 1, r#"[{"line":2,"error":"why"}]"#)), but(&[1]));
         assert_eq!(judged(ok, &said(1, 2, r#"[{"line":1,"error":"why"},{"line":3,"error":"why"}]"#)), but(&[0, 2]));
         assert!(matches!(judged(bad, &said(0, 3, "null")), Delivery::AllBut(all) if all.len() == 3));
@@ -257,11 +252,11 @@ mod tests {
         // Counts of another request are no word on this one.
         assert!(matches!(judged(bad, &said(5, 1, r#"[{"line":1}]"#)), Delivery::Refused(_)));
         assert!(matches!(judged(bad, "<html>"), Delivery::Refused(_)));
-        for status in [401, 403, 404, 408, 413, 429, 500, 503] {
-            assert!(matches!(judged(StatusCode::from_u16(status).unwrap(), "{}"), Delivery::Refused(_)), "{status}");
-        }
-        for status in [502, 504] {
-            assert!(matches!(judged(StatusCode::from_u16(status).unwrap(), "{}"), Delivery::Unknown(_)), "{status}");
+        for status in [401, 403, 404, 408, 413, 429, 500, 502, 503, 504] {
+            let judged = judged(StatusCode::from_u16(status).unwrap(), "{}");
+            let in_doubt = matches!(status, 502 | 504);
+            assert_eq!(matches!(judged, Delivery::Unknown(_)), in_doubt, "{status}: {judged:?}");
+            assert_eq!(matches!(judged, Delivery::Refused(_)), !in_doubt, "{status}: {judged:?}");
         }
         assert!(matches!(judge(StatusCode::FOUND, None, 3), Delivery::Refused(_)));
     }

@@ -1,8 +1,9 @@
 //! When the differences are sent, and what an answer or its absence means. Must not read the kernel.
 
 use std::{
+    collections::BTreeMap,
     hash::{BuildHasher as _, RandomState},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,9 +15,10 @@ use super::{
 };
 use crate::view::push_health::PushHealth;
 
-use nodewall_host::state::{StateDir, StateError};
-use nodewall_https::{Client, HttpError, Post, PostOutcome, Token, failed};
+use nodewall_host::state::{Clock, StateDir, StateError};
+use nodewall_https::{Client, Post, PostOutcome, Token, failed};
 use nodewall_policy::config;
+use nodewall_text::host_name;
 
 /// Wait after a first failure; doubled with each, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -71,7 +73,7 @@ struct Sender<'a> {
 
 impl<'a> Sender<'a> {
     fn new(config: &'a config::Push, dir: &'a StateDir) -> Self {
-        let node = config.is_remote().then(|| rustix::system::uname().nodename().to_string_lossy().into_owned());
+        let node = config.is_remote().then(host_name);
         let health = PushHealth { url: config.url.clone(), ..dir.read_note::<PushHealth>().unwrap_or_default() };
         let client = Client::new(config.ca.as_deref());
         Self { config, dir, client, node, state: None, health, max_lines: usize::MAX }
@@ -109,17 +111,12 @@ impl<'a> Sender<'a> {
 
     /// Sends one request. For how long to wait before the next.
     async fn send(&mut self, shutdown: &mut watch::Receiver<bool>) -> Duration {
-        let (delivery, retry_after) = match self.request(shutdown).await {
-            Ok(answer) => answer,
-            Err(error) => (Delivery::Refused(error.to_string()), None),
-        };
-        if let Delivery::AllBut(refused) = &delivery
-            && let Some(why) = refused.values().next()
-        {
-            tracing::error!("push to the vendor: {} lines were refused and are lost: {why}", refused.len());
-        }
+        let (delivery, retry_after) = self.request(shutdown).await;
         let wait = match delivery {
-            Delivery::All | Delivery::AllBut(_) => {
+            Delivery::AllBut(refused) => {
+                if let Some(why) = refused.values().next() {
+                    tracing::error!("push to the vendor: {} lines were refused and are lost: {why}", refused.len());
+                }
                 if self.health.failures > 0 {
                     tracing::info!("the push to the vendor works again");
                 }
@@ -140,14 +137,15 @@ impl<'a> Sender<'a> {
         wait.max(retry_after.unwrap_or_default())
     }
 
-    async fn request(
-        &mut self,
-        shutdown: &mut watch::Receiver<bool>,
-    ) -> Result<(Delivery, Option<Duration>), HttpError> {
+    /// What became of it, and for how long the receiver wants to be left alone.
+    async fn request(&mut self, shutdown: &mut watch::Receiver<bool>) -> (Delivery, Option<Duration>) {
         let (url, dir) = (&self.config.url, self.dir);
+        let Some(state) = &mut self.state else { return (Delivery::AllBut(BTreeMap::new()), None) };
         // Read anew each time, so that another token needs no restart.
-        let token = self.config.token_file.as_deref().map(Token::read).transpose()?;
-        let Some(state) = &mut self.state else { return Ok((Delivery::All, None)) };
+        let token = match self.config.token_file.as_deref().map(Token::read).transpose() {
+            Ok(token) => token,
+            Err(error) => return (Delivery::Refused(error.to_string()), None),
+        };
         let (text, lines) = body(&state.unsent, unix_ms(), self.node.as_deref(), self.max_lines);
         let post = Post { url, token: token.as_ref(), content_type: CONTENT_TYPE, body: Bytes::from(text) };
         // What a process that is killed from here on leaves behind.
@@ -177,7 +175,7 @@ impl<'a> Sender<'a> {
             // On disk it is lost: told, and never sent twice.
             tracing::error!("{error}");
         }
-        Ok((delivery, retry_after))
+        (delivery, retry_after)
     }
 
     fn failed(&mut self, why: String) -> Duration {
@@ -216,7 +214,7 @@ fn backoff(failures: u32, random: u64) -> Duration {
 }
 
 fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    Clock::now().unix_ns / 1_000_000
 }
 
 #[cfg(test)]

@@ -75,16 +75,13 @@ impl PushState {
 
     /// What became of the first `lines` of what is unsent.
     pub(super) fn settle(&mut self, lines: usize, delivery: &Delivery) {
-        if matches!(delivery, Delivery::Refused(_)) {
-            return;
-        }
         for place in 0..lines {
-            let Some((series, delta)) = self.unsent.pop_first() else { return };
             let why_lost = match delivery {
-                Delivery::Unknown(why) => Some(why),
+                Delivery::Refused(_) => return,
                 Delivery::AllBut(refused) => refused.get(&place),
-                Delivery::All | Delivery::Refused(_) => None,
+                Delivery::Unknown(why) => Some(why),
             };
+            let Some((series, delta)) = self.unsent.pop_first() else { return };
             let Totals { acknowledged, lost, last_loss } = &mut self.totals;
             let amount = if why_lost.is_some() { lost } else { acknowledged };
             *(if series.starts_with(PACKETS) { &mut amount.packets } else { &mut amount.bytes }) += delta;

@@ -49,7 +49,7 @@ impl World {
     }
 
     pub(crate) fn fails(&mut self, source: &SourceName, problem: &str) {
-        let error = SourceError::Name { name: "x".into(), problem: problem.into(), help: "see the server".into() };
+        let error = SourceError { problem: format!("x: {problem}"), help: "see the server".into() };
         self.registry.failed(source, &error, &self.now);
     }
 

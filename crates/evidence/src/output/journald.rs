@@ -8,7 +8,7 @@ use std::{
 
 use super::message::{Message, Output, SendError};
 
-const SOCKET: &str = "/run/systemd/journal/socket";
+pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 /// Another than the agent's own messages have, which are no JSON.
 const IDENTIFIER: &str = "nodewall-evidence";
 
@@ -18,11 +18,7 @@ pub(super) struct Journald {
 }
 
 impl Journald {
-    pub(super) fn system() -> Self {
-        Self::at(Path::new(SOCKET))
-    }
-
-    fn at(path: &Path) -> Self {
+    pub(super) fn at(path: &Path) -> Self {
         Self { path: path.to_owned(), socket: None }
     }
 }

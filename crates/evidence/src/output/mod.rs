@@ -10,6 +10,7 @@ mod syslog;
 
 use std::{
     io,
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -19,6 +20,7 @@ use super::{ecs::Lines, node::Node, record::Batch};
 use nodewall_policy::config::EvidenceOutput;
 use nodewall_text::hex;
 
+use journald::{Journald, SOCKET};
 use message::{Message, Output, SendError};
 pub use queue::{OutputStatus, QUEUE_BYTES};
 use queue::{Queue, Received};
@@ -53,7 +55,7 @@ impl Outputs {
                     (format!("file {}", path.display()), Box::new(file::Files::new(path.clone(), *max_bytes, *keep)))
                 }
                 EvidenceOutput::Stdout => ("stdout".to_owned(), Box::new(stdout::Stdout)),
-                EvidenceOutput::Journald => ("journald".to_owned(), Box::new(journald::Journald::system())),
+                EvidenceOutput::Journald => ("journald".to_owned(), Box::new(Journald::at(Path::new(SOCKET)))),
                 EvidenceOutput::Syslog(syslog) => (
                     format!("syslog {} {}:{}", syslog.transport, syslog.host, syslog.port),
                     Box::new(syslog::Sender::new(syslog.clone(), node.clone())),

@@ -114,28 +114,26 @@ impl Sender {
 
 impl Output for Sender {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
-        let text = text(&self.node, message);
-        if self.to.transport == SyslogTransport::Udp {
-            return match self.write(Some(&text)) {
-                Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-                    let problem = format!("a message of {} bytes is more than a datagram holds", text.len());
-                    Err(SendError::Never(io::Error::new(error.kind(), problem)))
-                }
-                Err(error) => {
-                    self.connection = None;
-                    Err(error.into())
-                }
-                Ok(()) => Ok(()),
-            };
+        let mut framed = text(&self.node, message);
+        let is_datagram = self.to.transport == SyslogTransport::Udp;
+        if !is_datagram {
+            framed.splice(..0, format!("{} ", framed.len()).into_bytes());
         }
-        let mut framed = format!("{} ", text.len()).into_bytes();
-        framed.extend(text);
-        if let Err(error) = self.write(Some(&framed)) {
-            self.connection = None;
-            return Err(error.into());
+        match self.write(Some(&framed)) {
+            Ok(()) if is_datagram => Ok(()),
+            Ok(()) => {
+                self.remember(framed);
+                Ok(())
+            }
+            Err(error) if is_datagram && error.raw_os_error() == Some(libc::EMSGSIZE) => {
+                let problem = format!("a message of {} bytes is more than a datagram holds", framed.len());
+                Err(SendError::Never(io::Error::new(error.kind(), problem)))
+            }
+            Err(error) => {
+                self.connection = None;
+                Err(error.into())
+            }
         }
-        self.remember(framed);
-        Ok(())
     }
 
     fn idle(&mut self) -> io::Result<()> {
@@ -172,18 +170,12 @@ fn connection(to: &Syslog, address: SocketAddr) -> io::Result<Connection> {
         return Ok(Connection::Tcp(stream));
     }
     let ca = to.ca.as_deref();
-    let config = client_config(ca).map_err(|setup| {
-        let (problem, help) = setup.into_parts();
-        io::Error::other(format!("{problem}; {help}"))
-    })?;
+    let config = client_config(ca).map_err(io::Error::other)?;
     let name = ServerName::try_from(to.host.clone()).map_err(io::Error::other)?;
     let connection = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
     let mut tls = StreamOwned::new(connection, stream);
     while tls.conn.is_handshaking() {
-        tls.conn.complete_io(&mut tls.sock).map_err(|error| {
-            let refusal = refusal(&to.host, ca, &error);
-            io::Error::other(format!("{}; {}", refusal.problem, refusal.help))
-        })?;
+        tls.conn.complete_io(&mut tls.sock).map_err(|error| io::Error::other(refusal(&to.host, ca, &error)))?;
     }
     Ok(Connection::Tls(Box::new(tls)))
 }

@@ -3,7 +3,6 @@
 use super::{
     flows::Names,
     in_force::{CaptureBudget, DataPath, Failure, InForce},
-    previous_run::Baseline,
 };
 use nodewall_host::state::Clock;
 
@@ -21,7 +20,7 @@ impl Swept {
     /// The one in force; `None`: there is none.
     pub(super) fn find(in_force: &dyn InForce, budget: CaptureBudget) -> Result<Option<Self>, Failure> {
         let Some(tables) = in_force.data_path(budget)? else { return Ok(None) };
-        let id = Baseline::name(&Clock::now(), tables.counters_id());
+        let id = format!("{} {}", Clock::now().boot_id, tables.counters_id());
         Ok(Some(Self { tables, id, generation: 0, names: Names::default() }))
     }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    ops::RangeInclusive,
 };
 
 use node_ebpf_common::{
@@ -31,32 +32,23 @@ const NEW_PER_SECOND: u64 = 100;
 /// What turns the kernel's numbers into names.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    classes: HashMap<(u8, u16), String>,
-    ranges: Vec<(u8, u16, u16, String)>,
+    /// Protocol, ports, class.
+    rows: Vec<(u8, RangeInclusive<u16>, String)>,
     interfaces: HashMap<u32, String>,
 }
 
 impl Names {
     /// Those of the rows in use; interfaces are asked for when they are met.
     pub(super) fn new(rows: &[RowRecord]) -> Self {
-        let mut names = Self::default();
-        for row in rows.iter().filter(|row| row.active != 0) {
-            let class = class_name(row);
-            if row.first_port == row.last_port {
-                names.classes.insert((row.protocol, row.first_port), class);
-            } else {
-                names.ranges.push((row.protocol, row.first_port, row.last_port, class));
-            }
-        }
-        names
+        let in_use = rows.iter().filter(|row| row.active != 0);
+        let rows = in_use.map(|row| (row.protocol, row.first_port..=row.last_port, class_name(row))).collect();
+        Self { rows, interfaces: HashMap::new() }
     }
 
+    /// A port's own row counts before a range that holds it.
     fn class(&self, protocol: u8, port: u16) -> Option<String> {
-        self.classes.get(&(protocol, port)).cloned().or_else(|| {
-            let range =
-                self.ranges.iter().find(|(p, first, last, _)| *p == protocol && (*first..=*last).contains(&port));
-            range.map(|(.., class)| class.clone())
-        })
+        let holding = self.rows.iter().filter(|(of, ports, _)| *of == protocol && ports.contains(&port));
+        holding.min_by_key(|(_, ports, _)| ports.len()).map(|(.., class)| class.clone())
     }
 
     fn interface(&mut self, index: u32) -> String {

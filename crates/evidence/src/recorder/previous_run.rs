@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::flows::WRITE_EVERY_NS;
 use crate::{
     record::{Event, EventKind},
-    store::{LastWord, StoreError, Writer},
+    store::{LastWord, Writer},
     when::Zone,
 };
 use nodewall_host::state::Clock;
@@ -30,20 +30,16 @@ pub(super) struct Baseline {
     pub(super) bytes: u64,
 }
 
-impl Baseline {
-    /// What names a data path.
-    pub(super) fn name(clock: &Clock, map: u32) -> String {
-        format!("{} {map}", clock.boot_id)
-    }
-}
-
 pub(super) fn read<T: for<'a> Deserialize<'a>>(store: &Writer, key: &str) -> Option<T> {
     let value = store.meta(key).ok().flatten()?;
     serde_json::from_slice(&value).ok()
 }
 
-pub(super) fn write<T: Serialize>(store: &mut Writer, key: &str, value: &T) -> Result<(), StoreError> {
-    store.set_meta(key, &serde_json::to_vec(value).unwrap_or_default())
+/// A note that can not be kept is told: what hangs on it is only a count.
+pub(super) fn write<T: Serialize>(store: &mut Writer, key: &str, value: &T) {
+    if let Err(error) = store.set_meta(key, &serde_json::to_vec(value).unwrap_or_default()) {
+        tracing::warn!("evidence: {error}");
+    }
 }
 
 /// Until when nothing that was denied is missing from the store, but what the kernel still holds. The kernel's counters began with the boot.

@@ -21,18 +21,18 @@ impl Problems {
     }
 
     pub(super) fn of_store(&mut self, problem: Option<String>) {
-        if self.store != problem {
-            log(problem.as_ref());
-            self.store = problem;
-            self.raise();
-        }
+        self.tell(problem, |this| &mut this.store);
     }
 
     pub(super) fn of_data_path(&mut self, problem: Option<String>) {
-        if self.data_path != problem {
-            log(problem.as_ref());
-            self.data_path = problem;
-            self.raise();
+        self.tell(problem, |this| &mut this.data_path);
+    }
+
+    fn tell(&mut self, problem: Option<String>, of: fn(&mut Self) -> &mut Option<String>) {
+        if *of(self) != problem {
+            problem.iter().for_each(|problem| tracing::error!("{problem}"));
+            *of(self) = problem;
+            *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = self.first().cloned();
         }
     }
 
@@ -44,16 +44,5 @@ impl Problems {
     /// The one to be told.
     pub(super) fn first(&self) -> Option<&String> {
         self.store.as_ref().or(self.data_path.as_ref())
-    }
-
-    fn raise(&self) {
-        let mut alarm = self.alarm.lock().unwrap_or_else(PoisonError::into_inner);
-        *alarm = self.first().cloned();
-    }
-}
-
-fn log(problem: Option<&String>) {
-    if let Some(problem) = problem {
-        tracing::error!("{problem}");
     }
 }

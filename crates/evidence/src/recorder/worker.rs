@@ -218,9 +218,7 @@ impl Worker {
             tracing::warn!("evidence: {}", event.detail);
             self.waiting.insert(0, event);
         }
-        if let Err(error) = previous_run::write(store, previous_run::BOOT, &now.boot_id) {
-            tracing::warn!("evidence: {error}");
-        }
+        previous_run::write(store, previous_run::BOOT, &now.boot_id);
     }
 
     fn problem(&mut self, error: &StoreError) {
@@ -266,10 +264,8 @@ impl Worker {
     }
 
     fn save_baseline(&mut self) {
-        if let Some(store) = &mut self.store
-            && let Err(error) = previous_run::write(store, previous_run::BASELINE, &self.accounts.baseline)
-        {
-            tracing::warn!("evidence: {error}");
+        if let Some(store) = &mut self.store {
+            previous_run::write(store, previous_run::BASELINE, &self.accounts.baseline);
         }
     }
 
@@ -322,17 +318,13 @@ impl Worker {
         if batch.is_empty() {
             return;
         }
-        let recorded = self.event_watch.as_ref().map(|watch| watch.recorded.clone());
         match store.append(&batch) {
             Ok(appended) => {
                 if let Some(outputs) = &self.outputs {
                     outputs.send(appended.seq, &batch);
                 }
-                if !batch.events.is_empty()
-                    && let Some(recorded) = recorded
-                    && let Err(error) = previous_run::write(store, previous_run::RECORDED, &recorded)
-                {
-                    tracing::warn!("evidence: {error}");
+                if let Some(watch) = self.event_watch.as_ref().filter(|_| !batch.events.is_empty()) {
+                    previous_run::write(store, previous_run::RECORDED, &watch.recorded);
                 }
                 self.problems.of_store(None);
                 self.status.last_unix_ns = batch.unix_ns;

@@ -20,11 +20,12 @@ use sha2::{Digest as _, Sha256};
 use super::figures::{BUCKETS, Figures, Port, SourceFigures};
 use crate::{
     chain::Verdict,
+    layers::mac,
     node::Node,
     record::{Event, EventKind},
     when::Zone,
 };
-use nodewall_text::plain;
+use nodewall_text::{hex, plain};
 
 const CSS: &str = include_str!("report.css");
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -155,11 +156,7 @@ fn joined(values: impl Iterator<Item = impl ToString>) -> String {
 }
 
 fn macs(macs: &BTreeSet<[u8; 6]>) -> String {
-    joined(macs.iter().map(|mac| hex(mac, ":")))
-}
-
-fn hex(bytes: &[u8], between: &str) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between)
+    joined(macs.iter().map(mac))
 }
 
 /// Digits in groups of three.

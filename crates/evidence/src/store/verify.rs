@@ -12,29 +12,23 @@ use crate::chain::{BEGINNING, Chained, Fault, FaultKind, Hash, LEAF_BYTES, Leaf,
 
 /// A batch's row.
 struct Batch {
-    seq: u64,
     /// What questions go by: the first time of its records.
     oldest_unix_ns: i64,
     link: Link,
     firsts: [i64; 4],
     leaves: Vec<u8>,
-    previous: Hash,
     hash: Hash,
 }
 
 fn batch(row: &Row<'_>) -> rusqlite::Result<Batch> {
     let number = |column: usize| row.get::<_, i64>(column);
-    let seq = number(0)?.cast_unsigned();
+    let [seq, unix_ns] = [number(0)?, number(1)?].map(i64::cast_unsigned);
     let counts = [number(5)?, number(7)?, number(9)?, number(11)?].map(i64::cast_unsigned);
-    let previous: Hash = row.get(13)?;
-    let unix_ns = number(1)?.cast_unsigned();
     Ok(Batch {
-        seq,
         oldest_unix_ns: number(2)?,
-        link: Link { seq, previous, unix_ns, boot_offset_ns: number(3)?, counts },
+        link: Link { seq, previous: row.get(13)?, unix_ns, boot_offset_ns: number(3)?, counts },
         firsts: [number(4)?, number(6)?, number(8)?, number(10)?],
         leaves: row.get(12)?,
-        previous,
         hash: row.get(14)?,
     })
 }
@@ -52,8 +46,7 @@ pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> ru
     let mut found = statement.query([])?;
     while let Some(row) = found.next()? {
         let Ok(batch) = batch(row) else {
-            let what = "its row can not be read".to_owned();
-            verdict.fault = Some(Fault { kind: FaultKind::Altered, seq: last_seq + 1, record: None, what });
+            verdict.fault = Some(Fault::of_batch(FaultKind::Altered, last_seq + 1, "its row can not be read"));
             return Ok(verdict);
         };
         let fault = match linked(&batch, last_seq, head, last_ids) {
@@ -64,7 +57,7 @@ pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> ru
             verdict.fault = fault;
             return Ok(verdict);
         }
-        (last_seq, head) = (batch.seq, batch.hash);
+        (last_seq, head) = (batch.link.seq, batch.hash);
         last_ids = Some(ends(&batch));
         anchored |= anchor == Some(head);
         verdict.batches += 1;
@@ -76,9 +69,8 @@ pub(super) fn verify(db: &Connection, names: &Names, anchor: Option<Hash>) -> ru
         verdict.fault = segments(db, verdict.first_seq, last_seq)?;
     }
     if verdict.fault.is_none() && !anchored {
-        let what =
-            "no batch has the hash that was given: it, or what came before it, was removed or altered".to_owned();
-        verdict.fault = Some(Fault { kind: FaultKind::Removed, seq: last_seq, record: None, what });
+        let what = "no batch has the hash that was given: it, or what came before it, was removed or altered";
+        verdict.fault = Some(Fault::of_batch(FaultKind::Removed, last_seq, what));
     }
     Ok(verdict)
 }
@@ -91,34 +83,28 @@ fn ends(batch: &Batch) -> [i64; 4] {
 
 /// What is wrong with a batch itself.
 fn linked(batch: &Batch, last_seq: u64, head: Hash, last_ids: Option<[i64; 4]>) -> Option<Fault> {
-    let fault = |kind, seq, what: String| Some(Fault { kind, seq, record: None, what });
     let expected = last_seq + 1;
-    if batch.seq > expected {
-        let what = match batch.seq - expected {
+    // Counts that the hash is not over can be anything.
+    let leaves_bytes = || batch.link.counts.iter().sum::<u64>() as usize * LEAF_BYTES;
+    if batch.link.seq > expected {
+        let what = match batch.link.seq - expected {
             1 => "it is gone".to_owned(),
             gone => format!("it and the {} batches behind it are gone", gone - 1),
         };
-        return fault(FaultKind::Removed, expected, what);
+        return Some(Fault::of_batch(FaultKind::Removed, expected, what));
     }
-    if batch.seq < expected {
-        return fault(FaultKind::Inserted, batch.seq, "it is older than what retention took away".to_owned());
-    }
-    if batch.previous != head {
-        let what = "it does not hang on the batch before: one of the two is not what was written".to_owned();
-        return fault(FaultKind::Altered, batch.seq, what);
-    }
-    if batch.link.hash(&batch.leaves) != batch.hash {
-        return fault(
-            FaultKind::Altered,
-            batch.seq,
-            "its time, its counts or its list of records was changed".to_owned(),
-        );
-    }
-    let leaves = batch.link.counts.iter().sum::<u64>() as usize * LEAF_BYTES;
-    if last_ids.is_some_and(|last| last != batch.firsts) || batch.leaves.len() != leaves {
-        return fault(FaultKind::Altered, batch.seq, "its records have other numbers than they were given".to_owned());
-    }
-    None
+    let (kind, what) = if batch.link.seq < expected {
+        (FaultKind::Inserted, "it is older than what retention took away")
+    } else if batch.link.previous != head {
+        (FaultKind::Altered, "it does not hang on the batch before: one of the two is not what was written")
+    } else if batch.link.hash(&batch.leaves) != batch.hash {
+        (FaultKind::Altered, "its time, its counts or its list of records was changed")
+    } else if last_ids.is_some_and(|last| last != batch.firsts) || batch.leaves.len() != leaves_bytes() {
+        (FaultKind::Altered, "its records have other numbers than they were given")
+    } else {
+        return None;
+    };
+    Some(Fault::of_batch(kind, batch.link.seq, what))
 }
 
 /// What is wrong with its records.
@@ -130,14 +116,14 @@ fn records(db: &Connection, batch: &Batch, names: &Names) -> rusqlite::Result<Op
     leaves(db, batch, &EVENTS, names, &mut found)?;
     if let Some((record, why)) = found.unreadable {
         let what = format!("it can not be read: {why}");
-        return Ok(Some(Fault { kind: FaultKind::Altered, seq: batch.seq, record: Some(record), what }));
+        return Ok(Some(Fault { kind: FaultKind::Altered, seq: batch.link.seq, record: Some(record), what }));
     }
     let (written, _) = batch.leaves.as_chunks::<LEAF_BYTES>();
-    let fault = compare(batch.seq, written, &found.leaves);
+    let fault = compare(batch.link.seq, written, &found.leaves);
     let oldest_unix_ns = time(found.oldest_unix_ns.unwrap_or(batch.link.unix_ns));
     if fault.is_none() && batch.oldest_unix_ns != oldest_unix_ns {
-        let what = "the time by which questions find its records was changed".to_owned();
-        return Ok(Some(Fault { kind: FaultKind::Altered, seq: batch.seq, record: None, what }));
+        let what = "the time by which questions find its records was changed";
+        return Ok(Some(Fault::of_batch(FaultKind::Altered, batch.link.seq, what)));
     }
     Ok(fault)
 }
@@ -171,7 +157,7 @@ fn leaves<T: Chained>(
             // A row that says it is of another batch is not the row that was written.
             Ok(record) => {
                 let seq: i64 = row.get(1)?;
-                let is_here = seq.cast_unsigned() == batch.seq;
+                let is_here = seq.cast_unsigned() == batch.link.seq;
                 found.leaves.push((name, if is_here { record.leaf(id) } else { Leaf::default() }));
                 let first_unix_ns = record.first_unix_ns();
                 found.oldest_unix_ns = Some(found.oldest_unix_ns.map_or(first_unix_ns, |t| t.min(first_unix_ns)));
@@ -214,7 +200,7 @@ fn segments(db: &Connection, first_seq: u64, last_seq: u64) -> rusqlite::Result<
             Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, Hash>(2)?))
         })?
         .collect::<rusqlite::Result<Vec<_>>>()?;
-    let fault = |seq, kind, what: &str| Ok(Some(Fault { kind, seq, record: None, what: what.to_owned() }));
+    let fault = |seq, kind, what: &str| Ok(Some(Fault::of_batch(kind, seq, what)));
     let mut expected = first_seq.next_multiple_of(SEGMENT_BATCHES);
     let mut before = None;
     for (last, first, found) in sealed {
@@ -224,11 +210,8 @@ fn segments(db: &Connection, first_seq: u64, last_seq: u64) -> rusqlite::Result<
             continue;
         }
         if last != expected || first + SEGMENT_BATCHES != last + 1 {
-            return fault(
-                expected,
-                FaultKind::Removed,
-                "the seal of its segment is gone, or another stands in its place",
-            );
+            let what = "the seal of its segment is gone, or another stands in its place";
+            return fault(expected, FaultKind::Removed, what);
         }
         let head: Hash =
             db.query_row("SELECT hash FROM batches WHERE seq = ?1", [last.cast_signed()], |row| row.get(0))?;

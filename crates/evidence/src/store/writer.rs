@@ -167,15 +167,13 @@ impl Writer {
                 Ok(step)
             });
             let step = step.map_err(error)?;
-            taken += step;
-            if step > 0 {
-                // Free pages go back to the file system. Nobody is waited for.
-                let given_back = self.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);");
-                given_back.map_err(StoreError::sql(&self.path))?;
-            }
             if step == 0 {
                 return Ok(taken);
             }
+            taken += step;
+            // Free pages go back to the file system. Nobody is waited for.
+            let given_back = self.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);");
+            given_back.map_err(StoreError::sql(&self.path))?;
         }
     }
 

@@ -7,43 +7,21 @@ mod ethtool;
 
 use std::collections::BTreeMap;
 
-use super::links::Network;
+use super::links::{Link, Network};
 
 pub use driver::{Driver, Queues, XdpFeatures};
 
-/// The drivers of a network's interfaces.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Drivers {
-    drivers: BTreeMap<u32, Driver>,
-    /// Why the announced XDP features are not known at all; `None` when they are.
-    pub unannounced: Option<String>,
-}
-
-impl Drivers {
-    /// Drivers by interface index.
-    pub fn new(drivers: impl IntoIterator<Item = (u32, Driver)>) -> Self {
-        Self { drivers: drivers.into_iter().collect(), unannounced: None }
-    }
-
-    /// The driver of the interface with this index.
-    pub fn of(&self, index: u32) -> Option<&Driver> {
-        self.drivers.get(&index)
-    }
-}
-
-/// The drivers of all interfaces of `network`, which must be of the calling thread's network namespace. Needs no privilege.
-pub fn drivers(network: &Network) -> Drivers {
-    let (announced, unannounced) = match announced::xdp_features() {
-        Ok(announced) => (announced, None),
-        Err(error) => (BTreeMap::new(), Some(error.to_string())),
-    };
+/// The drivers of all interfaces of `network`, which must be of the calling thread's network namespace, by index. Needs no privilege.
+pub fn drivers(network: &Network) -> BTreeMap<u32, Driver> {
+    // Kernels before 6.3 announce nothing.
+    let announced = announced::xdp_features().unwrap_or_default();
     let ethtool = ethtool::EthtoolSocket::new().ok();
-    let drivers = network.links().map(|link| {
+    let driver = |link: &Link| {
         let mut driver = ethtool.as_ref().map(|socket| socket.driver(&link.name)).unwrap_or_default();
         driver.xdp = announced.get(&link.index).copied();
         (link.index, driver)
-    });
-    Drivers { drivers: drivers.collect(), unannounced }
+    };
+    network.links().map(driver).collect()
 }
 
 #[cfg(test)]
@@ -62,7 +40,7 @@ mod tests {
                 try_ip("link add vc numrxqueues 3 numtxqueues 2 type veth peer name vd numrxqueues 2 numtxqueues 3");
             let network = snapshot().await.unwrap();
             let drivers = drivers(&network);
-            let of = |name: &str| drivers.of(network.by_name(name).unwrap().index).unwrap();
+            let of = |name: &str| &drivers[&network.by_name(name).unwrap().index];
             assert_eq!(of("va").name.as_deref(), Some("veth"));
             assert_eq!(of("br0").name.as_deref(), Some("bridge"));
             assert!(of("va").gro.is_some() && of("va").lro == Some(false), "{:?}", of("va"));
@@ -70,13 +48,13 @@ mod tests {
                 assert_eq!(of("vc").queues.unwrap().receive(), 3);
             }
             assert_eq!(of("lo").name, None, "lo has no driver that ethtool knows");
-            match &drivers.unannounced {
-                None => {
+            match announced::xdp_features() {
+                Ok(_) => {
                     assert!(of("va").xdp.unwrap().native(), "{:?}", of("va"));
                     assert!(!of("br0").xdp.unwrap().native(), "{:?}", of("br0"));
                 }
                 // Linux before 6.3.
-                Some(why) => assert!(why.contains("netdev"), "{why}"),
+                Err(why) => assert!(why.to_string().contains("netdev"), "{why}"),
             }
         });
     }
@@ -87,7 +65,7 @@ mod tests {
             ip("link add va type veth peer name vb");
             let network = snapshot().await.unwrap();
             let index = network.by_name("va").unwrap().index;
-            let gro = || drivers(&network).of(index).unwrap().gro.unwrap();
+            let gro = || drivers(&network)[&index].gro.unwrap();
             for (word, expected) in [("on", true), ("off", false), ("on", true)] {
                 let set = std::process::Command::new("ethtool").args(["-K", "va", "gro", word]).output();
                 assert!(set.as_ref().unwrap().status.success(), "{set:?}");

@@ -13,47 +13,6 @@ const ARPHRD_ETHER: u16 = 1;
 /// A parent of a parent of a parent…: more steps than any sane stack has, and an end to any loop.
 pub(super) const MAX_STACK_DEPTH: usize = 16;
 
-/// What a link is, from `IFLA_INFO_KIND`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LinkKind {
-    /// No kind: a network card, a virtual machine's card, or loopback.
-    Physical,
-    /// A Linux bridge.
-    Bridge,
-    /// One end of a veth pair.
-    Veth {
-        /// The other end is in another network namespace: on a host this is how containers are wired.
-        peer_in_other_namespace: bool,
-    },
-    /// An 802.1Q or 802.1ad device on top of [`Link::parent`].
-    Vlan,
-    /// A bond's master.
-    Bond,
-    /// A dummy: nothing ever arrives on it.
-    Dummy,
-    /// A tun (no Ethernet header) or tap (with one) device.
-    Tun,
-    /// Any other kind, by the kernel's name: `wireguard`, `vxlan`, `macvlan`, `team`, `vrf`, …
-    Other(String),
-}
-
-impl LinkKind {
-    /// The kernel's name for the kind; empty for [`LinkKind::Physical`].
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Physical => "",
-            Self::Bridge => "bridge",
-            Self::Veth { .. } => "veth",
-            Self::Vlan => "vlan",
-            Self::Bond => "bond",
-            Self::Dummy => "dummy",
-            Self::Tun => "tun",
-            Self::Other(name) => name,
-        }
-    }
-}
-
 /// An XDP program that is attached to a link, whoever attached it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct XdpAttached {
@@ -64,7 +23,7 @@ pub struct XdpAttached {
 }
 
 /// One network interface.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Link {
     /// The interface's index in its namespace.
     pub index: u32,
@@ -78,8 +37,11 @@ pub struct Link {
     pub loopback: bool,
     /// The hardware type, `ARPHRD_*`.
     pub arphrd: u16,
-    /// What the link is.
-    pub kind: LinkKind,
+    /// What the link is, by the kernel's name (`IFLA_INFO_KIND`): `bridge`, `veth`, `vlan`, `bond`, `wireguard`, …; empty: a network card, a virtual machine's
+    /// card, or loopback.
+    pub kind: String,
+    /// A veth whose other end is in another network namespace: on a host this is how containers are wired.
+    pub container_veth: bool,
     /// The index of the bridge, bond, team or VRF that this link belongs to.
     pub master: Option<u32>,
     /// The kernel's name for the kind of master (`IFLA_INFO_SLAVE_KIND`): `bond`, `bridge`, `team`, `vrf`.
@@ -112,27 +74,14 @@ impl Link {
         !self.addresses.is_empty()
     }
 
-    /// A veth whose other end is in another network namespace, as containers have it.
-    pub fn container_veth(&self) -> bool {
-        self.kind == LinkKind::Veth { peer_in_other_namespace: true }
-    }
-
     /// What arrives here has crossed [`Link::parent`] before: VLANs, macvlans, ipvlans and their taps.
     pub fn rides_on_parent(&self) -> bool {
-        match &self.kind {
-            LinkKind::Vlan => true,
-            LinkKind::Other(kind) => matches!(kind.as_str(), "macvlan" | "macvtap" | "ipvlan" | "ipvtap"),
-            _ => false,
-        }
+        matches!(self.kind.as_str(), "vlan" | "macvlan" | "macvtap" | "ipvlan" | "ipvtap")
     }
 
     /// No frame ever arrives from outside: dummies, VRF masters, and the devices that only watch or shape traffic.
     pub fn without_wire(&self) -> bool {
-        match &self.kind {
-            LinkKind::Dummy => true,
-            LinkKind::Other(kind) => matches!(kind.as_str(), "vrf" | "ifb" | "nlmon"),
-            _ => false,
-        }
+        matches!(self.kind.as_str(), "dummy" | "vrf" | "ifb" | "nlmon")
     }
 }
 
@@ -173,7 +122,7 @@ impl Network {
     /// The bond that `link` is a slave of. `None` for any other kind of master.
     pub fn bond_of(&self, link: &Link) -> Option<&Link> {
         let master = self.by_index(link.master?)?;
-        (link.master_kind.as_deref() == Some("bond") || master.kind == LinkKind::Bond).then_some(master)
+        (link.master_kind.as_deref() == Some("bond") || master.kind == "bond").then_some(master)
     }
 
     /// The link underneath, if what arrives on `link` has crossed it before.

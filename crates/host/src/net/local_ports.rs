@@ -1,7 +1,7 @@
 //! Do the ports that this host gives its own connections overlap the policy's? A reply to such a connection looks like a
 //! knock on the policy's port and would be dropped. Reads /proc/sys; sets nothing, but says which line to run.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::{error::NetError, ports::parse_ports};
 use nodewall_policy::config::{PortRange, PortSet};
@@ -49,19 +49,9 @@ impl LocalPorts {
     }
 
     fn read_from(directory: &Path) -> Result<Self, NetError> {
-        let (range_path, range) = read(directory, "ip_local_port_range")?;
-        let (reserved_path, reserved) = read(directory, "ip_local_reserved_ports")?;
         Ok(Self {
-            range: parse_local_range(&range).ok_or(NetError::Parse {
-                path: range_path,
-                expected: "two ports",
-                found: range,
-            })?,
-            reserved: parse_ports(&reserved).ok_or(NetError::Parse {
-                path: reserved_path,
-                expected: "a list of ports and ranges of ports",
-                found: reserved,
-            })?,
+            range: read(directory, "ip_local_port_range", "two ports", parse_local_range)?,
+            reserved: read(directory, "ip_local_reserved_ports", "a list of ports and ranges of ports", parse_ports)?,
         })
     }
 
@@ -76,10 +66,15 @@ impl LocalPorts {
     }
 }
 
-fn read(directory: &Path, name: &str) -> Result<(PathBuf, String), NetError> {
+fn read<T>(
+    directory: &Path,
+    name: &str,
+    expected: &'static str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, NetError> {
     let path = directory.join(name);
     match std::fs::read_to_string(&path) {
-        Ok(text) => Ok((path, text)),
+        Ok(found) => parse(&found).ok_or(NetError::Parse { path, expected, found }),
         Err(source) => Err(NetError::Read { path, source }),
     }
 }
@@ -103,37 +98,33 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_range_does_not_overlap() {
-        assert_eq!(ports("32768\t60999\n", "\n").overlap(&policy()), None);
-    }
-
-    #[test]
-    fn a_wide_range_names_the_line_that_fixes_it() {
-        let overlap = ports("1024 65535", "").overlap(&policy()).unwrap();
-        assert_eq!(overlap.range.to_string(), "1024-65535");
-        assert_eq!(overlap.ports.to_string(), "5701-5711,7000-7001,7199,8018-8022,9042");
-        assert_eq!(
-            overlap.sysctl,
-            "sysctl -w net.ipv4.ip_local_reserved_ports=5701-5711,7000-7001,7199,8018-8022,9042"
-        );
-        assert!(overlap.to_string().contains(&overlap.sysctl));
-    }
-
-    #[test]
-    fn both_ends_of_the_range_count() {
-        assert_eq!(ports("7001 7199", "").overlap(&policy()).unwrap().ports.to_string(), "7001,7199");
-        assert_eq!(ports("7002 7198", "").overlap(&policy()), None);
-    }
-
-    #[test]
-    fn what_is_reserved_is_kept_and_does_not_overlap() {
-        let overlap = ports("1024 65535", "8080,7002-7004,9042,30000").overlap(&policy()).unwrap();
-        assert_eq!(overlap.ports.to_string(), "5701-5711,7000-7001,7199,8018-8022");
-        assert_eq!(
-            overlap.sysctl,
-            "sysctl -w net.ipv4.ip_local_reserved_ports=5701-5711,7000-7004,7199,8018-8022,8080,9042,30000"
-        );
-        assert_eq!(ports("1024 65535", "1024-65535").overlap(&policy()), None);
+    fn what_overlaps_is_named_with_the_line_that_reserves_it_beside_what_is_reserved() {
+        let all = "5701-5711,7000-7001,7199,8018-8022,9042";
+        for (range, reserved, expected) in [
+            // The usual one.
+            ("32768\t60999\n", "\n", None),
+            ("1024 65535", "", Some((all, all))),
+            // Both ends count.
+            ("7001 7199", "", Some(("7001,7199", "7001,7199"))),
+            ("7002 7198", "", None),
+            (
+                "1024 65535",
+                "8080,7002-7004,9042,30000",
+                Some(("5701-5711,7000-7001,7199,8018-8022", "5701-5711,7000-7004,7199,8018-8022,8080,9042,30000")),
+            ),
+            ("1024 65535", "1024-65535", None),
+        ] {
+            let overlap = ports(range, reserved).overlap(&policy());
+            let line = |reserved| format!("sysctl -w net.ipv4.ip_local_reserved_ports={reserved}");
+            assert_eq!(
+                overlap.as_ref().map(|overlap| (overlap.ports.to_string(), overlap.sysctl.clone())),
+                expected.map(|(ports, reserved): (&str, &str)| (ports.to_owned(), line(reserved))),
+            );
+            if let Some(overlap) = overlap {
+                assert_eq!(overlap.range, parse_local_range(range).unwrap());
+                assert!(overlap.to_string().contains(&overlap.sysctl));
+            }
+        }
     }
 
     #[test]

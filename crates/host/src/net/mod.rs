@@ -23,10 +23,10 @@ mod snapshot;
 mod sockets;
 mod watch;
 
-pub use drivers::{Driver, Drivers, Queues, XdpFeatures, drivers};
+pub use drivers::{Driver, Queues, XdpFeatures, drivers};
 pub use error::NetError;
 pub use gateways::gateways;
-pub use links::{Link, LinkKind, Network, XdpAttached};
+pub use links::{Link, Network, XdpAttached};
 pub use listing::{Listing, listings};
 pub use local_ports::{LocalPorts, Overlap};
 pub use named_sources::named_sources;

@@ -77,7 +77,7 @@ pub fn masquerade_ranges_in(listings: &[Listing]) -> NatReport {
             Ok(json) if *tool == "nft" => read_nft(json, &mut report),
             Ok(text) if seen.contains(&text) => {}
             Ok(text) => {
-                read_iptables(tool, text, &mut report);
+                iptables::lines(text, "nat").for_each(|line| read_iptables_rule(tool, line, &mut report));
                 seen.push(text);
             }
             Err(why) if *tool == "nft" => report.unread.push(format!("nft -j list ruleset: {why}")),
@@ -90,17 +90,14 @@ pub fn masquerade_ranges_in(listings: &[Listing]) -> NatReport {
 /// `masquerade` and `snat` statements. One without ports keeps a connection's own port and is left out, unless it asks for a random one.
 /// Rules made by iptables-nft show here without their ports; `iptables-save` has those.
 fn read_nft(json: &str, report: &mut NatReport) {
-    let rules = nft::objects(json, "rule").unwrap_or_else(|error| {
-        report.unread.push(error);
-        Vec::new()
-    });
+    let rules = match nft::objects(json, "rule") {
+        Ok(rules) => rules,
+        Err(error) => return report.unread.push(error),
+    };
     for rule in &rules {
         for statement in nft::statements(rule) {
-            for verb in ["masquerade", "snat"] {
-                if let Some(nat) = statement.get(verb) {
-                    nft_statement(rule, verb, nat, report);
-                }
-            }
+            let verbs = ["masquerade", "snat"].into_iter().filter_map(|verb| Some((verb, statement.get(verb)?)));
+            verbs.for_each(|(verb, nat)| nft_statement(rule, verb, nat, report));
         }
     }
 }
@@ -128,15 +125,9 @@ fn nft_random(nat: &Value) -> bool {
     }
 }
 
-/// `MASQUERADE` and `SNAT` rules of the nat table; `tool` goes before each rule's text. A rule without ports keeps a connection's own port and is
-/// left out, unless it asks for a random one.
-fn read_iptables(tool: &str, text: &str, report: &mut NatReport) {
-    for line in iptables::lines(text, "nat") {
-        iptables_rule(tool, line, report);
-    }
-}
-
-fn iptables_rule(tool: &str, line: &str, report: &mut NatReport) {
+/// A `MASQUERADE` or `SNAT` rule of the nat table; `tool` goes before the rule's text. One without ports keeps a connection's own port and is left out, unless
+/// it asks for a random one.
+fn read_iptables_rule(tool: &str, line: &str, report: &mut NatReport) {
     let words = iptables::split_words(line);
     // Options behind the target are the target's.
     let mut words = words.iter().map(String::as_str).skip_while(|word| !matches!(*word, "-j" | "--jump")).skip(1);

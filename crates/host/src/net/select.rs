@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::links::{Link, LinkKind, MAX_STACK_DEPTH, Network};
+use super::links::{Link, MAX_STACK_DEPTH, Network};
 use nodewall_policy::config::InterfacePattern;
 
 /// A link to attach to.
@@ -175,14 +175,11 @@ fn by_patterns(
 fn by_default(network: &Network, chosen: &mut BTreeMap<u32, Selected>, selection: &mut Selection) {
     for link in network.links().filter(|link| link.addressed() && !link.loopback) {
         let carrier = carrier(network, link);
-        if carrier.container_veth() {
-            skip(
-                selection,
-                link,
-                "a veth whose peer is in another network namespace (a container's, usually)".to_owned(),
-            );
+        if carrier.container_veth {
+            let why = "a veth whose peer is in another network namespace (a container's, usually)";
+            skip(selection, link, why.to_owned());
         } else if carrier.without_wire() {
-            skip(selection, link, format!("nothing arrives on a {} device from outside", carrier.kind.name()));
+            skip(selection, link, format!("nothing arrives on a {} device from outside", carrier.kind));
         } else if let Some(why) = obstacle(network, carrier) {
             skip(selection, link, why.to_string());
         } else if carrier.index == link.index {
@@ -207,7 +204,7 @@ fn carrier<'a>(network: &'a Network, link: &'a Link) -> &'a Link {
 
 fn obstacle(network: &Network, link: &Link) -> Option<NotAttachable> {
     if link.loopback || !link.ethernet() {
-        let what = match (link.loopback, link.kind.name()) {
+        let what = match (link.loopback, link.kind.as_str()) {
             (true, _) => "loopback".to_owned(),
             (false, "") => hardware_type(link.arphrd),
             (false, kind) => format!("{kind} ({})", hardware_type(link.arphrd)),
@@ -218,10 +215,10 @@ fn obstacle(network: &Network, link: &Link) -> Option<NotAttachable> {
         return Some(NotAttachable::BondSlave { bond: bond.name.clone() });
     }
     if let Some(parent) = network.carrier_of(link) {
-        let kind = link.kind.name().to_owned();
-        return Some(NotAttachable::RidesOnParent { kind, parent: carrier(network, parent).name.clone() });
+        let parent = carrier(network, parent).name.clone();
+        return Some(NotAttachable::RidesOnParent { kind: link.kind.clone(), parent });
     }
-    if link.kind == LinkKind::Bridge {
+    if link.kind == "bridge" {
         let ports = network.ports_of(link.index).map(|port| port.name.as_str()).collect::<Vec<_>>().join(", ");
         let ports = if ports.is_empty() { "none at present".to_owned() } else { ports };
         return Some(NotAttachable::Bridge { ports });
@@ -265,17 +262,15 @@ fn skip(selection: &mut Selection, link: &Link, why: String) {
 /// when each of its ports is, where container veths count as covered: a bridge of nothing else is the host's own affair.
 /// Not listed: loopback, what is not Ethernet, what has no wire, and container veths with no address but a link-local one.
 pub fn uncovered(network: &Network, attached: &BTreeSet<u32>) -> Vec<Uncovered> {
-    let mut open = Vec::new();
-    for link in network.links() {
-        let inside = link.container_veth() && link.addresses.iter().all(link_local);
-        if !link.addressed() || !link.ethernet() || link.loopback || link.without_wire() || inside {
-            continue;
-        }
-        if let Err(why) = covered(network, attached, link, MAX_STACK_DEPTH) {
-            open.push(Uncovered { name: link.name.clone(), why });
-        }
-    }
-    open
+    let outside = network.links().filter(|link| {
+        let inside = link.container_veth && link.addresses.iter().all(link_local);
+        link.addressed() && link.ethernet() && !link.loopback && !link.without_wire() && !inside
+    });
+    let open = |link: &Link| {
+        let why = covered(network, attached, link, MAX_STACK_DEPTH).err()?;
+        Some(Uncovered { name: link.name.clone(), why })
+    };
+    outside.filter_map(open).collect()
 }
 
 fn link_local(address: &ipnet::IpNet) -> bool {
@@ -299,11 +294,10 @@ fn covered(network: &Network, attached: &BTreeSet<u32>, link: &Link, depth: usiz
     if let Some(bond) = network.bond_of(link) {
         return covered(network, attached, bond, depth).map_err(|_| format!("its bond {} is not attached", bond.name));
     }
-    let bridge = link.kind == LinkKind::Bridge;
     let mut ports = network.ports_of(link.index).peekable();
     // A team without ports could still get one at any time; a bridge without ports is the host's own.
-    if bridge || (link.kind.name() == "team" && ports.peek().is_some()) {
-        for port in ports.filter(|port| !port.container_veth()) {
+    if link.kind == "bridge" || (link.kind == "team" && ports.peek().is_some()) {
+        for port in ports.filter(|port| !port.container_veth) {
             covered(network, attached, port, depth).map_err(|_| format!("its port {} is not attached", port.name))?;
         }
         return Ok(());

@@ -11,12 +11,12 @@ use rtnetlink::packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, Netlink
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{
-    self, InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
+    self, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
 
 use super::{
     error::NetError,
-    links::{Link, LinkKind, Network, XdpAttached},
+    links::{Link, Network, XdpAttached},
 };
 use nodewall_policy::config::AttachMode;
 
@@ -46,24 +46,27 @@ pub async fn snapshot() -> Result<Network, NetError> {
 }
 
 async fn collect(mut handle: rtnetlink::Handle) -> Result<Network, NetError> {
+    let mut get_links = LinkMessage::default();
+    // Statistics are most of an answer, and nobody reads them.
+    get_links.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
+    let get_links = RouteNetlinkMessage::GetLink(get_links);
+    let get_addresses = RouteNetlinkMessage::GetAddress(AddressMessage::default());
     let mut last = String::new();
     for attempt in 0..ATTEMPTS {
         if attempt > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(u64::from(attempt) * 5)).await;
         }
-        let (link_messages, links_whole) = dump(&mut handle, "links", get_links()).await?;
-        let (address_messages, addresses_whole) = dump(&mut handle, "addresses", get_addresses()).await?;
+        let (link_messages, links_whole) = dump(&mut handle, "links", &get_links).await?;
+        let (address_messages, addresses_whole) = dump(&mut handle, "addresses", &get_addresses).await?;
         if !(links_whole && addresses_whole) {
             "the kernel marked its answer as interrupted".clone_into(&mut last);
             continue;
         }
-        let mut links: BTreeMap<u32, Link> = BTreeMap::new();
-        for message in link_messages {
-            if let RouteNetlinkMessage::NewLink(message) = message {
-                let link = link_from(message);
-                links.insert(link.index, link);
-            }
-        }
+        let listed = link_messages.into_iter().filter_map(|message| match message {
+            RouteNetlinkMessage::NewLink(message) => Some((message.header.index, link_from(message))),
+            _ => None,
+        });
+        let mut links: BTreeMap<u32, Link> = listed.collect();
         let mut stranger = None;
         for message in address_messages {
             let RouteNetlinkMessage::NewAddress(message) = message else { continue };
@@ -81,24 +84,13 @@ async fn collect(mut handle: rtnetlink::Handle) -> Result<Network, NetError> {
     Err(NetError::Unsettled { attempts: ATTEMPTS, last })
 }
 
-fn get_links() -> RouteNetlinkMessage {
-    let mut message = LinkMessage::default();
-    // Statistics are most of an answer, and nobody reads them.
-    message.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
-    RouteNetlinkMessage::GetLink(message)
-}
-
-fn get_addresses() -> RouteNetlinkMessage {
-    RouteNetlinkMessage::GetAddress(AddressMessage::default())
-}
-
 /// Everything the kernel lists, and whether the list is of one moment (no `NLM_F_DUMP_INTR`).
 async fn dump(
     handle: &mut rtnetlink::Handle,
     what: &'static str,
-    request: RouteNetlinkMessage,
+    request: &RouteNetlinkMessage,
 ) -> Result<(Vec<RouteNetlinkMessage>, bool), NetError> {
-    let mut request = NetlinkMessage::from(request);
+    let mut request = NetlinkMessage::from(request.clone());
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
     let mut answers = handle.request(request).map_err(|error| NetError::Dump { what, reason: error.to_string() })?;
     let (mut messages, mut whole) = (Vec::new(), true);
@@ -119,19 +111,10 @@ fn link_from(message: LinkMessage) -> Link {
     let header = message.header;
     let mut link = Link {
         index: header.index,
-        name: String::new(),
-        alt_names: Vec::new(),
         up: header.flags.contains(LinkFlags::Up),
         loopback: header.flags.contains(LinkFlags::Loopback),
         arphrd: u16::from(header.link_layer_type),
-        kind: LinkKind::Physical,
-        master: None,
-        master_kind: None,
-        parent: None,
-        mtu: 0,
-        xdp: None,
-        addresses: Vec::new(),
-        unconfirmed: Vec::new(),
+        ..Link::default()
     };
     let (mut lower, mut lower_is_elsewhere) = (None, false);
     for attribute in message.attributes {
@@ -151,7 +134,7 @@ fn link_from(message: LinkMessage) -> Link {
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
                     match info {
-                        LinkInfo::Kind(kind) => link.kind = kind_from(&kind),
+                        LinkInfo::Kind(kind) => link.kind = kind.to_string(),
                         LinkInfo::PortKind(kind) => link.master_kind = Some(kind.to_string()),
                         _ => {}
                     }
@@ -162,23 +145,12 @@ fn link_from(message: LinkMessage) -> Link {
     }
     // IFLA_LINK is an index in the other namespace then, and may be another link's index here.
     let lower_here = if lower_is_elsewhere { None } else { lower };
-    match &mut link.kind {
-        LinkKind::Veth { peer_in_other_namespace } => *peer_in_other_namespace = lower_here.is_none(),
-        _ => link.parent = lower_here,
+    if link.kind == "veth" {
+        link.container_veth = lower_here.is_none();
+    } else {
+        link.parent = lower_here;
     }
     link
-}
-
-fn kind_from(kind: &InfoKind) -> LinkKind {
-    match kind {
-        InfoKind::Bridge => LinkKind::Bridge,
-        InfoKind::Veth => LinkKind::Veth { peer_in_other_namespace: false },
-        InfoKind::Vlan => LinkKind::Vlan,
-        InfoKind::Bond => LinkKind::Bond,
-        InfoKind::Dummy => LinkKind::Dummy,
-        InfoKind::Tun => LinkKind::Tun,
-        other => LinkKind::Other(other.to_string()),
-    }
 }
 
 fn xdp_from(attributes: &[LinkXdp]) -> Option<XdpAttached> {

@@ -18,27 +18,15 @@ const GROUPS: [MulticastGroup; 3] = [MulticastGroup::Link, MulticastGroup::Ipv4I
 
 type Messages = Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>;
 
-struct Subscription {
-    connection: Connection<RouteNetlinkMessage>,
-    messages: Messages,
-    // The connection ends itself when its last handle is gone.
-    _handle: Handle,
-}
-
-impl Subscription {
-    fn open() -> Result<Self, NetError> {
-        let (connection, handle, messages) = rtnetlink::new_multicast_connection(&GROUPS)
-            .map_err(|source| NetError::Socket { action: "subscribing to link changes", source })?;
-        Ok(Self { connection, messages: Box::pin(messages), _handle: handle })
-    }
-}
-
 /// A subscription to changes of the links and addresses in the network namespace of the thread that made it.
 ///
 /// Between two calls events wait in the socket's buffer; however many there are, they make one event. When the buffer
 /// overflows (`ENOBUFS`) or the socket has to be opened again, that is an event, too: something was missed.
 pub struct LinkWatch {
-    subscription: Subscription,
+    connection: Connection<RouteNetlinkMessage>,
+    messages: Messages,
+    // The connection ends itself when its last handle is gone.
+    _handle: Handle,
 }
 
 impl LinkWatch {
@@ -48,7 +36,9 @@ impl LinkWatch {
     /// # Errors
     /// When the socket can not be opened.
     pub fn new() -> Result<Self, NetError> {
-        Ok(Self { subscription: Subscription::open()? })
+        let (connection, handle, messages) = rtnetlink::new_multicast_connection(&GROUPS)
+            .map_err(|source| NetError::Socket { action: "subscribing to link changes", source })?;
+        Ok(Self { connection, messages: Box::pin(messages), _handle: handle })
     }
 
     /// Waits until something changed since the last call. May be dropped and called again: no event is lost.
@@ -62,13 +52,13 @@ impl LinkWatch {
 
     fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<Result<(), NetError>> {
         // Moves all that is queued in the socket into `messages`, then waits for the socket.
-        if Pin::new(&mut self.subscription.connection).poll(context).is_ready() {
+        if Pin::new(&mut self.connection).poll(context).is_ready() {
             // What was sent between the two sockets is lost, so this is an event by itself.
-            return Poll::Ready(Subscription::open().map(|fresh| self.subscription = fresh));
+            return Poll::Ready(Self::new().map(|fresh| *self = fresh));
         }
         let mut changed = false;
         loop {
-            match self.subscription.messages.as_mut().poll_next(context) {
+            match self.messages.as_mut().poll_next(context) {
                 // An overrun comes as a message, too.
                 Poll::Ready(Some(_)) => changed = true,
                 Poll::Ready(None) | Poll::Pending if changed => return Poll::Ready(Ok(())),

@@ -68,11 +68,11 @@ impl StateDir {
     /// Makes the directory (0700) where it is missing, and checks that nobody else can write into it.
     pub fn create(path: &Path) -> Result<Self, StateError> {
         match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(StateError::io(format!("can not create {}", path.display()))(error)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(StateError::io(format!("can not create {}", path.display()))(error))
+            }
+            _ => Self::check(path),
         }
-        Self::check(path)
     }
 
     /// The directory as it is, or `None` where there is none.
@@ -89,14 +89,10 @@ impl StateDir {
         if !data.is_dir() {
             return refuse("this is not a directory".into(), "name another with --state-dir");
         }
-        let own = rustix::process::geteuid().as_raw();
-        if data.uid() != own || data.mode() & 0o022 != 0 {
+        let (uid, mode) = (data.uid(), data.mode() & 0o7777);
+        if uid != rustix::process::geteuid().as_raw() || mode & 0o022 != 0 {
             return refuse(
-                format!(
-                    "owner {} and mode {:04o}: others can write what nodewall believes",
-                    data.uid(),
-                    data.mode() & 0o7777
-                ),
+                format!("owner {uid} and mode {mode:04o}: others can write what nodewall believes"),
                 "`chown` it to the user that runs nodewall and `chmod 0700` it, or name another with --state-dir",
             );
         }
@@ -125,6 +121,10 @@ impl StateDir {
             .map_err(StateError::io(format!("can not open {}", path.display())))
     }
 
+    fn can_not_lock(&self, name: &str) -> impl FnOnce(io::Error) -> StateError {
+        StateError::io(format!("can not lock {}", self.file(name).display()))
+    }
+
     /// Makes this process the one agent, until the value is dropped.
     pub fn lock_agent(&self) -> Result<File, StateError> {
         let path = self.file(AGENT_LOCK);
@@ -135,9 +135,7 @@ impl StateDir {
                 let pid = settled_owner(&mut lock).map_or_else(|| "not yet known".into(), |pid| pid.to_string());
                 return Err(StateError::Running { pid, lock: path });
             }
-            Err(TryLockError::Error(error)) => {
-                return Err(StateError::io(format!("can not lock {}", path.display()))(error));
-            }
+            Err(TryLockError::Error(error)) => return Err(self.can_not_lock(AGENT_LOCK)(error)),
         }
         let mut write = || -> io::Result<()> {
             lock.set_len(0)?;
@@ -162,7 +160,7 @@ impl StateDir {
     /// Waits until no other process is changing the policy; held until the value is dropped.
     pub fn lock_policy(&self) -> Result<PolicyLock, StateError> {
         let lock = self.open_lock(POLICY_LOCK)?;
-        lock.lock().map_err(StateError::io(format!("can not lock {}", self.file(POLICY_LOCK).display())))?;
+        lock.lock().map_err(self.can_not_lock(POLICY_LOCK))?;
         Ok(PolicyLock(lock))
     }
 
@@ -172,9 +170,7 @@ impl StateDir {
         match lock.try_lock() {
             Ok(()) => Ok(Some(PolicyLock(lock))),
             Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => {
-                Err(StateError::io(format!("can not lock {}", self.file(POLICY_LOCK).display()))(error))
-            }
+            Err(TryLockError::Error(error)) => Err(self.can_not_lock(POLICY_LOCK)(error)),
         }
     }
 

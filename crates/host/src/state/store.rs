@@ -37,12 +37,30 @@ pub trait Note: Serialize + DeserializeOwned {
 impl StateDir {
     /// Reads a stored value; `None` where none was saved.
     pub fn load<T: Stored>(&self) -> Result<Option<T>, StateError> {
-        self.read_sealed(T::FILE)
+        let path = self.file(T::FILE);
+        let damaged = |problem: String| StateError::Damaged { path: path.clone(), problem };
+        let text = match self.read(T::FILE) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is not text".into())),
+            Err(error) => return Err(StateError::io(format!("can not read {}", path.display()))(error)),
+        };
+        let Some((sum, body)) = text.strip_prefix(HEADING).and_then(|rest| rest.split_once('\n')) else {
+            return Err(damaged(format!("the first line is not \"{HEADING}…\"")));
+        };
+        if hex(&Sha256::digest(body.as_bytes())) != sum {
+            return Err(damaged("its checksum is wrong: it was changed or cut short".into()));
+        }
+        serde_json::from_str(body).map(Some).map_err(|e| damaged(format!("another version wrote it: {e}")))
     }
 
     /// Writes a value: whole or not at all, also when the power goes.
     pub fn save<T: Stored>(&self, value: &T) -> Result<(), StateError> {
-        self.write_sealed(T::FILE, value)
+        // On one line: 16,384 peers are read before anything is enforced.
+        let body = serde_json::to_string(value)
+            .map_err(|e| StateError::io(format!("can not write {}", self.file(T::FILE).display()))(e.into()))?;
+        let sum = hex(&Sha256::digest(body.as_bytes()));
+        self.write_whole(T::FILE, format!("{HEADING}{sum}\n{body}").as_bytes())
     }
 
     /// Removes a stored value; none is fine.
@@ -62,44 +80,12 @@ impl StateDir {
 
     /// Writes a note.
     pub fn write_note<T: Note>(&self, value: &T) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(value)?;
-        let new = self.file(&format!("{}.new", T::FILE));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&text)?;
-        fs::rename(&new, self.file(T::FILE))
+        self.replace(T::FILE, &serde_json::to_vec_pretty(value)?, false)
     }
 
     /// Removes a note. Failing to is not told: a reader would still show it.
     pub fn forget_note<T: Note>(&self) {
         drop(fs::remove_file(self.file(T::FILE)));
-    }
-
-    /// Writes `value`: whole or not at all, also when the power goes.
-    fn write_sealed<T: Serialize>(&self, name: &str, value: &T) -> Result<(), StateError> {
-        // On one line: 16,384 peers are read before anything is enforced.
-        let body = serde_json::to_string(value)
-            .map_err(|e| StateError::io(format!("can not write {}", self.file(name).display()))(e.into()))?;
-        let sum = hex(&Sha256::digest(body.as_bytes()));
-        self.write_whole(name, format!("{HEADING}{sum}\n{body}").as_bytes())
-    }
-
-    /// Reads what [`Self::write_sealed`] wrote; `None` where nothing was.
-    fn read_sealed<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StateError> {
-        let path = self.file(name);
-        let damaged = |problem: String| StateError::Damaged { path: path.clone(), problem };
-        let text = match self.read(name) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is not text".into())),
-            Err(error) => return Err(StateError::io(format!("can not read {}", path.display()))(error)),
-        };
-        let Some((sum, body)) = text.strip_prefix(HEADING).and_then(|rest| rest.split_once('\n')) else {
-            return Err(damaged(format!("the first line is not \"{HEADING}…\"")));
-        };
-        if hex(&Sha256::digest(body.as_bytes())) != sum {
-            return Err(damaged("its checksum is wrong: it was changed or cut short".into()));
-        }
-        serde_json::from_str(body).map(Some).map_err(|e| damaged(format!("another version wrote it: {e}")))
     }
 
     fn read(&self, name: &str) -> io::Result<String> {
@@ -115,27 +101,41 @@ impl StateDir {
             result => result.map_err(StateError::io(format!("can not remove {}", path.display())))?,
         }
         // A removal that a power cut undoes would bring back what was ended.
-        File::open(self.path())
-            .and_then(|directory| directory.sync_all())
-            .map_err(StateError::io(format!("can not flush {}", self.path().display())))
+        self.sync_names().map_err(StateError::io(format!("can not flush {}", self.path().display())))
     }
 
     pub(super) fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
-        let (path, new) = (self.file(name), self.file(&format!("{name}.new")));
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-            file.write_all(bytes)?;
+        let failed = StateError::io(format!("can not write {}", self.file(name).display()));
+        self.replace(name, bytes, true).map_err(failed)
+    }
+
+    /// Writes a file beside the one of this name, for its owner alone, and then in its place. Flushed, it is there whole also when the power goes.
+    pub fn replace(&self, name: &str, bytes: &[u8], flush: bool) -> io::Result<()> {
+        let new = self.file(&format!("{name}.new"));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        file.write_all(bytes)?;
+        if flush {
             file.sync_all()?;
-            fs::rename(&new, &path)?;
-            File::open(self.path())?.sync_all()
-        };
-        write().map_err(StateError::io(format!("can not write {}", path.display())))
+        }
+        fs::rename(&new, self.file(name))?;
+        if flush { self.sync_names() } else { Ok(()) }
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(self.path())?.sync_all()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(Debug, PartialEq, Eq, serde::Deserialize, Serialize)]
+    struct Numbers(Vec<u32>);
+
+    impl Stored for Numbers {
+        const FILE: &'static str = "x";
+    }
 
     fn directory() -> (tempfile::TempDir, StateDir) {
         let parent = tempfile::tempdir().unwrap();
@@ -146,28 +146,28 @@ mod tests {
     #[test]
     fn what_was_written_is_read_and_any_changed_byte_is_found() {
         let (_parent, state) = directory();
-        assert_eq!(state.read_sealed::<Vec<u32>>("x").unwrap(), None);
-        state.write_sealed("x", &vec![1_u32, 2, 3]).unwrap();
-        assert_eq!(state.read_sealed::<Vec<u32>>("x").unwrap(), Some(vec![1, 2, 3]));
+        assert_eq!(state.load::<Numbers>().unwrap(), None);
+        state.save(&Numbers(vec![1, 2, 3])).unwrap();
+        assert_eq!(state.load().unwrap(), Some(Numbers(vec![1, 2, 3])));
         let good = fs::read(state.file("x")).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             *bad.get_mut(at).unwrap() ^= 1;
-            fs::write(state.file("x"), &bad).unwrap();
-            assert!(matches!(state.read_sealed::<Vec<u32>>("x"), Err(StateError::Damaged { .. })), "byte {at}");
-            fs::write(state.file("x"), good.get(..at).unwrap()).unwrap();
-            assert!(matches!(state.read_sealed::<Vec<u32>>("x"), Err(StateError::Damaged { .. })), "cut at {at}");
+            for damaged in [&bad, good.get(..at).unwrap()] {
+                fs::write(state.file("x"), damaged).unwrap();
+                assert!(matches!(state.load::<Numbers>(), Err(StateError::Damaged { .. })), "byte {at}: {damaged:?}");
+            }
         }
     }
 
     #[test]
     fn a_write_that_fails_leaves_the_old_file() {
         let (_parent, state) = directory();
-        state.write_sealed("x", &1_u32).unwrap();
+        state.save(&Numbers(vec![1])).unwrap();
         // A directory is in the way of the new file: an error that root gets, too.
         fs::create_dir(state.file("x.new")).unwrap();
-        let error = state.write_sealed("x", &2_u32).unwrap_err().to_string();
+        let error = state.save(&Numbers(vec![2])).unwrap_err().to_string();
         assert!(error.starts_with("can not write") && error.contains('x'), "{error}");
-        assert_eq!(state.read_sealed::<u32>("x").unwrap(), Some(1));
+        assert_eq!(state.load().unwrap(), Some(Numbers(vec![1])));
     }
 }

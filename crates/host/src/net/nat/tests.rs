@@ -20,15 +20,11 @@ const NFT_PORTS: [&str; 9] =
     ["7000-7300", "9000", "1024-65535", "5000-5800", "40000-50000", "9042", "6000-6100", "8018-8022", "7000,9200"];
 
 fn parse_nft(json: &str) -> NatReport {
-    let mut report = NatReport::default();
-    read_nft(json, &mut report);
-    report
+    masquerade_ranges_in(&[Listing { tool: "nft", answer: Ok(json.to_owned()) }])
 }
 
-fn parse_iptables_save(tool: &str, text: &str) -> NatReport {
-    let mut report = NatReport::default();
-    read_iptables(tool, text, &mut report);
-    report
+fn parse_iptables_save(tool: &'static str, text: &str) -> NatReport {
+    masquerade_ranges_in(&[Listing { tool, answer: Ok(text.to_owned()) }])
 }
 
 fn ports(report: &NatReport) -> Vec<String> {

@@ -3,28 +3,14 @@ use super::*;
 
 /// An Ethernet card without an address.
 fn card(index: u32, name: &str) -> Link {
-    Link {
-        index,
-        name: name.to_owned(),
-        alt_names: Vec::new(),
-        up: true,
-        loopback: false,
-        arphrd: 1,
-        kind: LinkKind::Physical,
-        master: None,
-        master_kind: None,
-        parent: None,
-        mtu: 1500,
-        xdp: None,
-        addresses: Vec::new(),
-        unconfirmed: Vec::new(),
-    }
+    Link { index, name: name.to_owned(), up: true, arphrd: 1, mtu: 1500, ..Link::default() }
 }
 
 trait Build: Sized {
     fn with(self, change: impl FnOnce(&mut Link)) -> Self;
     fn at(self, address: &str) -> Self;
-    fn a(self, kind: LinkKind) -> Self;
+    fn a(self, kind: &str) -> Self;
+    fn of_a_container(self) -> Self;
     fn on(self, parent: u32) -> Self;
     fn in_a(self, kind: &str, master: u32) -> Self;
 }
@@ -37,8 +23,11 @@ impl Build for Link {
     fn at(self, address: &str) -> Self {
         self.with(|link| link.addresses.push(address.parse().unwrap()))
     }
-    fn a(self, kind: LinkKind) -> Self {
-        self.with(|link| link.kind = kind)
+    fn a(self, kind: &str) -> Self {
+        self.with(|link| link.kind = kind.to_owned())
+    }
+    fn of_a_container(self) -> Self {
+        self.a("veth").with(|link| link.container_veth = true)
     }
     fn on(self, parent: u32) -> Self {
         self.with(|link| link.parent = Some(parent))
@@ -48,16 +37,9 @@ impl Build for Link {
     }
 }
 
-fn other(kind: &str) -> LinkKind {
-    LinkKind::Other(kind.to_owned())
-}
-
 fn lo() -> Link {
     card(1, "lo").at("127.0.0.1/8").with(|link| (link.loopback, link.arphrd) = (true, 772))
 }
-
-const CONTAINER: LinkKind = LinkKind::Veth { peer_in_other_namespace: true };
-const PAIR: LinkKind = LinkKind::Veth { peer_in_other_namespace: false };
 
 /// A host with a bond and a VLAN on it, a bridge with a card, docker, tunnels, and a card with two VLANs.
 fn host() -> Network {
@@ -66,21 +48,21 @@ fn host() -> Network {
         card(2, "eth0").at("10.0.0.1/24").with(|link| link.alt_names.push("enp0s1".to_owned())),
         card(3, "eth1").in_a("bond", 5),
         card(4, "eth2").in_a("bond", 5).at("fe80::4/64"),
-        card(5, "bond0").a(LinkKind::Bond),
-        card(6, "bond0.7").a(LinkKind::Vlan).on(5).at("10.7.0.1/24"),
-        card(7, "br0").a(LinkKind::Bridge).at("10.8.0.1/24"),
+        card(5, "bond0").a("bond"),
+        card(6, "bond0.7").a("vlan").on(5).at("10.7.0.1/24"),
+        card(7, "br0").a("bridge").at("10.8.0.1/24"),
         card(8, "eth3").in_a("bridge", 7),
-        card(9, "docker0").a(LinkKind::Bridge).at("172.17.0.1/16"),
-        card(10, "veth12").a(CONTAINER).in_a("bridge", 9).at("fe80::10/64"),
-        card(11, "wg0").a(other("wireguard")).at("10.99.0.1/24").with(|link| link.arphrd = 0xfffe),
-        card(12, "tun0").a(LinkKind::Tun).at("10.98.0.1/24").with(|link| link.arphrd = 0xfffe),
+        card(9, "docker0").a("bridge").at("172.17.0.1/16"),
+        card(10, "veth12").of_a_container().in_a("bridge", 9).at("fe80::10/64"),
+        card(11, "wg0").a("wireguard").at("10.99.0.1/24").with(|link| link.arphrd = 0xfffe),
+        card(12, "tun0").a("tun").at("10.98.0.1/24").with(|link| link.arphrd = 0xfffe),
         card(13, "ppp0").at("10.97.0.1/32").with(|link| link.arphrd = 512),
-        card(14, "tunl0").a(other("ipip")).at("10.96.0.1/32").with(|link| link.arphrd = 768),
+        card(14, "tunl0").a("ipip").at("10.96.0.1/32").with(|link| link.arphrd = 768),
         card(15, "eth4"),
-        card(16, "eth4.2").a(LinkKind::Vlan).on(15).at("10.2.0.1/24"),
-        card(17, "eth4.2.3").a(LinkKind::Vlan).on(16).at("10.3.0.1/24"),
-        card(18, "eth4.4").a(LinkKind::Vlan).on(15),
-        card(19, "dummy0").a(LinkKind::Dummy).at("169.254.20.10/32"),
+        card(16, "eth4.2").a("vlan").on(15).at("10.2.0.1/24"),
+        card(17, "eth4.2.3").a("vlan").on(16).at("10.3.0.1/24"),
+        card(18, "eth4.4").a("vlan").on(15),
+        card(19, "dummy0").a("dummy").at("169.254.20.10/32"),
         card(20, "eth5"),
     ])
 }
@@ -118,15 +100,16 @@ fn the_default_takes_addressed_ethernet_and_what_carries_it() {
 fn a_vlan_of_a_bonds_slave_leads_to_the_bond() {
     let network = Network::new([
         card(2, "eth0").in_a("bond", 3),
-        card(3, "bond0").a(LinkKind::Bond),
-        card(4, "eth0.9").a(LinkKind::Vlan).on(2).at("10.0.0.1/24"),
+        card(3, "bond0").a("bond"),
+        card(4, "eth0.9").a("vlan").on(2).at("10.0.0.1/24"),
     ]);
     assert_eq!(names(&resolve(&network, None).unwrap()), ["bond0"]);
 }
 
 #[test]
 fn an_addressed_veth_between_two_devices_of_this_host_is_selected() {
-    let network = Network::new([card(2, "va").a(PAIR).at("10.0.0.1/24"), card(3, "vb").a(CONTAINER).at("10.0.1.1/24")]);
+    let network =
+        Network::new([card(2, "va").a("veth").at("10.0.0.1/24"), card(3, "vb").of_a_container().at("10.0.1.1/24")]);
     let selection = resolve(&network, None).unwrap();
     assert_eq!(names(&selection), ["va"]);
     assert_eq!(selection.skipped[0].name, "vb");
@@ -134,9 +117,9 @@ fn an_addressed_veth_between_two_devices_of_this_host_is_selected() {
 
 #[test]
 fn a_macvlan_stands_for_its_parent_where_that_is_here() {
-    let here = Network::new([card(2, "eth0"), card(3, "mac0").a(other("macvlan")).on(2).at("10.0.0.1/24")]);
+    let here = Network::new([card(2, "eth0"), card(3, "mac0").a("macvlan").on(2).at("10.0.0.1/24")]);
     assert_eq!(names(&resolve(&here, None).unwrap()), ["eth0"]);
-    let elsewhere = Network::new([card(3, "mac0").a(other("macvlan")).at("10.0.0.1/24")]);
+    let elsewhere = Network::new([card(3, "mac0").a("macvlan").at("10.0.0.1/24")]);
     assert_eq!(names(&resolve(&elsewhere, None).unwrap()), ["mac0"]);
 }
 
@@ -214,9 +197,9 @@ fn what_is_covered() {
 fn a_bridges_port_may_be_a_vlan_or_a_bond() {
     let network = Network::new([
         card(2, "eth0"),
-        card(3, "eth0.5").a(LinkKind::Vlan).on(2).in_a("bridge", 4),
-        card(4, "br5").a(LinkKind::Bridge).at("10.5.0.1/24"),
-        card(5, "br5.6").a(LinkKind::Vlan).on(4).at("10.6.0.1/24"),
+        card(3, "eth0.5").a("vlan").on(2).in_a("bridge", 4),
+        card(4, "br5").a("bridge").at("10.5.0.1/24"),
+        card(5, "br5.6").a("vlan").on(4).at("10.6.0.1/24"),
     ]);
     assert_eq!(open(&network, &["eth0"]), Vec::<String>::new());
     assert_eq!(open(&network, &[]), ["br5", "br5.6"]);
@@ -225,9 +208,9 @@ fn a_bridges_port_may_be_a_vlan_or_a_bond() {
 #[test]
 fn an_addressed_veth_counts_unless_all_it_has_is_link_local() {
     let network = Network::new([
-        card(2, "eth0").a(CONTAINER).at("10.0.0.1/24"),
-        card(3, "eth1").a(CONTAINER).at("10.0.1.1/24"),
-        card(4, "cali1").a(CONTAINER).at("fe80::1/64"),
+        card(2, "eth0").of_a_container().at("10.0.0.1/24"),
+        card(3, "eth1").of_a_container().at("10.0.1.1/24"),
+        card(4, "cali1").of_a_container().at("fe80::1/64"),
     ]);
     assert_eq!(open(&network, &["eth0"]), ["eth1"]);
 }
@@ -237,20 +220,20 @@ fn a_team_is_covered_by_itself_or_by_its_ports() {
     let network = Network::new([
         card(2, "eth0").in_a("team", 4),
         card(3, "eth1").in_a("team", 4),
-        card(4, "team0").a(other("team")).at("10.0.0.1/24"),
+        card(4, "team0").a("team").at("10.0.0.1/24"),
     ]);
     assert_eq!(open(&network, &["team0"]), Vec::<String>::new());
     assert_eq!(open(&network, &["eth0", "eth1"]), Vec::<String>::new());
     assert_eq!(open(&network, &["eth0"]), ["team0"]);
-    assert_eq!(open(&Network::new([card(4, "team0").a(other("team")).at("10.0.0.1/24")]), &[]), ["team0"]);
+    assert_eq!(open(&Network::new([card(4, "team0").a("team").at("10.0.0.1/24")]), &[]), ["team0"]);
 }
 
 #[test]
 fn links_that_claim_to_carry_each_other_end() {
     let network = Network::new([
-        card(2, "a").a(LinkKind::Vlan).on(3).at("10.0.0.1/24"),
-        card(3, "b").a(LinkKind::Vlan).on(2).at("10.0.1.1/24"),
-        card(4, "c").a(LinkKind::Bridge).in_a("bridge", 4).at("10.0.2.1/24"),
+        card(2, "a").a("vlan").on(3).at("10.0.0.1/24"),
+        card(3, "b").a("vlan").on(2).at("10.0.1.1/24"),
+        card(4, "c").a("bridge").in_a("bridge", 4).at("10.0.2.1/24"),
     ]);
     assert_eq!(open(&network, &[]), ["a", "b", "c"]);
     assert!(matches!(resolve(&network, None), Err(SelectError::NothingSelected { .. })));

@@ -8,10 +8,10 @@ fn lists_only_the_calling_threads_namespace() {
     in_own_namespace_async(async || {
         let network = snapshot().await.unwrap();
         // A new namespace has nothing but lo, and the tunnels that loaded modules bring along (sit0, tunl0, …).
-        assert!(network.links().all(|link| link.loopback || !link.ethernet() || link.kind != LinkKind::Physical));
+        assert!(network.links().all(|link| link.loopback || !link.ethernet() || !link.kind.is_empty()));
         let lo = network.by_name("lo").unwrap();
         assert!(lo.loopback && !lo.ethernet() && !lo.up && !lo.addressed());
-        assert_eq!((lo.arphrd, lo.mtu, lo.kind.clone()), (772, 65536, LinkKind::Physical));
+        assert_eq!((lo.arphrd, lo.mtu, lo.kind.as_str()), (772, 65536, ""));
 
         ip("link set lo up");
         let lo = snapshot().await.unwrap().by_name("lo").unwrap().clone();
@@ -35,13 +35,13 @@ fn bridge_ports_veths_and_addresses() {
         let (bridge, port, end) =
             (network.by_name("br0").unwrap(), network.by_name("va").unwrap(), network.by_name("vb").unwrap());
 
-        assert_eq!(bridge.kind, LinkKind::Bridge);
+        assert_eq!(bridge.kind, "bridge");
         assert_eq!(bridge.addresses, ["192.0.2.1/24".parse().unwrap()]);
         assert_eq!(port.master, Some(bridge.index));
         assert_eq!(port.master_kind.as_deref(), Some("bridge"));
         assert_eq!(network.ports_of(bridge.index).map(|port| port.name.as_str()).collect::<Vec<_>>(), ["va"]);
 
-        assert_eq!(end.kind, LinkKind::Veth { peer_in_other_namespace: false });
+        assert!(end.kind == "veth" && !end.container_veth);
         assert_eq!((end.parent, end.master, end.mtu, end.up, end.ethernet()), (None, None, 1400, true, true));
         // Of a point-to-point address the near end is ours.
         assert!(end.addresses.contains(&"198.51.100.1/32".parse().unwrap()), "{:?}", end.addresses);
@@ -72,8 +72,7 @@ fn a_veth_with_its_peer_elsewhere() {
 
         assert!(network.by_name("there").is_none());
         let here = network.by_name("here").unwrap();
-        assert_eq!(here.kind, LinkKind::Veth { peer_in_other_namespace: true });
-        assert!(here.container_veth());
+        assert!(here.kind == "veth" && here.container_veth);
         assert_eq!(here.parent, None);
     });
 }
@@ -91,22 +90,19 @@ fn devices_that_this_kernel_may_have() {
         let network = snapshot().await.unwrap();
         let link = |name: &str| network.by_name(name).unwrap_or_else(|| panic!("{name} is missing"));
 
-        assert_eq!((link("tun0").kind.clone(), link("tun0").ethernet()), (LinkKind::Tun, false));
-        assert_eq!((link("tap0").kind.clone(), link("tap0").ethernet()), (LinkKind::Tun, true));
+        assert_eq!((link("tun0").kind.as_str(), link("tun0").ethernet()), ("tun", false));
+        assert_eq!((link("tap0").kind.as_str(), link("tap0").ethernet()), ("tun", true));
         if bond {
-            assert_eq!(link("bond0").kind, LinkKind::Bond);
+            assert_eq!(link("bond0").kind, "bond");
         }
         if dummy {
-            assert_eq!(link("dummy0").kind, LinkKind::Dummy);
+            assert_eq!(link("dummy0").kind, "dummy");
         }
         if slave {
             assert_eq!(network.bond_of(link("dummy0")), Some(link("bond0")));
         }
         if vlan {
-            assert_eq!(
-                (link("tap0.5").kind.clone(), link("tap0.5").parent),
-                (LinkKind::Vlan, Some(link("tap0").index))
-            );
+            assert_eq!((link("tap0.5").kind.as_str(), link("tap0.5").parent), ("vlan", Some(link("tap0").index)));
         }
         if macvlan {
             assert_eq!(network.carrier_of(link("mac0")), Some(link("tap0")));

@@ -52,7 +52,7 @@ fn an_overrun_is_an_event_and_not_the_end() {
         let mut watch = LinkWatch::new().unwrap();
         ip("link add b0 type bridge");
         // So small that a few messages overflow it.
-        watch.subscription.connection.socket_mut().socket_mut().set_rx_buf_sz(1_u32).unwrap();
+        watch.connection.socket_mut().socket_mut().set_rx_buf_sz(1_u32).unwrap();
         for number in 1..200 {
             ip(&format!("address add 10.9.{number}.1/24 dev b0"));
         }
@@ -60,12 +60,9 @@ fn an_overrun_is_an_event_and_not_the_end() {
         let overran = timeout(
             SOON,
             poll_fn(|context| {
-                assert!(
-                    Pin::new(&mut watch.subscription.connection).poll(context).is_pending(),
-                    "an overrun is not the end"
-                );
+                assert!(Pin::new(&mut watch.connection).poll(context).is_pending(), "an overrun is not the end");
                 let (mut any, mut overran) = (false, false);
-                while let Poll::Ready(Some((message, _))) = watch.subscription.messages.as_mut().poll_next(context) {
+                while let Poll::Ready(Some((message, _))) = watch.messages.as_mut().poll_next(context) {
                     any = true;
                     overran |= matches!(message.payload, rtnetlink::packet_core::NetlinkPayload::Overrun(_));
                 }

@@ -1,7 +1,8 @@
-//! Servers whose own certificate the operator named. rustls believes one that signed for itself only if it says that it is no authority; what
-//! `openssl req -x509` makes, and so many a cluster has, says that it is one. Named itself, byte for byte, it is believed all the same.
+//! Who is believed in a handshake: whom rustls believes, and a server whose own certificate the operator named. rustls believes one that signed for itself only if
+//! it says that it is no authority; what `openssl req -x509` makes, and so many a cluster has, says that it is one. Named itself, byte for byte, it is believed all
+//! the same. Keeps what a server showed, also where it is not believed, so that it can be named.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
@@ -15,22 +16,31 @@ use tokio_rustls::rustls::{
     server::ParsedCertificate,
 };
 
+/// The server's own certificate, once it has shown one.
+pub type PresentedCertificate = Arc<OnceLock<CertificateDer<'static>>>;
+
 /// Verifies as rustls does, with this one exception.
 #[derive(Debug)]
-pub(super) struct PinnedVerifier {
+pub(super) struct Verifier {
     usual: Arc<WebPkiServerVerifier>,
-    certificates: Vec<CertificateDer<'static>>,
+    named: Vec<CertificateDer<'static>>,
+    shown: PresentedCertificate,
 }
 
-impl PinnedVerifier {
-    /// `roots` are those of `certificates`.
+impl Verifier {
+    /// `roots` are the authorities; `named`: certificates that are believed as a server's own, too.
     pub(super) fn new(
         roots: RootCertStore,
-        certificates: Vec<CertificateDer<'static>>,
+        named: Vec<CertificateDer<'static>>,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
         let usual = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build()?;
-        Ok(Self { usual, certificates })
+        Ok(Self { usual, named, shown: PresentedCertificate::default() })
+    }
+
+    /// Where the server's certificate is found after the handshake, believed or not.
+    pub(super) fn shown(&self) -> PresentedCertificate {
+        Arc::clone(&self.shown)
     }
 }
 
@@ -40,7 +50,7 @@ pub(super) fn is_authority(error: &CertificateError) -> bool {
     matches!(other.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
 }
 
-impl ServerCertVerifier for PinnedVerifier {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -49,9 +59,9 @@ impl ServerCertVerifier for PinnedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let usual = self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match usual {
-            Err(Error::InvalidCertificate(error)) if is_authority(&error) && self.certificates.contains(end_entity) => {
+        self.shown.get_or_init(|| end_entity.clone().into_owned());
+        match self.usual.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(Error::InvalidCertificate(error)) if is_authority(&error) && self.named.contains(end_entity) => {
                 verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
                 Ok(ServerCertVerified::assertion())
             }

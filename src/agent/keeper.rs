@@ -1,6 +1,8 @@
 //! What the agent does at each of its wakes: reload, attach what appeared, follow what commands did, repair. Whatever fails, the last good policy stands
 //! and the reason is logged.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 use std::time::Instant;
@@ -12,15 +14,12 @@ use super::{
 };
 use crate::{
     control::{
-        self, Allow, Good, Health, Refused, Seen, Trial,
-        apply::{Cause, apply, reapply},
+        self, Applied, AttachAction, Good, Health, InForce, Refused, Seen, Trial,
+        apply::{Cause, apply, put_last_good, reload, start_again},
         block,
-        change::{Applied, AttachAction, Site},
+        change::Site,
         error::AgentError,
-        interfaces::cover,
-        peers, plan,
-        surroundings::Surroundings,
-        trial, warnings,
+        peers, plan, trial, warnings,
     },
     export::{Exporters, Roots, push::Pusher},
     memory::give_back,
@@ -30,6 +29,7 @@ use nodewall_evidence::recorder::Recorder;
 use nodewall_host::state::{Clock, PolicyLock, Stamp};
 use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
 
+mod coverage;
 mod repair;
 mod services;
 mod summary;
@@ -44,8 +44,8 @@ pub(super) struct Keeper<R> {
     site: Site,
     start: Start<R>,
     applied: Applied,
-    /// Of the last look, also of a failed attempt: it is not made again before something else changes.
-    seen: Surroundings,
+    /// The node's addresses at the last look, also of a failed attempt: it is not made again before they change.
+    own_addresses: BTreeSet<IpAddr>,
     programs: Programs,
     state_stamp: [Option<Stamp>; 3],
     /// Of the configuration that was read last, and of the last look: a file is read once it has stopped changing.
@@ -102,7 +102,7 @@ where
             looks: 0,
             programs: watchdog::programs(&site)?,
             state_stamp: control::stamps(&site.state),
-            seen: applied.surroundings.clone(),
+            own_addresses: applied.policy.own_addresses.clone(),
             config_seen: config_read.clone(),
             config_read,
             saved: Health::default(),
@@ -119,17 +119,24 @@ where
             site,
         };
         agent.announce();
-        agent.alarm(agent.applied.uncounted());
+        agent.alarm(agent.applied.coverage.alarms());
         agent.push();
         agent.record();
         Ok(agent)
     }
 
-    /// A new policy of this process's making is in force.
-    fn adopt(&mut self, applied: Applied) {
-        self.applied = applied;
-        self.seen = self.applied.surroundings.clone();
-        self.alarm(self.applied.uncounted());
+    /// This process put another policy into force.
+    fn adopt_policy(&mut self, policy: InForce) {
+        self.applied.policy = policy;
+        self.own_addresses.clone_from(&self.applied.policy.own_addresses);
+        self.state_stamp = control::stamps(&self.site.state);
+        self.open_told = false;
+    }
+
+    /// This process loaded another program.
+    fn adopt_program(&mut self) {
+        self.own_addresses.clone_from(&self.applied.policy.own_addresses);
+        self.alarm(self.applied.coverage.alarms());
         self.note_programs();
         match kernel_log(&self.site, &mut self.applied) {
             Ok(log) => self.log = log,
@@ -156,10 +163,16 @@ where
                 return;
             }
         };
-        // What was allowed at the start is not allowed for ever.
-        match apply(&self.site, &config, false, Allow::default(), Cause::Reload).await {
-            Ok(applied) => {
-                self.adopt(applied);
+        match reload(&self.site, &config, &mut self.applied).await {
+            Ok(another_program) => {
+                if another_program {
+                    self.adopt_program();
+                } else {
+                    self.own_addresses.clone_from(&self.applied.policy.own_addresses);
+                    self.open_told = false;
+                    self.covered();
+                    self.note_programs();
+                }
                 self.peers.listen_to(&config);
                 self.exporters.configure(&config.export);
                 self.start.config = Ok(config);
@@ -173,68 +186,41 @@ where
 
     /// Takes what sources of peers said.
     pub(super) async fn learn(&mut self, heard: Vec<SourceAnswer>) {
-        if let Some(applied) = self.peers.learn(&self.site, heard).await {
-            self.adopt(applied);
+        if let Some(policy) = self.peers.learn(&self.site, heard).await {
+            self.adopt_policy(policy);
         }
     }
 
-    /// Attaches what appeared.
-    pub(super) async fn cover(&mut self, since: Instant) {
-        match cover(&self.site, &mut self.applied, since).await {
-            Ok(coverage) => {
-                for covered in &coverage.covered {
-                    let gap_ns = u64::try_from(covered.gap.as_nanos()).unwrap_or(u64::MAX);
-                    self.health.gaps.note(gap_ns);
-                    tracing::info!(interface = covered.name, gap = ?covered.gap, "attached");
-                }
-                if coverage.recounted || !coverage.covered.is_empty() {
-                    self.note_programs();
-                }
-                self.alarm(coverage.alarms);
+    /// Puts the last good policy into force anew. Whether it is.
+    async fn put_last_good(&mut self, why: &str) -> bool {
+        match put_last_good(&self.site).await {
+            Ok(policy) => {
+                self.adopt_policy(policy);
+                true
             }
-            Err(AgentError::Detached) => self.tell_open(),
-            Err(AgentError::OtherMaps) => drop(self.again("a command made the data path anew").await),
-            Err(error) => self.alarm(vec![format!("the interfaces can not be looked after: {error}")]),
+            Err(error) => self.not_applied(why, &error),
         }
     }
 
-    /// The network has come to rest: the node's own addresses are part of the policy.
-    pub(super) async fn settle(&mut self) {
-        if self.site.state.is_detached() {
-            self.tell_open();
-            return;
-        }
-        let now = match cover(&self.site, &mut self.applied, Instant::now()).await {
-            Ok(coverage) => coverage.surroundings,
-            Err(error) => {
-                tracing::error!("the network changed, and it can not be judged how: {error}");
-                return;
-            }
-        };
-        let same = now.own_addresses == self.seen.own_addresses;
-        self.seen = now;
-        if !same {
-            self.again("network change").await;
-        }
-    }
-
-    /// Puts the last good policy into force anew.
-    async fn again(&mut self, why: &str) -> bool {
-        match reapply(&self.site).await {
+    /// Loads the program anew, for maps or a policy that the running one does not fit. Whether it runs.
+    async fn start_again(&mut self, why: &str) -> bool {
+        match start_again(&self.site).await {
             Ok(applied) => {
-                self.adopt(applied);
+                self.applied = applied;
+                self.adopt_program();
                 announce_interfaces(&self.applied);
                 true
             }
-            Err(AgentError::Detached) => {
-                self.tell_open();
-                false
-            }
-            Err(error) => {
-                tracing::error!("{why}: not applied, the last good policy stays in force: {error}");
-                false
-            }
+            Err(error) => self.not_applied(why, &error),
         }
+    }
+
+    fn not_applied(&mut self, why: &str, error: &AgentError) -> bool {
+        match error {
+            AgentError::Detached => self.tell_open(),
+            error => tracing::error!("{why}: not applied, the last good policy stays in force: {error}"),
+        }
+        false
     }
 
     fn tell_open(&mut self) {
@@ -258,8 +244,8 @@ where
         self.follow_state().await;
         // After what commands did: they have the last word over a file that was changed before them.
         self.watch_config().await;
-        if let Some(applied) = self.peers.look(&self.site).await {
-            self.adopt(applied);
+        if let Some(policy) = self.peers.look(&self.site).await {
+            self.adopt_policy(policy);
         }
         self.repair().await;
     }
@@ -331,22 +317,24 @@ where
                 return;
             }
         };
-        if good.generation != self.applied.generation {
+        if good.generation != self.applied.policy.generation {
             tracing::info!(
                 generation = good.generation,
                 mode = %good.desired.policy.mode,
                 "a command changed the policy in force"
             );
-            self.applied.generation = good.generation;
-            self.applied.policy_sha256 = good.policy_sha256;
-            self.applied.desired = good.desired;
+            self.applied.policy.generation = good.generation;
+            self.applied.policy.policy_sha256 = good.policy_sha256;
+            self.applied.policy.desired = good.desired;
             // A policy that came back brings its own peers.
             self.peers.wait();
-            if self.site.kernel_log {
-                // The command's program does not log.
-                self.again("kernel log").await;
+            let fits = self.applied.fits(&self.site, self.applied.policy.policy());
+            // An `apply` brought a program of its own, which does not log.
+            let silent = self.site.kernel_log && !self.applied.runs_everywhere(&self.site).unwrap_or(true);
+            if !fits || silent {
+                self.start_again("a command changed the policy in force").await;
             }
-            self.cover(Instant::now()).await;
+            self.look_after_interfaces().await;
         }
         self.note_programs();
     }
@@ -381,22 +369,22 @@ where
     pub(super) async fn quiet(&mut self) {
         if self.site.kernel_log && !self.site.state.is_detached() {
             self.site.kernel_log = false;
-            self.again("turning the in-kernel log off").await;
+            self.start_again("turning the in-kernel log off").await;
         }
     }
 
     fn announce(&self) {
         announce_interfaces(&self.applied);
-        let policy = self.applied.policy();
+        let policy = self.applied.policy.policy();
         let state = match policy.mode {
             Mode::Enforce => "policy enforced",
             Mode::Audit => "policy audited, nothing is dropped",
         };
         tracing::info!(
-            generation = self.applied.generation,
+            generation = self.applied.policy.generation,
             classes = policy.classes.len(),
             peers = policy.peers.len(),
-            interfaces = self.applied.interfaces.len(),
+            interfaces = self.applied.coverage.interfaces.len(),
             config = %policy.source.config,
             "{state}"
         );
@@ -412,9 +400,9 @@ where
 /// The configuration can not be put into force; a policy that was in force before can. `None`: there is none, or an operator opened the node.
 async fn from_last_good(site: &Site, why: &str) -> Option<Applied> {
     tracing::error!("the configuration is not put into force: {why}");
-    match reapply(site).await {
+    match start_again(site).await {
         Ok(applied) => {
-            tracing::warn!(generation = applied.generation, "the last good policy stays in force");
+            tracing::warn!(generation = applied.policy.generation, "the last good policy stays in force");
             Some(applied)
         }
         Err(error) => {
@@ -434,10 +422,11 @@ fn kernel_log(site: &Site, applied: &mut Applied) -> Result<Log, AgentError> {
 }
 
 fn announce_interfaces(applied: &Applied) {
-    for interface in &applied.interfaces {
+    for interface in &applied.coverage.interfaces {
         match interface.outcome {
             AttachAction::Attached => tracing::info!(interface = interface.name, "attached"),
             AttachAction::Replaced => tracing::debug!(interface = interface.name, "program replaced"),
+            AttachAction::Kept => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use crate::{
     control::{
         Allow,
-        change::{Applied, Site},
+        change::{InForce, Site},
         peers,
     },
     peers::{Answer, Registry, Source, SourceError, SourceName, sources},
@@ -76,7 +76,7 @@ impl PeerWatch {
     }
 
     /// Takes what sources said. `Some`: it is in force.
-    pub(super) async fn learn(&mut self, site: &Site, heard: Vec<SourceAnswer>) -> Option<Applied> {
+    pub(super) async fn learn(&mut self, site: &Site, heard: Vec<SourceAnswer>) -> Option<InForce> {
         if let Err(error) = peers::learn(site, heard) {
             tracing::error!("what a source of peers said could not be taken: {error}");
             return None;
@@ -85,7 +85,7 @@ impl PeerWatch {
     }
 
     /// Looks for what ran out and what commands changed. Reads the registry only when it is another, or due.
-    pub(super) async fn look(&mut self, site: &Site) -> Option<Applied> {
+    pub(super) async fn look(&mut self, site: &Site) -> Option<InForce> {
         let now = Clock::now();
         if site.state.stamp::<Registry>() != self.stamp || self.registry.is_due(&now) {
             match peers::expire(site) {
@@ -103,20 +103,20 @@ impl PeerWatch {
         if self.waits { self.follow(site).await } else { None }
     }
 
-    async fn follow(&mut self, site: &Site) -> Option<Applied> {
+    async fn follow(&mut self, site: &Site) -> Option<InForce> {
         if self.swapped.is_some_and(|then| then.elapsed() < SWAP_EVERY) {
             self.waits = true;
             return None;
         }
         self.waits = false;
         match peers::peers_changed(site, Allow::default()).await {
-            Ok(applied) => {
+            Ok(changed) => {
                 self.held = None;
-                let applied = applied?;
+                let policy = changed?;
                 self.swapped = Some(Instant::now());
-                let peers = applied.policy().peers.len();
-                tracing::info!(generation = applied.generation, peers, "peers changed");
-                Some(applied)
+                let peers = policy.policy().peers.len();
+                tracing::info!(generation = policy.generation, peers, "peers changed");
+                Some(policy)
             }
             Err(error) => {
                 let held = format!("the changed peers are not in force: {error}");

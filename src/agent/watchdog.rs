@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::control::{
-    change::{Applied, Site},
-    error::AgentError,
-};
+use crate::control::{Applied, change::Site, error::AgentError};
 use nodewall_datapath::{self as datapath, DatapathError, Outlet, PinDir};
 use nodewall_policy::config::Mode;
 use nodewall_text::hex;
@@ -17,6 +14,8 @@ pub(super) enum Finding {
     Pins,
     /// An interface is not covered as it was: its name, and what was found.
     Link(String, LinkFault),
+    /// The pins are of other maps than those that this process holds.
+    OtherMaps,
     /// The policy in force is not the last good one.
     Image(String),
 }
@@ -56,6 +55,7 @@ impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Pins => f.write_str("pins of maps were gone"),
+            Self::OtherMaps => f.write_str("other maps were pinned"),
             Self::Link(interface, fault) => write!(f, "{interface}: {fault}"),
             Self::Image(what) => f.write_str(what),
         }
@@ -90,10 +90,10 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
         findings.push(Finding::Pins);
     }
     if !applied.loaded.maps.are_pinned(&pins)? {
-        findings.push(Finding::Image("other maps were pinned".into()));
+        findings.push(Finding::OtherMaps);
     }
     let links = datapath::links(&pins)?;
-    for interface in &applied.interfaces {
+    for interface in &applied.coverage.interfaces {
         let link = links.iter().find(|link| link.if_index == interface.if_index);
         let fault = match (link, programs.inbound.get(&interface.if_index)) {
             (None, _) => LinkFault::Gone,
@@ -104,7 +104,7 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
     }
     // What can not be read is told by `status`; no repair of the filter waits for it.
     let Ok(outlets) = datapath::outlets(&pins) else { return Ok(findings) };
-    for interface in &applied.interfaces {
+    for interface in &applied.coverage.interfaces {
         // What never was attached is an alarm, not a finding.
         let Some(noted) = programs.outbound.get(&interface.if_index) else { continue };
         let fault = match outlets.iter().find(|outlet| outlet.if_index == interface.if_index) {
@@ -116,13 +116,15 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
     }
     match applied.loaded.maps.in_force_facts() {
         Ok(facts) => {
-            let enforce = applied.policy().mode == Mode::Enforce;
+            let enforce = applied.policy.policy().mode == Mode::Enforce;
             if facts.enforce != enforce {
                 findings.push(Finding::Image(format!("the mode was changed to {}", mode(facts.enforce))));
-            } else if facts.generation != applied.generation || hex(&facts.policy_sha256) != applied.policy_sha256 {
+            } else if facts.generation != applied.policy.generation
+                || hex(&facts.policy_sha256) != applied.policy.policy_sha256
+            {
                 findings.push(Finding::Image(format!(
                     "another policy was in force (generation {} instead of {})",
-                    facts.generation, applied.generation
+                    facts.generation, applied.policy.generation
                 )));
             }
         }

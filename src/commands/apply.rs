@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{DEGRADED, FINE, Failure, block_on, enforceable, print, run::has_last_good, site};
 use crate::{
     cli::{AllowArgs, Common},
-    control::{self, Applied, AttachAction, Cause},
+    control::{self, Applied, AttachAction, Cause, CoveredInterface, InForce, Site},
     ui,
 };
 use nodewall_datapath::Maps;
@@ -17,8 +17,19 @@ struct Report {
     policy_sha256: String,
     mode: String,
     interfaces: Vec<Interface>,
+    /// Not there yet.
     missing: Vec<String>,
+    /// There, and not filtered, or not as configured.
+    failing: Vec<Failing>,
+    /// Filtered until now; nobody asks for them any more.
+    released: Vec<String>,
     warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Failing {
+    name: String,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -40,8 +51,8 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
         let warnings = control::warnings(&applied).await;
         Ok::<_, control::AgentError>((applied, warnings))
     })??;
-    let code = if applied.missing.is_empty() { FINE } else { DEGRADED };
-    tell(common, applied, warnings)?;
+    let code = if applied.coverage.is_whole() { FINE } else { DEGRADED };
+    tell(common, &report(applied, warnings))?;
     Ok(code)
 }
 
@@ -52,42 +63,59 @@ fn last_good(common: &Common, refused: Failure) -> Result<u8, Failure> {
     }
     tracing::error!("{}", refused.text());
     let site = site(common, false)?;
-    let applied = block_on(control::reapply(&site))??;
+    let applied = block_on(control::start_again(&site))??;
     let warning = "the configuration was refused; the last good policy is in force".to_owned();
-    tell(common, applied, vec![warning])?;
+    tell(common, &report(applied, vec![warning]))?;
     Ok(DEGRADED)
 }
 
-fn tell(common: &Common, applied: Applied, warnings: Vec<String>) -> Result<(), Failure> {
-    for warning in &warnings {
+fn tell(common: &Common, report: &Report) -> Result<(), Failure> {
+    for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
-    Ok(print(common, &report(applied, warnings), print_table)?)
+    Ok(print(common, report, print_table)?)
 }
 
-/// What is in force now, for people; also after the other commands that change it.
-pub(super) fn print_in_force(common: &Common, applied: Applied) -> Result<(), Failure> {
-    tell(common, applied, Vec::new())
+/// What is in force now, after a command that changed the policy alone.
+pub(super) async fn print_in_force(common: &Common, site: &Site, policy: InForce) -> Result<(), Failure> {
+    let filtered = control::filtered_interfaces(site).await?;
+    let kept = filtered.into_iter().map(|name| Interface { name, outcome: "kept" }).collect();
+    tell(common, &Report { interfaces: kept, ..Report::of(policy) })
 }
 
-fn report(applied: Applied, warnings: Vec<String>) -> Report {
+impl Report {
+    fn of(policy: InForce) -> Self {
+        Self {
+            generation: policy.generation,
+            mode: policy.policy().mode.to_string(),
+            policy_sha256: policy.policy_sha256,
+            interfaces: Vec::new(),
+            missing: Vec::new(),
+            failing: Vec::new(),
+            released: Vec::new(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+fn report(applied: Applied, mut warnings: Vec<String>) -> Report {
+    let Applied { policy, coverage, .. } = applied;
+    warnings.extend(coverage.problems());
+    let outcome = |interface: CoveredInterface| Interface {
+        name: interface.name,
+        outcome: match interface.outcome {
+            AttachAction::Attached => "attached",
+            AttachAction::Replaced => "replaced",
+            AttachAction::Kept => "kept",
+        },
+    };
     Report {
-        generation: applied.generation,
-        mode: applied.policy().mode.to_string(),
-        policy_sha256: applied.policy_sha256,
-        interfaces: applied
-            .interfaces
-            .into_iter()
-            .map(|i| Interface {
-                name: i.name,
-                outcome: match i.outcome {
-                    AttachAction::Attached => "attached",
-                    AttachAction::Replaced => "replaced",
-                },
-            })
-            .collect(),
-        missing: applied.missing,
+        interfaces: coverage.interfaces.into_iter().map(outcome).collect(),
+        missing: coverage.missing,
+        failing: coverage.failing.into_iter().map(|f| Failing { name: f.name, reason: f.reason }).collect(),
+        released: coverage.released,
         warnings,
+        ..Report::of(policy)
     }
 }
 
@@ -96,8 +124,14 @@ fn print_table(report: &Report) -> anyhow::Result<()> {
     for interface in &report.interfaces {
         ui::print_line(&format!("{}: {}", interface.name, interface.outcome))?;
     }
+    for failing in &report.failing {
+        ui::print_line(&format!("{}: NOT FILTERED: {}", failing.name, failing.reason))?;
+    }
     for name in &report.missing {
         ui::print_line(&format!("{name}: missing"))?;
+    }
+    for name in &report.released {
+        ui::print_line(&format!("{name}: released, it is open"))?;
     }
     Ok(())
 }

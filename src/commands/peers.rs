@@ -223,7 +223,7 @@ fn put_in_force(site: &Site, peer: IpNet, allow: AllowArgs, undo: Undo) -> Resul
     // One peer by hand is meant, however small the cluster; what else waits for the guard goes on waiting.
     let allow = Allow { peer_change: allow.allow_peer_change || is_the_only_change(site, peer)? };
     match block_on(control::peers_changed(site, allow))? {
-        Ok(Some(applied)) => Ok(Some(applied.generation)),
+        Ok(Some(policy)) => Ok(Some(policy.generation)),
         Ok(None) => Ok(Good::last(&site.state)?.map(|good| good.generation)),
         Err(AgentError::NothingInForce | AgentError::Detached) => Ok(None),
         Err(error) => {

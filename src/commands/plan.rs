@@ -37,7 +37,7 @@ pub(super) fn print_text(difference: &Difference) -> anyhow::Result<()> {
         ("+ peer", &difference.peers_added),
         ("- peer", &difference.peers_removed),
         ("+ interface", &difference.interfaces_added),
-        ("- interface (stays attached until a detach)", &difference.interfaces_removed),
+        ("- interface (let go, and open)", &difference.interfaces_removed),
     ];
     for (what, names) in lists {
         for name in names {

@@ -15,7 +15,7 @@ pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure>
     let (configured, _) = control::desired(Some(&site.state), &config, None)?;
     let who = Who::here("nodewall enforce");
     block_on(async {
-        let (applied, trial) =
+        let (policy, trial) =
             match control::enforce(&site, configured, args.allow.allow(), args.confirm_within, &who).await {
                 Err(already @ AgentError::Enforcing { .. }) => {
                     ui::print_line(&already.to_string())?;
@@ -24,9 +24,9 @@ pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure>
                 result => result?,
             };
         if let Some(trial) = trial {
-            return trial_wait::until_settled(&site, &trial, applied, &who).await;
+            return trial_wait::until_settled(&site, &trial, &policy, &who).await;
         }
-        print_in_force(common, applied)?;
+        print_in_force(common, &site, policy).await?;
         Ok(FINE)
     })?
 }
@@ -35,8 +35,8 @@ pub(super) fn panic_open(common: &Common, args: PanicOpenArgs) -> Result<u8, Fai
     let site = site(common, false)?;
     let who = Who::here("nodewall panic-open");
     block_on(async {
-        let (applied, trial) = control::panic_open(&site, args.open_for, &who).await?;
-        trial_wait::until_settled(&site, &trial, applied, &who).await
+        let (policy, trial) = control::panic_open(&site, args.open_for, &who).await?;
+        trial_wait::until_settled(&site, &trial, &policy, &who).await
     })?
 }
 
@@ -52,9 +52,12 @@ pub(super) fn confirm(common: &Common) -> Result<u8, Failure> {
 
 pub(super) fn rollback(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     let site = site(common, false)?;
-    let applied = block_on(control::rollback(&site, args.allow(), &Who::here("nodewall rollback")))??;
-    let audit = applied.policy().mode == Mode::Audit;
-    print_in_force(common, applied)?;
+    let audit = block_on(async {
+        let policy = control::rollback(&site, args.allow(), &Who::here("nodewall rollback")).await?;
+        let audit = policy.policy().mode == Mode::Audit;
+        print_in_force(common, &site, policy).await?;
+        Ok::<_, Failure>(audit)
+    })??;
     tracing::warn!("the configuration file is as it was: the next `apply` or reload puts it into force");
     Ok(if audit { DEGRADED } else { FINE })
 }

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{FINE, Failure};
-use crate::control::{self, AgentError, Applied, Site, Trial, TrialKind, TrialState};
+use crate::control::{self, AgentError, InForce, Site, Trial, TrialKind, TrialState};
 use nodewall_host::state::Who;
 
 /// How often the trial's standing is looked at.
@@ -26,12 +26,12 @@ const RETRY: Duration = Duration::from_secs(1);
 const WENT_BACK: u8 = 1;
 
 /// Waits until the trial is confirmed or over.
-pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, who: &Who) -> Result<u8, Failure> {
+pub(super) async fn until_settled(site: &Site, trial: &Trial, policy: &InForce, who: &Who) -> Result<u8, Failure> {
     ignore_terminal_signals();
     let listen = |kind| signal(kind).context("can not listen for signals");
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut enter = if trial.kind == TrialKind::Enforce { enter() } else { None };
-    begin(trial, &applied, enter.is_some());
+    begin(trial, policy, enter.is_some());
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     let mut told_s = None;
     loop {
@@ -66,8 +66,8 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, applied: Applied, 
     }
 }
 
-fn begin(trial: &Trial, applied: &Applied, enter: bool) {
-    let generation = applied.generation;
+fn begin(trial: &Trial, policy: &InForce, enter: bool) {
+    let generation = policy.generation;
     match trial.kind {
         TrialKind::Enforce => {
             let press = if enter { ", or Enter here," } else { "" };
@@ -97,7 +97,7 @@ fn ended(trial: &Trial) -> u8 {
 
 async fn go_back(site: &Site, who: &Who) -> Result<u8, Failure> {
     match control::rollback_trial(site, who).await {
-        Ok(Some(applied)) => tell(&format!("ended: generation {}, mode {}", applied.generation, applied.policy().mode)),
+        Ok(Some(policy)) => tell(&format!("ended: generation {}, mode {}", policy.generation, policy.policy().mode)),
         Ok(None) => tell("it was over already"),
         Err(error) => return Err(error.into()),
     }

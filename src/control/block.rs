@@ -128,7 +128,7 @@ async fn change(
         return Ok(None);
     }
     match last_good(site, lock).await {
-        Ok(applied) => Ok(Some(applied.generation)),
+        Ok(policy) => Ok(Some(policy.generation)),
         Err(error) => {
             let restored: Result<(), StateError> = before.save(&site.state);
             if let Err(also) = restored {

@@ -110,6 +110,14 @@ pub enum AgentError {
     /// No policy was ever applied here.
     #[error("no policy is in force, and none is stored; `nodewall apply` puts one into force")]
     NothingInForce,
+    /// The policy that is stored is not in force, for nothing of nodewall is in the kernel.
+    #[error(
+        "nothing of nodewall is in the kernel: its pins are gone; `nodewall apply` or a start of the agent brings back the policy that is stored"
+    )]
+    NothingRuns,
+    /// A first policy, and no interface that would carry it.
+    #[error("{0}")]
+    NothingCovered(String),
     /// There is nothing to go back to.
     #[error("there is no policy before this one to go back to")]
     NoPrevious,

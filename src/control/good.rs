@@ -35,7 +35,8 @@ pub struct Good {
     pub since_unix_ns: u64,
     /// Unix time at which somebody decided that it be in force (a configuration, a lever), ns. Repairs, blocks and peers decide nothing.
     pub decided_unix_ns: u64,
-    /// Names of the interfaces that were attached or waited for.
+    /// Names of the interfaces that were attached or waited for, as an older version wrote them here.
+    #[serde(default, skip_serializing)]
     pub attached: Vec<String>,
     /// What it was made from.
     pub desired: Desired,
@@ -142,7 +143,7 @@ mod tests {
             policy_sha256: "00".into(),
             since_unix_ns: 7,
             decided_unix_ns: 7,
-            attached: vec!["eth0".into()],
+            attached: Vec::new(),
             desired,
         }
     }

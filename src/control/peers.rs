@@ -7,7 +7,7 @@ use tokio::{task::JoinSet, time::timeout};
 
 use super::{
     allow::Allow,
-    change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege},
+    change::{InForce, Request, Site, put_in_force, require_privilege},
     error::AgentError,
     guard::Guard,
     state_files::{note, readable},
@@ -122,13 +122,13 @@ pub(crate) fn expire(site: &Site) -> Result<Registry, AgentError> {
 }
 
 /// Puts the registry's peers into force, if they are others than those in force. `None`: they are not, or nothing is in force.
-pub async fn peers_changed(site: &Site, allow: Allow) -> Result<Option<Applied>, AgentError> {
+pub async fn peers_changed(site: &Site, allow: Allow) -> Result<Option<InForce>, AgentError> {
     require_privilege()?;
     let lock = site.state.lock_policy()?;
     peers_changed_locked(site, &lock, allow).await
 }
 
-async fn peers_changed_locked(site: &Site, lock: &PolicyLock, allow: Allow) -> Result<Option<Applied>, AgentError> {
+async fn peers_changed_locked(site: &Site, lock: &PolicyLock, allow: Allow) -> Result<Option<InForce>, AgentError> {
     let Some(good) = trial::in_force(site)? else { return Ok(None) };
     let registry = readable(Registry::load(&site.state))?;
     let active = registry.active(&Clock::now());
@@ -139,15 +139,6 @@ async fn peers_changed_locked(site: &Site, lock: &PolicyLock, allow: Allow) -> R
     }
     let policy = Policy { peers: active.into_iter().collect(), ..good.desired.policy.clone() };
     let desired = Desired { policy, ..good.desired };
-    let guard = Guard { allow, session: None };
-    let judged = desired.clone();
-    let request = Request {
-        desired,
-        persist: Persist::IfPossible,
-        blocking: Blocking::AsListed,
-        judge: &|image, own, before| guard.judge(&judged, image, own, before),
-        decides: false,
-        keep_previous: false,
-    };
+    let request = Request::kept(desired).guarded(Guard { allow, session: None });
     put_in_force(site, lock, request).await.map(Some)
 }

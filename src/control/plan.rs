@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::{
     allow::Allow,
     block_list::Blocks,
+    coverage::Remembered,
     error::AgentError,
     guard::Guard,
     seen::Seen,
@@ -44,7 +45,7 @@ pub struct Difference {
     pub peers_removed: Vec<String>,
     /// Interfaces that would be attached.
     pub interfaces_added: Vec<String>,
-    /// Interfaces that are attached and would no longer be asked for. They stay attached until a detach.
+    /// Interfaces that are attached and would no longer be asked for: they would be let go, and be open.
     pub interfaces_removed: Vec<String>,
     /// Sources whose verdict would change, of those that have a TCP connection to this node or had one within the last hour (as an agent saw it).
     pub affected: Vec<Affected>,
@@ -116,12 +117,15 @@ pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> 
     let new = image(&desired.policy)?;
     let old = good.as_ref().map(|good| image(&good.desired.policy)).transpose()?;
 
-    let stored = good.as_ref().map_or(&[][..], |good| &good.attached);
-    let (interfaces, held) = match select(desired, &network, stored) {
+    let Remembered(stored) = match state {
+        Some(state) if good.is_some() => Remembered::load(state)?,
+        _ => Remembered::default(),
+    };
+    let (interfaces, held) = match select(desired, &network, &stored) {
         Ok(selection) => (selection.attach.into_iter().map(|s| s.name).chain(selection.missing).collect(), None),
         Err(error) => (BTreeSet::new(), Some(error.to_string())),
     };
-    let attached: BTreeSet<String> = stored.iter().cloned().collect();
+    let attached: BTreeSet<String> = stored.into_iter().collect();
     let guard = Guard { allow, session: session::current() };
     let held = held.or_else(|| {
         guard.judge(desired, &new, &facts.own_addresses, good.as_ref()).err().map(|error| error.to_string())

@@ -1,38 +1,11 @@
-//! What of the host's network a change depends on: which interfaces it is for, whether somebody else has them, the node's own addresses. It must not
-//! change any of it.
+//! What of the host's network a change depends on: which interfaces it is for, the node's own addresses. It must not change any of it.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::net::IpAddr;
 
 use super::error::AgentError;
 use crate::control::Desired;
-use nodewall_datapath::{self as datapath, DatapathError, PinDir};
 use nodewall_host::net::{self, Link, Network, Selection};
-use nodewall_policy::config::{AttachMode, InterfacePattern};
-
-/// What of the host's network a policy depends on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Surroundings {
-    /// Indices of the interfaces to attach.
-    pub(crate) attach: BTreeSet<u32>,
-    /// Those of them that nothing filters. An interface that was deleted and came back under its old index is among them.
-    pub(crate) unfiltered: BTreeSet<u32>,
-    /// The node's own addresses.
-    pub(crate) own_addresses: BTreeSet<IpAddr>,
-}
-
-impl Surroundings {
-    pub(crate) fn new(selection: &Selection, network: &Network) -> Self {
-        let attach: BTreeSet<u32> = selection.attach.iter().map(|s| s.index).collect();
-        let open = |index: &u32| network.by_index(*index).is_some_and(|link| link.xdp.is_none());
-        let unfiltered = attach.iter().copied().filter(open).collect();
-        Self { attach, unfiltered, own_addresses: own_addresses(network).into_iter().collect() }
-    }
-
-    /// The same once everything is attached.
-    pub(crate) fn all_filtered(self) -> Self {
-        Self { unfiltered: BTreeSet::new(), ..self }
-    }
-}
+use nodewall_policy::config::InterfacePattern;
 
 /// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.
 pub(crate) fn own_addresses(network: &Network) -> Vec<IpAddr> {
@@ -62,25 +35,4 @@ pub(crate) fn select(desired: &Desired, network: &Network, stored: &[String]) ->
         Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(&stored))?),
         Err(error) => Err(error.into()),
     }
-}
-
-/// nodewall does not share an interface, and does not change the mode of an attachment in passing.
-pub(crate) fn refuse_occupied(
-    selection: &Selection,
-    network: &Network,
-    pins: Option<&PinDir>,
-    wanted: AttachMode,
-) -> Result<(), AgentError> {
-    let ours = pins.map(datapath::links).transpose()?.unwrap_or_default();
-    for selected in &selection.attach {
-        let Some(xdp) = network.by_index(selected.index).and_then(|link| link.xdp.as_ref()) else { continue };
-        let interface = selected.name.clone();
-        if !ours.iter().any(|link| link.if_index == selected.index && link.program_id == xdp.program_id) {
-            return Err(DatapathError::Occupied { interface, program_id: xdp.program_id }.into());
-        }
-        if xdp.mode != wanted {
-            return Err(AgentError::ModeChange { interface, live: xdp.mode.as_str(), wanted: wanted.as_str() });
-        }
-    }
-    Ok(())
 }

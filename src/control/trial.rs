@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::{
     allow::Allow,
-    change::{Applied, Blocking, Persist, Request, Site, put_in_force, require_privilege, unjudged},
+    change::{InForce, Request, Site, put_in_force, require_privilege},
     error::AgentError,
     guard::Guard,
+    program,
     state_files::{note, readable},
 };
 use crate::control::{Desired, Good, ModeOverride, Trial, TrialKind};
@@ -51,33 +52,29 @@ pub(crate) async fn end_overdue(site: &Site) -> Result<bool, AgentError> {
     Ok(before && pending(site, &lock).await?.is_none())
 }
 
-/// Goes back to what was in force before the trial.
+/// Goes back to what was in force before the trial. `None`: nothing of nodewall is in the kernel, as at a boot; what starts next finds it on disk.
 async fn end(
     site: &Site,
     lock: &PolicyLock,
     trial: &Trial,
     who: Option<&Who>,
     why: &str,
-) -> Result<Applied, AgentError> {
-    let applied = put_in_force(
-        site,
-        lock,
-        Request {
-            desired: trial.back_to.desired.clone(),
-            persist: Persist::IfPossible,
-            blocking: Blocking::Restored,
-            judge: &unjudged,
-            decides: false,
-            keep_previous: false,
-        },
-    )
-    .await?;
+) -> Result<Option<InForce>, AgentError> {
+    let request = Request::kept(trial.back_to.desired.clone()).restoring_blocks();
+    let ended = match put_in_force(site, lock, request).await {
+        Err(AgentError::NothingRuns) => {
+            let generation = Good::last(&site.state).ok().flatten().map_or(0, |good| good.generation);
+            site.state.save(&Good { generation, ..trial.back_to.clone() })?;
+            None
+        }
+        result => Some(result?),
+    };
     site.state.forget::<Trial>()?;
-    let mode = applied.policy().mode;
-    let detail = format!("{} ended ({why}): generation {}, mode {mode}", trial.kind.command(), applied.generation);
-    tracing::warn!(generation = applied.generation, "{} ended: {why}; mode {mode} again", trial.kind.command());
-    note(&site.state, "rollback", &detail, who);
-    Ok(applied)
+    let generation = ended.as_ref().map_or(trial.back_to.generation, |policy| policy.generation);
+    let (command, mode) = (trial.kind.command(), trial.back_to.desired.policy.mode);
+    tracing::warn!(generation, "{command} ended: {why}; mode {mode} again");
+    note(&site.state, "rollback", &format!("{command} ended ({why}): generation {generation}, mode {mode}"), who);
+    Ok(ended)
 }
 
 /// Enforces the policy that is in force in audit. With `within`, on trial for that long; else for good.
@@ -89,7 +86,7 @@ pub async fn enforce(
     allow: Allow,
     within: Option<Duration>,
     who: &Who,
-) -> Result<(Applied, Option<Trial>), AgentError> {
+) -> Result<(InForce, Option<Trial>), AgentError> {
     require_privilege()?;
     let lock = site.state.lock_policy()?;
     refuse_pending(site, &lock).await?;
@@ -111,51 +108,30 @@ pub async fn enforce(
         back_to: before.clone(),
         who: who.clone(),
     });
-    let judge_desired = desired.clone();
-    let applied = begin(
-        site,
-        &lock,
-        trial.as_ref(),
-        Request {
-            desired,
-            persist: Persist::Required,
-            blocking: Blocking::AsListed,
-            judge: &|image, own, good| guard.judge(&judge_desired, image, own, good),
-            decides: true,
-            keep_previous: trial.is_none(),
-        },
-    )
-    .await?;
+    let request = if trial.is_some() { Request::on_trial(desired) } else { Request::decided(desired) };
+    let policy = begin(site, &lock, trial.as_ref(), request.guarded(guard)).await?;
     if trial.is_none() {
-        keep_mode(site, &applied.desired)?;
+        keep_mode(site, &policy.desired)?;
     }
     let detail = match within {
         Some(within) => {
-            format!("generation {}, unless confirmed within {} s it goes back", applied.generation, within.as_secs())
+            format!("generation {}, unless confirmed within {} s it goes back", policy.generation, within.as_secs())
         }
-        None => format!("generation {}", applied.generation),
+        None => format!("generation {}", policy.generation),
     };
     note(&site.state, "enforce", &detail, Some(who));
-    Ok((applied, trial))
+    Ok((policy, trial))
 }
 
 /// Puts what is configured into force in audit: what a first `enforce` goes back to.
 async fn audit(site: &Site, lock: &PolicyLock, configured: Desired) -> Result<(), AgentError> {
     let policy = Policy { mode: Mode::Audit, ..configured.policy };
-    let request = Request {
-        desired: Desired { policy, ..configured },
-        persist: Persist::Required,
-        blocking: Blocking::AsListed,
-        judge: &unjudged,
-        decides: true,
-        keep_previous: true,
-    };
-    put_in_force(site, lock, request).await?;
+    program::start(site, lock, Request::decided(Desired { policy, ..configured })).await?;
     Ok(site.state.clear_detached()?)
 }
 
 /// Opens the node for `open_for`: audit, blocks lifted. What was in force comes back by itself.
-pub async fn panic_open(site: &Site, open_for: Duration, who: &Who) -> Result<(Applied, Trial), AgentError> {
+pub async fn panic_open(site: &Site, open_for: Duration, who: &Who) -> Result<(InForce, Trial), AgentError> {
     require_privilege()?;
     let lock = site.state.lock_policy()?;
     let pending = pending(site, &lock).await?;
@@ -172,48 +148,31 @@ pub async fn panic_open(site: &Site, open_for: Duration, who: &Who) -> Result<(A
         back_to,
         who: who.clone(),
     };
-    let applied = begin(
-        site,
-        &lock,
-        Some(&trial),
-        Request {
-            desired: Desired { policy, ..good.desired },
-            persist: Persist::Required,
-            blocking: Blocking::Lifted,
-            judge: &unjudged,
-            decides: true,
-            keep_previous: false,
-        },
-    )
-    .await?;
+    let request = Request::on_trial(Desired { policy, ..good.desired }).lifting_blocks();
+    let policy = begin(site, &lock, Some(&trial), request).await?;
     let detail = format!(
         "generation {}, for {} s: nothing is dropped, blocks are lifted",
-        applied.generation,
+        policy.generation,
         open_for.as_secs()
     );
     note(&site.state, "panic_open", &detail, Some(who));
-    Ok((applied, trial))
+    Ok((policy, trial))
 }
 
 /// The trial is on disk first: a crash right after the swap can not make it permanent.
-async fn begin(
-    site: &Site,
-    lock: &PolicyLock,
-    trial: Option<&Trial>,
-    request: Request<'_>,
-) -> Result<Applied, AgentError> {
+async fn begin(site: &Site, lock: &PolicyLock, trial: Option<&Trial>, request: Request) -> Result<InForce, AgentError> {
     let before = site.state.load::<Trial>()?;
     if let Some(trial) = trial {
         site.state.save(trial)?;
     }
-    let applied = put_in_force(site, lock, request).await;
-    if applied.is_err() && trial.is_some() {
+    let policy = put_in_force(site, lock, request).await;
+    if policy.is_err() && trial.is_some() {
         match before {
             Some(before) => site.state.save(&before)?,
             None => site.state.forget::<Trial>()?,
         }
     }
-    applied
+    policy
 }
 
 /// Keeps a policy that is on trial.
@@ -244,48 +203,35 @@ pub async fn confirm(site: &Site, who: &Who) -> Result<Good, AgentError> {
 }
 
 /// Ends a trial now. `None`: there was none any more.
-pub async fn rollback_trial(site: &Site, who: &Who) -> Result<Option<Applied>, AgentError> {
+pub async fn rollback_trial(site: &Site, who: &Who) -> Result<Option<InForce>, AgentError> {
     let lock = site.state.lock_policy()?;
     match pending(site, &lock).await? {
-        Some(trial) => end(site, &lock, &trial, Some(who), "by command").await.map(Some),
+        Some(trial) => end(site, &lock, &trial, Some(who), "by command").await,
         None => Ok(None),
     }
 }
 
 /// Ends a trial now, or goes back to the policy before the last change.
-pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<Applied, AgentError> {
+pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<InForce, AgentError> {
     require_privilege()?;
     let lock = site.state.lock_policy()?;
     if let Some(trial) = pending(site, &lock).await? {
-        return end(site, &lock, &trial, Some(who), "by command").await;
+        return end(site, &lock, &trial, Some(who), "by command").await?.ok_or(AgentError::NothingRuns);
     }
     in_force(site)?.ok_or(AgentError::NothingInForce)?;
     let previous = Good::previous(&site.state)?.ok_or(AgentError::NoPrevious)?;
     let guard = Guard { allow, session: super::session::current() };
     let desired = previous.desired;
-    let judge_desired = desired.clone();
-    let applied = put_in_force(
-        site,
-        &lock,
-        Request {
-            desired,
-            persist: Persist::Required,
-            blocking: Blocking::AsListed,
-            judge: &|image, own, good| guard.judge(&judge_desired, image, own, good),
-            decides: true,
-            keep_previous: true,
-        },
-    )
-    .await?;
-    keep_mode(site, &applied.desired)?;
+    let policy = put_in_force(site, &lock, Request::decided(desired).guarded(guard)).await?;
+    keep_mode(site, &policy.desired)?;
     let detail = format!(
         "to what was generation {}: generation {}, mode {}",
         previous.generation,
-        applied.generation,
-        applied.policy().mode
+        policy.generation,
+        policy.policy().mode
     );
     note(&site.state, "rollback", &detail, Some(who));
-    Ok(applied)
+    Ok(policy)
 }
 
 /// How the trial that `mine` began stands now; ends it when its time is over.

@@ -1,6 +1,6 @@
 //! What is allowed but may hurt, each a sentence that says how to mend it. Reads only.
 
-use super::change::Applied;
+use super::program::Applied;
 use nodewall_host::net::{self, LocalPorts, NatReport};
 use nodewall_policy::{FEW_LENGTHS, config::PortSet};
 
@@ -8,7 +8,7 @@ use nodewall_policy::{FEW_LENGTHS, config::PortSet};
 /// `applied`, so that an agent need not wait for it.
 pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send + use<> {
     let mut warnings = known(applied);
-    let restricted = applied.policy().restricted_ports();
+    let restricted = applied.policy.policy().restricted_ports();
     async move {
         // No report at all only when the runtime is shutting down.
         let report = tokio::task::spawn_blocking(net::masquerade_ranges).await.unwrap_or_default();
@@ -18,12 +18,16 @@ pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send +
 }
 
 fn known(applied: &Applied) -> Vec<String> {
-    let mut warnings = applied.policy().warnings.clone();
-    warnings.extend(applied.uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
+    let mut warnings = applied.policy.policy().warnings.clone();
+    warnings.extend(applied.coverage.uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
     warnings.extend(
-        applied.missing.iter().map(|name| format!("interface {name} does not exist; it is attached when it appears")),
+        applied
+            .coverage
+            .missing
+            .iter()
+            .map(|name| format!("interface {name} does not exist; it is attached when it appears")),
     );
-    for (family, lengths) in [("IPv4", applied.lengths.v4), ("IPv6", applied.lengths.v6)] {
+    for (family, lengths) in [("IPv4", applied.policy.lengths.v4), ("IPv6", applied.policy.lengths.v6)] {
         if lengths > FEW_LENGTHS {
             warnings.push(format!(
                 "the sources use {lengths} different {family} prefix lengths, and each costs every packet to a protected port a probe; \
@@ -31,7 +35,7 @@ fn known(applied: &Applied) -> Vec<String> {
             ));
         }
     }
-    let restricted = applied.policy().restricted_ports();
+    let restricted = applied.policy.policy().restricted_ports();
     match LocalPorts::read() {
         Ok(local) => {
             if let Some(overlap) = local.overlap(&restricted) {

@@ -66,7 +66,10 @@ fn status_and_counters_are_as_the_contract_says() {
     }
     let live = Live::new();
     let applied = live.apply(&["--peer", "10.77.0.12", "--peer", "fd77::/64", "-o", "json"]).exits(0).json();
-    assert_eq!(keys(&applied), ["generation", "interfaces", "missing", "mode", "policy_sha256", "warnings"]);
+    assert_eq!(
+        keys(&applied),
+        ["failing", "generation", "interfaces", "missing", "mode", "policy_sha256", "released", "warnings"]
+    );
     live.send(9042, 2);
     live.send(443, 1);
     live.send(12_345, 4);

@@ -1,6 +1,6 @@
 //! How nodewall is attached: natively unless told otherwise, alone on its interface, or not at all.
 
-use nodewall_testbed::{Lab, run_to_end, skip_unless_privileged};
+use nodewall_testbed::{Lab, Signal, run_to_end, skip_unless_privileged, until};
 
 use super::node::{Directories, Node, PATIENCE};
 use super::settings::Settings;
@@ -30,14 +30,14 @@ fn generic_is_for_those_who_ask() {
 }
 
 /// A veth whose other end sends by more queues than it receives by has no native mode (the kernel answers ENOSPC). Generic mode
-/// would work there, and is not taken unasked; the interface that could be attached is left alone as well.
+/// would work there, and is not taken unasked. The interface that can be attached is.
 #[test]
-fn where_native_is_impossible_nothing_is_attached() {
-    if skip_unless_privileged("where_native_is_impossible_nothing_is_attached") {
+fn where_native_is_impossible_only_that_interface_stays_open() {
+    if skip_unless_privileged("where_native_is_impossible_only_that_interface_stays_open") {
         return;
     }
-    let both = Settings::default().interfaces(&["eth0", "few0"]);
-    let node = Node::idle(Lab::new().unwrap(), &both);
+    let few = Settings::default().interfaces(&["few0"]);
+    let mut node = Node::idle(Lab::new().unwrap(), &few);
     let link = "link add few0 index 200 numrxqueues 1 numtxqueues 1 type veth peer name many numtxqueues 4 numrxqueues 4 netns";
     node.netns().ip_batch(&format!("{link} {}\nlink set few0 up\n", node.lab.switch().unwrap().name())).unwrap();
     for verb in ["run", "apply"] {
@@ -47,9 +47,20 @@ fn where_native_is_impossible_nothing_is_attached() {
         for interface in ["eth0", "few0"] {
             assert!(!node.link_words(interface).iter().any(|word| word.starts_with("xdp")), "{verb}: {interface}");
         }
-        assert!(!node.directories.pins().exists());
+        assert!(!node.directories.pins().exists(), "a policy that nothing carries is not in force");
     }
-    node.configure(&both.top("attach_mode = \"generic\""));
+    node.configure(&Settings::default().interfaces(&["eth0", "few0"]));
+    let applied = node.nodewall("apply", &[]);
+    assert_eq!(applied.status.code(), Some(3), "{applied:?}");
+    assert!(applied.stdout.contains("few0: NOT FILTERED") && applied.stdout.contains("eth0: attached"), "{applied:?}");
+    assert_filtered(&node);
+    node.start_agent();
+    node.wait_for_log(|line| line.contains("few0") && line.contains("attach_mode = \"generic\""));
+    until("status tells of it", || node.json("status")["problems"].to_string().contains("few0"));
+    assert_filtered(&node);
+    node.end_agent(Signal::TERM);
+    assert!(node.nodewall("detach", &[]).status.success());
+    node.configure(&few.top("attach_mode = \"generic\""));
     assert!(node.nodewall("apply", &[]).status.success());
     assert!(node.link_words("few0").contains(&"xdpgeneric".to_owned()));
 }

@@ -13,6 +13,7 @@ mod evidence;
 mod export;
 mod init;
 mod interfaces;
+mod levers;
 mod lifecycle;
 mod notify;
 mod objects;

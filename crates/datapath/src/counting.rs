@@ -1,5 +1,6 @@
 //! Reading the counters and the rows they belong to. It must not change them: counters never go back.
 
+use aya::maps::IterableMap;
 use node_ebpf_common::{
     counter::{
         self, BANK_CELLS, CELLS_PER_ROW, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
@@ -9,11 +10,12 @@ use node_ebpf_common::{
     outbound::{self, Sent},
     reason::Reason,
 };
-use zerocopy::{FromBytes, transmute};
+use zerocopy::transmute;
 
 use super::{
     error::DatapathError,
     maps::Maps,
+    sys,
     words::{RowBytes, sums},
 };
 
@@ -114,13 +116,8 @@ impl Maps {
 
     /// The record of every row, in the order of their numbers.
     pub fn rows(&self) -> Result<Vec<RowRecord>, DatapathError> {
-        (0..ROWS)
-            .map(|row| {
-                let bytes: RowBytes = self.rows.get(&row, 0).map_err(DatapathError::map(name::ROWS))?;
-                RowRecord::read_from_bytes(&bytes)
-                    .map_err(|_| DatapathError::Missing("a row record of the right size".into()))
-            })
-            .collect()
+        sys::array_values(sys::fd_of(IterableMap::map(&self.rows)), ROWS as usize)
+            .map_err(DatapathError::io(format!("can not read map {}", name::ROWS)))
     }
 
     /// Writes the records that differ from what is there.

@@ -1,6 +1,7 @@
 //! Typed handles of the maps in the one list, and the check that a pinned map is really ours before it is adopted.
 
 use std::{
+    collections::BTreeMap,
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
@@ -54,10 +55,15 @@ impl Maps {
 
     /// The pinned maps, without loading any program.
     pub(super) fn open(pins: &PinDir) -> Result<Self, DatapathError> {
-        check_pins(pins)?;
-        Self::from(|name| {
-            let path = pins.maps().join(name);
+        let mut opened = BTreeMap::new();
+        for spec in images_first() {
+            let path = pins.maps().join(spec.name);
             let data = MapData::from_pin(&path).map_err(DatapathError::map(path.display().to_string()))?;
+            check(&path, spec, &data)?;
+            opened.insert(spec.name, data);
+        }
+        Self::from(|name| {
+            let data = opened.remove(name).ok_or_else(|| DatapathError::Missing(format!("map {name}")))?;
             Map::from_map_data(data).map_err(DatapathError::map(name))
         })
     }
@@ -150,15 +156,20 @@ impl Maps {
 
 /// Refuses pinned maps that this build did not make or could not have made.
 pub(super) fn check_pins(pins: &PinDir) -> Result<(), DatapathError> {
-    // Images first: they tell which version made all of it.
-    let (images, others): (Vec<&Spec>, Vec<&Spec>) = maps::ALL.iter().partition(|s| name::IMAGES.contains(&s.name));
-    for spec in images.into_iter().chain(others) {
+    for spec in images_first() {
         let path = pins.maps().join(spec.name);
         if path.exists() {
-            check(&path, spec)?;
+            let map = MapData::from_pin(&path).map_err(DatapathError::map(path.display().to_string()))?;
+            check(&path, spec, &map)?;
         }
     }
     Ok(())
+}
+
+/// All maps, those first that tell which version made all of them.
+fn images_first() -> impl Iterator<Item = &'static Spec> {
+    let (images, others): (Vec<&Spec>, Vec<&Spec>) = maps::ALL.iter().partition(|s| name::IMAGES.contains(&s.name));
+    images.into_iter().chain(others)
 }
 
 /// The version of an image of another size: the first words of every version are the same. `None`: this is no image.
@@ -182,12 +193,11 @@ pub(super) fn entries(spec: &Spec) -> Result<u32, DatapathError> {
     }
 }
 
-fn check(path: &Path, spec: &Spec) -> Result<(), DatapathError> {
-    let map = MapData::from_pin(path).map_err(DatapathError::map(path.display().to_string()))?;
+fn check(path: &Path, spec: &Spec, map: &MapData) -> Result<(), DatapathError> {
     let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
     if name::IMAGES.contains(&spec.name)
         && info.value_size() != spec.value_bytes
-        && let Some(found) = abi_of(&map, info.value_size())
+        && let Some(found) = abi_of(map, info.value_size())
     {
         return Err(DatapathError::Abi { found, expected: ABI_VERSION });
     }

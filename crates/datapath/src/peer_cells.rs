@@ -1,16 +1,20 @@
 //! The peer matrix: reading its cells, and whose they are. Cells go back to zero only when their slot is given to another peer.
 
-use aya::{maps::PerCpuValues, util::nr_cpus};
+use aya::{
+    maps::{IterableMap, PerCpuValues},
+    util::nr_cpus,
+};
 use node_ebpf_common::{
     counter::{Counter, ROW_FIRST},
     maps::{PeerRecord, RowRecord, name},
     peer_traffic::{COLUMN_SHARED, Direction, SLOT_CELLS, SLOT_OTHER, SLOTS, cell, column},
 };
-use zerocopy::{FromBytes, transmute};
+use zerocopy::transmute;
 
 use super::{
     error::DatapathError,
     maps::Maps,
+    sys,
     words::{PeerBytes, SlotWords, sums},
 };
 
@@ -75,13 +79,8 @@ impl Maps {
 
     /// The record of every slot, in the order of their numbers.
     pub fn peers(&self) -> Result<Vec<PeerRecord>, DatapathError> {
-        (0..SLOTS)
-            .map(|slot| {
-                let bytes: PeerBytes = self.peers.get(&slot, 0).map_err(DatapathError::map(name::PEERS))?;
-                PeerRecord::read_from_bytes(&bytes)
-                    .map_err(|_| DatapathError::Missing("a peer record of the right size".into()))
-            })
-            .collect()
+        sys::array_values(sys::fd_of(IterableMap::map(&self.peers)), SLOTS as usize)
+            .map_err(DatapathError::io(format!("can not read map {}", name::PEERS)))
     }
 
     /// Writes the records that differ from what is there. A slot that another peer had is emptied first; no image in force may count on it.

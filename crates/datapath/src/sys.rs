@@ -20,6 +20,8 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+/// Linux 5.6.
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// Linux 5.7; for XDP 5.9.
 const BPF_LINK_CREATE: libc::c_long = 28;
 /// Linux 5.9.
@@ -181,6 +183,43 @@ pub(super) fn inner_map_id(outer: BorrowedFd<'_>, slot: u32) -> Result<Option<u3
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// The values of a plain array map of `entries` values, in the order of their keys, in one call.
+pub(super) fn array_values<T: zerocopy::FromBytes>(map: BorrowedFd<'_>, entries: usize) -> Result<Vec<T>> {
+    #[repr(C)]
+    struct Attributes {
+        in_batch: u64,
+        out_batch: u64,
+        keys: u64,
+        values: u64,
+        count: u32,
+        fd: u32,
+        element_flags: u64,
+        flags: u64,
+    }
+    let mut values = T::new_vec_zeroed(entries).map_err(|_| Error::from(std::io::ErrorKind::OutOfMemory))?;
+    let mut keys = vec![0_u32; entries];
+    let mut next = 0_u32;
+    let mut attributes = Attributes {
+        in_batch: 0,
+        out_batch: std::ptr::from_mut(&mut next) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: u32::try_from(entries).map_err(Error::other)?,
+        fd: map.as_raw_fd().cast_unsigned(),
+        element_flags: 0,
+        flags: 0,
+    };
+    match bpf(BPF_MAP_LOOKUP_BATCH, &mut attributes) {
+        // ENOENT: that was all.
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => return Err(error),
+        _ => {}
+    }
+    if attributes.count as usize != entries {
+        return Err(Error::other(format!("{} of {entries} values", attributes.count)));
+    }
+    Ok(values)
 }
 
 /// A read-only view of an mmapable map's memory.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Keeper;
 use crate::{
     agent::watchdog::{self, Finding},
-    control::{Repair, error::AgentError, state_files::note},
+    control::{Repair, coverage::Program, error::AgentError, state_files::note},
 };
 use nodewall_datapath::PinDir;
 use nodewall_host::state::Clock;
@@ -30,7 +30,7 @@ where
             // What an alarm was about may be over; interfaces that could not be attached are tried again.
             if !self.path_alarms.is_empty() {
                 self.path_alarms.clear();
-                self.cover(Instant::now()).await;
+                self.look_after_interfaces().await;
             }
             return;
         }
@@ -46,15 +46,18 @@ where
             }
             return;
         }
-        let image = findings.iter().any(|finding| matches!(finding, Finding::Image(_)));
-        let replaced =
-            findings.iter().any(|finding| matches!(finding, Finding::Link(_, fault) if fault.is_foreign_program()));
-        if image || replaced {
-            if !self.again("repair").await {
+        if findings.contains(&Finding::OtherMaps) {
+            if !self.start_again("repair").await {
                 return;
             }
         } else {
-            self.cover(Instant::now()).await;
+            let image = findings.iter().any(|finding| matches!(finding, Finding::Image(_)));
+            if image && !self.put_last_good("repair").await {
+                return;
+            }
+            let replaced =
+                findings.iter().any(|finding| matches!(finding, Finding::Link(_, fault) if fault.is_foreign_program()));
+            self.reconcile(if replaced { Program::Exchange } else { Program::Keep }, Instant::now()).await;
         }
         // An opening by somebody else's hand is a repair, not an interface that appeared.
         self.health.gaps = before;

@@ -8,8 +8,8 @@ impl<R> Keeper<R> {
         if self.site.state.is_detached() {
             return "open: detached by an operator; `nodewall apply` closes it again".to_owned();
         }
-        let policy = self.applied.policy();
-        let (peers, interfaces) = (policy.peers.len(), self.applied.interfaces.len());
+        let policy = self.applied.policy.policy();
+        let (peers, interfaces) = (policy.peers.len(), self.applied.coverage.interfaces.len());
         let health = match self.health.alarms.as_slice() {
             [] => "healthy".to_owned(),
             [alarm] => alarm.clone(),
@@ -18,7 +18,7 @@ impl<R> Keeper<R> {
         format!(
             "{}, generation {}, {}, {}; {health}",
             policy.mode,
-            self.applied.generation,
+            self.applied.policy.generation,
             counted(peers, "peer"),
             counted(interfaces, "interface")
         )

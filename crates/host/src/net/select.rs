@@ -34,6 +34,8 @@ pub struct Selection {
     pub missing: Vec<String>,
     /// Links that a pattern or the default covers and that are left out, with the reason.
     pub skipped: Vec<Skipped>,
+    /// Links that were asked for by their names and can not be attached to, with the reason.
+    pub refused: Vec<Skipped>,
 }
 
 /// An addressed Ethernet interface that no attached interface covers.
@@ -117,59 +119,75 @@ fn left_out(skipped: &[Skipped]) -> String {
 /// ipvlan) stands for its parent and a bond's slave for the bond.
 ///
 /// # Errors
-/// When a plain name is of an interface that may not be attached to, or when nothing is left and nothing is missing.
+/// When nothing is left and nothing is missing.
 pub fn resolve(network: &Network, patterns: Option<&[InterfacePattern]>) -> Result<Selection, SelectError> {
     let mut chosen = BTreeMap::new();
     let mut selection = Selection::default();
+    let mut first_refusal = None;
     match patterns {
-        Some(patterns) => by_patterns(network, patterns, &mut chosen, &mut selection)?,
+        Some(patterns) => first_refusal = by_patterns(network, patterns, &mut chosen, &mut selection),
         None => by_default(network, &mut chosen, &mut selection),
     }
     selection.attach = chosen.into_values().collect();
-    if selection.attach.is_empty() && selection.missing.is_empty() {
-        let looked_for = match patterns {
-            Some([]) => "the list of interfaces is empty".to_owned(),
-            Some(patterns) => {
-                let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
-                format!("nothing that may be attached matches {}", patterns.join(", "))
-            }
-            None => "no addressed Ethernet interface was found".to_owned(),
-        };
-        return Err(SelectError::NothingSelected { looked_for, skipped: selection.skipped });
+    if !selection.attach.is_empty() || !selection.missing.is_empty() {
+        return Ok(selection);
     }
-    Ok(selection)
+    if let Some(refusal) = first_refusal {
+        return Err(refusal);
+    }
+    let looked_for = match patterns {
+        Some([]) => "the list of interfaces is empty".to_owned(),
+        Some(patterns) => {
+            let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
+            format!("nothing that may be attached matches {}", patterns.join(", "))
+        }
+        None => "no addressed Ethernet interface was found".to_owned(),
+    };
+    Err(SelectError::NothingSelected { looked_for, skipped: selection.skipped })
 }
 
+/// The first of the names that can not be attached to, which are left out. A bond's slave stands for its bond.
 fn by_patterns(
     network: &Network,
     patterns: &[InterfacePattern],
     chosen: &mut BTreeMap<u32, Selected>,
     selection: &mut Selection,
-) -> Result<(), SelectError> {
+) -> Option<SelectError> {
+    let mut first_refusal = None;
     for pattern in patterns {
         let Some(name) = pattern.exact() else {
             let matches =
                 |link: &Link| pattern.matches(&link.name) || link.alt_names.iter().any(|alt| pattern.matches(alt));
             for link in network.links().filter(|link| matches(link)) {
                 match obstacle(network, link) {
-                    Some(why) => skip(selection, link, why.to_string()),
+                    Some(why) => skip(&mut selection.skipped, link, why.to_string()),
                     None => choose(chosen, link, &pattern.to_string()),
                 }
             }
             continue;
         };
-        match network.by_name(name) {
-            Some(link) => {
-                if let Some(why) = obstacle(network, link) {
-                    return Err(SelectError::NotAttachable { interface: name.to_owned(), why });
-                }
-                choose(chosen, link, "named");
+        let Some(link) = network.by_name(name) else {
+            if selection.missing.iter().all(|missing| missing != name) {
+                selection.missing.push(name.to_owned());
             }
-            None if selection.missing.iter().any(|missing| missing == name) => {}
-            None => selection.missing.push(name.to_owned()),
+            continue;
+        };
+        match obstacle(network, link) {
+            None => choose(chosen, link, "named"),
+            Some(why) => {
+                let bond = network.bond_of(link).filter(|bond| obstacle(network, bond).is_none());
+                match bond {
+                    Some(bond) => {
+                        choose(chosen, bond, &format!("carries {name}"));
+                        skip(&mut selection.skipped, link, why.to_string());
+                    }
+                    None => skip(&mut selection.refused, link, why.to_string()),
+                }
+                first_refusal.get_or_insert(SelectError::NotAttachable { interface: name.to_owned(), why });
+            }
         }
     }
-    Ok(())
+    first_refusal
 }
 
 fn by_default(network: &Network, chosen: &mut BTreeMap<u32, Selected>, selection: &mut Selection) {
@@ -177,11 +195,11 @@ fn by_default(network: &Network, chosen: &mut BTreeMap<u32, Selected>, selection
         let carrier = carrier(network, link);
         if carrier.container_veth {
             let why = "a veth whose peer is in another network namespace (a container's, usually)";
-            skip(selection, link, why.to_owned());
+            skip(&mut selection.skipped, link, why.to_owned());
         } else if carrier.without_wire() {
-            skip(selection, link, format!("nothing arrives on a {} device from outside", carrier.kind));
+            skip(&mut selection.skipped, link, format!("nothing arrives on a {} device from outside", carrier.kind));
         } else if let Some(why) = obstacle(network, carrier) {
-            skip(selection, link, why.to_string());
+            skip(&mut selection.skipped, link, why.to_string());
         } else if carrier.index == link.index {
             choose(chosen, link, "addressed");
         } else {
@@ -250,9 +268,9 @@ fn choose(chosen: &mut BTreeMap<u32, Selected>, link: &Link, because: &str) {
     });
 }
 
-fn skip(selection: &mut Selection, link: &Link, why: String) {
-    if selection.skipped.iter().all(|skipped| skipped.name != link.name) {
-        selection.skipped.push(Skipped { name: link.name.clone(), why });
+fn skip(list: &mut Vec<Skipped>, link: &Link, why: String) {
+    if list.iter().all(|skipped| skipped.name != link.name) {
+        list.push(Skipped { name: link.name.clone(), why });
     }
 }
 

@@ -155,10 +155,25 @@ fn a_name_that_may_not_be_attached_says_why_and_what_to_do() {
     }
     assert!(why_not("wg0").contains("wireguard"), "{}", why_not("wg0"));
     assert!(why_not("tunl0").contains("ipip"), "{}", why_not("tunl0"));
-    assert!(why_not("eth1").contains("attach the master bond0"), "{}", why_not("eth1"));
     assert!(why_not("bond0.7").contains("its parent bond0 covers it"), "{}", why_not("bond0.7"));
     assert!(why_not("eth4.2.3").contains("attach eth4"), "{}", why_not("eth4.2.3"));
     assert!(why_not("br0").contains("attach its ports (eth3)"), "{}", why_not("br0"));
+}
+
+#[test]
+fn a_slave_that_is_named_stands_for_its_bond() {
+    let selection = by(&host(), &["eth1", "bond0"]).unwrap();
+    assert_eq!(names(&selection), ["bond0"]);
+    assert!(selection.refused.is_empty());
+    assert!(selection.skipped[0].why.contains("attach the master bond0"), "{:?}", selection.skipped);
+}
+
+#[test]
+fn a_name_that_may_not_be_attached_keeps_no_other_from_it() {
+    let selection = by(&host(), &["br0", "eth0", "wg0"]).unwrap();
+    assert_eq!(names(&selection), ["eth0"]);
+    let refused: Vec<_> = selection.refused.iter().map(|refused| refused.name.as_str()).collect();
+    assert_eq!(refused, ["br0", "wg0"]);
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! The agent's side of coverage: when the interfaces are looked after, and what is told of it. What one of them refuses is tried again, and stops nothing else.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Instant};
+
+use super::Keeper;
+use crate::control::{apply::lock_attached, coverage::Program, error::AgentError, surroundings::own_addresses};
+use nodewall_datapath::PinDir;
+use nodewall_host::net;
+use nodewall_policy::config::{Config, ConfigErrors};
+
+impl<R> Keeper<R>
+where
+    R: Fn() -> Result<Config, ConfigErrors>,
+{
+    /// The network changed: attaches what appeared.
+    pub(in crate::agent) async fn cover(&mut self, since: Instant) {
+        self.applied.retries.forget();
+        self.reconcile(Program::Keep, since).await;
+    }
+
+    /// Tries what is due.
+    pub(super) async fn look_after_interfaces(&mut self) {
+        self.reconcile(Program::Keep, Instant::now()).await;
+    }
+
+    /// Makes the coverage what it should be, as far as each interface lets it.
+    pub(super) async fn reconcile(&mut self, program: Program, since: Instant) {
+        match self.try_reconcile(program, since).await {
+            Ok(()) => self.covered(),
+            Err(AgentError::Detached) => self.tell_open(),
+            Err(AgentError::OtherMaps) => drop(self.start_again("a command made the data path anew").await),
+            Err(error) => self.alarm(vec![format!("the interfaces can not be looked after: {error}")]),
+        }
+    }
+
+    async fn try_reconcile(&mut self, program: Program, since: Instant) -> Result<(), AgentError> {
+        let lock = lock_attached(&self.site)?;
+        let pins = PinDir::create(&self.site.bpffs)?;
+        if !self.applied.loaded.maps.are_pinned(&pins)? {
+            return Err(AgentError::OtherMaps);
+        }
+        self.applied.cover(&self.site, &lock, program, since).await?;
+        if program == Program::Exchange {
+            self.note_programs();
+        }
+        Ok(())
+    }
+
+    /// Tells what became of the interfaces.
+    pub(super) fn covered(&mut self) {
+        for (interface, gap) in &self.applied.coverage.gaps {
+            let gap_ns = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
+            self.health.gaps.note(gap_ns);
+            tracing::info!(interface, ?gap, "attached");
+        }
+        for interface in &self.applied.coverage.released {
+            tracing::warn!(interface, "released: the configuration does not ask for it any more");
+        }
+        if self.applied.coverage.changed() {
+            self.note_programs();
+        }
+        self.alarm(self.applied.coverage.alarms());
+    }
+
+    /// The network has come to rest: the node's own addresses are part of the policy.
+    pub(in crate::agent) async fn settle(&mut self) {
+        self.reconcile(Program::Keep, Instant::now()).await;
+        if self.site.state.is_detached() {
+            return;
+        }
+        match net::snapshot().await {
+            Ok(network) => {
+                let now: BTreeSet<IpAddr> = own_addresses(&network).into_iter().collect();
+                if now != self.own_addresses {
+                    self.own_addresses = now;
+                    self.put_last_good("network change").await;
+                }
+            }
+            Err(error) => tracing::error!("the network changed, and it can not be judged how: {error}"),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The program: loaded at a start, at an upgrade, and where a configuration wants what the running one has no instructions for. A lever never comes here.
+
+use std::time::Instant;
+
+use super::{
+    change::{InForce, Request, Site, require_privilege, swap},
+    coverage::{Coverage, Program, Retries, cover},
+    error::AgentError,
+};
+use crate::control::Good;
+use nodewall_datapath::{self as datapath, Entry, Loaded, Maps, PinDir};
+use nodewall_host::state::PolicyLock;
+use nodewall_policy::Policy;
+
+/// A filtered node as the process sees it that made it so. Enforcement does not depend on this value.
+pub struct Applied {
+    /// The policy in force.
+    pub policy: InForce,
+    /// The interfaces.
+    pub coverage: Coverage,
+    /// The program, for its log and for interfaces to come.
+    pub loaded: Loaded,
+    /// Which one it is.
+    entry: Entry,
+    /// Interfaces that could not be covered yet.
+    pub(crate) retries: Retries,
+}
+
+impl Applied {
+    /// Whether this program has the instructions for `policy`, and none too many.
+    pub(crate) fn fits(&self, site: &Site, policy: &Policy) -> bool {
+        self.entry == entry(site, policy)
+    }
+
+    /// Whether every link of ours runs this very program.
+    pub(crate) fn runs_everywhere(&mut self, site: &Site) -> Result<bool, AgentError> {
+        let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(false) };
+        let id = self.loaded.info()?.id;
+        Ok(datapath::links(&pins)?.iter().all(|link| link.program_id == id))
+    }
+
+    /// Looks after the interfaces. `since`: when the change that this follows was noticed. The caller holds the lock.
+    pub(crate) async fn cover(
+        &mut self,
+        site: &Site,
+        lock: &PolicyLock,
+        program: Program,
+        since: Instant,
+    ) -> Result<(), AgentError> {
+        let Self { policy, loaded, retries, .. } = self;
+        self.coverage = cover(site, lock, &policy.desired, loaded, (program, retries, since)).await?;
+        Ok(())
+    }
+}
+
+/// The program that does what is asked and little more.
+const fn entry(site: &Site, policy: &Policy) -> Entry {
+    Entry::filter(site.kernel_log, policy.per_peer, policy.evidence)
+}
+
+/// Puts a policy into force with a program of this executable, whatever ran before, and covers the interfaces. The caller holds the lock.
+pub(super) async fn start(site: &Site, lock: &PolicyLock, request: Request) -> Result<Applied, AgentError> {
+    require_privilege()?;
+    let first = Maps::live(&site.bpffs)?.is_none();
+    let known = Good::last(&site.state).ok().flatten().is_some();
+    let pins = PinDir::create(&site.bpffs)?;
+    let mut started = load_and_swap(site, lock, &pins, request).await;
+    // Where nothing ever was in force, a policy that no interface carries is no protection, and must not look like one.
+    if let Ok(applied) = &started
+        && first
+        && !known
+        && applied.coverage.interfaces.is_empty()
+        && let Some(failing) = applied.coverage.failing.first()
+    {
+        let reason = failing.reason.clone();
+        Good::forget(&site.state)?;
+        started = Err(AgentError::NothingCovered(reason));
+    }
+    if started.is_err() && first {
+        // Nothing was in force before: leave no trace.
+        let _ = pins.remove();
+    }
+    started
+}
+
+async fn load_and_swap(site: &Site, lock: &PolicyLock, pins: &PinDir, request: Request) -> Result<Applied, AgentError> {
+    let entry = entry(site, &request.desired.policy);
+    let mut loaded = Loaded::new(Some(pins))?;
+    loaded.load(entry)?;
+    let policy = swap(site, lock, &mut loaded.maps, request).await?;
+    let mut applied = Applied { policy, coverage: Coverage::default(), loaded, entry, retries: Retries::default() };
+    if let Err(error) = applied.cover(site, lock, Program::Exchange, Instant::now()).await {
+        applied.coverage.problems.push(format!("the interfaces can not be looked after: {error}"));
+    }
+    Ok(applied)
+}

@@ -92,7 +92,7 @@ impl Question<'_> {
     fn list<T, R: Row>(
         &self,
         kind: &'static str,
-        page: fn(&Reader, &Filter) -> Result<Vec<Stored<T>>, StoreError>,
+        page: impl Fn(&Reader, &Filter) -> Result<Vec<Stored<T>>, StoreError>,
         row: fn(&Stored<T>, &Zone) -> R,
     ) -> Result<(), Failure> {
         let mut lines = Rows::<R>::new(self.output)?;

@@ -158,12 +158,13 @@ impl<'a> Follower<'a> {
         }
         let filter = Filter { ids: (from..=to).collect(), ..matching.filter() };
         let reader = &self.reader;
-        Ok(match kind {
-            RecordKind::Flows => self.lines(kind, place, &reader.flows(&filter)?, FlowRow::of, lines)?,
-            RecordKind::Captures => self.lines(kind, place, &reader.captures(&filter)?, CaptureRow::of, lines)?,
-            RecordKind::Losses => self.lines(kind, place, &reader.losses(&filter)?, LossRow::of, lines)?,
-            RecordKind::Events => self.lines(kind, place, &reader.events(&filter)?, EventRow::of, lines)?,
-        })
+        match kind {
+            RecordKind::Flows => self.lines(kind, place, &reader.flows(&filter)?, FlowRow::of, lines),
+            RecordKind::Captures => self.lines(kind, place, &reader.captures(&filter)?, CaptureRow::of, lines),
+            RecordKind::Losses => self.lines(kind, place, &reader.losses(&filter)?, LossRow::of, lines),
+            RecordKind::Events => self.lines(kind, place, &reader.events(&filter)?, EventRow::of, lines),
+        }?;
+        Ok(())
     }
 
     fn lines<T, R: Row>(

@@ -30,7 +30,9 @@ impl Problems {
 
     fn tell(&mut self, problem: Option<String>, of: fn(&mut Self) -> &mut Option<String>) {
         if *of(self) != problem {
-            problem.iter().for_each(|problem| tracing::error!("{problem}"));
+            if let Some(problem) = &problem {
+                tracing::error!("{problem}");
+            }
             *of(self) = problem;
             *self.alarm.lock().unwrap_or_else(PoisonError::into_inner) = self.first().cloned();
         }

@@ -110,3 +110,28 @@ fn enforcing_without_peers_is_refused_with_three_ways_out() {
     assert_eq!(node.nodewall("apply", &[]).status.code(), Some(1));
     assert!(node.nodewall("apply", &["--allow-peer-change"]).status.success());
 }
+
+/// `ip netns exec` gives its command a mount namespace with a fresh /sys: pins made there are gone when it ends.
+#[test]
+fn where_pins_would_die_with_the_process_nothing_is_said_to_be_in_force() {
+    if skip_unless_privileged("where_pins_would_die_with_the_process_nothing_is_said_to_be_in_force") {
+        return;
+    }
+    let node = Node::idle(Lab::new().unwrap(), &Settings::default());
+    let exec = |verb: &str| {
+        let inside = node.command(verb, &[]);
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", node.netns().name()]).arg(inside.get_program()).args(inside.get_args());
+        run_to_end(verb, command, PATIENCE).unwrap()
+    };
+    for verb in ["apply", "run", "status"] {
+        let refused = exec(verb);
+        assert_eq!(refused.status.code(), Some(1), "{verb}: {refused:?}");
+        assert!(refused.stderr.contains("nsenter --net="), "{verb}: {refused:?}");
+        assert!(!node.link_words("eth0").iter().any(|word| word.starts_with("xdp")), "{verb}");
+    }
+    // Nor that nothing is, where something is.
+    assert!(node.nodewall("apply", &[]).status.success());
+    assert_eq!(exec("status").status.code(), Some(1));
+    assert_filtered(&node);
+}

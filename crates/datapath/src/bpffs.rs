@@ -40,6 +40,7 @@ impl PinDir {
     /// Makes the directory where it is missing (mounting bpffs at /sys/fs/bpf when that is what is missing) and checks it.
     pub fn create(root: &Path) -> Result<Self, DatapathError> {
         Self::mount(root)?;
+        refuse_own_mounts(root)?;
         let dir = Self { root: root.to_path_buf() };
         for path in [dir.root.clone(), dir.maps(), dir.links()] {
             match fs::DirBuilder::new().mode(0o700).create(&path) {
@@ -58,6 +59,7 @@ impl PinDir {
         match fs::symlink_metadata(dir.maps()) {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                refuse_own_mounts(root)?;
                 return Ok(None);
             }
             Err(error) => return Err(DatapathError::io(format!("can not look at {}", dir.maps().display()))(error)),
@@ -114,6 +116,29 @@ pub(super) fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|fs| fs.f_type.cast_unsigned() & 0xffff_ffff == BPF_FS_MAGIC)
 }
 
+/// Pins outlive a process only on a file system that the host has mounted, too: the first process's mounts tell. Where they can not be read nothing is refused.
+fn refuse_own_mounts(root: &Path) -> Result<(), DatapathError> {
+    let Ok(hosts) = fs::read_to_string("/proc/1/mountinfo") else { return Ok(()) };
+    let refuse = || Err(DatapathError::OwnMounts { path: root.to_path_buf() });
+    let existing = root.ancestors().find(|path| path.exists()).unwrap_or(root);
+    let Ok(data) = fs::metadata(existing) else { return Ok(()) };
+    let own = format!("{}:{}", rustix::fs::major(data.dev()), rustix::fs::minor(data.dev()));
+    if is_bpffs(existing) {
+        return if bpf_mounts(&hosts).any(|(device, _)| device == own) { Ok(()) } else { refuse() };
+    }
+    // Not on one here; where the host has one, this is not the host's view.
+    if bpf_mounts(&hosts).any(|(_, at)| root.starts_with(at)) { refuse() } else { Ok(()) }
+}
+
+/// Device (`major:minor`) and place of each bpf file system in a mountinfo (proc(5)).
+fn bpf_mounts(mountinfo: &str) -> impl Iterator<Item = (&str, &str)> {
+    mountinfo.lines().filter_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ');
+        kind.starts_with("bpf ").then_some((fields.nth(2)?, fields.nth(1)?))
+    })
+}
+
 /// A directory that others can write, or that is not on bpffs, could hand us somebody else's maps.
 fn check(path: &Path) -> Result<(), DatapathError> {
     let refuse = |problem: String, help| Err(DatapathError::PinDirectory { path: path.to_path_buf(), problem, help });
@@ -152,4 +177,17 @@ fn check(path: &Path) -> Result<(), DatapathError> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bpf_file_systems_are_found_among_mounts() {
+        // From a Debian 12 with systemd 252.
+        let mountinfo = "22 28 0:20 / /sys rw,nosuid,nodev,noexec,relatime shared:7 - sysfs sysfs rw\n\
+                         33 22 0:29 / /sys/fs/bpf rw,nosuid,nodev,noexec,relatime shared:11 - bpf bpf rw,mode=700\n";
+        assert_eq!(bpf_mounts(mountinfo).collect::<Vec<_>>(), [("0:29", "/sys/fs/bpf")]);
+    }
 }

@@ -241,13 +241,14 @@ where
             Some(lock) => drop(lock),
             None => return,
         }
+        let followed = control::stamps(&self.site.state);
         self.follow_state().await;
         // After what commands did: they have the last word over a file that was changed before them.
         self.watch_config().await;
         if let Some(policy) = self.peers.look(&self.site).await {
             self.adopt_policy(policy);
         }
-        self.repair().await;
+        self.repair(&followed).await;
     }
 
     /// `None` while somebody makes a change, when nothing is as it should be, and when an operator opened the node.

@@ -1,14 +1,20 @@
-//! `detach`: opens the node. It must not judge whether that is wise.
+//! `detach`: opens the node, and says so once the kernel does. It must not judge whether that is wise.
+
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     change::{self, Site},
     error::AgentError,
-    good::{Good, ModeOverride},
+    good::Good,
     state_files::note,
     trial_file::Trial,
 };
 use nodewall_datapath::{self as datapath, PinDir};
 use nodewall_host::{net, state::Who};
+
+/// A link that was detached is off its interface at once; one whose pin alone was removed, a moment later.
+const LOOKS: u32 = 40;
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Opens the node: removes every link, map and pin. Returns the names of the interfaces that were filtered. A running agent is told by a mark
 /// in the state directory, so that it does not attach again.
@@ -17,20 +23,39 @@ pub async fn detach(site: &Site, who: &Who) -> Result<Vec<String>, AgentError> {
     let _change = site.state.lock_policy()?;
     site.state.mark_detached()?;
     let mut opened = Vec::new();
+    let mut programs = BTreeMap::new();
     if let Some(pins) = PinDir::open(&site.bpffs)? {
         // Names are a courtesy: without them the node is opened all the same.
         let network = net::snapshot().await.unwrap_or_default();
-        opened = datapath::links(&pins)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|link| network.by_index(link.if_index).map(|l| l.name.clone()))
-            .collect();
+        let links = datapath::links(&pins).unwrap_or_default();
+        programs = links.iter().map(|link| (link.if_index, link.program_id)).collect();
+        opened = links.iter().filter_map(|link| network.by_index(link.if_index).map(|l| l.name.clone())).collect();
         pins.remove()?;
     }
-    // There is nothing to go back to any more, and no mode to be in.
+    // There is nothing to go back to any more. What was confirmed stays: the mode counts again with the next policy.
     site.state.forget::<Trial>()?;
-    ModeOverride::save_in(&site.state, None)?;
     Good::forget(&site.state)?;
     note(&site.state, "detach", &opened.join(", "), Some(who));
-    Ok(opened)
+    let left = still_filtered(&programs).await?;
+    if left.is_empty() { Ok(opened) } else { Err(AgentError::StillFiltered { interfaces: left.join(", ") }) }
+}
+
+/// The interfaces that still run these programs, by the kernel's word.
+async fn still_filtered(programs: &BTreeMap<u32, u32>) -> Result<Vec<String>, AgentError> {
+    let mut left = Vec::new();
+    for look in 0..LOOKS {
+        if look > 0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        let network = net::snapshot().await?;
+        let runs = |(if_index, program): (&u32, &u32)| {
+            let link = network.by_index(*if_index)?;
+            link.xdp.as_ref().is_some_and(|xdp| xdp.program_id == *program).then(|| link.name.clone())
+        };
+        left = programs.iter().filter_map(runs).collect();
+        if left.is_empty() {
+            break;
+        }
+    }
+    Ok(left)
 }

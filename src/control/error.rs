@@ -118,6 +118,14 @@ pub enum AgentError {
     /// A first policy, and no interface that would carry it.
     #[error("{0}")]
     NothingCovered(String),
+    /// A detach whose end the kernel does not show.
+    #[error(
+        "the pins are gone, and {interfaces} still runs the program: somebody else holds its link (`bpftool link show` tells who); end that process, or `ip link set dev NAME xdp off`"
+    )]
+    StillFiltered {
+        /// Names of the interfaces.
+        interfaces: String,
+    },
     /// There is nothing to go back to.
     #[error("there is no policy before this one to go back to")]
     NoPrevious,

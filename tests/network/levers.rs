@@ -133,3 +133,45 @@ fn what_one_interface_refuses_stops_no_lever_and_no_start() {
     until("nothing runs there", || !node.link_words("second").iter().any(|word| word.starts_with("xdp")));
     assert!(node.attachment("second").is_none() && node.attachment("eth0").is_some());
 }
+
+/// What an operator confirmed holds until the file or the command line says otherwise; opening the node for a while is neither.
+#[test]
+fn what_was_confirmed_comes_back_after_a_detach() {
+    if skip_unless_privileged("what_was_confirmed_comes_back_after_a_detach") {
+        return;
+    }
+    let mut node = Node::with(&smallest());
+    done(&node, "enforce", &[]);
+    assert!(node.end_agent(Signal::TERM).success());
+    for back in ["apply", "run"] {
+        assert!(node.nodewall("detach", &[]).status.success());
+        assert!(node.attachment("eth0").is_none());
+        if back == "run" {
+            node.start_agent()
+        } else {
+            done(&node, back, &[])
+        }
+        assert_eq!(mode(&node), "enforce", "{back}");
+    }
+}
+
+#[test]
+fn no_command_is_taken_for_tampering() {
+    if skip_unless_privileged("no_command_is_taken_for_tampering") {
+        return;
+    }
+    let node = Node::with(&smallest());
+    // The agent looks each second: enough commands that some come in the middle of a look.
+    for _ in 0..30 {
+        done(&node, "block", &["192.0.2.7"]);
+        done(&node, "unblock", &["192.0.2.7"]);
+    }
+    for _ in 0..3 {
+        done(&node, "apply", &[]);
+    }
+    let generation = node.generation();
+    node.wait_for_log(|line| line.contains("a command changed the policy") && line.contains(&generation.to_string()));
+    let status = node.json("status");
+    assert_eq!((&status["repairs"], &status["problems"]), (&0.into(), &serde_json::json!([])), "{status}");
+    assert!(!node.agent().output().contains("repairing"), "{}", node.agent().output());
+}

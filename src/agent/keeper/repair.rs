@@ -5,18 +5,24 @@ use std::time::Instant;
 use super::Keeper;
 use crate::{
     agent::watchdog::{self, Finding},
-    control::{Repair, coverage::Program, error::AgentError, state_files::note},
+    control::{self, Repair, coverage::Program, error::AgentError, state_files::note},
 };
 use nodewall_datapath::PinDir;
-use nodewall_host::state::Clock;
+use nodewall_host::state::{Clock, Stamp};
 use nodewall_policy::config::{Config, ConfigErrors};
 
 impl<R> Keeper<R>
 where
     R: Fn() -> Result<Config, ConfigErrors>,
 {
-    pub(super) async fn repair(&mut self) {
+    /// `followed`: the files that this look has followed.
+    pub(super) async fn repair(&mut self, followed: &[Option<Stamp>; 3]) {
         let Some(lock) = self.undisturbed() else { return };
+        // A command came between the look at the files and the lock: what it did is no tampering, and is followed at the next look.
+        let now = control::stamps(&self.site.state);
+        if now != *followed && now != self.state_stamp {
+            return;
+        }
         let looked = watchdog::look(&self.site, &self.applied, &self.programs);
         drop(lock);
         let findings = match looked {
@@ -61,7 +67,9 @@ where
         }
         // An opening by somebody else's hand is a repair, not an interface that appeared.
         self.health.gaps = before;
+        let Some(lock) = self.undisturbed() else { return };
         let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
+        drop(lock);
         let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
         if left.is_empty() && self.path_alarms.is_empty() {
             let found = found.join("; ");

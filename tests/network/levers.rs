@@ -147,9 +147,9 @@ fn what_was_confirmed_comes_back_after_a_detach() {
         assert!(node.nodewall("detach", &[]).status.success());
         assert!(node.attachment("eth0").is_none());
         if back == "run" {
-            node.start_agent()
+            node.start_agent();
         } else {
-            done(&node, back, &[])
+            done(&node, back, &[]);
         }
         assert_eq!(mode(&node), "enforce", "{back}");
     }

@@ -102,7 +102,7 @@ where
             looks: 0,
             programs: watchdog::programs(&site)?,
             state_stamp: control::stamps(&site.state),
-            own_addresses: applied.policy.own_addresses.clone(),
+            own_addresses: applied.in_force.own_addresses.clone(),
             config_seen: config_read.clone(),
             config_read,
             saved: Health::default(),
@@ -127,15 +127,15 @@ where
 
     /// This process put another policy into force.
     fn adopt_policy(&mut self, policy: InForce) {
-        self.applied.policy = policy;
-        self.own_addresses.clone_from(&self.applied.policy.own_addresses);
+        self.applied.in_force = policy;
+        self.own_addresses.clone_from(&self.applied.in_force.own_addresses);
         self.state_stamp = control::stamps(&self.site.state);
         self.open_told = false;
     }
 
     /// This process loaded another program.
     fn adopt_program(&mut self) {
-        self.own_addresses.clone_from(&self.applied.policy.own_addresses);
+        self.own_addresses.clone_from(&self.applied.in_force.own_addresses);
         self.alarm(self.applied.coverage.alarms());
         self.note_programs();
         match kernel_log(&self.site, &mut self.applied) {
@@ -168,7 +168,7 @@ where
                 if another_program {
                     self.adopt_program();
                 } else {
-                    self.own_addresses.clone_from(&self.applied.policy.own_addresses);
+                    self.own_addresses.clone_from(&self.applied.in_force.own_addresses);
                     self.open_told = false;
                     self.covered();
                     self.note_programs();
@@ -318,18 +318,18 @@ where
                 return;
             }
         };
-        if good.generation != self.applied.policy.generation {
+        if good.generation != self.applied.in_force.generation {
             tracing::info!(
                 generation = good.generation,
                 mode = %good.desired.policy.mode,
                 "a command changed the policy in force"
             );
-            self.applied.policy.generation = good.generation;
-            self.applied.policy.policy_sha256 = good.policy_sha256;
-            self.applied.policy.desired = good.desired;
+            self.applied.in_force.generation = good.generation;
+            self.applied.in_force.policy_sha256 = good.policy_sha256;
+            self.applied.in_force.desired = good.desired;
             // A policy that came back brings its own peers.
             self.peers.wait();
-            let fits = self.applied.fits(&self.site, self.applied.policy.policy());
+            let fits = self.applied.fits(&self.site, self.applied.in_force.policy());
             // An `apply` brought a program of its own, which does not log.
             let silent = self.site.kernel_log && !self.applied.runs_everywhere(&self.site).unwrap_or(true);
             if !fits || silent {
@@ -376,13 +376,13 @@ where
 
     fn announce(&self) {
         announce_interfaces(&self.applied);
-        let policy = self.applied.policy.policy();
+        let policy = self.applied.in_force.policy();
         let state = match policy.mode {
             Mode::Enforce => "policy enforced",
             Mode::Audit => "policy audited, nothing is dropped",
         };
         tracing::info!(
-            generation = self.applied.policy.generation,
+            generation = self.applied.in_force.generation,
             classes = policy.classes.len(),
             peers = policy.peers.len(),
             interfaces = self.applied.coverage.interfaces.len(),
@@ -403,7 +403,7 @@ async fn from_last_good(site: &Site, why: &str) -> Option<Applied> {
     tracing::error!("the configuration is not put into force: {why}");
     match start_again(site).await {
         Ok(applied) => {
-            tracing::warn!(generation = applied.policy.generation, "the last good policy stays in force");
+            tracing::warn!(generation = applied.in_force.generation, "the last good policy stays in force");
             Some(applied)
         }
         Err(error) => {

@@ -116,15 +116,15 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
     }
     match applied.loaded.maps.in_force_facts() {
         Ok(facts) => {
-            let enforce = applied.policy.policy().mode == Mode::Enforce;
+            let enforce = applied.in_force.policy().mode == Mode::Enforce;
             if facts.enforce != enforce {
                 findings.push(Finding::Image(format!("the mode was changed to {}", mode(facts.enforce))));
-            } else if facts.generation != applied.policy.generation
-                || hex(&facts.policy_sha256) != applied.policy.policy_sha256
+            } else if facts.generation != applied.in_force.generation
+                || hex(&facts.policy_sha256) != applied.in_force.policy_sha256
             {
                 findings.push(Finding::Image(format!(
                     "another policy was in force (generation {} instead of {})",
-                    facts.generation, applied.policy.generation
+                    facts.generation, applied.in_force.generation
                 )));
             }
         }

@@ -99,7 +99,7 @@ impl Report {
 }
 
 fn report(applied: Applied, mut warnings: Vec<String>) -> Report {
-    let Applied { policy, coverage, .. } = applied;
+    let Applied { in_force, coverage, .. } = applied;
     warnings.extend(coverage.problems());
     let outcome = |interface: CoveredInterface| Interface {
         name: interface.name,
@@ -115,7 +115,7 @@ fn report(applied: Applied, mut warnings: Vec<String>) -> Report {
         failing: coverage.failing.into_iter().map(|f| Failing { name: f.name, reason: f.reason }).collect(),
         released: coverage.released,
         warnings,
-        ..Report::of(policy)
+        ..Report::of(in_force)
     }
 }
 

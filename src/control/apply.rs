@@ -107,7 +107,7 @@ async fn apply_locked(
     }
     let guard = Guard { allow, session: who.and_then(|_| super::session::current()) };
     let applied = program::start(site, &lock, Request::decided(desired).guarded(guard)).await?;
-    decided(site, &applied.policy, registry, who)?;
+    decided(site, &applied.in_force, registry, who)?;
     if mode_named {
         ModeOverride::save_in(&site.state, None)?;
     }
@@ -126,13 +126,13 @@ async fn reload_locked(site: &Site, config: &Config, applied: &mut Applied) -> R
     // What was allowed at the start is not allowed for ever.
     let request = Request::decided(desired).guarded(Guard::default());
     if fits {
-        applied.policy = put_in_force(site, &lock, request).await?;
+        applied.in_force = put_in_force(site, &lock, request).await?;
         applied.retries.forget();
         applied.cover(site, &lock, Program::Keep, Instant::now()).await?;
     } else {
         *applied = program::start(site, &lock, request).await?;
     }
-    decided(site, &applied.policy, registry, None)?;
+    decided(site, &applied.in_force, registry, None)?;
     Ok(!fits)
 }
 

@@ -96,7 +96,8 @@ impl Coverage {
 
     /// Whether links have changed.
     pub(crate) fn changed(&self) -> bool {
-        self.recounted || !self.gaps.is_empty() || !self.released.is_empty()
+        let touched = self.interfaces.iter().any(|interface| interface.outcome != AttachAction::Kept);
+        self.recounted || touched || !self.released.is_empty()
     }
 
     /// Whether everything that is wanted is covered.

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     change::{self, Site},
+    coverage::Remembered,
     error::AgentError,
     good::Good,
     state_files::note,
@@ -32,9 +33,10 @@ pub async fn detach(site: &Site, who: &Who) -> Result<Vec<String>, AgentError> {
         opened = links.iter().filter_map(|link| network.by_index(link.if_index).map(|l| l.name.clone())).collect();
         pins.remove()?;
     }
-    // There is nothing to go back to any more. What was confirmed stays: the mode counts again with the next policy.
+    // There is nothing to go back to any more, and no interface to attach besides those asked for. What was confirmed stays: the mode counts again with the next policy.
     site.state.forget::<Trial>()?;
     Good::forget(&site.state)?;
+    site.state.forget::<Remembered>()?;
     note(&site.state, "detach", &opened.join(", "), Some(who));
     let left = still_filtered(&programs).await?;
     if left.is_empty() { Ok(opened) } else { Err(AgentError::StillFiltered { interfaces: left.join(", ") }) }

@@ -120,7 +120,7 @@ pub enum AgentError {
     NothingCovered(String),
     /// A detach whose end the kernel does not show.
     #[error(
-        "the pins are gone, and {interfaces} still runs the program: somebody else holds its link (`bpftool link show` tells who); end that process, or `ip link set dev NAME xdp off`"
+        "the pins are gone, and {interfaces} still runs the program: somebody else holds its link (`bpftool link show` tells who); it is open when that process ends"
     )]
     StillFiltered {
         /// Names of the interfaces.

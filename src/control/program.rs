@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     change::{InForce, Request, Site, require_privilege, swap},
-    coverage::{Coverage, Program, Retries, cover},
+    coverage::{Coverage, Program, Remembered, Retries, cover},
     error::AgentError,
 };
 use crate::control::Good;
@@ -15,7 +15,7 @@ use nodewall_policy::Policy;
 /// A filtered node as the process sees it that made it so. Enforcement does not depend on this value.
 pub struct Applied {
     /// The policy in force.
-    pub policy: InForce,
+    pub in_force: InForce,
     /// The interfaces.
     pub coverage: Coverage,
     /// The program, for its log and for interfaces to come.
@@ -47,8 +47,8 @@ impl Applied {
         program: Program,
         since: Instant,
     ) -> Result<(), AgentError> {
-        let Self { policy, loaded, retries, .. } = self;
-        self.coverage = cover(site, lock, &policy.desired, loaded, (program, retries, since)).await?;
+        let Self { in_force, loaded, retries, .. } = self;
+        self.coverage = cover(site, lock, &in_force.desired, loaded, (program, retries, since)).await?;
         Ok(())
     }
 }
@@ -74,6 +74,7 @@ pub(super) async fn start(site: &Site, lock: &PolicyLock, request: Request) -> R
     {
         let reason = failing.reason.clone();
         Good::forget(&site.state)?;
+        site.state.forget::<Remembered>()?;
         started = Err(AgentError::NothingCovered(reason));
     }
     if started.is_err() && first {
@@ -87,8 +88,8 @@ async fn load_and_swap(site: &Site, lock: &PolicyLock, pins: &PinDir, request: R
     let entry = entry(site, &request.desired.policy);
     let mut loaded = Loaded::new(Some(pins))?;
     loaded.load(entry)?;
-    let policy = swap(site, lock, &mut loaded.maps, request).await?;
-    let mut applied = Applied { policy, coverage: Coverage::default(), loaded, entry, retries: Retries::default() };
+    let in_force = swap(site, lock, &mut loaded.maps, request).await?;
+    let mut applied = Applied { in_force, coverage: Coverage::default(), loaded, entry, retries: Retries::default() };
     if let Err(error) = applied.cover(site, lock, Program::Exchange, Instant::now()).await {
         applied.coverage.problems.push(format!("the interfaces can not be looked after: {error}"));
     }

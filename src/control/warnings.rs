@@ -8,7 +8,7 @@ use nodewall_policy::{FEW_LENGTHS, config::PortSet};
 /// `applied`, so that an agent need not wait for it.
 pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send + use<> {
     let mut warnings = known(applied);
-    let restricted = applied.policy.policy().restricted_ports();
+    let restricted = applied.in_force.policy().restricted_ports();
     async move {
         // No report at all only when the runtime is shutting down.
         let report = tokio::task::spawn_blocking(net::masquerade_ranges).await.unwrap_or_default();
@@ -18,7 +18,7 @@ pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send +
 }
 
 fn known(applied: &Applied) -> Vec<String> {
-    let mut warnings = applied.policy.policy().warnings.clone();
+    let mut warnings = applied.in_force.policy().warnings.clone();
     warnings.extend(applied.coverage.uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
     warnings.extend(
         applied
@@ -27,7 +27,7 @@ fn known(applied: &Applied) -> Vec<String> {
             .iter()
             .map(|name| format!("interface {name} does not exist; it is attached when it appears")),
     );
-    for (family, lengths) in [("IPv4", applied.policy.lengths.v4), ("IPv6", applied.policy.lengths.v6)] {
+    for (family, lengths) in [("IPv4", applied.in_force.lengths.v4), ("IPv6", applied.in_force.lengths.v6)] {
         if lengths > FEW_LENGTHS {
             warnings.push(format!(
                 "the sources use {lengths} different {family} prefix lengths, and each costs every packet to a protected port a probe; \
@@ -35,7 +35,7 @@ fn known(applied: &Applied) -> Vec<String> {
             ));
         }
     }
-    let restricted = applied.policy.policy().restricted_ports();
+    let restricted = applied.in_force.policy().restricted_ports();
     match LocalPorts::read() {
         Ok(local) => {
             if let Some(overlap) = local.overlap(&restricted) {

@@ -26,7 +26,7 @@ pub enum DatapathError {
     },
     /// What is pinned there dies with the process.
     #[error(
-        "{path}: this process has a mount namespace of its own (`ip netns exec`, `unshare -m`, a container), and not the host's bpf file system: what it \
+        "{path}: this process has a mount namespace of its own (`ip netns exec`, `unshare -m`), and not the host's bpf file system: what it \
          pinned there would go when it ends, and what the host has pinned it can not see; \
          run it in the host's mounts, for a network namespace by `nsenter --net=/run/netns/NAME nodewall …`"
     )]

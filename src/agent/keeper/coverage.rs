@@ -39,11 +39,7 @@ where
         if !self.applied.loaded.maps.are_pinned(&pins)? {
             return Err(AgentError::OtherMaps);
         }
-        self.applied.cover(&self.site, &lock, program, since).await?;
-        if program == Program::Exchange {
-            self.note_programs();
-        }
-        Ok(())
+        self.applied.cover(&self.site, &lock, program, since).await
     }
 
     /// Tells what became of the interfaces.
@@ -64,7 +60,7 @@ where
 
     /// The network has come to rest: the node's own addresses are part of the policy.
     pub(in crate::agent) async fn settle(&mut self) {
-        self.reconcile(Program::Keep, Instant::now()).await;
+        self.look_after_interfaces().await;
         if self.site.state.is_detached() {
             return;
         }

@@ -8,7 +8,7 @@ impl<R> Keeper<R> {
         if self.site.state.is_detached() {
             return "open: detached by an operator; `nodewall apply` closes it again".to_owned();
         }
-        let policy = self.applied.policy.policy();
+        let policy = self.applied.in_force.policy();
         let (peers, interfaces) = (policy.peers.len(), self.applied.coverage.interfaces.len());
         let health = match self.health.alarms.as_slice() {
             [] => "healthy".to_owned(),
@@ -18,7 +18,7 @@ impl<R> Keeper<R> {
         format!(
             "{}, generation {}, {}, {}; {health}",
             policy.mode,
-            self.applied.policy.generation,
+            self.applied.in_force.generation,
             counted(peers, "peer"),
             counted(interfaces, "interface")
         )

@@ -170,7 +170,7 @@ fn boot(kernel: kernels::Fetched, common: &Common, disk: Option<&Path>, only: &[
     Ok(Outcome { kernel, transcript, log, took: began.elapsed() })
 }
 
-/// One line per failure, with the log to read.
+/// One line per failure, what the failed tests said, and the logs to read: whoever reads CI's output may not have them.
 fn failed(outcome: &Outcome) -> Option<String> {
     let failures = outcome.transcript.failures();
     if failures.is_empty() {
@@ -178,6 +178,7 @@ fn failed(outcome: &Outcome) -> Option<String> {
     }
     let release = &outcome.kernel.release;
     let mut lines: String = failures.iter().map(|what| format!("\n  Linux {release}: {what}")).collect();
+    lines.extend(outcome.transcript.panics().iter().map(|line| format!("\n    {line}")));
     lines.push_str(&format!("\n  what was said: {0}.tests, what the kernel said: {0}.console", outcome.log.display()));
     Some(lines)
 }

@@ -31,6 +31,8 @@ pub struct NetNs {
     name: String,
     // Before the guard: the descriptor is closed first, so that removing the name lets the namespace go.
     handle: Arc<File>,
+    /// TCP segments that probes from here say they sent.
+    probed_segments: AtomicU64,
     _removal: Guard,
 }
 
@@ -53,7 +55,7 @@ impl NetNs {
         let namespaces = names.into_iter().zip(removals).map(|(name, removal)| {
             let handle =
                 Arc::new(File::open(path_of(&name)).map_err(Error::io(format!("opening {DIRECTORY}/{name}")))?);
-            Ok(Self { name, handle, _removal: removal })
+            Ok(Self { name, handle, probed_segments: AtomicU64::new(0), _removal: removal })
         });
         let namespaces = namespaces.collect::<Result<Vec<_>>>()?;
         for namespace in &namespaces {
@@ -116,6 +118,30 @@ impl NetNs {
     /// Runs a script of `ip` commands on the namespace, one per line; it stops at the first that fails.
     pub fn ip_batch(&self, script: &str) -> Result<()> {
         ip::batch(Some(&self.name), script)
+    }
+
+    /// One number of the namespace's /proc/net/snmp: `("Tcp", "OutSegs")` (both families for TCP, IPv4 alone for UDP).
+    pub fn snmp(&self, protocol: &str, name: &str) -> Result<u64> {
+        const FILE: &str = "/proc/thread-self/net/snmp";
+        let text = self.run(|| fs::read_to_string(FILE).map_err(Error::io(format!("reading {FILE}"))))??;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix(protocol)?.strip_prefix(": "));
+        let value = lines.next().zip(lines.next()).and_then(|(names, values)| {
+            let position = names.split(' ').position(|other| other == name)?;
+            values.split(' ').nth(position)?.parse().ok()
+        });
+        value.ok_or_else(|| Error::BadLab(format!("{FILE} has no number `{name}` of {protocol}")))
+    }
+
+    /// TCP segments that this namespace sent besides those that its probes know of. The kernel answers for a connection that is over, in a probe's stead: a
+    /// segment that comes again, or late because two processors carried it, meets TIME_WAIT and is acknowledged once more (RFC 9293, 3.10.7.4).
+    pub fn segments_besides_probes(&self) -> Result<u64> {
+        // `OutSegs` leaves out what is sent again (RFC 4022).
+        let sent = self.snmp("Tcp", "OutSegs")? + self.snmp("Tcp", "RetransSegs")?;
+        Ok(sent.saturating_sub(self.probed_segments.load(Ordering::Relaxed)))
+    }
+
+    pub(crate) fn add_probed_segments(&self, segments: u64) {
+        self.probed_segments.fetch_add(segments, Ordering::Relaxed);
     }
 
     /// Writes network settings of this namespace: `("ipv4.icmp_ratelimit", "0")` is `/proc/sys/net/ipv4/icmp_ratelimit`.

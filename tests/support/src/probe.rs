@@ -127,7 +127,7 @@ pub struct Probed {
 ///
 /// A TCP SYN is sent again after one second: with a shorter timeout a dropped probe sends exactly one.
 pub fn probe_many(netns: &NetNs, probes: &[Probe], timeout: Duration) -> Result<Vec<Probed>> {
-    netns.run(|| {
+    let done = netns.run(|| {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::io("starting a runtime"))?;
         runtime.block_on(async {
             let running: Vec<_> = probes.iter().map(|probe| tokio::spawn(one(*probe, timeout))).collect();
@@ -135,9 +135,12 @@ pub fn probe_many(netns: &NetNs, probes: &[Probe], timeout: Duration) -> Result<
             for probe in running {
                 done.push(probe.await.map_err(|end| Error::io("making a probe")(io::Error::other(end)))?);
             }
-            Ok(done)
+            Ok::<_, Error>(done)
         })
-    })?
+    })??;
+    let tcp = probes.iter().zip(&done).filter(|(probe, _)| probe.protocol == Protocol::Tcp);
+    netns.add_probed_segments(tcp.map(|(_, probed)| u64::from(probed.sent_packets)).sum());
+    Ok(done)
 }
 
 /// One TCP probe.

@@ -7,6 +7,9 @@ use super::plan::Planned;
 
 const MARK: &str = "NODEWALL-VM ";
 
+/// As much of one line of a panic as a reader of CI's output needs: some compare whole tables.
+const PANIC_CHARS: usize = 2000;
+
 /// A line that the one who drives the guest acts on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
@@ -44,6 +47,9 @@ pub(super) struct Transcript {
     open: Option<String>,
     expected: Vec<String>,
     problems: Vec<String>,
+    /// What panics said, and whether the last line was of one.
+    panics: Vec<String>,
+    in_panic: bool,
 }
 
 impl Transcript {
@@ -105,6 +111,11 @@ impl Transcript {
         let check = self.checks.entry(check.clone()).or_default();
         let announced = line.strip_prefix("running ").and_then(|rest| rest.split(' ').next()?.parse().ok());
         check.announced = announced.or(check.announced);
+        let ends_panic = ["note: ", "test ", "FAILED"].iter().any(|beginning| line.starts_with(beginning));
+        self.in_panic = line.contains(" panicked at ") || (self.in_panic && !ends_panic);
+        if self.in_panic && !line.is_empty() {
+            self.panics.push(line.chars().take(PANIC_CHARS).collect());
+        }
         let open = self.open.take();
         let (name, verdict) = match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
             Some((name, verdict)) => (Some(name.to_owned()), verdict),
@@ -125,6 +136,7 @@ impl Transcript {
         self.skipped.extend(other.skipped);
         self.expected.extend(other.expected);
         self.problems.extend(other.problems);
+        self.panics.extend(other.panics);
     }
 
     pub(super) fn problem(&mut self, what: String) {
@@ -145,6 +157,11 @@ impl Transcript {
     /// Whether every test that the check announced has a result.
     pub(super) fn is_complete(&self, check: &str) -> bool {
         self.checks.get(check).is_some_and(|check| check.announced == Some(check.tests.len()))
+    }
+
+    /// What failed tests said.
+    pub(super) fn panics(&self) -> &[String] {
+        &self.panics
     }
 
     /// Every failure, a line each. A check that ran no test is one.
@@ -220,6 +237,23 @@ mod tests {
         assert_eq!(said("ok"), Vec::<String>::new());
         assert_eq!(said("FAILED"), ["load: load::talks failed"]);
         assert_eq!(said("NODEWALL-VM fact no result"), ["load: results of tests are missing"]);
+    }
+
+    #[test]
+    fn what_a_failed_test_said_is_kept() {
+        let lines = [
+            "NODEWALL-VM begin load",
+            "running 1 test",
+            "test load::every_entry ... ",
+            "thread 'load::every_entry' (1) panicked at load.rs:1:1:",
+            "no such program",
+            "in two lines",
+            "note: run with `RUST_BACKTRACE=1`",
+            "FAILED",
+        ];
+        let transcript = told(&lines);
+        assert_eq!(transcript.panics(), &lines[3..6]);
+        assert!(transcript.failures().contains(&"load: load::every_entry failed".to_owned()));
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub struct Common {
     /// Configuration [default: /etc/nodewall/nodewall.toml if it exists, else the embedded default]
     #[arg(long, value_name = "FILE", global = true, help_heading = COMMON)]
     pub config: Option<PathBuf>,
-    /// Interface to filter, or a beginning such as "bond*"; repeatable [default: every addressed Ethernet interface but lo, bridges and container veths]
+    /// Interface to filter, or a beginning such as "bond*"; repeatable [default: every way in: Ethernet interfaces that are up, but lo, slaves, bridges and container veths]
     #[arg(long = "interface", value_name = "IF", value_parser = read(str::parse::<InterfacePattern>), global = true, help_heading = COMMON)]
     pub interfaces: Vec<InterfacePattern>,
     /// A cluster node's address or prefix, besides those of the configuration; repeatable

@@ -33,7 +33,13 @@ const ROUNDS_MAX: usize = 15;
 const SETTLE: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(10);
 
+/// Blocks of one address.
+const BLOCKS: u8 = 20;
+
 /// Bars.
+const BLOCK_MS: f64 = 50.0;
+/// Compiling and writing, for each of [`PEERS`].
+const CHANGE_MS: [f64; 2] = [15.0, 30.0];
 const START_MS: f64 = 100.0;
 const IDLE_PERCENT: f64 = 0.1;
 const RSS_MB: f64 = 20.0;
@@ -61,6 +67,21 @@ struct Scrape {
     reading: f64,
 }
 
+/// `nodewall block` beside the agent, ms.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Block {
+    /// The command, from its start to its end.
+    command: f64,
+    /// Compiling the image.
+    compile: f64,
+    /// Writing it and the names of its rows and peers to the kernel.
+    write: f64,
+    /// The kernel's grace period: no packet meets the image before it any more.
+    grace: f64,
+    /// Writing the last good policy to disk.
+    state: f64,
+}
+
 /// All of one number of peers.
 #[derive(Debug, Serialize)]
 struct Figures {
@@ -68,6 +89,7 @@ struct Figures {
     starts: Vec<Started>,
     idle: Idle,
     scrapes: Vec<Scrape>,
+    blocks: Vec<Block>,
 }
 
 /// The section.
@@ -112,8 +134,9 @@ impl Section for Agent {
         {
             let idle = Idle::of(agent, before, after, seconds)?;
             let scrapes = (0..rounds).map(|_| scrape(&node)).collect::<Result<_>>()?;
+            let blocks = (1..=BLOCKS).map(|n| block(&node, n)).collect::<Result<_>>()?;
             node.open(agent)?;
-            all.push(Figures { peers, starts, idle, scrapes });
+            all.push(Figures { peers, starts, idle, scrapes, blocks });
         }
         report(&all)
     }
@@ -201,13 +224,32 @@ fn scrape(node: &Node) -> Result<Scrape> {
     Ok(Scrape { command, reading })
 }
 
+/// Blocks one more address. The steps are as `--verbose` tells them.
+fn block(node: &Node, n: u8) -> Result<Block> {
+    let began = Instant::now();
+    let told = node.nodewall(&["block", &format!("192.0.2.{n}"), "--verbose"])?.stderr;
+    let command = began.elapsed().as_secs_f64() * 1_000.0;
+    let step = |name: &str| {
+        let value = told.split_whitespace().find_map(|word| word.strip_prefix(name)?.parse::<f64>().ok());
+        value.map(|us| us / 1_000.0).with_context(|| format!("no {name} in {told}"))
+    };
+    Ok(Block {
+        command,
+        compile: step("compile_us=")?,
+        write: step("write_us=")?,
+        grace: step("grace_us=")?,
+        state: step("state_us=")?,
+    })
+}
+
 fn spread(values: impl IntoIterator<Item = f64>) -> Result<Spread> {
     Spread::of(&values.into_iter().collect::<Vec<_>>()).context("no samples")
 }
 
 fn report(all: &[Figures]) -> Result<Report> {
     let (mut starts, mut idle, mut scrapes, mut bars) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for figures in all {
+    let mut blocks = Vec::new();
+    for (figures, change_ms) in all.iter().zip(CHANGE_MS) {
         let peers = format!("{} peers", figures.peers);
         let dropped = spread(figures.starts.iter().map(|s| s.dropped_ms))?;
         let said = spread(figures.starts.iter().map(|s| s.said_ms))?;
@@ -221,7 +263,15 @@ fn report(all: &[Figures]) -> Result<Report> {
             (spread(figures.scrapes.iter().map(|s| s.command))?, spread(figures.scrapes.iter().map(|s| s.reading))?);
         let row = [reading.median, reading.max, command.median, command.max].map(short);
         scrapes.push([vec![peers.clone()], row.to_vec()].concat());
+        let median = |of: fn(&Block) -> f64| Ok::<_, anyhow::Error>(spread(figures.blocks.iter().map(of))?.median);
+        let (whole, change) = (median(|b| b.command)?, median(|b| b.compile + b.write)?);
+        let [compile, write, grace] = [median(|b| b.compile)?, median(|b| b.write)?, median(|b| b.grace)?];
+        let rest = median(|b| b.command - b.compile - b.write - b.grace - b.state)?;
+        let row = [whole, compile, write, grace, median(|b| b.state)?, rest].map(short);
+        blocks.push([vec![peers.clone()], row.to_vec()].concat());
         bars.extend([
+            Bar::at_most(format!("`nodewall block`, {peers}"), BLOCK_MS, whole, "ms"),
+            Bar::at_most(format!("compile and write, {peers}"), change_ms, change, "ms"),
             Bar::at_most(format!("start to enforcing, {peers}"), START_MS, dropped.median, "ms"),
             Bar::at_most(format!("idle CPU, {peers}"), IDLE_PERCENT, i.percent, "% of a core"),
             Bar::at_most(format!("resident memory, {peers}"), RSS_MB, i.rss_mb, "MB"),
@@ -253,6 +303,12 @@ fn report(all: &[Figures]) -> Result<Report> {
                 "Reading the counters with the maps open, as an exporter does, and `nodewall counters -o json` from its start to its end; ms",
                 &["", "reading", "max", "command", "max"],
                 scrapes,
+            ),
+            table(
+                "agent-block",
+                "`nodewall block` of one address beside the agent, medians of 20: the whole command; compiling the image, writing it, the kernel's grace period, writing the last good policy to disk; the rest is the process's start, what is in force, the list of blocks and the journal; ms",
+                &["", "command", "compile", "write", "grace", "state", "rest"],
+                blocks,
             ),
         ],
         bars,

@@ -63,6 +63,8 @@ pub(super) struct Keeper<R> {
     exporters: Exporters,
     /// What is alarming about the data path.
     path_alarms: Vec<String>,
+    /// Those that were logged last.
+    told_alarms: Vec<String>,
     open_told: bool,
     recorder: Option<Recorder>,
     pusher: Option<Pusher>,
@@ -111,6 +113,7 @@ where
             connected: site.state.read_note::<Seen>().unwrap_or_default(),
             sampled: None,
             path_alarms: Vec::new(),
+            told_alarms: Vec::new(),
             exporters: Exporters::start(Roots { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
             health,
             log,
@@ -342,16 +345,20 @@ where
 
     /// Logged once for each, and told by `status` for as long as it lasts.
     fn alarm(&mut self, alarms: Vec<String>) {
-        for alarm in alarms.iter().filter(|alarm| !self.saved.alarms.contains(alarm)) {
+        for alarm in alarms.iter().filter(|alarm| !self.told_alarms.contains(alarm)) {
             tracing::error!("{alarm}");
         }
+        self.told_alarms.clone_from(&alarms);
         self.path_alarms = alarms;
     }
 
     pub(super) fn save_health(&mut self) {
+        // What single interfaces lack is in their account.
+        let interfaces = self.applied.coverage.interface_alarms();
         self.health.alarms = self
             .path_alarms
             .iter()
+            .filter(|alarm| !interfaces.contains(alarm))
             .chain(self.peers.alarms())
             .cloned()
             .chain(self.exporters.alarm())
@@ -385,7 +392,7 @@ where
             generation = self.applied.in_force.generation,
             classes = policy.classes.len(),
             peers = policy.peers.len(),
-            interfaces = self.applied.coverage.interfaces.len(),
+            interfaces = self.applied.coverage.covered().count(),
             config = %policy.source.config,
             "{state}"
         );
@@ -423,10 +430,10 @@ fn kernel_log(site: &Site, applied: &mut Applied) -> Result<Log, AgentError> {
 }
 
 fn announce_interfaces(applied: &Applied) {
-    for interface in &applied.coverage.interfaces {
-        match interface.outcome {
-            AttachAction::Attached => tracing::info!(interface = interface.name, "attached"),
-            AttachAction::Replaced => tracing::debug!(interface = interface.name, "program replaced"),
+    for (name, action) in applied.coverage.done() {
+        match action {
+            AttachAction::Attached => tracing::info!(interface = name, "attached"),
+            AttachAction::Replaced => tracing::debug!(interface = name, "program replaced"),
             AttachAction::Kept => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::control::{Applied, change::Site, error::AgentError};
+use crate::control::{Applied, InterfaceCoverage, change::Site, error::AgentError};
 use nodewall_datapath::{self as datapath, DatapathError, Outlet, PinDir};
 use nodewall_policy::config::Mode;
 use nodewall_text::hex;
@@ -82,6 +82,10 @@ pub(super) fn programs(site: &Site) -> Result<Programs, DatapathError> {
     })
 }
 
+fn covered(applied: &Applied) -> impl Iterator<Item = (&InterfaceCoverage, u32)> {
+    applied.coverage.covered().filter_map(|interface| Some((interface, interface.if_index?)))
+}
+
 /// Everything that is wrong. The caller knows that nobody is making a change.
 pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Result<Vec<Finding>, AgentError> {
     let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(vec![Finding::Pins]) };
@@ -93,9 +97,9 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
         findings.push(Finding::OtherMaps);
     }
     let links = datapath::links(&pins)?;
-    for interface in &applied.coverage.interfaces {
-        let link = links.iter().find(|link| link.if_index == interface.if_index);
-        let fault = match (link, programs.inbound.get(&interface.if_index)) {
+    for (interface, if_index) in covered(applied) {
+        let link = links.iter().find(|link| link.if_index == if_index);
+        let fault = match (link, programs.inbound.get(&if_index)) {
             (None, _) => LinkFault::Gone,
             (Some(link), Some(program)) if link.program_id != *program => LinkFault::Replaced,
             _ => continue,
@@ -104,10 +108,10 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
     }
     // What can not be read is told by `status`; no repair of the filter waits for it.
     let Ok(outlets) = datapath::outlets(&pins) else { return Ok(findings) };
-    for interface in &applied.coverage.interfaces {
+    for (interface, if_index) in covered(applied) {
         // What never was attached is an alarm, not a finding.
-        let Some(noted) = programs.outbound.get(&interface.if_index) else { continue };
-        let fault = match outlets.iter().find(|outlet| outlet.if_index == interface.if_index) {
+        let Some(noted) = programs.outbound.get(&if_index) else { continue };
+        let fault = match outlets.iter().find(|outlet| outlet.if_index == if_index) {
             None => LinkFault::OutboundGone,
             Some(outlet) if outlet != noted => LinkFault::OutboundReplaced,
             Some(_) => continue,

@@ -1,15 +1,17 @@
 //! `nodewall apply`: one shot. At a boot, a configuration that can not be read must not leave the node open: the last good policy is put into force.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{DEGRADED, FINE, Failure, block_on, enforceable, print, run::has_last_good, site};
 use crate::{
     cli::{AllowArgs, Common},
-    control::{self, Applied, AttachAction, Cause, CoveredInterface, InForce, Site},
+    control::{self, Applied, AttachAction, Cause, CoverageState, InForce, InterfaceCoverage, Site},
     ui,
 };
-use nodewall_datapath::Maps;
-use nodewall_host::state::Who;
+use nodewall_datapath::{Maps, PinDir};
+use nodewall_host::{net, state::Who};
 
 #[derive(Serialize)]
 struct Report {
@@ -17,25 +19,17 @@ struct Report {
     policy_sha256: String,
     mode: String,
     interfaces: Vec<Interface>,
-    /// Not there yet.
-    missing: Vec<String>,
-    /// There, and not filtered, or not as configured.
-    failing: Vec<Failing>,
     /// Filtered until now; nobody asks for them any more.
     released: Vec<String>,
     warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
-struct Failing {
-    name: String,
-    reason: String,
-}
-
-#[derive(Serialize)]
 struct Interface {
-    name: String,
-    outcome: &'static str,
+    #[serde(flatten)]
+    coverage: InterfaceCoverage,
+    /// `attached`, `replaced` or `kept`; `null`: it is not covered.
+    outcome: Option<&'static str>,
 }
 
 pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
@@ -51,7 +45,7 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
         let warnings = control::warnings(&applied).await;
         Ok::<_, control::AgentError>((applied, warnings))
     })??;
-    let code = if applied.coverage.is_whole() { FINE } else { DEGRADED };
+    let code = if applied.coverage.alarms().is_empty() { FINE } else { DEGRADED };
     tell(common, &report(applied, warnings))?;
     Ok(code)
 }
@@ -78,9 +72,12 @@ fn tell(common: &Common, report: &Report) -> Result<(), Failure> {
 
 /// What is in force now, after a command that changed the policy alone.
 pub(super) async fn print_in_force(common: &Common, site: &Site, policy: InForce) -> Result<(), Failure> {
-    let filtered = control::filtered_interfaces(site).await?;
-    let kept = filtered.into_iter().map(|name| Interface { name, outcome: "kept" }).collect();
-    tell(common, &Report { interfaces: kept, ..Report::of(policy) })
+    let network = net::snapshot().await?;
+    let pins = PinDir::open(&site.bpffs)?;
+    let interfaces = control::look(pins.as_ref(), Some(&site.state), Some(&policy.desired), &network)?;
+    let kept = |coverage: InterfaceCoverage| Interface { outcome: coverage.is_covered().then_some("kept"), coverage };
+    let interfaces = interfaces.into_iter().map(kept).collect();
+    tell(common, &Report { interfaces, ..Report::of(policy) })
 }
 
 impl Report {
@@ -90,8 +87,6 @@ impl Report {
             mode: policy.policy().mode.to_string(),
             policy_sha256: policy.policy_sha256,
             interfaces: Vec::new(),
-            missing: Vec::new(),
-            failing: Vec::new(),
             released: Vec::new(),
             warnings: Vec::new(),
         }
@@ -100,19 +95,19 @@ impl Report {
 
 fn report(applied: Applied, mut warnings: Vec<String>) -> Report {
     let Applied { in_force, coverage, .. } = applied;
-    warnings.extend(coverage.problems());
-    let outcome = |interface: CoveredInterface| Interface {
-        name: interface.name,
-        outcome: match interface.outcome {
+    warnings.extend(coverage.alarms());
+    let with_outcome = |coverage: InterfaceCoverage, actions: &BTreeMap<u32, AttachAction>| {
+        let action = coverage.if_index.and_then(|index| actions.get(&index)).filter(|_| coverage.is_covered());
+        let outcome = action.map(|action| match action {
             AttachAction::Attached => "attached",
             AttachAction::Replaced => "replaced",
             AttachAction::Kept => "kept",
-        },
+        });
+        Interface { coverage, outcome }
     };
+    let actions = coverage.actions;
     Report {
-        interfaces: coverage.interfaces.into_iter().map(outcome).collect(),
-        missing: coverage.missing,
-        failing: coverage.failing.into_iter().map(|f| Failing { name: f.name, reason: f.reason }).collect(),
+        interfaces: coverage.interfaces.into_iter().map(|interface| with_outcome(interface, &actions)).collect(),
         released: coverage.released,
         warnings,
         ..Report::of(in_force)
@@ -121,14 +116,24 @@ fn report(applied: Applied, mut warnings: Vec<String>) -> Report {
 
 fn print_table(report: &Report) -> anyhow::Result<()> {
     ui::print_line(&format!("generation {} in force, mode {}", report.generation, report.mode))?;
-    for interface in &report.interfaces {
-        ui::print_line(&format!("{}: {}", interface.name, interface.outcome))?;
-    }
-    for failing in &report.failing {
-        ui::print_line(&format!("{}: NOT FILTERED: {}", failing.name, failing.reason))?;
-    }
-    for name in &report.missing {
-        ui::print_line(&format!("{name}: missing"))?;
+    for Interface { coverage, outcome } in &report.interfaces {
+        let reason = coverage.reason.as_deref().unwrap_or_default();
+        match (coverage.state, outcome) {
+            (CoverageState::Covered, outcome) => {
+                ui::print_line(&format!("{}: {}", coverage.name, outcome.unwrap_or("covered")))?;
+                if coverage.wrong {
+                    ui::print_line(&format!("{}: {reason}", coverage.name))?;
+                }
+            }
+            (CoverageState::Missing, _) => ui::print_line(&format!("{}: missing", coverage.name))?,
+            (CoverageState::Failing | CoverageState::Released, _) => {
+                ui::print_line(&format!("{}: NOT FILTERED: {reason}", coverage.name))?;
+            }
+            (CoverageState::NotEligible, _) if coverage.wrong => {
+                ui::print_line(&format!("{}: cannot be attached: {reason}", coverage.name))?;
+            }
+            (CoverageState::NotEligible, _) => {}
+        }
     }
     for name in &report.released {
         ui::print_line(&format!("{name}: released, it is open"))?;

@@ -1,6 +1,5 @@
 //! `nodewall doctor`: gathers what the checks look at, and prints what they find. What is right or wrong is the library's (`doctor`).
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use super::{
 };
 use crate::{
     cli::{Common, DoctorArgs},
+    control::{AgentError, InterfaceCoverage},
     doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Status, Subject},
     ui,
     view::{mission_control::Reached, status},
@@ -30,9 +30,6 @@ use nodewall_text::hex;
 
 /// A change of policy or of a program takes some hundredths of a second.
 const SETTLES_WITHIN: Duration = Duration::from_millis(300);
-
-/// The interfaces where our program runs, by index, with the program's id.
-type Filtered = BTreeMap<u32, u32>;
 
 #[derive(Serialize)]
 struct Report {
@@ -65,7 +62,7 @@ fn mission_control(common: &Common) -> Result<u8, Failure> {
 }
 
 fn host(common: &Common) -> Result<u8, Failure> {
-    let (network, live, filtered) = in_force(common)?;
+    let (network, live, coverage) = in_force(common)?;
     let configured = configured(common);
     let mut findings = Vec::new();
 
@@ -87,8 +84,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
     findings.extend(doctor::interfaces(&InterfaceFacts {
         network: &network,
         drivers: &drivers,
-        in_force: matches!(live, DataPathState::InForce(..)),
-        filtered,
+        coverage,
         selection,
         attach_mode: if policy.is_some() { config.attach_mode } else { AttachMode::Native },
         multi_buffer,
@@ -134,11 +130,11 @@ fn configured(common: &Common) -> Result<Config, Finding> {
 }
 
 /// The links and what is in force on them. What is wrong is looked at twice: a change may be under way just then.
-fn in_force(common: &Common) -> Result<(Network, DataPathState, Option<Filtered>), Failure> {
+fn in_force(common: &Common) -> Result<(Network, DataPathState, Option<Vec<InterfaceCoverage>>), Failure> {
     let look = || {
         let network = block_on(net::snapshot())??;
-        let (live, filtered) = live(common, &network);
-        Ok::<_, Failure>((network, live, filtered))
+        let (live, coverage) = live(common, &network);
+        Ok::<_, Failure>((network, live, coverage))
     };
     let first = look()?;
     if matches!(&first.1, DataPathState::InForce(_, problems) if problems.is_empty())
@@ -150,47 +146,39 @@ fn in_force(common: &Common) -> Result<(Network, DataPathState, Option<Filtered>
     look()
 }
 
-/// What is in force, and where our program runs as far as that is known.
-fn live(common: &Common, network: &Network) -> (DataPathState, Option<Filtered>) {
-    let mut report = match status::look(&common.bpffs, network) {
+/// What is in force, and the account of the interfaces as far as that is known.
+fn live(common: &Common, network: &Network) -> (DataPathState, Option<Vec<InterfaceCoverage>>) {
+    let (state, unreadable) = match StateDir::open(&common.state_dir) {
+        Ok(state) => (state, None),
+        Err(error) => (None, Some(message(&error.into()))),
+    };
+    let report = match status::look(&common.bpffs, state.as_ref(), network) {
         Ok(report) => report,
-        Err(DatapathError::Privilege { missing }) => return (DataPathState::MissingPrivilege(missing), None),
+        Err(AgentError::Datapath(DatapathError::Privilege { missing })) => {
+            return (DataPathState::MissingPrivilege(missing), None);
+        }
         Err(error) => return (DataPathState::Unreadable(message(&error.into())), None),
     };
-    match StateDir::open(&common.state_dir) {
-        Ok(Some(state)) => status::add_state(&mut report, &state),
-        Ok(None) => {}
-        Err(error) => report.problems.push(message(&error.into())),
-    }
-    let filtered: Filtered = report
-        .interfaces
-        .iter()
-        .filter_map(|interface| Some((network.by_name(&interface.name)?.index, interface.program_id)))
-        .collect();
     let (Some(mode), Some(generation), Some(policy_sha256)) = (report.mode, report.generation, report.policy_sha256)
     else {
-        return (DataPathState::NothingInForce, Some(filtered));
+        return (DataPathState::NothingInForce, Some(report.interfaces));
     };
-    // What nothing covers, and whose program runs there instead, are findings of the interfaces'.
-    let attached = filtered.keys().copied().collect();
-    let uncovered = net::uncovered(network, &attached).into_iter().map(|open| format!("{} is not filtered", open.name));
-    let foreign = network.links().filter_map(|link| Some(format!("{}: program {} ", link.name, link.xdp?.program_id)));
-    let said: Vec<String> = uncovered.chain(foreign).collect();
-    let told_there = |problem: &String| said.iter().any(|beginning| problem.starts_with(beginning));
-    let problems = report.problems.into_iter().filter(|problem| !told_there(problem)).collect();
     // What nobody was there to read is among the problems.
     let refused = report.refused.filter(|refused| !refused.unattended);
+    let covered = report.interfaces.iter().filter(|interface| interface.is_covered());
     let force = InForce {
         mode: mode.to_owned(),
         generation,
         policy_sha256,
         peers: report.peers,
-        interfaces: report.interfaces.into_iter().map(|i| (i.name, i.attach_mode.to_owned())).collect(),
+        interfaces: covered.filter_map(|i| Some((i.name.clone(), i.attach_mode?.to_string()))).collect(),
         agent: report.agent.map(|agent| agent.pid),
         captures: report.evidence.and_then(|evidence| evidence.captures_problem),
         refused: refused.map(|refused| format!("{} was refused: {}", refused.attempt, refused.error)),
     };
-    (DataPathState::InForce(force, problems), Some(filtered))
+    // What is wrong with interfaces is a finding of theirs.
+    let problems = report.other_problems.into_iter().chain(unreadable).collect();
+    (DataPathState::InForce(force, problems), Some(report.interfaces))
 }
 
 fn select(config: &Config, network: &Network) -> Result<Selection, String> {

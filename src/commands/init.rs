@@ -160,7 +160,7 @@ fn differs(
     desired.policy.peers.extend(answers.all_peers(found));
     desired.policy.peers.sort_unstable();
     desired.policy.peers.dedup();
-    Ok(block_on(control::plan(state, &desired, Allow::default()))??)
+    Ok(block_on(control::plan((state, None), &desired, Allow::default()))??)
 }
 
 /// Frames to 8443 that are denied or only audited, also where no agent records who sends them. `None`: nothing is in force, or only root may see.

@@ -6,6 +6,7 @@ use crate::{
     control::{self, Difference, ModeOverride},
     ui,
 };
+use nodewall_datapath::PinDir;
 use nodewall_host::state::StateDir;
 use nodewall_policy::config::Trust;
 
@@ -16,8 +17,9 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
         Some(state) if common.mode.is_none() => state.load::<ModeOverride>()?,
         _ => None,
     };
+    let pins = PinDir::open(&common.bpffs)?;
     let (desired, _) = control::desired(state.as_ref(), &config, word)?;
-    let difference = block_on(control::plan(state.as_ref(), &desired, args.allow()))??;
+    let difference = block_on(control::plan((state.as_ref(), pins.as_ref()), &desired, args.allow()))??;
     print(common, &difference, print_text)?;
     Ok(if difference.is_empty() && difference.held.is_none() { FINE } else { DEGRADED })
 }
@@ -43,6 +45,9 @@ pub(super) fn print_text(difference: &Difference) -> anyhow::Result<()> {
         for name in names {
             ui::print_line(&format!("{what} {name}"))?;
         }
+    }
+    for problem in &difference.not_covered {
+        ui::print_line(&format!("! {problem}"))?;
     }
     for affected in &difference.affected {
         ui::print_line(&format!(

@@ -3,6 +3,7 @@
 use super::{DEGRADED, FINE, Failure, block_on, print};
 use crate::{
     cli::Common,
+    control::CoverageState,
     ui,
     view::{
         push_health::Totals,
@@ -10,13 +11,12 @@ use crate::{
     },
 };
 use nodewall_host::{net, state::StateDir};
+use nodewall_policy::config::AttachMode;
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let network = block_on(net::snapshot())??;
-    let mut report = status::look(&common.bpffs, &network)?;
-    if let Some(state) = StateDir::open(&common.state_dir)? {
-        status::add_state(&mut report, &state);
-    }
+    let state = StateDir::open(&common.state_dir)?;
+    let report = status::look(&common.bpffs, state.as_ref(), &network)?;
     print(common, &report, print_table)?;
     Ok(if report.healthy { FINE } else { DEGRADED })
 }
@@ -35,10 +35,15 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
         ui::print_line(&format!("{name:<11} {value}"))?;
     }
     if !report.interfaces.is_empty() {
-        let rows =
-            report.interfaces.iter().map(|i| vec![i.name.clone(), i.attach_mode.to_string(), i.program_id.to_string()]);
+        // What has no part in it is told by `doctor`, and in JSON.
+        let told = report.interfaces.iter().filter(|i| i.state != CoverageState::NotEligible || i.wrong);
+        let rows = told.map(|i| {
+            let program = i.program_id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+            let attached = i.attach_mode.map_or("-", AttachMode::as_str);
+            vec![i.name.clone(), i.state.as_str().to_owned(), attached.to_owned(), program]
+        });
         ui::print_line("")?;
-        ui::print_line(&ui::table(&["interface", "attached", "program"], &[2], rows))?;
+        ui::print_line(&ui::table(&["interface", "state", "attached", "program"], &[3], rows))?;
     }
     if let Some(trial) = &report.trial {
         let left = humantime::format_duration(std::time::Duration::from_secs(trial.seconds_left));

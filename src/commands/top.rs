@@ -142,13 +142,13 @@ fn events() -> mpsc::Receiver<io::Result<Event>> {
 
 async fn read(common: &Common) -> anyhow::Result<Reading> {
     let network = net::snapshot().await?;
-    let mut status = status::look(&common.bpffs, &network)?;
+    let state = StateDir::open(&common.state_dir)?;
+    let status = status::look(&common.bpffs, state.as_ref(), &network)?;
     let counters = counters(&common.bpffs)?;
     let now = Clock::now();
     let mut peers = None;
     let mut denied = Vec::new();
-    if let Some(state) = StateDir::open(&common.state_dir)? {
-        status::add_state(&mut status, &state);
+    if let Some(state) = state {
         // What can not be read is told by `events`, and is no reason to show nothing.
         denied = DeniedSources::read(&state, now.unix_ns).map(|denied| denied.sources).unwrap_or_default();
         let registry = Registry::load(&state)?;

@@ -44,6 +44,7 @@ impl Desired {
             configured_mode: config.mode,
             interfaces: config.interfaces.iter().map(ToString::to_string).collect(),
             attach_mode: config.attach_mode,
+            interface_attach: config.interface_attach.clone(),
             allow_lockout: config.allow_lockout,
         })
     }

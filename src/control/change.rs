@@ -2,7 +2,12 @@
 //! object changes; what fails after that is undone, so that the last good policy stands. It loads no program, touches no link and looks at no interface:
 //! that is `program` and `coverage`, whose failures are their own. It must not read a configuration.
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use ipnet::IpNet;
 use node_ebpf_common::maps::RowRecord;
@@ -160,7 +165,9 @@ pub(super) async fn swap(
     let blocked = blocked(site, blocking, &now)?;
     let blocks = blocked.len();
     let facts = Facts { generation, now_ns: now.unix_ns, own_addresses, blocked, peers: old.peers.clone() };
+    let began = Instant::now();
     let compiled = compile(&desired.policy, RowTable::new(old.rows.clone()), &facts)?;
+    let compile_us = began.elapsed().as_micros();
     if let Some(guard) = guard {
         guard.judge(&desired, &compiled.image, &facts.own_addresses, before.as_ref())?;
     }
@@ -174,11 +181,19 @@ pub(super) async fn swap(
         attached: Vec::new(),
         desired: desired.clone(),
     };
+    let began = Instant::now();
     let written = write_down(site, &good, before.as_ref(), standing);
-    if let Err(error) = written.and_then(|()| old.replace(maps, &compiled).map_err(AgentError::from)) {
-        // The file may be there all the same: what failed can be the last flush.
-        take_back(site, before.as_ref());
-        return Err(error);
+    let state_us = began.elapsed().as_micros();
+    match written.and_then(|()| Ok(old.replace(maps, &compiled)?)) {
+        Ok(took) => {
+            let (write_us, grace_us) = (took.write.as_micros(), took.grace.as_micros());
+            tracing::debug!(generation, compile_us, state_us, write_us, grace_us, "the policy was changed");
+        }
+        Err(error) => {
+            // The file may be there all the same: what failed can be the last flush.
+            take_back(site, before.as_ref());
+            return Err(error);
+        }
     }
     let enforced = before.is_some_and(|before| before.desired.policy.mode == Mode::Enforce);
     Ok(InForce {
@@ -232,6 +247,14 @@ fn take_back(site: &Site, before: Option<&Good>) {
     }
 }
 
+/// How long the kernel's side of a change took.
+struct Took {
+    /// Filling the maps.
+    write: Duration,
+    /// Until no packet met the image before it any more.
+    grace: Duration,
+}
+
 /// What the counters and the cells of the peer matrix are called before a change.
 struct Names {
     rows: Vec<RowRecord>,
@@ -240,15 +263,18 @@ struct Names {
 
 impl Names {
     /// Puts the compiled names and the image in the place of what there is.
-    fn replace(&self, maps: &mut Maps, compiled: &Compiled) -> Result<(), DatapathError> {
-        let replaced = maps
+    fn replace(&self, maps: &mut Maps, compiled: &Compiled) -> Result<Took, DatapathError> {
+        let began = Instant::now();
+        let written = maps
             .write_rows(&self.rows, compiled.rows.records())
             .and_then(|()| maps.write_peers(self.peers.records(), compiled.peers.records()))
-            .and_then(|()| maps.swap(&compiled.image));
+            .and_then(|()| maps.fill(&compiled.image));
+        let write = began.elapsed();
+        let replaced = written.and_then(|filled| filled.put(maps));
         if replaced.is_err() {
             self.restore(maps, compiled);
         }
-        replaced
+        replaced.map(|()| Took { write, grace: began.elapsed().saturating_sub(write) })
     }
 
     /// Gives rows and slots their old names back. What this change gave away stays given away: its counters may have moved.

@@ -1,12 +1,14 @@
 //! The last good policy and the one before it, and an operator's word on the mode. What is stored is the meaning (classes, ports, peers), not the
 //! configuration: a start without configuration, network, DNS or API puts exactly it into force.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use nodewall_host::state::{StateDir, StateError, Stored};
 use nodewall_policy::{
     Policy,
-    config::{AttachMode, Mode},
+    config::{AttachMode, InterfaceAttach, Mode},
 };
 
 /// What is wanted: a policy, and where.
@@ -20,8 +22,27 @@ pub struct Desired {
     pub interfaces: Vec<String>,
     /// How to attach.
     pub attach_mode: AttachMode,
+    /// What differs from it on single interfaces, by their names.
+    #[serde(default)]
+    pub interface_attach: BTreeMap<String, InterfaceAttach>,
     /// Ports that can cut an operator off may be closed.
     pub allow_lockout: bool,
+}
+
+impl Desired {
+    /// How the interface of this name is attached.
+    pub fn attach_mode_of(&self, name: &str) -> AttachMode {
+        match self.interface_attach.get(name) {
+            Some(InterfaceAttach::Native) => AttachMode::Native,
+            Some(InterfaceAttach::Generic) => AttachMode::Generic,
+            Some(InterfaceAttach::None) | None => self.attach_mode,
+        }
+    }
+
+    /// Whether the operator leaves the interface of this name open on purpose.
+    pub fn acknowledges(&self, name: &str) -> bool {
+        self.interface_attach.get(name) == Some(&InterfaceAttach::None)
+    }
 }
 
 /// What was put into force.
@@ -136,6 +157,7 @@ mod tests {
             configured_mode: Mode::Audit,
             interfaces: vec!["bond*".into()],
             attach_mode: AttachMode::Native,
+            interface_attach: BTreeMap::new(),
             allow_lockout: false,
         };
         Good {

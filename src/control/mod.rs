@@ -28,7 +28,7 @@ pub use apply::{Cause, apply, start_again};
 pub use block::{Blocking, Changed, block, unblock};
 pub use block_list::{Block, Blocks};
 pub use change::{InForce, Site};
-pub use coverage::{AttachAction, Coverage, CoveredInterface, FailingInterface, Remembered, filtered_interfaces};
+pub use coverage::{AttachAction, Coverage, CoverageState, InterfaceCoverage, Remembered, look};
 pub use detach::detach;
 pub use error::AgentError;
 pub use good::{Desired, Good, ModeOverride};

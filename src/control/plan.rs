@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     allow::Allow,
     block_list::Blocks,
-    coverage::Remembered,
+    coverage::{CoverageState, InterfaceCoverage, Remembered, account},
     error::AgentError,
     guard::Guard,
     seen::Seen,
@@ -22,13 +22,14 @@ use super::{
     surroundings::{own_addresses, select},
 };
 use crate::control::{Desired, Good};
+use nodewall_datapath::PinDir;
 use nodewall_host::{
-    net::{self, Redirect, Sockets, listings, tcp_redirects},
+    net::{self, Network, Redirect, Selection, Sockets, listings, tcp_redirects},
     state::{Clock, StateDir},
 };
 use nodewall_policy::{
     Facts, Policy, PortClass, RowTable, compile,
-    config::{Access, PortRange, Protocol, show},
+    config::{Access, InterfaceAttach, PortRange, Protocol, show},
     probe_frame,
 };
 
@@ -47,6 +48,8 @@ pub struct Difference {
     pub interfaces_added: Vec<String>,
     /// Interfaces that are attached and would no longer be asked for: they would be let go, and be open.
     pub interfaces_removed: Vec<String>,
+    /// Ways in that would stay open, and interfaces that can not be attached, each with the reason.
+    pub not_covered: Vec<String>,
     /// Sources whose verdict would change, of those that have a TCP connection to this node or had one within the last hour (as an agent saw it).
     pub affected: Vec<Affected>,
     /// Why `apply` would refuse it.
@@ -97,12 +100,16 @@ pub struct Affected {
 impl Difference {
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
-        *self == Self { held: self.held.clone(), ..Self::default() }
+        *self == Self { held: self.held.clone(), not_covered: self.not_covered.clone(), ..Self::default() }
     }
 }
 
 /// What `desired` would change of the last good policy in `state` (none: the node is open).
-pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> Result<Difference, AgentError> {
+pub async fn plan(
+    (state, pins): (Option<&StateDir>, Option<&PinDir>),
+    desired: &Desired,
+    allow: Allow,
+) -> Result<Difference, AgentError> {
     let good = match state {
         Some(state) if !state.is_detached() => Good::last(state)?,
         _ => None,
@@ -121,10 +128,12 @@ pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> 
         Some(state) if good.is_some() => Remembered::load(state)?,
         _ => Remembered::default(),
     };
-    let (interfaces, held) = match select(desired, &network, &stored) {
-        Ok(selection) => (selection.attach.into_iter().map(|s| s.name).chain(selection.missing).collect(), None),
-        Err(error) => (BTreeSet::new(), Some(error.to_string())),
+    let (selection, held) = match select(desired, &network, &stored) {
+        Ok(selection) => (selection, None),
+        Err(error) => (Selection::default(), Some(error.to_string())),
     };
+    let interfaces = selection.attach.iter().map(|selected| &selected.name).chain(&selection.missing);
+    let interfaces: BTreeSet<String> = interfaces.cloned().collect();
     let attached: BTreeSet<String> = stored.into_iter().collect();
     let guard = Guard { allow, session: session::current() };
     let held = held.or_else(|| {
@@ -140,9 +149,22 @@ pub async fn plan(state: Option<&StateDir>, desired: &Desired, allow: Allow) -> 
         peers_removed: old_peers.difference(&new_peers).map(show).collect(),
         interfaces_added: interfaces.difference(&attached).cloned().collect(),
         interfaces_removed: attached.difference(&interfaces).cloned().collect(),
+        not_covered: not_covered(pins, desired, &selection, &network)?,
         affected: affected(&connections(state)?, &tcp_redirects(&listings()), old.as_deref(), &new),
         held,
     })
+}
+
+/// What an account of the interfaces would say, but for those that are only waiting to be attached.
+fn not_covered(
+    pins: Option<&PinDir>,
+    desired: &Desired,
+    selection: &Selection,
+    network: &Network,
+) -> Result<Vec<String>, AgentError> {
+    let account = account(network, pins, Some((desired, selection)))?;
+    let open = account.iter().filter(|interface| interface.state != CoverageState::Failing || interface.foreign);
+    Ok(open.filter_map(InterfaceCoverage::problem).collect())
 }
 
 fn settings(good: Option<&Good>, desired: &Desired) -> Vec<Setting> {
@@ -154,6 +176,7 @@ fn settings(good: Option<&Good>, desired: &Desired) -> Vec<Setting> {
             ("later_fragments", policy.later_fragments.to_string()),
             ("single_node", policy.single_node.to_string()),
             ("attach_mode", desired.attach_mode.to_string()),
+            ("interface", single_interfaces(desired)),
         ]
     };
     let old = good.map(|good| values(&good.desired));
@@ -165,6 +188,13 @@ fn settings(good: Option<&Good>, desired: &Desired) -> Vec<Setting> {
         }
     }
     changed
+}
+
+/// What differs on single interfaces, in one line.
+fn single_interfaces(desired: &Desired) -> String {
+    let one = |(name, attach): (&String, &InterfaceAttach)| format!("{name} {attach}");
+    let all: Vec<String> = desired.interface_attach.iter().map(one).collect();
+    if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
 /// Every port of the table is compared, and neighbours with the same change are told together.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{
     change::{InForce, Request, Site, require_privilege, swap},
-    coverage::{Coverage, Program, Remembered, Retries, cover},
+    coverage::{Coverage, CoverageState, Program, Remembered, Retries, cover},
     error::AgentError,
 };
 use crate::control::Good;
@@ -69,10 +69,10 @@ pub(super) async fn start(site: &Site, lock: &PolicyLock, request: Request) -> R
     if let Ok(applied) = &started
         && first
         && !known
-        && applied.coverage.interfaces.is_empty()
-        && let Some(failing) = applied.coverage.failing.first()
+        && applied.coverage.covered().next().is_none()
+        && let Some(failing) = applied.coverage.interfaces.iter().find(|i| i.state == CoverageState::Failing)
     {
-        let reason = failing.reason.clone();
+        let reason = format!("{}: {}", failing.name, failing.reason.as_deref().unwrap_or_default());
         Good::forget(&site.state)?;
         site.state.forget::<Remembered>()?;
         started = Err(AgentError::NothingCovered(reason));

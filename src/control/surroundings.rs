@@ -12,8 +12,16 @@ pub(crate) fn own_addresses(network: &Network) -> Vec<IpAddr> {
     network.links().flat_map(Link::own_addresses).collect()
 }
 
-/// The interfaces to attach. Where none are configured, those of the last time count besides the default: at boot nothing is addressed yet.
+/// The interfaces to attach. Where none are configured, those of the last time count besides the default: at boot nothing is up yet. One that is
+/// acknowledged as open is not among them.
 pub(crate) fn select(desired: &Desired, network: &Network, stored: &[String]) -> Result<Selection, AgentError> {
+    let mut selection = selected(desired, network, stored)?;
+    selection.attach.retain(|selected| !desired.acknowledges(&selected.name));
+    selection.missing.retain(|name| !desired.acknowledges(name));
+    Ok(selection)
+}
+
+fn selected(desired: &Desired, network: &Network, stored: &[String]) -> Result<Selection, AgentError> {
     if !desired.interfaces.is_empty() {
         // One that an older version wrote down, and that is no pattern any more, is that name.
         let pattern = |text: &String| text.parse().unwrap_or_else(|_| InterfacePattern::named(text));

@@ -19,14 +19,6 @@ pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send +
 
 fn known(applied: &Applied) -> Vec<String> {
     let mut warnings = applied.in_force.policy().warnings.clone();
-    warnings.extend(applied.coverage.uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
-    warnings.extend(
-        applied
-            .coverage
-            .missing
-            .iter()
-            .map(|name| format!("interface {name} does not exist; it is attached when it appears")),
-    );
     for (family, lengths) in [("IPv4", applied.in_force.lengths.v4), ("IPv6", applied.in_force.lengths.v6)] {
         if lengths > FEW_LENGTHS {
             warnings.push(format!(

@@ -31,6 +31,7 @@ pub const CHECKS: &[&str] = &[
     "missing",
     "selection",
     "uncovered",
+    "incomplete",
     "tunnel",
     "local-ports",
     "masquerade",

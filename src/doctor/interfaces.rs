@@ -6,7 +6,8 @@ mod facts;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, Findings, Status, Subject};
-use nodewall_host::net::{self, Driver, Link, Uncovered};
+use crate::control::{CoverageState, InterfaceCoverage};
+use nodewall_host::net::{Driver, Link};
 use nodewall_policy::config::{AttachMode, Tunnels};
 
 pub use facts::InterfaceFacts;
@@ -14,14 +15,15 @@ pub use facts::InterfaceFacts;
 /// Judges them.
 pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
     let mut findings = Findings::of(Subject::Interfaces);
-    let none = BTreeMap::new();
-    let filtered = interfaces.filtered.as_ref().unwrap_or(&none);
-    let attached: BTreeSet<u32> = filtered.keys().copied().collect();
-    let mut wanted = attached.clone();
+    let account = interfaces.coverage.as_deref().unwrap_or_default();
+    let covered = account.iter().filter(|interface| interface.is_covered());
+    let filtered: BTreeMap<u32, u32> = covered.filter_map(|i| Some((i.if_index?, i.program_id?))).collect();
+    let mut wanted: BTreeSet<u32> = filtered.keys().copied().collect();
     match &interfaces.selection {
         Ok(selection) => {
             wanted.extend(selection.attach.iter().map(|selected| selected.index));
-            for name in &selection.missing {
+            let told = |name: &String| account.iter().any(|i| i.name == *name && i.state == CoverageState::Missing);
+            for name in selection.missing.iter().filter(|name| !told(name)) {
                 findings
                     .add(Status::Degraded, "missing", format!("interface {name} does not exist"))
                     .because("the configuration names it, and nothing is filtered there")
@@ -34,22 +36,28 @@ pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
         }
     }
     for link in wanted.iter().filter_map(|index| interfaces.network.by_index(*index)) {
-        one(interfaces, link, filtered, &mut findings);
+        one(interfaces, link, &filtered, &mut findings);
     }
-    if interfaces.in_force {
-        for Uncovered { name, why } in net::uncovered(interfaces.network, &attached) {
-            findings
-                .add(Status::Degraded, "uncovered", format!("{name} is not filtered: {why}"))
-                .because("whoever reaches this host through it reaches the cluster's ports")
-                .advice(format!(
-                    "add {name:?} (or what carries it) to `interfaces` and `nodewall apply`; or take its address away"
-                ));
-        }
+    for interface in account {
+        not_covered(interface, &mut findings);
     }
     for link in interfaces.network.links().filter(|link| link.up) {
         tunnel(interfaces, link, &mut findings);
     }
     findings.into_vec()
+}
+
+/// What the account says of an interface that is not as it should be. Another's program is a finding of its own.
+fn not_covered(interface: &InterfaceCoverage, findings: &mut Findings) {
+    let Some(problem) = interface.problem().filter(|_| !interface.foreign) else { return };
+    let (found, advice) =
+        problem.split_once("; ").unwrap_or((&problem, "see `nodewall status` and the agent's messages"));
+    let (check, because) = match interface.state {
+        CoverageState::Missing => ("missing", "it is asked for, and nothing is filtered there"),
+        CoverageState::Covered => ("incomplete", "it is filtered, and not as configured"),
+        _ => ("uncovered", "whoever reaches this host through it reaches the cluster's ports"),
+    };
+    findings.add(Status::Degraded, check, found).because(because).advice(advice);
 }
 
 /// One interface that is filtered or is to be.
@@ -61,7 +69,7 @@ fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u3
     let ours = |program: u32| filtered.get(&link.index) == Some(&program);
     match &link.xdp {
         // Not knowing what is ours, nothing is called foreign.
-        Some(xdp) if !ours(xdp.program_id) && interfaces.filtered.is_some() => {
+        Some(xdp) if !ours(xdp.program_id) && interfaces.coverage.is_some() => {
             let id = xdp.program_id;
             findings
                 .add(
@@ -85,7 +93,7 @@ fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u3
         }
         Some(xdp) => findings.ok("attached", format!("{name}: {}, {of}, MTU {mtu}", xdp.mode)),
         // That it is not attached is said under the data path or as uncovered.
-        None if interfaces.in_force || interfaces.attach_mode == AttachMode::Generic => {}
+        None if !filtered.is_empty() || interfaces.attach_mode == AttachMode::Generic => {}
         None => driver::could_be_attached(interfaces, link, driver, &of, findings),
     }
 }

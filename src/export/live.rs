@@ -47,9 +47,7 @@ impl Reader {
     /// What `status` shows.
     pub(super) async fn status(&self) -> Result<Status, String> {
         let network = net::snapshot().await.map_err(|error| error.to_string())?;
-        let mut status = status::look(&self.roots.bpffs, &network).map_err(|error| error.to_string())?;
-        status::add_state(&mut status, &self.roots.state);
-        Ok(status)
+        status::look(&self.roots.bpffs, Some(&self.roots.state), &network).map_err(|error| error.to_string())
     }
 
     /// Who was denied most in the last hour.

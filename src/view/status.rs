@@ -1,18 +1,18 @@
 //! What is in force, where, and whether it is all that should be: what `status -o json` prints and every exporter shows. It must not print.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use serde::Serialize;
 
 use crate::{
-    control::{Blocks, Health, Refused, Repair, Trial, TrialKind},
+    control::{self, AgentError, Blocks, Good, Health, InterfaceCoverage, Refused, Repair, Trial, TrialKind},
     view::{mission_control::Reached, push_health::PushHealth},
 };
 
-use nodewall_datapath::{self as datapath, DatapathError, Hook, ImageFacts, Maps, PinDir};
+use nodewall_datapath::{DatapathError, ImageFacts, Maps, PinDir};
 use nodewall_evidence::recorder::RecorderStatus;
 use nodewall_host::{
-    net::{self, Network},
+    net::Network,
     state::{Clock, StateDir, StateError},
 };
 use nodewall_policy::config::show;
@@ -27,8 +27,8 @@ pub struct Status {
     pub generation: Option<u64>,
     /// Hash of what the image was made from, in hex.
     pub policy_sha256: Option<String>,
-    /// The filtered ones.
-    pub interfaces: Vec<Interface>,
+    /// Those that are wanted, filtered or ways in; the covered ones first.
+    pub interfaces: Vec<InterfaceCoverage>,
     /// Peers of the image in force, prefixes counted as one.
     pub peers: u32,
     /// Sources that are dropped everywhere.
@@ -49,10 +49,11 @@ pub struct Status {
     pub mission_control: Option<Reached>,
     /// There are no problems.
     pub healthy: bool,
-    /// Names of the interfaces that should be filtered and are not.
-    pub uncovered_interfaces: Vec<String>,
     /// Why it is not healthy, each with what to do.
     pub problems: Vec<String>,
+    /// Those of them that `interfaces` does not tell.
+    #[serde(skip)]
+    pub other_problems: Vec<String>,
 }
 
 /// A source that is dropped everywhere.
@@ -98,96 +99,58 @@ pub struct Agent {
     pub reattach_gap_max_ns: u64,
 }
 
-/// An interface that is filtered.
-#[derive(Clone, Debug, Serialize)]
-pub struct Interface {
-    /// Its name.
-    pub name: String,
-    /// `native` or `generic`.
-    pub attach_mode: &'static str,
-    /// Number of our program there.
-    pub program_id: u32,
-    /// How what leaves there is counted: `tcx`, `clsact` or `none`.
-    pub egress: &'static str,
-}
-
-/// What is in force on the interfaces of `network`, without what the state directory tells.
-pub fn look(bpffs: &Path, network: &Network) -> Result<Status, DatapathError> {
-    let Some((pins, maps)) = Maps::live(bpffs)? else { return Ok(nothing_in_force()) };
-    match maps.in_force_facts() {
-        Ok(image) => report(&pins, &image, network),
-        Err(DatapathError::NoPolicy) => Ok(nothing_in_force()),
-        Err(error) => Err(error),
+/// What is in force on the interfaces of `network`. `state`: the state directory, where there is one and it can be read.
+pub fn look(bpffs: &Path, state: Option<&StateDir>, network: &Network) -> Result<Status, AgentError> {
+    let mut report = match Maps::live(bpffs)? {
+        None => nothing_in_force(),
+        Some((pins, maps)) => match maps.in_force_facts() {
+            Ok(image) => in_force(&pins, &image, state, network)?,
+            Err(DatapathError::NoPolicy) => nothing_in_force(),
+            Err(error) => return Err(error.into()),
+        },
+    };
+    if let Some(state) = state {
+        add_state(&mut report, state);
     }
+    let interfaces = report.interfaces.iter().filter_map(InterfaceCoverage::problem);
+    report.problems = interfaces.chain(report.other_problems.iter().cloned()).collect();
+    report.healthy = report.problems.is_empty();
+    Ok(report)
 }
 
 fn nothing_in_force() -> Status {
     Status {
-        problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
+        other_problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
         ..Status::default()
     }
 }
 
-fn report(pins: &PinDir, image: &ImageFacts, network: &Network) -> Result<Status, DatapathError> {
-    let (mut interfaces, mut problems, mut attached) = (Vec::new(), Vec::new(), BTreeSet::new());
-    let outlets = datapath::outlets(pins).unwrap_or_else(|error| {
-        problems.push(format!("what is sent can not be told to be counted: {error}"));
-        Vec::new()
-    });
-    for pinned in datapath::links(pins)? {
-        let Some(link) = network.by_index(pinned.if_index) else {
-            problems.push(format!(
-                "{}: its interface is gone; `nodewall apply` attaches it anew when it is back",
-                pinned.pin.display()
-            ));
-            continue;
-        };
-        match &link.xdp {
-            Some(xdp) if xdp.program_id == pinned.program_id => {
-                attached.insert(link.index);
-                let hook = outlets.iter().find(|outlet| outlet.if_index == link.index).map(|outlet| outlet.hook);
-                if hook.is_none() {
-                    problems.push(format!(
-                        "{}: what it sends is not counted; the agent, or `nodewall apply`, tries again and says why",
-                        link.name
-                    ));
-                }
-                interfaces.push(Interface {
-                    name: link.name.clone(),
-                    attach_mode: xdp.mode.as_str(),
-                    program_id: xdp.program_id,
-                    egress: match hook {
-                        Some(Hook::Tcx) => "tcx",
-                        Some(Hook::Clsact) => "clsact",
-                        None => "none",
-                    },
-                });
-            }
-            Some(xdp) => problems.push(format!("{}: program {} runs there instead of ours", link.name, xdp.program_id)),
-            None => problems
-                .push(format!("{}: nothing is attached there any more; `nodewall detach`, then apply", link.name)),
-        }
+fn in_force(
+    pins: &PinDir,
+    image: &ImageFacts,
+    state: Option<&StateDir>,
+    network: &Network,
+) -> Result<Status, AgentError> {
+    // A damaged file is told where the state is read; what runs is shown all the same.
+    let good = state.and_then(|state| Good::last(state).ok().flatten());
+    let interfaces = control::look(Some(pins), state, good.as_ref().map(|good| &good.desired), network)?;
+    let mut other_problems = Vec::new();
+    if !interfaces.iter().any(InterfaceCoverage::is_covered) {
+        other_problems.push("no interface is filtered; `nodewall apply` attaches".into());
     }
-    if interfaces.is_empty() {
-        problems.push("no interface is filtered; `nodewall apply` attaches".into());
-    }
-    let uncovered = net::uncovered(network, &attached);
-    problems.extend(uncovered.iter().map(|u| format!("{} is not filtered: {}", u.name, u.why)));
     Ok(Status {
         mode: Some(if image.enforce { "enforce" } else { "audit" }),
         generation: Some(image.generation),
         policy_sha256: Some(hex(&image.policy_sha256)),
         interfaces,
         peers: image.peers,
-        healthy: problems.is_empty(),
-        uncovered_interfaces: uncovered.into_iter().map(|u| u.name).collect(),
-        problems,
+        other_problems,
         ..Status::default()
     })
 }
 
 /// What the state directory tells besides.
-pub fn add_state(report: &mut Status, state: &StateDir) {
+fn add_state(report: &mut Status, state: &StateDir) {
     let now = Clock::now();
     let blocks = readable(Blocks::load(state), report);
     report.blocks = blocks
@@ -201,13 +164,13 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
         .collect();
     if let Some(trial) = readable(state.load::<Trial>(), report) {
         if trial.is_over(&now) {
-            report.problems.push(format!(
+            report.other_problems.push(format!(
                 "{} should have ended: no agent and no countdown runs; `nodewall rollback` ends it",
                 trial.kind.command()
             ));
         }
         if trial.kind == TrialKind::PanicOpen {
-            report.problems.push("the node is open: nothing is dropped, blocks are lifted (panic-open)".into());
+            report.other_problems.push("the node is open: nothing is dropped, blocks are lifted (panic-open)".into());
         }
         report.trial = Some(OnTrial {
             kind: trial.kind,
@@ -218,16 +181,16 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
     }
     report.refused = state.read_note::<Refused>();
     if let Some(refused) = report.refused.as_ref().filter(|refused| refused.unattended) {
-        report.problems.push(format!("{} was refused: {}", refused.attempt, refused.error));
+        report.other_problems.push(format!("{} was refused: {}", refused.attempt, refused.error));
     }
     report.mission_control = state.read_note::<Reached>();
     let health = state.read_note::<Health>().unwrap_or_default();
     report.repairs = health.repairs;
     report.agent = state.agent().map(|pid| {
-        report.problems.extend(health.alarms.iter().cloned());
+        report.other_problems.extend(health.alarms.iter().cloned());
         report.push = state.read_note::<PushHealth>().filter(|_| health.pushes);
         report.evidence = state.read_note::<RecorderStatus>().filter(|_| health.records);
-        report.problems.extend(report.push.as_ref().and_then(PushHealth::alarm));
+        report.other_problems.extend(report.push.as_ref().and_then(PushHealth::alarm));
         Agent {
             pid,
             started_unix_ns: health.started_unix_ns,
@@ -237,13 +200,12 @@ pub fn add_state(report: &mut Status, state: &StateDir) {
             last_repair: health.last_repair,
         }
     });
-    report.healthy = report.problems.is_empty();
 }
 
 /// What can not be read is a problem to show, not a reason to show nothing.
 fn readable<T: Default>(read: Result<T, StateError>, report: &mut Status) -> T {
     read.unwrap_or_else(|error| {
-        report.problems.push(error.to_string());
+        report.other_problems.push(error.to_string());
         T::default()
     })
 }

@@ -31,8 +31,7 @@ fn a_node_without_a_policy_says_so() {
             "push",
             "refused",
             "repairs",
-            "trial",
-            "uncovered_interfaces"
+            "trial"
         ]
     );
     assert_eq!(
@@ -66,10 +65,7 @@ fn status_and_counters_are_as_the_contract_says() {
     }
     let live = Live::new();
     let applied = live.apply(&["--peer", "10.77.0.12", "--peer", "fd77::/64", "-o", "json"]).exits(0).json();
-    assert_eq!(
-        keys(&applied),
-        ["failing", "generation", "interfaces", "missing", "mode", "policy_sha256", "released", "warnings"]
-    );
+    assert_eq!(keys(&applied), ["generation", "interfaces", "mode", "policy_sha256", "released", "warnings"]);
     live.send(9042, 2);
     live.send(443, 1);
     live.send(12_345, 4);
@@ -83,8 +79,13 @@ fn status_and_counters_are_as_the_contract_says() {
     assert_eq!(report["peers"], 2);
     assert_eq!(report["healthy"], true);
     assert_eq!(report["problems"], json!([]));
-    assert_eq!(keys(&report["interfaces"][0]), ["attach_mode", "egress", "name", "program_id"]);
-    assert_eq!([&report["interfaces"][0]["name"], &report["interfaces"][0]["attach_mode"]], ["eth0", "native"]);
+    let eth0 = &report["interfaces"][0];
+    assert_eq!(
+        keys(eth0),
+        ["attach_mode", "egress", "name", "next_try_unix_ns", "program_id", "reason", "since_unix_ns", "state"]
+    );
+    assert_eq!([&eth0["name"], &eth0["attach_mode"], &eth0["state"]], ["eth0", "native", "covered"]);
+    assert!(eth0["reason"].is_null() && eth0["since_unix_ns"].is_u64(), "{eth0}");
     let shown = live.lab.node().netns().ip(&["-d", "link", "show", "dev", "eth0"]).unwrap();
     assert!(shown.contains(&format!("prog/xdp id {} ", report["interfaces"][0]["program_id"])), "{shown}");
 
@@ -162,8 +163,10 @@ fn degraded_is_told_by_the_exit_code() {
     }
     let live = Live::new();
     let ran = live.apply(&["--interface", "eth9", "--peer", "10.77.0.11", "-o", "json"]).exits(3);
-    assert_eq!(ran.json()["missing"], json!(["eth9"]));
-    assert!(ran.err.contains("eth9") && ran.err.contains("attached when it appears"), "{}", ran.err);
+    let states = ran.json()["interfaces"].as_array().unwrap().clone();
+    let eth9 = states.iter().find(|interface| interface["name"] == "eth9").unwrap();
+    assert_eq!(eth9["state"], "missing");
+    assert!(ran.err.contains("eth9") && ran.err.contains("it is attached when it appears"), "{}", ran.err);
     // An addressed Ethernet interface that nothing covers.
     live.lab
         .node()

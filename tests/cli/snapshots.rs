@@ -19,7 +19,7 @@ const CHANGING: &[(&str, &str)] = &[
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( UTC)?", "[time]"),
     (r#""([a-z_]*(_id|_ns|pid|uid|_seconds))": \d+"#, r#""$1": [number]"#),
     (r"(program|id|pid) +\d+", "$1 [number]"),
-    (r"(eth0 +native +)\d+", "$1[number]"),
+    (r"(eth0 +covered +native +)\d+", "$1[number]"),
     (r"\b\ds( ago)?\b", "[age]"),
     (r"(/[^\s:,`\x22]*)?/(\.tmp|nwt-cli-)[^\s/:,`\x22]*", "[place]"),
 ];

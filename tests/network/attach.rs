@@ -60,7 +60,8 @@ fn where_native_is_impossible_only_that_interface_stays_open() {
     assert_filtered(&node);
     node.end_agent(Signal::TERM);
     assert!(node.nodewall("detach", &[]).status.success());
-    node.configure(&few.top("attach_mode = \"generic\""));
+    let open_on_purpose = "[[interface]]\nname = \"eth0\"\nattach = \"none\"\n";
+    node.configure(&few.top("attach_mode = \"generic\"").rules(open_on_purpose));
     assert!(node.nodewall("apply", &[]).status.success());
     assert!(node.link_words("few0").contains(&"xdpgeneric".to_owned()));
 }

@@ -7,7 +7,7 @@
 )]
 
 mod access;
-mod client;
+pub(crate) mod client;
 mod cost;
 mod documents;
 mod exact;

@@ -23,6 +23,13 @@ fn fresh() -> Node {
     node
 }
 
+/// The same where there is no way in yet.
+fn fresh_and_down() -> Node {
+    let node = fresh();
+    node.netns().ip(&["link", "set", "eth0", "down"]).unwrap();
+    node
+}
+
 fn vendors_rule(node: &Node, source: &str) {
     let rule = ["-w", "-A", "INPUT", "-s", source, "-p", "tcp", "-m", "multiport", "--dports", PORTS, "-j", "ACCEPT"];
     node.netns().tool("iptables", &rule).unwrap();
@@ -56,7 +63,7 @@ fn without_a_terminal_it_says_which_flags_are_missing() {
     if skip_unless_privileged("without_a_terminal_it_says_which_flags_are_missing") {
         return;
     }
-    let node = fresh();
+    let node = fresh_and_down();
     let missing = |arguments: &[&str]| {
         let ran = node.nodewall("init", arguments);
         assert!(ran.status.code() == Some(2) && ran.stdout.is_empty(), "{ran:?}");
@@ -200,21 +207,21 @@ fn the_packaged_configuration_makes_way() {
     assert!(again.status.code() == Some(1) && again.stderr.contains("--force"), "{again:?}");
 }
 
-/// The same rule as the agent's: what is addressed, but no container's end.
+/// The same rule as the agent's: every way in.
 #[test]
 fn interfaces_are_found_by_the_agents_rule() {
     if skip_unless_privileged("interfaces_are_found_by_the_agents_rule") {
         return;
     }
-    let node = fresh();
+    let node = fresh_and_down();
     let flags = ["--yes", "--stdout", "--peer", "10.77.0.11"];
     let none = node.nodewall("init", &flags);
     assert!(none.status.code() == Some(2) && none.stderr.contains("name one with --interface"), "{none:?}");
-    node.netns().ip(&["link", "add", "nw0", "type", "veth", "peer", "name", "nw1"]).unwrap();
-    node.netns().ip(&["addr", "add", "10.99.0.1/24", "dev", "nw0"]).unwrap();
+    let bridge = "link add nw0 type bridge\naddr add 10.99.1.1/24 dev nw0\nlink set nw0 up\n";
+    node.netns().ip_batch(&format!("{bridge}link set eth0 up\n")).unwrap();
     let told = init(&node, &flags);
-    assert_eq!(told["interfaces"], json!([{"name": "nw0", "because": "addressed"}]));
-    assert_eq!(told["plan"]["interfaces_added"], json!(["nw0"]));
+    assert_eq!(told["interfaces"], json!([{"name": "eth0", "because": "a way in"}]));
+    assert_eq!(told["plan"]["interfaces_added"], json!(["eth0"]));
     // The rule is not written down as a list: what comes later is found, too.
     assert!(told["text"].as_str().unwrap().contains("\n#interfaces = "), "{told}");
 }
@@ -244,7 +251,7 @@ fn a_person_at_a_terminal_is_asked() {
     if skip_unless_privileged("a_person_at_a_terminal_is_asked") {
         return;
     }
-    let node = fresh();
+    let node = fresh_and_down();
     vendors_rule(&node, "10.77.0.11");
     let screen = Screen::start(&node, &node.command("init", &[]));
     let answer = |question: &str, keys: &str| {
@@ -254,8 +261,7 @@ fn a_person_at_a_terminal_is_asked() {
         }
         screen.press("Enter");
     };
-    // The lab's interface looks like a container's, which nobody would want to be filtered unasked.
-    screen.shows("what is found", |text| text.contains("eth0: a veth"));
+    screen.shows("what is found", |text| text.contains("eth0: it is down"));
     answer("Which?", "");
     answer("Which?", "lo");
     answer("Which?", "eth0");
@@ -283,7 +289,7 @@ fn who_leaves_before_the_end_has_written_nothing() {
     if skip_unless_privileged("who_leaves_before_the_end_has_written_nothing") {
         return;
     }
-    let node = fresh();
+    let node = fresh_and_down();
     let screen = Screen::start(&node, &node.command("init", &[]));
     screen.shows("the first question", |text| text.contains("Which?"));
     screen.press("C-d");

@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 
-use nodewall_testbed::{Host, Lab, Listener, Probe, Protocol, skip_unless_privileged};
+use nodewall_cases::frames::{Ip4, transport};
+use nodewall_testbed::{Host, Lab, Listener, Probe, Protocol, Signal, skip_unless_privileged};
 
-use super::counters::Counters;
+use super::counters::{Cell, Counters};
+use super::export::client::{get, wait_until_served};
 use super::node::{Node, eventually};
 use super::settings::Settings;
 use super::traffic::{add, answered, assert_filtered, silent};
@@ -79,7 +81,7 @@ fn an_interface_that_is_missing_is_attached_when_it_appears() {
         return;
     }
     let node = Node::on(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]).peers(&PEERS));
-    node.wait_for_log(|line| line.contains("WARN") && line.contains("late0"));
+    node.wait_for_log(|line| line.contains("late0: there is no such interface"));
     assert_eq!(node.attachment("late0"), None);
     plug_in(&node, "late0");
     wait_until_attached(&node, "late0");
@@ -174,4 +176,85 @@ fn an_interface_that_was_moved_away_and_back_is_filtered() {
     wait_until_attached(&node, "late0");
     eventually("status knows late0", || node.attachment("late0"));
     assert_second_network_filtered(&node);
+}
+
+/// A wire of the node's own: a frame that is sent from `far0` comes in by `way0`. Neither has an address.
+fn way_in(node: &Node) {
+    let script = "link add way0 type veth peer name far0\nlink set way0 addrgenmode none\nlink set far0 addrgenmode none\n\
+                  link set way0 up\nlink set far0 up\n";
+    node.netns().ip_batch(script).unwrap();
+}
+
+/// What `nodewall status` says of an interface.
+fn state(node: &Node, interface: &str) -> String {
+    let status = node.json("status");
+    let found = status["interfaces"].as_array().unwrap().iter().find(|one| one["name"] == interface);
+    found.map_or_else(|| "none".to_owned(), |one| one["state"].as_str().unwrap().to_owned())
+}
+
+fn told(node: &Node, verb: &str) -> String {
+    let said = node.nodewall(verb, &[]);
+    said.stdout + &said.stderr
+}
+
+/// This host answers on one interface for the address of another (the weak host model), so an address makes no way in.
+#[test]
+fn a_way_in_without_an_address_is_covered_by_default() {
+    if skip_unless_privileged("a_way_in_without_an_address_is_covered_by_default") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&[]));
+    way_in(&node);
+    node.start_agent();
+    wait_until_attached(&node, "way0");
+    assert_eq!(["eth0", "way0"].map(|name| state(&node, name)), ["covered", "covered"]);
+    let syn = Ip4::new("10.77.0.66", 6, transport(6, 9042)).frame();
+    node.netns().send_frames("far0", &[syn]).unwrap();
+    let denied = Cell::port("cassandra", 9042, Protocol::Tcp, "drop", "outsider");
+    node.assert_counted(Counters::named_and_drops, &[(denied, 1)].into());
+    // One that is down is none, until it is up.
+    node.netns().ip_batch("link add way1 type veth peer name far1\n").unwrap();
+    assert_eq!(state(&node, "way1"), "none");
+    node.netns().ip_batch("link set way1 up\nlink set far1 up\n").unwrap();
+    wait_until_attached(&node, "way1");
+}
+
+#[test]
+fn every_command_tells_the_same_of_an_interface() {
+    if skip_unless_privileged("every_command_tells_the_same_of_an_interface") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default());
+    way_in(&node);
+    node.start_agent();
+    let open = "way0 is not filtered: `interfaces` does not name it";
+    assert_eq!(["eth0", "way0", "far0"].map(|name| state(&node, name)), ["covered", "released", "released"]);
+    for verb in ["status", "doctor", "plan", "apply"] {
+        assert!(told(&node, verb).contains(open), "{verb}: {}", told(&node, verb));
+    }
+    assert_eq!(node.nodewall("status", &[]).status.code(), Some(3));
+    wait_until_served(&node);
+    let metrics = |node: &Node| get(node, "/metrics").body;
+    let released = r#"nodewall_interface_info{interface="way0",state="released",mode=""} 1"#;
+    assert!(metrics(&node).contains(released), "{}", metrics(&node));
+    assert!(metrics(&node).contains("nodewall_uncovered_interfaces 2"));
+    // On purpose: nobody complains any more.
+    let acknowledged =
+        "[[interface]]\nname = \"way0\"\nattach = \"none\"\n[[interface]]\nname = \"far0\"\nattach = \"none\"\n";
+    node.configure(&Settings::default().rules(acknowledged));
+    node.agent().signal(Signal::HUP).unwrap();
+    eventually("it is acknowledged", || (state(&node, "way0") == "not_eligible").then_some(()));
+    for verb in ["status", "doctor", "plan", "apply"] {
+        assert!(!told(&node, verb).contains("way0 is not filtered"), "{verb}: {}", told(&node, verb));
+    }
+    assert_eq!(node.nodewall("status", &[]).status.code(), Some(0));
+    assert!(metrics(&node).contains("nodewall_uncovered_interfaces 0"));
+    // In another mode than the rest, which `status` shows.
+    let generic =
+        "[[interface]]\nname = \"way0\"\nattach = \"generic\"\n[[interface]]\nname = \"far0\"\nattach = \"none\"\n";
+    node.configure(&Settings::default().interfaces(&["eth0", "way0"]).rules(generic));
+    node.agent().signal(Signal::HUP).unwrap();
+    eventually("it is covered", || (state(&node, "way0") == "covered").then_some(()));
+    let mode = |interface: &str| node.attachment(interface).unwrap().0;
+    assert_eq!(["eth0", "way0"].map(mode), ["native", "generic"]);
 }

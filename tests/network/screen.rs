@@ -5,9 +5,9 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use nodewall_testbed::{cleanup, run_to_end};
+use nodewall_testbed::{cleanup, eventually_or, run_to_end};
 
-use super::node::{Node, PATIENCE, eventually};
+use super::node::{Node, PATIENCE};
 
 /// A tmux server of its own, in the node's namespace. It and what it runs end when this is dropped, or at a signal.
 pub(super) struct Screen<'a> {
@@ -54,10 +54,7 @@ impl<'a> Screen<'a> {
     }
 
     pub(super) fn shows(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
-        let mut last = String::new();
-        eventually(&format!("the screen shows {what}"), || {
-            last = self.text();
-            is_so(&last).then(|| last.clone())
-        })
+        let missed = || format!("the screen shows {what}; it shows:\n{}", self.text());
+        eventually_or(missed, || Some(self.text()).filter(|text| is_so(text)))
     }
 }

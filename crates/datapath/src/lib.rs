@@ -36,7 +36,7 @@ pub use maps::Maps;
 pub use object::REFERENCE_OBJECT;
 pub use object::{Buffers, COMPILER, Entry, Loaded, OBJECT, ProgramFacts, TARGET};
 pub use peer_cells::PeerCell;
-pub use slot::ImageFacts;
+pub use slot::{Filled, ImageFacts};
 pub use sys::missing_capabilities;
 
 /// Attempts to open a data path that is being made or removed by another process at this moment.

@@ -114,12 +114,17 @@ impl Maps {
 
     /// Puts `image` into force: fills the image map that is not in use, then updates the slot.
     pub fn swap(&mut self, image: &PolicyImage) -> Result<(), DatapathError> {
+        self.fill(image)?.put(self)
+    }
+
+    /// Writes `image` beside the one in force.
+    pub fn fill(&mut self, image: &PolicyImage) -> Result<Filled, DatapathError> {
         let next = self.in_force()?.map_or(0, |n| 1 - n);
         let words = ImageWords::ref_from_bytes(image.as_bytes())
             .map_err(|_| DatapathError::Missing("an image of whole words".into()))?;
         let Some(map) = self.images.get_mut(next) else { return Err(DatapathError::NoPolicy) };
         map.set(0, words, 0).map_err(DatapathError::map(name::POLICY))?;
-        self.policy.set(0, map, 0).map_err(DatapathError::map(name::POLICY))
+        Ok(Filled(next))
     }
 
     /// Undoes the last [`Self::swap`] (the image before it is still whole in the other map).
@@ -127,6 +132,18 @@ impl Maps {
         let Some(n) = self.in_force()? else { return Ok(()) };
         let Some(map) = self.images.get(1 - n) else { return Ok(()) };
         self.policy.set(0, map, 0).map_err(DatapathError::map(name::POLICY))
+    }
+}
+
+/// An image that is written and not in force.
+#[must_use]
+pub struct Filled(usize);
+
+impl Filled {
+    /// Puts it into force: one pointer. Returns after the kernel's grace period: no packet meets the image before it any more.
+    pub fn put(self, maps: &mut Maps) -> Result<(), DatapathError> {
+        let Some(map) = maps.images.get(self.0) else { return Err(DatapathError::NoPolicy) };
+        maps.policy.set(0, map, 0).map_err(DatapathError::map(name::POLICY))
     }
 }
 

@@ -9,8 +9,10 @@ impl<R> Keeper<R> {
             return "open: detached by an operator; `nodewall apply` closes it again".to_owned();
         }
         let policy = self.applied.in_force.policy();
-        let (peers, interfaces) = (policy.peers.len(), self.applied.coverage.interfaces.len());
-        let health = match self.health.alarms.as_slice() {
+        let (peers, interfaces) = (policy.peers.len(), self.applied.coverage.covered().count());
+        let mut alarms = self.applied.coverage.interface_alarms();
+        alarms.extend(self.health.alarms.iter().cloned());
+        let health = match alarms.as_slice() {
             [] => "healthy".to_owned(),
             [alarm] => alarm.clone(),
             [alarm, rest @ ..] => format!("{alarm} (and {} more, see `nodewall status`)", rest.len()),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::control::InterfaceCoverage;
 use nodewall_host::net::{Driver, Network, Selection};
 use nodewall_policy::config::{AttachMode, Tunnels};
 
@@ -12,10 +13,8 @@ pub struct InterfaceFacts<'a> {
     pub network: &'a Network,
     /// Their drivers, by index.
     pub drivers: &'a BTreeMap<u32, Driver>,
-    /// A policy is in force.
-    pub in_force: bool,
-    /// Interfaces where our program runs, by index, with the program's id; `None`: what is in force could not be looked at.
-    pub filtered: Option<BTreeMap<u32, u32>>,
+    /// The account of the interfaces, empty where nothing is in force; `None`: what is in force could not be looked at.
+    pub coverage: Option<Vec<InterfaceCoverage>>,
     /// What the configuration selects; or why it selects nothing.
     pub selection: Result<Selection, String>,
     /// How it would be attached.

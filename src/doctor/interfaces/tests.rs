@@ -1,6 +1,7 @@
 //! Tests of `interfaces`: invented links and drivers.
 use super::*;
-use nodewall_host::net::{Network, Queues, XdpAttached, XdpFeatures};
+use crate::control::coverage::account;
+use nodewall_host::net::{self, Network, Queues, XdpAttached, XdpFeatures};
 
 const NATIVE: XdpFeatures = XdpFeatures(1);
 const NATIVE_MULTI_BUFFER: XdpFeatures = XdpFeatures(1 | 1 << 5);
@@ -12,6 +13,17 @@ fn link(index: u32, name: &str) -> Link {
 
 fn driver(name: &str, xdp: Option<XdpFeatures>) -> Driver {
     Driver { name: Some(name.to_owned()), gro: Some(true), lro: Some(false), queues: None, xdp }
+}
+
+/// The account of a node where our programs run on these interfaces, and nowhere else.
+fn account_of(network: &Network, filtered: &BTreeMap<u32, u32>) -> Vec<InterfaceCoverage> {
+    let covered = filtered.iter().map(|(index, program)| {
+        let link = network.by_index(*index).unwrap();
+        InterfaceCoverage::covered(&link.name, *index, link.xdp.unwrap().mode, *program, "tcx")
+    });
+    let open = account(network, None, None).unwrap().into_iter();
+    let open = open.filter(|open| !filtered.is_empty() && !filtered.contains_key(&open.if_index.unwrap()));
+    covered.chain(open).collect()
 }
 
 /// A host of one card, to be filtered natively.
@@ -52,12 +64,12 @@ impl Host {
     fn findings(self) -> Vec<Finding> {
         let network = Network::new(self.links);
         let drivers = (1..).zip(self.drivers).collect();
+        let coverage = self.filtered.map(|filtered| account_of(&network, &filtered));
         let selection = net::resolve(&network, Some(&["eth0".parse().unwrap()])).map_err(|error| error.to_string());
         findings(&InterfaceFacts {
             network: &network,
             drivers: &drivers,
-            in_force: self.filtered.as_ref().is_some_and(|filtered| !filtered.is_empty()),
-            filtered: self.filtered,
+            coverage,
             selection,
             attach_mode: self.attach_mode,
             multi_buffer: true,

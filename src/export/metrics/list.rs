@@ -9,6 +9,7 @@ use super::reading::{
     flag, of, one, seconds,
 };
 use nodewall_evidence::recorder::RecorderStatus;
+use nodewall_policy::config::AttachMode;
 
 /// One metric.
 #[derive(Clone, Copy, Debug)]
@@ -67,10 +68,13 @@ metrics! {
         |r| r.peer_rows(|row| row.bytes);
     Gauge "nodewall_enforcing" &[], "1 when drop verdicts drop, 0 in audit mode or without a policy.":
         |r| one(flag(r.status.mode == Some("enforce")));
-    Info "nodewall_attached_info" &["interface", "mode"], "An interface that is filtered, in the driver (native) or above it (generic).":
-        |r| r.status.interfaces.iter().map(|i| (vec![i.name.as_str().into(), i.attach_mode.into()], Whole(1))).collect();
-    Gauge "nodewall_uncovered_interfaces" &[], "Interfaces that carry the node's addresses and are not filtered.":
-        |r| one(Whole(r.status.uncovered_interfaces.len() as u64));
+    Info "nodewall_interface_info" &["interface", "state", "mode"], "An interface, what it has to do with the filter, and how it is attached: in the driver (native) or above it (generic).":
+        |r| r.status.interfaces.iter().map(|i| {
+            let mode = i.attach_mode.map_or("", AttachMode::as_str);
+            (vec![i.name.as_str().into(), i.state.as_str().into(), mode.into()], Whole(1))
+        }).collect();
+    Gauge "nodewall_uncovered_interfaces" &[], "Interfaces that should be filtered and are not, and ways in that nobody acknowledges as open.":
+        |r| one(Whole(r.status.interfaces.iter().filter(|i| i.wrong && !i.is_covered()).count() as u64));
     Gauge "nodewall_policy_generation" &[], "Number of the policy in force; each change makes a new one.":
         |r| of(r.status.generation.as_ref(), |generation| Whole(*generation));
     Info "nodewall_policy_info" &["sha256"], "Hash of what the policy in force was made from.":

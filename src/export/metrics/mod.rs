@@ -118,15 +118,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::control::InterfaceCoverage;
     use crate::view::{
         counters::Row,
         mission_control::Reached,
         peer_traffic::PeerRow,
         peers::Numbers,
         push_health::PushHealth,
-        status::{Agent, Interface, Status},
+        status::{Agent, Status},
     };
     use nodewall_evidence::recorder::RecorderStatus;
+    use nodewall_policy::config::AttachMode;
 
     fn row(port: Option<u16>, ports: Option<&str>, packets: u64) -> Row {
         Row {
@@ -148,7 +150,7 @@ mod tests {
             mode: Some("enforce"),
             generation: Some(7),
             policy_sha256: Some("ab".into()),
-            interfaces: vec![Interface { name: "eth0".into(), attach_mode: "native", egress: "tcx", program_id: 1 }],
+            interfaces: vec![InterfaceCoverage::covered("eth0", 2, AttachMode::Native, 1, "tcx")],
             peers: 3,
             blocks: Vec::new(),
             trial: None,
@@ -176,7 +178,7 @@ mod tests {
                 found: Some("cut off".into()),
             }),
             healthy: true,
-            uncovered_interfaces: Vec::new(),
+            other_problems: Vec::new(),
             problems: Vec::new(),
         };
         let counters = Counters {

@@ -42,7 +42,8 @@ function showStatus(status) {
   const words = status.mode === null ? "nothing in force" : MODES[status.mode] + (status.healthy ? "" : ", not healthy");
   standing(words, !status.healthy || status.mode === null ? "bad" : status.mode === "enforce" ? "good" : "", false);
   say("dropped-title", status.mode === "audit" ? "Would be dropped" : "Dropped");
-  const interfaces = status.interfaces.map((one) => one.name + " (" + one.attach_mode + ", out: " + one.egress + ")");
+  const interfaces = status.interfaces.filter((one) => one.state === "covered")
+    .map((one) => one.name + " (" + one.attach_mode + ", out: " + one.egress + ")");
   const facts = [
     ["node", last.node],
     ["generation", status.generation],

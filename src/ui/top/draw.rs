@@ -9,6 +9,8 @@ use ratatui::{
 };
 
 use super::model::{Denied, DeniedBy, Line, Model, Sample, Sort};
+use nodewall_policy::config::AttachMode;
+
 use crate::view::{denied_sources::DeniedSource, peers::Listed, status::Status};
 
 /// Lines below the table of ports, where there is room for both.
@@ -109,8 +111,8 @@ fn draw_head(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     if let Some(generation) = status.generation {
         spans.push(format!(" · generation {generation}").into());
     }
-    for interface in &status.interfaces {
-        spans.push(format!(" · {} {}", interface.name, interface.attach_mode).into());
+    for interface in status.interfaces.iter().filter(|interface| interface.is_covered()) {
+        spans.push(format!(" · {} {}", interface.name, interface.attach_mode.map_or("", AttachMode::as_str)).into());
     }
     let clock = u16::try_from(reading.clock.chars().count()).unwrap_or(0);
     let [left, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(clock + 1)]).areas(area);

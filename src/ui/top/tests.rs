@@ -11,14 +11,17 @@ use ratatui::{
 
 use super::{KeyAction, Model, Palette, Reading, draw, draw::fitting, press, to_text};
 use crate::{
+    control::InterfaceCoverage,
     peers::PeerState,
     view::{
         counters::{Counters, Row},
         denied_sources::DeniedSource,
         peers::{Listed, Peers, SourceRow},
-        status::{Agent, Interface, Status},
+        status::{Agent, Status},
     },
 };
+
+use nodewall_policy::config::AttachMode;
 
 fn row(class: Option<&str>, port: Option<u16>, direction: &'static str, outcome: &'static str, packets: u64) -> Row {
     let reason = match (direction, outcome) {
@@ -50,7 +53,7 @@ fn status() -> Status {
         mode: Some("enforce"),
         generation: Some(7),
         policy_sha256: Some("ab".repeat(32)),
-        interfaces: vec![Interface { name: "eth0".into(), attach_mode: "native", egress: "tcx", program_id: 12 }],
+        interfaces: vec![InterfaceCoverage::covered("eth0", 2, AttachMode::Native, 12, "tcx")],
         peers: 3,
         agent: Some(Agent {
             pid: 4711,

@@ -110,7 +110,7 @@ fn prometheus_counts_the_packets_that_were_sent() {
         prometheus.query(query).first().filter(|(_, n)| *n as u64 == sent).cloned()
     });
     let enforcing = prometheus
-        .query("nodewall_enforcing * on (instance) group_left(mode) nodewall_attached_info{interface=\"eth0\"}");
+        .query("nodewall_enforcing * on (instance) group_left(mode) nodewall_interface_info{state=\"covered\",interface=\"eth0\"}");
     assert_eq!((enforcing[0].0["mode"].as_str(), enforcing[0].1), ("native", 1.0));
     let status = node.json("status");
     let hash = prometheus.query("nodewall_policy_info");

@@ -47,7 +47,8 @@ impl World {
             "nodewall.toml",
             format!(
                 "mode = \"enforce\"\ninterfaces = [\"eth0\"]\n[peers]\nstatic = [\"10.0.0.1\"]\n[push]\nurl = \
-                 \"http://127.0.0.1:{port}/metrics/ingest\"\ninterval = \"1s\"\n{rules}"
+                 \"http://127.0.0.1:{port}/metrics/ingest\"\ninterval = \"1s\"\n\
+                 [[interface]]\nname = \"far\"\nattach = \"none\"\n{rules}"
             ),
         );
     }

@@ -196,7 +196,8 @@ impl Node {
     /// How one interface is attached, by `status`; nothing when it is not.
     pub fn attachment(&self, interface: &str) -> Option<(String, u64)> {
         let status = self.json("status");
-        let found = status["interfaces"].as_array().unwrap().iter().find(|i| i["name"] == interface)?;
+        let mut covered = status["interfaces"].as_array().unwrap().iter().filter(|i| i["state"] == "covered");
+        let found = covered.find(|i| i["name"] == interface)?;
         Some((found["attach_mode"].as_str().unwrap().to_owned(), found["program_id"].as_u64().unwrap()))
     }
 

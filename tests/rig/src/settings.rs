@@ -56,9 +56,14 @@ impl Settings {
     }
 
     pub fn to_toml(&self) -> String {
+        // None: the default set.
+        let interfaces = match self.interfaces.as_slice() {
+            [] => String::new(),
+            names => format!("interfaces = {names:?}"),
+        };
         format!(
-            "mode = {:?}\ninterfaces = {:?}\n{}\n[profile]\n{}\n[peers]\nstatic = {:?}\n{}\n",
-            self.mode, self.interfaces, self.top, self.profile, self.peers, self.rules
+            "mode = {:?}\n{interfaces}\n{}\n[profile]\n{}\n[peers]\nstatic = {:?}\n{}\n",
+            self.mode, self.top, self.profile, self.peers, self.rules
         )
     }
 }

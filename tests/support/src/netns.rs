@@ -133,7 +133,7 @@ impl NetNs {
     }
 
     /// TCP segments that this namespace sent besides those that its probes know of. The kernel answers for a connection that is over, in a probe's stead: a
-    /// segment that comes again, or late because two processors carried it, meets TIME_WAIT and is acknowledged once more (RFC 9293, 3.10.7.4).
+    /// segment that comes again, or late because two processors carried it, meets `TIME_WAIT` and is acknowledged once more (RFC 9293, 3.10.7.4).
     pub fn segments_besides_probes(&self) -> Result<u64> {
         // `OutSegs` leaves out what is sent again (RFC 4022).
         let sent = self.snmp("Tcp", "OutSegs")? + self.snmp("Tcp", "RetransSegs")?;

@@ -83,6 +83,11 @@ impl Link {
     pub fn without_wire(&self) -> bool {
         matches!(self.kind.as_str(), "dummy" | "vrf" | "ifb" | "nlmon")
     }
+
+    /// What arrives here was taken out of packets that the filter judges as tunnels where they enter the host.
+    pub fn carries_tunnel(&self) -> bool {
+        matches!(self.kind.as_str(), "vxlan" | "geneve" | "gretap" | "ip6gretap" | "erspan" | "ip6erspan")
+    }
 }
 
 /// All links of one network namespace, as they were at one moment.

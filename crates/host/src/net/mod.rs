@@ -34,7 +34,7 @@ pub use names::{addresses_of, addresses_of_blocking};
 pub use nat::{NatOverlap, NatRange, NatReport, masquerade_overlaps, masquerade_ranges, masquerade_ranges_in};
 pub use other_filters::{OtherFilters, other_filters};
 pub use redirects::{Redirect, tcp_redirects};
-pub use select::{NotAttachable, SelectError, Selected, Selection, Skipped, Uncovered, resolve, uncovered};
+pub use select::{NotAttachable, SelectError, Selected, Selection, Skipped, resolve, uncovered};
 pub use snapshot::snapshot;
 pub use sockets::{Connection, Listening, Owner, Sockets, owners, sockets, tcp_sockets};
 pub use watch::LinkWatch;

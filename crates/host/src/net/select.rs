@@ -1,4 +1,4 @@
-//! Which links to attach to, and which addressed links that leaves open. Pure functions of a [`Network`]; attach nothing.
+//! Which links are ways into this host, which of them to attach to, and which that leaves open. Pure functions of a [`Network`]; attach nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ pub struct Selected {
     pub index: u32,
     /// The interface's name.
     pub name: String,
-    /// How it came to be selected: `named`, `eth*`, `addressed`, or `carries eth0.10`.
+    /// How it came to be selected: `named`, `eth*`, `a way in`, or `carries eth1`.
     pub because: String,
 }
 
@@ -36,15 +36,6 @@ pub struct Selection {
     pub skipped: Vec<Skipped>,
     /// Links that were asked for by their names and can not be attached to, with the reason.
     pub refused: Vec<Skipped>,
-}
-
-/// An addressed Ethernet interface that no attached interface covers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Uncovered {
-    /// The interface's name.
-    pub name: String,
-    /// What would have to be attached.
-    pub why: String,
 }
 
 /// Why a link may not be attached to. Its text says what to do instead.
@@ -114,9 +105,8 @@ fn left_out(skipped: &[Skipped]) -> String {
 
 /// The links to attach to.
 ///
-/// With `patterns`: an interface counts by its name and by its alternative names. Without: every addressed
-/// Ethernet interface but loopback, bridges, container veths and devices without a wire, where a VLAN device (macvlan,
-/// ipvlan) stands for its parent and a bond's slave for the bond.
+/// With `patterns`: an interface counts by its name and by its alternative names. Without: every way in. An address is no condition: the host answers on
+/// one interface for an address of another (the weak host model, RFC 1122, 3.3.4.2).
 ///
 /// # Errors
 /// When nothing is left and nothing is missing.
@@ -141,7 +131,7 @@ pub fn resolve(network: &Network, patterns: Option<&[InterfacePattern]>) -> Resu
             let patterns: Vec<String> = patterns.iter().map(ToString::to_string).collect();
             format!("nothing that may be attached matches {}", patterns.join(", "))
         }
-        None => "no addressed Ethernet interface was found".to_owned(),
+        None => "no Ethernet interface that is up was found".to_owned(),
     };
     Err(SelectError::NothingSelected { looked_for, skipped: selection.skipped })
 }
@@ -191,21 +181,44 @@ fn by_patterns(
 }
 
 fn by_default(network: &Network, chosen: &mut BTreeMap<u32, Selected>, selection: &mut Selection) {
-    for link in network.links().filter(|link| link.addressed() && !link.loopback) {
-        let carrier = carrier(network, link);
-        if carrier.container_veth {
-            let why = "a veth whose peer is in another network namespace (a container's, usually)";
-            skip(&mut selection.skipped, link, why.to_owned());
-        } else if carrier.without_wire() {
-            skip(&mut selection.skipped, link, format!("nothing arrives on a {} device from outside", carrier.kind));
-        } else if let Some(why) = obstacle(network, carrier) {
-            skip(&mut selection.skipped, link, why.to_string());
-        } else if carrier.index == link.index {
-            choose(chosen, link, "addressed");
-        } else {
-            choose(chosen, carrier, &format!("carries {}", link.name));
+    for link in network.links().filter(|link| !link.loopback) {
+        match no_way_in(network, link) {
+            None => choose(chosen, link, "a way in"),
+            Some(why) if link.addressed() => skip(&mut selection.skipped, link, why),
+            Some(_) => {}
         }
     }
+}
+
+/// Why nothing arrives from outside by a link that has not been judged on another one; `None`: it is a way in.
+fn no_way_in(network: &Network, link: &Link) -> Option<String> {
+    if let Some(why) = obstacle(network, link) {
+        return Some(why.to_string());
+    }
+    // One with an address of its own may be this host's: it may run in a container itself.
+    if link.container_veth && link.addresses.iter().all(link_local) {
+        return Some(
+            "it is a container's: a veth whose peer is in another network namespace, without an address of this host"
+                .to_owned(),
+        );
+    }
+    if link.without_wire() {
+        return Some(format!("nothing arrives on a {} device from outside", link.kind));
+    }
+    if link.carries_tunnel() {
+        return Some(format!(
+            "what comes out of a {} device arrived inside packets that are judged as tunnels",
+            link.kind
+        ));
+    }
+    if link.kind == "team" {
+        return Some("it is a team: its ports cover it".to_owned());
+    }
+    if link.kind == "bond" && network.ports_of(link.index).next().is_none() {
+        // Attached natively, it would refuse the cards that are to join it.
+        return Some("it is a bond without slaves: attached when it has one".to_owned());
+    }
+    (!link.up).then(|| "it is down: attached when it is up".to_owned())
 }
 
 /// The link on which what arrives on `link` can be judged: down through VLANs to the card, up from a slave to its bond.
@@ -274,23 +287,6 @@ fn skip(list: &mut Vec<Skipped>, link: &Link, why: String) {
     }
 }
 
-/// The addressed Ethernet interfaces that no attached interface covers, by rising index.
-///
-/// A VLAN device (macvlan, ipvlan) is covered by its parent, a bond's slave by the bond. A bridge or team is covered
-/// when each of its ports is, where container veths count as covered: a bridge of nothing else is the host's own affair.
-/// Not listed: loopback, what is not Ethernet, what has no wire, and container veths with no address but a link-local one.
-pub fn uncovered(network: &Network, attached: &BTreeSet<u32>) -> Vec<Uncovered> {
-    let outside = network.links().filter(|link| {
-        let inside = link.container_veth && link.addresses.iter().all(link_local);
-        link.addressed() && link.ethernet() && !link.loopback && !link.without_wire() && !inside
-    });
-    let open = |link: &Link| {
-        let why = covered(network, attached, link, MAX_STACK_DEPTH).err()?;
-        Some(Uncovered { name: link.name.clone(), why })
-    };
-    outside.filter_map(open).collect()
-}
-
 fn link_local(address: &ipnet::IpNet) -> bool {
     match address {
         ipnet::IpNet::V4(net) => net.addr().is_link_local(),
@@ -298,29 +294,15 @@ fn link_local(address: &ipnet::IpNet) -> bool {
     }
 }
 
-fn covered(network: &Network, attached: &BTreeSet<u32>, link: &Link, depth: usize) -> Result<(), String> {
-    if attached.contains(&link.index) {
-        return Ok(());
-    }
-    let Some(depth) = depth.checked_sub(1) else {
-        return Err("it is stacked too deep to tell what carries it".to_owned());
+/// The ways in that are not attached, by rising index. A team's port is covered by its team, too.
+pub fn uncovered<'a>(network: &'a Network, attached: &BTreeSet<u32>) -> impl Iterator<Item = &'a Link> {
+    let by_master = |link: &Link| {
+        let master = link.master.and_then(|master| network.by_index(master));
+        master.is_some_and(|master| master.kind == "team" && attached.contains(&master.index))
     };
-    if let Some(parent) = network.carrier_of(link) {
-        return covered(network, attached, parent, depth)
-            .map_err(|_| format!("its parent {} is not attached", carrier(network, parent).name));
-    }
-    if let Some(bond) = network.bond_of(link) {
-        return covered(network, attached, bond, depth).map_err(|_| format!("its bond {} is not attached", bond.name));
-    }
-    let mut ports = network.ports_of(link.index).peekable();
-    // A team without ports could still get one at any time; a bridge without ports is the host's own.
-    if link.kind == "bridge" || (link.kind == "team" && ports.peek().is_some()) {
-        for port in ports.filter(|port| !port.container_veth) {
-            covered(network, attached, port, depth).map_err(|_| format!("its port {} is not attached", port.name))?;
-        }
-        return Ok(());
-    }
-    Err("it is not attached".to_owned())
+    let open =
+        move |link: &&Link| !attached.contains(&link.index) && !by_master(link) && no_way_in(network, link).is_none();
+    network.links().filter(open)
 }
 
 #[cfg(test)]

@@ -151,6 +151,17 @@ words! {
 }
 
 words! {
+    /// How one interface is attached.
+    InterfaceAttach is "a way to attach":
+    /// In the driver.
+    Native = "native",
+    /// In the kernel's generic hook, after GRO.
+    Generic = "generic",
+    /// Not at all: it is open on purpose.
+    None = "none",
+}
+
+words! {
     /// Who may send tunnelled traffic (IPIP, 6in4, GRE, VXLAN, Geneve).
     Tunnels is "a tunnel setting":
     /// Only peers.

@@ -40,8 +40,8 @@ pub use self::address::{
     parse_peer, parse_prefix, show,
 };
 pub use self::enums::{
-    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
-    Tunnels,
+    Access, AttachMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol,
+    SyslogTransport, Tunnels,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::evidence::{Evidence, EvidenceOutput, Syslog};

@@ -2,17 +2,18 @@
 //!
 //! Owns the top level's keys. Must not read a file (that is `file`), or know flags (`overrides`).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 
-use super::enums::{AttachMode, LaterFragments, Mode, ProfileAccess, ProfileName, Tunnels};
+use super::enums::{AttachMode, InterfaceAttach, LaterFragments, Mode, ProfileAccess, ProfileName, Tunnels};
 use super::error::{ConfigErrors, ValueError};
 use super::evidence::{self, Evidence};
 use super::export::{self, Export};
 use super::formats::Interface;
 use super::given::{List, Text};
-use super::interface::InterfacePattern;
+use super::interface::{self, InterfacePattern};
 use super::mission_control::{self, MissionControl, MissionLink};
 use super::origin::ConfigOrigin;
 use super::peers::{self, Peers};
@@ -37,6 +38,8 @@ pub struct Config {
     pub interfaces: Vec<InterfacePattern>,
     /// `attach_mode`; default native.
     pub attach_mode: AttachMode,
+    /// `[[interface]]`: what differs on single interfaces, by their names.
+    pub interface_attach: BTreeMap<String, InterfaceAttach>,
     /// `single_node`; default false. True: having no peers is right.
     pub single_node: bool,
     /// `tunnels`; default peers.
@@ -124,12 +127,14 @@ impl Config {
         let lockout_ports = rule::lockout_ports(raw.lockout_ports, problems);
         let guarded = (!allow_lockout).then_some(&lockout_ports);
         let profile = profile(raw.profile.0, problems);
+        let interfaces = interfaces(raw.interfaces, problems);
         let (mission_control, mission_link) =
             mission_control::mission_control(raw.mission_control.0, profile.name, problems);
         Self {
             origin,
             mode: raw.mode.or(Mode::Enforce),
-            interfaces: interfaces(raw.interfaces, problems),
+            interface_attach: interface::attach(raw.interface, &interfaces, problems),
+            interfaces,
             attach_mode: raw.attach_mode.or(AttachMode::Native),
             single_node: raw.single_node.or(false),
             tunnels: raw.tunnels.or(Tunnels::Peers),
@@ -160,7 +165,7 @@ impl Config {
 fn interfaces(raw: List<Text<Interface>>, problems: &mut Problems<'_>) -> Vec<InterfacePattern> {
     if let Some(span) = raw.empty_span() {
         let error = ValueError::new("an empty list protects nothing; expected at least one such as \"eth0\"");
-        let help = "leave the key out for the default: every addressed Ethernet interface";
+        let help = "leave the key out for the default: every way into this host";
         problems.refuse(&span, error.help(help));
     }
     problems.distinct(raw, usize::MAX)

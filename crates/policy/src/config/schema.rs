@@ -9,8 +9,8 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::enums::{
-    Access, AttachMode, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol, SyslogTransport,
-    Tunnels,
+    Access, AttachMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol,
+    SyslogTransport, Tunnels,
 };
 use super::formats::{
     AbsolutePath, Age, AgentHost, AllowedSource, DnsServer, HostAddress, HostName, HostOrAddress, HttpsUrl, Interface,
@@ -29,7 +29,7 @@ pub(super) struct RawFile {
     pub(super) mode: Given<Mode>,
     /// What is filtered: names, or beginnings such as `"bond*"`.
     #[schemars(title = "list of names", example = ("eth0", "bond*"), extend("minItems" = 1))]
-    #[schemars(extend("x-default" = "every addressed Ethernet interface but `lo`, bridges and container veths"))]
+    #[schemars(extend("x-default" = "every way in: Ethernet interfaces that are up, but `lo`, slaves, bridges and container veths"))]
     pub(super) interfaces: List<Text<Interface>>,
     /// The program runs in the driver, or in the kernel's generic hook; never chosen silently.
     #[schemars(extend("default" = AttachMode::Native))]
@@ -70,6 +70,9 @@ pub(super) struct RawFile {
     /// What is kept of denied frames, in a store in the state directory.
     #[schemars(title = "evidence")]
     pub(super) evidence: Table<RawEvidence>,
+    /// An interface that differs from the rest. Repeat the table for each.
+    #[schemars(title = "single interfaces", extend("x-commented" = true))]
+    pub(super) interface: List<Table<RawInterface>>,
     /// A port class of your own. Repeat the table for each.
     #[schemars(title = "port classes of your own", extend("x-commented" = true))]
     pub(super) rule: List<Table<RawRule>>,
@@ -290,6 +293,18 @@ pub(super) struct RawOutput {
     /// The head of the store's chain is sent each minute, so that evidence that was changed on the node is found out.
     #[schemars(extend("default" = true, "x-for" = "syslog"))]
     pub(super) chain_head: Given<bool>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "attach"]), transform = in_order::<Self>)]
+pub(super) struct RawInterface {
+    /// Its name; no pattern.
+    #[schemars(example = &"eth1")]
+    pub(super) name: Given<Text<Interface>>,
+    /// How it is filtered; none: it is open on purpose, and no alarm tells of it.
+    #[schemars(example = InterfaceAttach::None)]
+    pub(super) attach: Given<InterfaceAttach>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

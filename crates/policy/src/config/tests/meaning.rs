@@ -211,7 +211,7 @@ fn an_error_shows_the_line_and_a_caret() {
     assert_eq!(
         errors.to_string(),
         "nodewall.toml:1:1: unknown key \"mod\"; did you mean \"mode\"?\n1 | mod = 1\n  | ^^^\n  = help: known here: mode, \
-         interfaces, attach_mode, single_node, tunnels, later_fragments, allow_lockout, lockout_ports, profile, peers, mission_control, export, push, counters, evidence, rule"
+         interfaces, attach_mode, single_node, tunnels, later_fragments, allow_lockout, lockout_ports, profile, peers, mission_control, export, push, counters, evidence, interface, rule"
     );
     let json = serde_json::to_value(&errors).unwrap();
     assert_eq!(json["errors"][0]["line"], 1);
@@ -274,7 +274,7 @@ fn all_refused_values_are_told_at_once_in_order() {
 fn the_manuals_examples_are_accepted_and_its_errors_true() {
     let manual = include_str!("../../../../../docs/CONFIGURATION.md");
     let examples: Vec<&str> = manual.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         Config::parse(example, "docs/CONFIGURATION.md").unwrap();
     }

@@ -1,6 +1,7 @@
 //! Refused text outside `[[rule]]`: syntax, types, unknown keys, words, interfaces, peers, versions.
 
 use super::{Case, assert_refusals, refused};
+use crate::config::{Config, InterfaceAttach};
 
 #[test]
 fn syntax_and_shape() {
@@ -29,7 +30,6 @@ fn syntax_and_shape() {
 fn unknown_keys_with_the_one_that_was_meant() {
     const CASES: &[Case] = &[
         ("▶mod = \"audit\"\n", "unknown key \"mod\"; did you mean \"mode\"?"),
-        ("▶interface = [\"eth0\"]\n", "unknown key \"interface\"; did you mean \"interfaces\"?"),
         ("▶attach-mode = \"native\"\n", "did you mean \"attach_mode\"?"),
         ("▶rules = []\n", "did you mean \"rule\"?"),
         ("[▶peer]\nstatic = []\n", "unknown key \"peer\"; did you mean \"peers\"?"),
@@ -47,6 +47,41 @@ fn unknown_keys_with_the_one_that_was_meant() {
     let far = refused("colour = 1\n");
     assert_eq!(far.errors()[0].message, "unknown key \"colour\"");
     assert!(far.errors()[0].help.as_ref().unwrap().starts_with("known here: mode, interfaces,"));
+}
+
+#[test]
+fn single_interfaces() {
+    const CASES: &[Case] = &[
+        ("interface = [▶\"eth0\"]\n", "expected a table"),
+        ("▶[[interface]]\nattach = \"none\"\n", "name: missing; this [[interface]] needs one such as \"eth1\""),
+        (
+            "▶[[interface]]\nname = \"eth1\"\n",
+            "attach: missing; this [[interface]] must say \"native\", \"generic\" or \"none\"",
+        ),
+        ("[[interface]]\nname = \"eth1\"\nattach = ▶\"tc\"\n", "attach: \"tc\" is not a way to attach; expected"),
+        (
+            "[[interface]]\nname = ▶\"eth*\"\nattach = \"none\"\n",
+            "\"eth*\" is a pattern; an [[interface]] is for one interface",
+        ),
+        ("[[interface]]\nname = ▶\"lo\"\nattach = \"none\"\n", "\"lo\" is never attached"),
+        (
+            "[[interface]]\nname = \"eth1\"\nattach = \"none\"\n[[interface]]\nname = ▶\"eth1\"\nattach = \"native\"\n",
+            "\"eth1\" has a table at nodewall.toml:2:8 already",
+        ),
+        (
+            "interfaces = [\"eth1\"]\n[[interface]]\nname = ▶\"eth1\"\nattach = \"none\"\n",
+            "\"eth1\" is named in `interfaces`, and is to be left open here",
+        ),
+        (
+            "interfaces = [\"eth0\"]\n[[interface]]\nname = ▶\"eth1\"\nattach = \"generic\"\n",
+            "nothing in `interfaces` means \"eth1\", so it would not be attached",
+        ),
+    ];
+    assert_refusals(CASES);
+    let text = "interfaces = [\"eth*\"]\n[[interface]]\nname = \"eth1\"\nattach = \"none\"\n[[interface]]\nname = \"eth2\"\nattach = \"generic\"\n";
+    let attach = Config::parse(text, "test.toml").unwrap().interface_attach;
+    let expected = [("eth1".to_owned(), InterfaceAttach::None), ("eth2".to_owned(), InterfaceAttach::Generic)];
+    assert_eq!(attach, expected.into());
 }
 
 #[test]

@@ -104,6 +104,8 @@ fn companions(path: &str, key: &str) -> &'static str {
         ("evidence.output", "address") => "kind = \"syslog\"\n",
         ("evidence.output", "ca") => "kind = \"syslog\"\naddress = \"a.example:1\"\ntransport = \"tls\"\n",
         ("evidence.output", _) => "kind = \"syslog\"\naddress = \"a.example:1\"\n",
+        ("interface", "name") => "attach = \"none\"\n",
+        ("interface", _) => "name = \"eth1\"\n",
         ("rule", "name") => "ports = [1]\naccess = \"cluster\"\n",
         ("rule", "ports") => "name = \"a\"\naccess = \"cluster\"\n",
         ("rule", "access") => "name = \"a\"\nports = [1]\n",

@@ -13,6 +13,7 @@ mod file;
 mod formats;
 mod given;
 mod interface;
+mod interface_table;
 mod manual;
 mod mission_control;
 mod model;

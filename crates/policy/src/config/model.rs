@@ -13,7 +13,8 @@ use super::evidence::{self, Evidence};
 use super::export::{self, Export};
 use super::formats::Interface;
 use super::given::{List, Text};
-use super::interface::{self, InterfacePattern};
+use super::interface::InterfacePattern;
+use super::interface_table;
 use super::mission_control::{self, MissionControl, MissionLink};
 use super::origin::ConfigOrigin;
 use super::peers::{self, Peers};
@@ -133,7 +134,7 @@ impl Config {
         Self {
             origin,
             mode: raw.mode.or(Mode::Enforce),
-            interface_attach: interface::attach(raw.interface, &interfaces, problems),
+            interface_attach: interface_table::attach(raw.interface, &interfaces, problems),
             interfaces,
             attach_mode: raw.attach_mode.or(AttachMode::Native),
             single_node: raw.single_node.or(false),

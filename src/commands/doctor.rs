@@ -1,7 +1,6 @@
 //! `nodewall doctor`: gathers what the checks look at, and prints what they find. What is right or wrong is the library's (`doctor`).
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
 
@@ -27,9 +26,6 @@ use nodewall_policy::{
     config::{AttachMode, Config, ConfigOrigin, Trust, Tunnels},
 };
 use nodewall_text::hex;
-
-/// A change of policy or of a program takes some hundredths of a second.
-const SETTLES_WITHIN: Duration = Duration::from_millis(300);
 
 #[derive(Serialize)]
 struct Report {
@@ -129,39 +125,27 @@ fn configured(common: &Common) -> Result<Config, Finding> {
     Ok(config)
 }
 
-/// The links and what is in force on them. What is wrong is looked at twice: a change may be under way just then.
+/// The links, what is in force on them, and the account of the interfaces as far as that is known.
 fn in_force(common: &Common) -> Result<(Network, DataPathState, Option<Vec<InterfaceCoverage>>), Failure> {
-    let look = || {
-        let network = block_on(net::snapshot())??;
-        let (live, coverage) = live(common, &network);
-        Ok::<_, Failure>((network, live, coverage))
-    };
-    let first = look()?;
-    if matches!(&first.1, DataPathState::InForce(_, problems) if problems.is_empty())
-        || matches!(first.1, DataPathState::MissingPrivilege(_))
-    {
-        return Ok(first);
-    }
-    std::thread::sleep(SETTLES_WITHIN);
-    look()
-}
-
-/// What is in force, and the account of the interfaces as far as that is known.
-fn live(common: &Common, network: &Network) -> (DataPathState, Option<Vec<InterfaceCoverage>>) {
     let (state, unreadable) = match StateDir::open(&common.state_dir) {
         Ok(state) => (state, None),
         Err(error) => (None, Some(message(&error.into()))),
     };
-    let report = match status::look(&common.bpffs, state.as_ref(), network) {
-        Ok(report) => report,
-        Err(AgentError::Datapath(DatapathError::Privilege { missing })) => {
-            return (DataPathState::MissingPrivilege(missing), None);
+    let live = match block_on(status::look(&common.bpffs, state.as_ref()))? {
+        Ok((report, network)) => {
+            let interfaces = report.interfaces.clone();
+            return Ok((network, live(report, unreadable), Some(interfaces)));
         }
-        Err(error) => return (DataPathState::Unreadable(message(&error.into())), None),
+        Err(AgentError::Datapath(DatapathError::Privilege { missing })) => DataPathState::MissingPrivilege(missing),
+        Err(error) => DataPathState::Unreadable(message(&error.into())),
     };
+    Ok((block_on(net::snapshot())??, live, None))
+}
+
+fn live(report: status::Status, unreadable: Option<String>) -> DataPathState {
     let (Some(mode), Some(generation), Some(policy_sha256)) = (report.mode, report.generation, report.policy_sha256)
     else {
-        return (DataPathState::NothingInForce, Some(report.interfaces));
+        return DataPathState::NothingInForce;
     };
     // What nobody was there to read is among the problems.
     let refused = report.refused.filter(|refused| !refused.unattended);
@@ -178,7 +162,7 @@ fn live(common: &Common, network: &Network) -> (DataPathState, Option<Vec<Interf
     };
     // What is wrong with interfaces is a finding of theirs.
     let problems = report.other_problems.into_iter().chain(unreadable).collect();
-    (DataPathState::InForce(force, problems), Some(report.interfaces))
+    DataPathState::InForce(force, problems)
 }
 
 fn select(config: &Config, network: &Network) -> Result<Selection, String> {

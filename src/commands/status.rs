@@ -10,13 +10,12 @@ use crate::{
         status::{self, Status},
     },
 };
-use nodewall_host::{net, state::StateDir};
+use nodewall_host::state::StateDir;
 use nodewall_policy::config::AttachMode;
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let network = block_on(net::snapshot())??;
     let state = StateDir::open(&common.state_dir)?;
-    let report = status::look(&common.bpffs, state.as_ref(), &network)?;
+    let (report, _) = block_on(status::look(&common.bpffs, state.as_ref()))??;
     print(common, &report, print_table)?;
     Ok(if report.healthy { FINE } else { DEGRADED })
 }

@@ -28,10 +28,7 @@ use crate::{
     view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
 };
 use nodewall_datapath::{DatapathError, Maps};
-use nodewall_host::{
-    net,
-    state::{Clock, StateDir},
-};
+use nodewall_host::state::{Clock, StateDir};
 
 /// Where the output is no terminal: a frame of the classic size.
 const PLAIN: (u16, u16) = (80, 24);
@@ -141,9 +138,8 @@ fn events() -> mpsc::Receiver<io::Result<Event>> {
 }
 
 async fn read(common: &Common) -> anyhow::Result<Reading> {
-    let network = net::snapshot().await?;
     let state = StateDir::open(&common.state_dir)?;
-    let status = status::look(&common.bpffs, state.as_ref(), &network)?;
+    let (status, _) = status::look(&common.bpffs, state.as_ref()).await?;
     let counters = counters(&common.bpffs)?;
     let now = Clock::now();
     let mut peers = None;

@@ -16,10 +16,7 @@ use crate::{
     },
 };
 use nodewall_datapath::{DatapathError, Maps};
-use nodewall_host::{
-    net,
-    state::{Clock, Stamp, StateDir},
-};
+use nodewall_host::state::{Clock, Stamp, StateDir};
 
 /// Where what is shown is read.
 #[derive(Clone, Debug)]
@@ -46,8 +43,8 @@ impl Reader {
 
     /// What `status` shows.
     pub(super) async fn status(&self) -> Result<Status, String> {
-        let network = net::snapshot().await.map_err(|error| error.to_string())?;
-        status::look(&self.roots.bpffs, Some(&self.roots.state), &network).map_err(|error| error.to_string())
+        let looked = status::look(&self.roots.bpffs, Some(&self.roots.state)).await;
+        looked.map(|(status, _)| status).map_err(|error| error.to_string())
     }
 
     /// Who was denied most in the last hour.

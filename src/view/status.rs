@@ -1,6 +1,6 @@
 //! What is in force, where, and whether it is all that should be: what `status -o json` prints and every exporter shows. It must not print.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde::Serialize;
 
@@ -12,8 +12,8 @@ use crate::{
 use nodewall_datapath::{DatapathError, ImageFacts, Maps, PinDir};
 use nodewall_evidence::recorder::RecorderStatus;
 use nodewall_host::{
-    net::Network,
-    state::{Clock, StateDir, StateError},
+    net::{self, Network},
+    state::{Clock, Stamp, StateDir, StateError},
 };
 use nodewall_policy::config::show;
 use nodewall_text::hex;
@@ -99,8 +99,35 @@ pub struct Agent {
     pub reattach_gap_max_ns: u64,
 }
 
-/// What is in force on the interfaces of `network`. `state`: the state directory, where there is one and it can be read.
-pub fn look(bpffs: &Path, state: Option<&StateDir>, network: &Network) -> Result<Status, AgentError> {
+/// How often what is wrong is looked at again while somebody is making a change, and how far apart.
+const LOOKS: u32 = 50;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// What is in force, with the network that it was seen in. `state`: the state directory, where there is one and it can be read.
+///
+/// A look takes several calls, between which a change may be made: what is wrong is told when nobody was making one.
+pub async fn look(bpffs: &Path, state: Option<&StateDir>) -> Result<(Status, Network), AgentError> {
+    let mut looks = 1;
+    loop {
+        let before = standstill(state);
+        let network = net::snapshot().await?;
+        let status = look_once(bpffs, state, &network)?;
+        let is_settled = before.is_some() && before == standstill(state);
+        if status.healthy || is_settled || looks == LOOKS {
+            return Ok((status, network));
+        }
+        looks += 1;
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+}
+
+/// What tells one standstill from another; `None`: somebody is making a change.
+fn standstill(state: Option<&StateDir>) -> Option<Vec<Option<Stamp>>> {
+    let Some(state) = state else { return Some(Vec::new()) };
+    (!state.is_changing()).then(|| control::stamps(state).into())
+}
+
+fn look_once(bpffs: &Path, state: Option<&StateDir>, network: &Network) -> Result<Status, AgentError> {
     let mut report = match Maps::live(bpffs)? {
         None => nothing_in_force(),
         Some((pins, maps)) => match maps.in_force_facts() {

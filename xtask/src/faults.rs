@@ -23,12 +23,13 @@ enum RunsIn {
 }
 
 /// Every fault by its name, in the order of the table.
-const FAULTS: [(&str, RunsIn); 17] = [
+const FAULTS: [(&str, RunsIn); 18] = [
     ("kill", RunsIn::Here("kill::kill_9_under_a_flood")),
     ("stop", RunsIn::Here("stopped::a_stopped_agent_under_a_flood")),
     ("reload", RunsIn::Here("reload::reload_under_load")),
     ("hangups", RunsIn::Here("reload::reloads_upon_reloads")),
     ("upgrade", RunsIn::Here("upgrade::upgrades_under_load")),
+    ("looks", RunsIn::Here("looks::whoever_looks_beside_changes_is_told_what_is_so")),
     ("interfaces", RunsIn::Here("interfaces::an_interface_is_made_again_and_again")),
     ("agents", RunsIn::Here("agents::two_agents_at_once")),
     ("foreign", RunsIn::Here("strangers::a_foreign_program_is_left_alone")),

@@ -164,6 +164,12 @@ impl StateDir {
         Ok(PolicyLock(lock))
     }
 
+    /// Whether somebody is making a change right now. Holds nobody up.
+    pub fn is_changing(&self) -> bool {
+        let lock = File::open(self.file(POLICY_LOCK));
+        lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+
     /// The same without waiting; `None` while somebody else is changing the policy.
     pub fn try_lock_policy(&self) -> Result<Option<PolicyLock>, StateError> {
         let lock = self.open_lock(POLICY_LOCK)?;

@@ -204,7 +204,7 @@ impl Work<'_> {
             // Adopted only where the kernel shows that very program on that interface.
             (Some(ours), Some(running)) if ours == running && self.program == Program::Keep => AttachAction::Kept,
             (Some(_) | None, Some(running)) if ours != Some(running) => {
-                return Err(DatapathError::Occupied { interface: target.name.clone(), program_id: running });
+                return Err(DatapathError::occupied(&target.name, running));
             }
             (ours, _) => {
                 if ours.is_some() && running.is_none() {

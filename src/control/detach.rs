@@ -10,8 +10,11 @@ use super::{
     state_files::note,
     trial_file::Trial,
 };
-use nodewall_datapath::{self as datapath, PinDir};
-use nodewall_host::{net, state::Who};
+use nodewall_datapath::{self as datapath, Owner, PinDir};
+use nodewall_host::{
+    net::{self, Network},
+    state::Who,
+};
 
 /// A link that was detached is off its interface at once; one whose pin alone was removed, a moment later.
 const LOOKS: u32 = 40;
@@ -24,12 +27,13 @@ pub async fn detach(site: &Site, who: &Who) -> Result<Vec<String>, AgentError> {
     let _change = site.state.lock_policy()?;
     site.state.mark_detached()?;
     let mut opened = Vec::new();
-    let mut programs = BTreeMap::new();
+    // Names are a courtesy: without them the node is opened all the same.
+    let network = net::snapshot().await.unwrap_or_default();
+    // Those whose pins are hidden, too: they go on filtering.
+    let mut programs = stray(&network);
     if let Some(pins) = PinDir::open(&site.bpffs)? {
-        // Names are a courtesy: without them the node is opened all the same.
-        let network = net::snapshot().await.unwrap_or_default();
         let links = datapath::links(&pins).unwrap_or_default();
-        programs = links.iter().map(|link| (link.if_index, link.program_id)).collect();
+        programs.extend(links.iter().map(|link| (link.if_index, link.program_id)));
         opened = links.iter().filter_map(|link| network.by_index(link.if_index).map(|l| l.name.clone())).collect();
         pins.remove()?;
     }
@@ -40,6 +44,12 @@ pub async fn detach(site: &Site, who: &Who) -> Result<Vec<String>, AgentError> {
     note(&site.state, "detach", &opened.join(", "), Some(who));
     let left = still_filtered(&programs).await?;
     if left.is_empty() { Ok(opened) } else { Err(AgentError::StillFiltered { interfaces: left.join(", ") }) }
+}
+
+/// Every interface with a program of nodewall's, and its number, as far as this process may ask.
+fn stray(network: &Network) -> BTreeMap<u32, u32> {
+    let running = network.links().filter_map(|link| Some((link.index, link.xdp.as_ref()?.program_id)));
+    running.filter(|(_, program)| datapath::owner(*program) == Some(Owner::Nodewall)).collect()
 }
 
 /// The interfaces that still run these programs, by the kernel's word.

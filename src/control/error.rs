@@ -120,7 +120,7 @@ pub enum AgentError {
     NothingCovered(String),
     /// A detach whose end the kernel does not show.
     #[error(
-        "the pins are gone, and {interfaces} still runs the program: somebody else holds its link (`bpftool link show` tells who); it is open when that process ends"
+        "{interfaces} still runs a program of nodewall: its pins are hidden by a mount or in another directory (`findmnt -t bpf`), or a process holds its link (`bpftool link show`)"
     )]
     StillFiltered {
         /// Names of the interfaces.

@@ -129,7 +129,7 @@ fn standstill(state: Option<&StateDir>) -> Option<Vec<Option<Stamp>>> {
 
 fn look_once(bpffs: &Path, state: Option<&StateDir>, network: &Network) -> Result<Status, AgentError> {
     let mut report = match Maps::live(bpffs)? {
-        None => nothing_in_force(),
+        None => hidden(network, nothing_in_force()),
         Some((pins, maps)) => match maps.in_force_facts() {
             Ok(image) => in_force(&pins, &image, state, network)?,
             Err(DatapathError::NoPolicy) => nothing_in_force(),
@@ -150,6 +150,17 @@ fn nothing_in_force() -> Status {
         other_problems: vec!["no policy is in force; `nodewall apply` or `nodewall run` puts one into force".into()],
         ..Status::default()
     }
+}
+
+/// Nothing is pinned; what runs all the same is told.
+fn hidden(network: &Network, mut status: Status) -> Status {
+    for (link, xdp) in network.links().filter_map(|link| Some((link, link.xdp.as_ref()?))) {
+        let error = DatapathError::occupied(&link.name, xdp.program_id);
+        if matches!(error, DatapathError::Unpinned { .. }) {
+            status.other_problems.push(error.to_string());
+        }
+    }
+    status
 }
 
 fn in_force(

@@ -1,6 +1,6 @@
 //! How nodewall is attached: natively unless told otherwise, alone on its interface, or not at all.
 
-use nodewall_testbed::{Lab, Signal, run_to_end, skip_unless_privileged, until};
+use nodewall_testbed::{Lab, Signal, cleanup, run_to_end, skip_unless_privileged, until};
 
 use super::node::{Directories, Node, PATIENCE};
 use super::settings::Settings;
@@ -135,4 +135,64 @@ fn where_pins_would_die_with_the_process_nothing_is_said_to_be_in_force() {
     assert!(node.nodewall("apply", &[]).status.success());
     assert_eq!(exec("status").status.code(), Some(1));
     assert_filtered(&node);
+}
+
+/// As an `mount -a` does it: the pins are hidden, and the program goes on filtering.
+#[test]
+fn a_second_bpffs_over_the_pins_is_told_and_no_detach_is_claimed() {
+    if skip_unless_privileged("a_second_bpffs_over_the_pins_is_told_and_no_detach_is_claimed") {
+        return;
+    }
+    let mut node = Node::enforcing();
+    assert!(node.end_agent(Signal::TERM).success());
+    let pins = node.directories.pins().to_owned();
+    let mount = |arguments: &[&str]| run_to_end("mount", command(arguments, &pins), PATIENCE).unwrap();
+    let hide = mount(&["mount", "-t", "bpf", "-o", "mode=0700", "bpf"]);
+    assert!(hide.status.success(), "{hide:?}");
+    let shown = cleanup::guard({
+        let pins = pins.clone();
+        move || drop(command(&["umount"], &pins).status())
+    });
+    let status = node.nodewall("status", &[]);
+    assert!(
+        status.status.code() == Some(3) && status.stdout.contains("eth0: a program of nodewall runs there"),
+        "{status:?}"
+    );
+    let detached = node.nodewall("detach", &[]);
+    assert_eq!(detached.status.code(), Some(1), "{detached:?}");
+    assert!(detached.stderr.contains("eth0 still runs a program of nodewall"), "{detached:?}");
+    assert!(!detached.stderr.contains("the node is open"), "{detached:?}");
+    assert_filtered(&node);
+    let applied = node.nodewall("apply", &[]);
+    assert!(applied.stderr.contains("a program of nodewall runs there"), "{applied:?}");
+    assert_filtered(&node);
+    drop(shown);
+    assert!(node.nodewall("apply", &[]).stdout.contains("eth0: replaced"));
+    assert_eq!(node.nodewall("status", &[]).status.code(), Some(0));
+}
+
+fn command(words: &[&str], path: &std::path::Path) -> std::process::Command {
+    let mut command = std::process::Command::new(words[0]);
+    command.args(&words[1..]).arg(path);
+    command
+}
+
+/// Another device has the index of one that went away: nothing of it is adopted.
+#[test]
+fn a_device_with_the_index_of_one_that_moved_away_is_attached_anew() {
+    if skip_unless_privileged("a_device_with_the_index_of_one_that_moved_away_is_attached_anew") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]));
+    let late = "link add late0 index 200 type veth peer name far0 index 201\nlink set late0 up\nlink set far0 up\n";
+    node.netns().ip_batch(late).unwrap();
+    node.start_agent();
+    assert_eq!(node.attachment("late0").unwrap().0, "native");
+    assert!(node.end_agent(Signal::TERM).success());
+    node.netns().ip(&["link", "set", "late0", "netns", node.outsider().netns().name()]).unwrap();
+    node.netns().ip(&["link", "add", "late0", "index", "200", "type", "veth", "peer", "name", "near0"]).unwrap();
+    assert_eq!(node.attachment("late0"), None, "status does not take the new device for the old");
+    let applied = node.nodewall("apply", &[]);
+    assert!(applied.stdout.contains("late0: attached") && applied.stdout.contains("eth0: replaced"), "{applied:?}");
+    assert!(node.link_words("late0").contains(&"xdp".to_owned()));
 }

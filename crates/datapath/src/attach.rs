@@ -80,7 +80,7 @@ fn refused(target: &Target, mode: Mode, error: aya::programs::ProgramError) -> D
         libc::ENOMEM | libc::ENOSPC | libc::E2BIG => {
             "the driver lacks queues or memory for XDP: lower the number of channels (`ethtool -L`), or set attach_mode = \"generic\""
         }
-        libc::EBUSY | libc::EEXIST => return DatapathError::Occupied { interface: target.name.clone(), program_id: 0 },
+        libc::EBUSY | libc::EEXIST => return DatapathError::occupied(&target.name, 0),
         _ => return failed(target, error),
     };
     match mode {

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use super::owner::{Owner, owner};
+
 /// An error of the data path. Whatever it is, the state before the call still stands.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -59,12 +61,24 @@ pub enum DatapathError {
     },
     /// Another program filters this interface.
     #[error(
-        "{interface}: another XDP program is attached (program id {program_id}); remove it first, nodewall does not share an interface (`bpftool prog show id {program_id}` tells whose it is)"
+        "{interface}: another XDP program is attached (program id {program_id}{named}); remove it first, nodewall does not share an interface (`bpftool prog show id {program_id}` tells whose it is)"
     )]
     Occupied {
         /// Interface.
         interface: String,
         /// Id of the other program.
+        program_id: u32,
+        /// `, NAME` of the other program, where it is known.
+        named: String,
+    },
+    /// A program of nodewall's is there, and this pin directory knows nothing of it.
+    #[error(
+        "{interface}: a program of nodewall runs there (program id {program_id}) whose pins are not here; they are hidden by a mount or in another directory (`findmnt -t bpf`): unmount what hides them, or name their directory by --bpffs"
+    )]
+    Unpinned {
+        /// Interface.
+        interface: String,
+        /// Id of the program.
         program_id: u32,
     },
     /// The driver can not run XDP natively.
@@ -129,6 +143,18 @@ pub enum DatapathError {
 }
 
 impl DatapathError {
+    /// The interface carries a program that no link here stands for.
+    pub fn occupied(interface: &str, program_id: u32) -> Self {
+        let interface = interface.to_owned();
+        match owner(program_id) {
+            Some(Owner::Nodewall) => Self::Unpinned { interface, program_id },
+            Some(Owner::Other(name)) if !name.is_empty() => {
+                Self::Occupied { interface, program_id, named: format!(", {name}") }
+            }
+            Some(Owner::Other(_)) | None => Self::Occupied { interface, program_id, named: String::new() },
+        }
+    }
+
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -14,6 +14,7 @@ mod links;
 mod maps;
 mod memory;
 mod object;
+mod owner;
 mod peer_cells;
 mod remove;
 mod slot;
@@ -35,6 +36,7 @@ pub use maps::Maps;
 #[cfg(feature = "bench")]
 pub use object::REFERENCE_OBJECT;
 pub use object::{Buffers, COMPILER, Entry, Loaded, OBJECT, ProgramFacts, TARGET};
+pub use owner::{Owner, owner};
 pub use peer_cells::PeerCell;
 pub use slot::{Filled, ImageFacts};
 pub use sys::missing_capabilities;

@@ -219,7 +219,7 @@ fn not_attached(network: &Network, selected: &Selected) -> InterfaceCoverage {
     let interface = InterfaceCoverage::new(&selected.name, Some(selected.index), CoverageState::Failing);
     match network.by_index(selected.index).and_then(|link| link.xdp.as_ref()) {
         Some(xdp) => {
-            let error = DatapathError::Occupied { interface: selected.name.clone(), program_id: xdp.program_id };
+            let error = DatapathError::occupied(&selected.name, xdp.program_id);
             InterfaceCoverage { foreign: true, ..interface.because(error.to_string()) }
         }
         None => interface.because("it is not attached; the agent, or `nodewall apply`, attaches it"),

@@ -106,6 +106,8 @@ fn an_interface_that_comes_back_is_attached_again() {
     plug_in(&node, "late0");
     wait_until_attached(&node, "late0");
     assert_second_network_filtered(&node);
+    let journal = std::fs::read_to_string(node.directories.state_dir().join("journal.jsonl")).unwrap();
+    assert!(journal.contains("late0 was attached; it stood open for"), "{journal}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
 use super::Keeper;
-use crate::control::{apply::lock_attached, coverage::Program, error::AgentError, surroundings::own_addresses};
+use crate::control::{
+    apply::lock_attached, coverage::Program, error::AgentError, state_files::note, surroundings::own_addresses,
+};
 use nodewall_datapath::PinDir;
 use nodewall_host::net;
 use nodewall_policy::config::{Config, ConfigErrors};
@@ -48,6 +50,8 @@ where
             let gap_ns = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
             self.health.gaps.note(gap_ns);
             tracing::info!(interface, ?gap, "attached");
+            let stood_open = format!("{interface} was attached; it stood open for {:.1} ms", gap.as_secs_f64() * 1e3);
+            note(&self.site.state, "attach", &stood_open, None);
         }
         for interface in &self.applied.coverage.released {
             tracing::warn!(interface, "released: the configuration does not ask for it any more");

@@ -211,7 +211,7 @@ impl Work<'_> {
                     // The link went to another namespace with its device, or somebody detached it: it covers nothing here.
                     datapath::detach(self.pins, target)?;
                 }
-                match datapath::attach(self.loaded, self.pins, target, hook(mode))? {
+                match self.attach(target, hook(mode))? {
                     Attached::New => AttachAction::Attached,
                     Attached::Replaced => AttachAction::Replaced,
                 }
@@ -224,6 +224,31 @@ impl Work<'_> {
             self.answers.insert(target.if_index, format!("what it sends is not counted: {error}"));
         }
         Ok(action)
+    }
+
+    /// A bond takes no program while a slave carries one: ours is let go first, and put back where the bond refuses.
+    fn attach(&mut self, target: &Target, mode: Mode) -> Result<Attached, DatapathError> {
+        let is_bond = self.network.by_index(target.if_index).is_some_and(|link| link.kind == "bond");
+        let ports =
+            self.network.ports_of(target.if_index).filter(|port| is_bond && self.links.contains_key(&port.index));
+        let slaves: Vec<Target> = ports.map(|port| Target { name: port.name.clone(), if_index: port.index }).collect();
+        for slave in &slaves {
+            datapath::detach(self.pins, slave)?;
+        }
+        let attached = datapath::attach(self.loaded, self.pins, target, mode);
+        for slave in &slaves {
+            // The bond counts what leaves by its slaves.
+            let settled = match &attached {
+                Ok(_) => datapath::detach_egress(self.pins, slave.if_index).map(drop),
+                Err(_) => datapath::attach(self.loaded, self.pins, slave, mode).map(drop),
+            };
+            if let Err(error) = settled {
+                tracing::error!("{error}");
+            } else if attached.is_ok() {
+                self.links.remove(&slave.if_index);
+            }
+        }
+        attached
     }
 
     /// Lets go of interfaces that were asked for by their names and are not any more; one that was renamed stays filtered. Returns those that could not be let

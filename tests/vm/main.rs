@@ -6,6 +6,7 @@ mod devices;
 mod load;
 mod systemd;
 mod upgrade;
+mod ways_in;
 mod wire;
 
 use nodewall_model::cases;

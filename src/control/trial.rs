@@ -12,6 +12,7 @@ use super::{
     state_files::{note, readable},
 };
 use crate::control::{Desired, Good, ModeOverride, Trial, TrialKind};
+use nodewall_datapath as datapath;
 use nodewall_host::state::{Clock, Deadline, PolicyLock, Who};
 use nodewall_policy::{Policy, config::Mode};
 
@@ -60,21 +61,33 @@ async fn end(
     who: Option<&Who>,
     why: &str,
 ) -> Result<Option<InForce>, AgentError> {
-    let request = Request::kept(trial.back_to.desired.clone()).restoring_blocks();
-    let ended = match put_in_force(site, lock, request).await {
-        Err(AgentError::NothingRuns) => {
-            let generation = Good::last(&site.state).ok().flatten().map_or(0, |good| good.generation);
-            site.state.save(&Good { generation, ..trial.back_to.clone() })?;
-            None
-        }
-        result => Some(result?),
-    };
+    let ended = bring_back(site, lock, trial).await?;
     site.state.forget::<Trial>()?;
     let generation = ended.as_ref().map_or(trial.back_to.generation, |policy| policy.generation);
     let (command, mode) = (trial.kind.command(), trial.back_to.desired.policy.mode);
     tracing::warn!(generation, "{command} ended: {why}; mode {mode} again");
     note(&site.state, "rollback", &format!("{command} ended ({why}): generation {generation}, mode {mode}"), who);
     Ok(ended)
+}
+
+/// Puts the policy of before the trial into force by whatever there is: the maps; where their pins are gone and links still filter, a program loaded anew.
+async fn bring_back(site: &Site, lock: &PolicyLock, trial: &Trial) -> Result<Option<InForce>, AgentError> {
+    let request = || Request::kept(trial.back_to.desired.clone()).restoring_blocks();
+    let lost = match put_in_force(site, lock, request()).await {
+        Err(error) if error.is_lost_pins() => error,
+        result => return result.map(Some),
+    };
+    if datapath::links_remain(&site.bpffs) {
+        // An agent beside this process holds the maps, and pins them again: nothing that was counted is lost. It is tried again.
+        return match site.state.agent() {
+            Some(pid) if pid != std::process::id() => Err(lost),
+            _ => Ok(Some(program::start(site, lock, request()).await?.in_force)),
+        };
+    }
+    // A number of its own, which an agent that still holds the maps follows.
+    let generation = Good::last(&site.state).ok().flatten().map_or(0, |good| good.generation) + 1;
+    site.state.save(&Good { generation, ..trial.back_to.clone() })?;
+    Ok(None)
 }
 
 /// Enforces the policy that is in force in audit. With `within`, on trial for that long; else for good.

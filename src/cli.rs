@@ -193,6 +193,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Remove links, maps and pins: opens the node
     Detach,
+    /// End a trial whose time is over: what a timer or a guard runs
+    #[command(hide = true)]
+    TrialGuard(TrialGuardArgs),
     /// Print a script that completes nodewall's command line: bash, zsh, fish, elvish or powershell
     Completions(CompletionsArgs),
     /// Print the manual page, or write those of all commands
@@ -253,6 +256,14 @@ pub struct PanicOpenArgs {
     /// For how long, such as 10m
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub open_for: Duration,
+}
+
+/// Which trial is guarded.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct TrialGuardArgs {
+    /// Its number
+    #[arg(value_name = "TRIAL")]
+    pub trial: u64,
 }
 
 /// Flags of `block`.

@@ -9,7 +9,7 @@ use super::{
     events::{export, list, show, tail, verify},
     explain,
     failure::Failure,
-    init, manual, page, peers, plan, replay, report, run, status, top, trial,
+    init, manual, page, peers, plan, replay, report, run, status, top, trial, trial_guard,
 };
 use crate::{
     cli::{Cli, Color, Command, EventsCommand},
@@ -36,6 +36,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Confirm => trial::confirm(common),
         Command::Rollback(args) => trial::rollback(common, *args),
         Command::PanicOpen(args) => trial::panic_open(common, *args),
+        Command::TrialGuard(args) => trial_guard::run(common, *args),
         Command::Block(args) => block::block(common, args),
         Command::Unblock(args) => block::unblock(common, *args),
         Command::Peers(args) => peers::run(common, args),

@@ -24,6 +24,7 @@ mod run;
 mod status;
 mod top;
 mod trial;
+mod trial_guard;
 mod trial_wait;
 
 use std::path::PathBuf;

@@ -47,6 +47,7 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
     if let Some(trial) = &report.trial {
         let left = humantime::format_duration(std::time::Duration::from_secs(trial.seconds_left));
         ui::print_line(&format!("on trial: by {}; goes back to mode {} in {left}", trial.by, trial.back_to_mode))?;
+        ui::print_line(&format!("on trial: held by {}", trial.held_by()))?;
     }
     for block in &report.blocks {
         let until = block.seconds_left.map_or_else(String::new, |left_s| {

@@ -1,5 +1,5 @@
 //! The foreground of a trial: a countdown that outlives SIGHUP and a lost terminal, ends the trial at its deadline or at Ctrl-C, and takes Enter for
-//! a confirmation. It holds the maps' descriptors, so that a dead agent does not matter.
+//! a confirmation.
 
 use std::{
     io::{self, BufRead, IsTerminal, Write},
@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{FINE, Failure};
 use crate::control::{self, AgentError, InForce, Site, Trial, TrialKind, TrialState};
-use nodewall_host::state::Who;
+use nodewall_host::state::{Role, Who};
 
 /// How often the trial's standing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -33,8 +33,10 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, policy: &InForce, 
     let mut enter = if trial.kind == TrialKind::Enforce { enter() } else { None };
     begin(trial, policy, enter.is_some());
     let mut ticks = tokio::time::interval(LOOK_EVERY);
-    let mut told_s = None;
+    let (mut told_s, mut role) = (None, None);
     loop {
+        // The countdown of a trial that this one took the place of may still be there for a moment.
+        role = role.or_else(|| site.state.take(Role::Countdown).ok().flatten());
         let stop = tokio::select! {
             _ = ticks.tick() => false,
             _ = interrupt.recv() => true,

@@ -7,6 +7,7 @@ use super::{
     coverage::Remembered,
     error::AgentError,
     good::Good,
+    holder,
     state_files::note,
     trial_file::Trial,
 };
@@ -38,7 +39,11 @@ pub async fn detach(site: &Site, who: &Who) -> Result<Vec<String>, AgentError> {
         pins.remove()?;
     }
     // There is nothing to go back to any more, and no interface to attach besides those asked for. What was confirmed stays: the mode counts again with the next policy.
+    let trial = site.state.load::<Trial>().ok().flatten();
     site.state.forget::<Trial>()?;
+    if let Some(trial) = trial {
+        holder::release(&trial);
+    }
     Good::forget(&site.state)?;
     site.state.forget::<Remembered>()?;
     note(&site.state, "detach", &opened.join(", "), Some(who));

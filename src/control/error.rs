@@ -156,6 +156,15 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// Whether pins are gone, all of them or those of maps.
+    pub(crate) fn is_lost_pins(&self) -> bool {
+        match self {
+            Self::NothingRuns => true,
+            Self::Datapath(error) => error.is_not_found(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }

@@ -61,7 +61,11 @@ const fn entry(site: &Site, policy: &Policy) -> Entry {
 /// Puts a policy into force with a program of this executable, whatever ran before, and covers the interfaces. The caller holds the lock.
 pub(super) async fn start(site: &Site, lock: &PolicyLock, request: Request) -> Result<Applied, AgentError> {
     require_privilege()?;
-    let first = Maps::live(&site.bpffs)?.is_none();
+    let first = match Maps::live(&site.bpffs) {
+        // Some pins are gone: those maps are made anew.
+        Err(error) if error.is_not_found() => false,
+        live => live?.is_none(),
+    };
     let known = Good::last(&site.state).ok().flatten().is_some();
     let pins = PinDir::create(&site.bpffs)?;
     let mut started = load_and_swap(site, lock, &pins, request).await;

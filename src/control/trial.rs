@@ -1,5 +1,5 @@
 //! Changes on trial: `enforce` with a confirmation, `panic-open` with an end, and the ways out: `confirm`, `rollback`, the deadline. What a trial goes
-//! back to is on disk before the change is made; whoever comes first after the deadline (the foreground command, the agent, any start) ends it.
+//! back to is on disk before the change is made; whoever comes first after the deadline (whom `holder` knows, any start) ends it.
 
 use std::time::Duration;
 
@@ -8,11 +8,12 @@ use super::{
     change::{InForce, Request, Site, put_in_force, require_privilege},
     error::AgentError,
     guard::Guard,
-    program,
+    holder, program,
     state_files::{note, readable},
 };
 use crate::control::{Desired, Good, ModeOverride, Trial, TrialKind};
-use nodewall_host::state::{Clock, Deadline, PolicyLock, Who};
+use nodewall_datapath as datapath;
+use nodewall_host::state::{Clock, Deadline, PolicyLock, StateDir, Who};
 use nodewall_policy::{Policy, config::Mode};
 
 /// How a trial stands.
@@ -32,13 +33,16 @@ pub(crate) async fn pending(site: &Site, lock: &PolicyLock) -> Result<Option<Tri
     if !trial.is_over(&Clock::now()) {
         return Ok(Some(trial));
     }
+    end_over(site, lock, &trial).await?;
+    Ok(None)
+}
+
+async fn end_over(site: &Site, lock: &PolicyLock, trial: &Trial) -> Result<(), AgentError> {
     if site.state.is_detached() {
         // The node is open by an operator's word; there is nothing to go back to any more.
-        site.state.forget::<Trial>()?;
-        return Ok(None);
+        return Ok(site.state.forget::<Trial>()?);
     }
-    end(site, lock, &trial, None, "its time is over").await?;
-    Ok(None)
+    end(site, lock, trial, None, "its time is over").await.map(drop)
 }
 
 /// Ends a trial whose time is over. Whether there was one.
@@ -60,21 +64,37 @@ async fn end(
     who: Option<&Who>,
     why: &str,
 ) -> Result<Option<InForce>, AgentError> {
-    let request = Request::kept(trial.back_to.desired.clone()).restoring_blocks();
-    let ended = match put_in_force(site, lock, request).await {
-        Err(AgentError::NothingRuns) => {
-            let generation = Good::last(&site.state).ok().flatten().map_or(0, |good| good.generation);
-            site.state.save(&Good { generation, ..trial.back_to.clone() })?;
-            None
-        }
-        result => Some(result?),
-    };
+    let ended = bring_back(site, lock, trial).await?;
     site.state.forget::<Trial>()?;
+    // One whose time is over has come, or is about to.
+    if who.is_some() {
+        holder::release(trial);
+    }
     let generation = ended.as_ref().map_or(trial.back_to.generation, |policy| policy.generation);
     let (command, mode) = (trial.kind.command(), trial.back_to.desired.policy.mode);
     tracing::warn!(generation, "{command} ended: {why}; mode {mode} again");
     note(&site.state, "rollback", &format!("{command} ended ({why}): generation {generation}, mode {mode}"), who);
     Ok(ended)
+}
+
+/// Puts the policy of before the trial into force by whatever there is: the maps; where their pins are gone and links still filter, a program loaded anew.
+async fn bring_back(site: &Site, lock: &PolicyLock, trial: &Trial) -> Result<Option<InForce>, AgentError> {
+    let request = || Request::kept(trial.back_to.desired.clone()).restoring_blocks();
+    let lost = match put_in_force(site, lock, request()).await {
+        Err(error) if error.is_lost_pins() => error,
+        result => return result.map(Some),
+    };
+    if datapath::links_remain(&site.bpffs) {
+        // An agent beside this process holds the maps, and pins them again: nothing that was counted is lost. It is tried again.
+        return match site.state.agent() {
+            Some(pid) if pid != std::process::id() => Err(lost),
+            _ => Ok(Some(program::start(site, lock, request()).await?.in_force)),
+        };
+    }
+    // A number of its own, which an agent that still holds the maps follows.
+    let generation = Good::last(&site.state).ok().flatten().map_or(0, |good| good.generation) + 1;
+    site.state.save(&Good { generation, ..trial.back_to.clone() })?;
+    Ok(None)
 }
 
 /// Enforces the policy that is in force in audit. With `within`, on trial for that long; else for good.
@@ -159,18 +179,24 @@ pub async fn panic_open(site: &Site, open_for: Duration, who: &Who) -> Result<(I
     Ok((policy, trial))
 }
 
-/// The trial is on disk first: a crash right after the swap can not make it permanent.
+/// The trial is on disk and held first: a crash right after the swap cannot make it permanent.
 async fn begin(site: &Site, lock: &PolicyLock, trial: Option<&Trial>, request: Request) -> Result<InForce, AgentError> {
     let before = site.state.load::<Trial>()?;
     if let Some(trial) = trial {
         site.state.save(trial)?;
+        holder::hold(site, trial);
     }
     let policy = put_in_force(site, lock, request).await;
-    if policy.is_err() && trial.is_some() {
-        match before {
-            Some(before) => site.state.save(&before)?,
-            None => site.state.forget::<Trial>()?,
+    match (&policy, trial) {
+        (Err(_), Some(trial)) => {
+            match before {
+                Some(before) => site.state.save(&before)?,
+                None => site.state.forget::<Trial>()?,
+            }
+            holder::release(trial);
         }
+        (Ok(_), _) => before.iter().for_each(holder::release),
+        (Err(_), None) => {}
     }
     policy
 }
@@ -193,6 +219,7 @@ pub async fn confirm(site: &Site, who: &Who) -> Result<Good, AgentError> {
     keep_mode(site, &good.desired)?;
     trial.back_to.save_as_previous(&site.state)?;
     site.state.forget::<Trial>()?;
+    holder::release(&trial);
     note(
         &site.state,
         "confirm",
@@ -236,17 +263,26 @@ pub async fn rollback(site: &Site, allow: Allow, who: &Who) -> Result<InForce, A
 
 /// How the trial that `mine` began stands now; ends it when its time is over.
 pub async fn trial_state(site: &Site, mine: &Trial) -> Result<TrialState, AgentError> {
-    let now = Clock::now();
-    match site.state.load::<Trial>()? {
-        Some(trial) if trial == *mine && !trial.is_over(&now) => {
-            return Ok(TrialState::Left(trial.deadline.left(&now)));
-        }
-        Some(trial) if trial == *mine => {}
-        _ => return outcome(site, mine),
+    let left = |trial: &Trial| {
+        let now = Clock::now();
+        (!trial.is_over(&now)).then(|| TrialState::Left(trial.deadline.left(&now)))
+    };
+    if let Some(left) = site.state.load::<Trial>()?.filter(|trial| trial == mine).as_ref().and_then(left) {
+        return Ok(left);
     }
-    let lock = site.state.lock_policy()?;
-    if pending(site, &lock).await?.is_some() {
+    // Somebody who takes nodewall away with all it kept has nothing to lock, and no trial.
+    if StateDir::open(site.state.path())?.is_none() {
         return Ok(TrialState::Ended);
+    }
+    // Under the lock: another change that failed may have put it back.
+    let lock = site.state.lock_policy()?;
+    match site.state.load::<Trial>()? {
+        Some(trial) if trial != *mine => return Ok(TrialState::Ended),
+        Some(trial) => match left(&trial) {
+            Some(left) => return Ok(left),
+            None => end_over(site, &lock, mine).await?,
+        },
+        None => {}
     }
     outcome(site, mine)
 }

@@ -40,6 +40,11 @@ pub struct Trial {
 }
 
 impl Trial {
+    /// What tells it from every other trial of this boot.
+    pub const fn number(&self) -> u64 {
+        self.deadline.boot_ns()
+    }
+
     /// Whether it is over: its time has come, or the machine was started anew, after which nobody can tell how long it has been.
     pub fn is_over(&self, now: &Clock) -> bool {
         !self.deadline.is_of_boot(now) || self.deadline.left(now).is_zero()

@@ -5,7 +5,9 @@ use std::{path::Path, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    control::{self, AgentError, Blocks, Good, Health, InterfaceCoverage, Refused, Repair, Trial, TrialKind},
+    control::{
+        self, AgentError, Blocks, Good, Health, Holder, InterfaceCoverage, Refused, Repair, Trial, TrialKind, holders,
+    },
     view::{mission_control::Reached, push_health::PushHealth},
 };
 
@@ -80,6 +82,16 @@ pub struct OnTrial {
     pub back_to_mode: String,
     /// Who began it.
     pub by: String,
+    /// Who ends it when its time is over.
+    pub held_by: Vec<Holder>,
+}
+
+impl OnTrial {
+    /// Those who hold it, in a sentence.
+    pub fn held_by(&self) -> String {
+        let names: Vec<_> = self.held_by.iter().map(|holder| holder.name()).collect();
+        if names.is_empty() { "nobody".into() } else { names.join(", ") }
+    }
 }
 
 /// The running agent.
@@ -201,21 +213,24 @@ fn add_state(report: &mut Status, state: &StateDir) {
         })
         .collect();
     if let Some(trial) = readable(state.load::<Trial>(), report) {
-        if trial.is_over(&now) {
-            report.other_problems.push(format!(
-                "{} should have ended: no agent and no countdown runs; `nodewall rollback` ends it",
-                trial.kind.command()
-            ));
-        }
         if trial.kind == TrialKind::PanicOpen {
             report.other_problems.push("the node is open: nothing is dropped, blocks are lifted (panic-open)".into());
         }
-        report.trial = Some(OnTrial {
+        let on_trial = OnTrial {
             kind: trial.kind,
             seconds_left: trial.deadline.left(&now).as_secs(),
             back_to_mode: trial.back_to.desired.policy.mode.to_string(),
             by: trial.who.to_string(),
-        });
+            held_by: holders(state, &trial),
+        };
+        if trial.is_over(&now) {
+            report.other_problems.push(format!(
+                "{} should have ended, and is held by {}; `nodewall rollback` ends it",
+                trial.kind.command(),
+                on_trial.held_by()
+            ));
+        }
+        report.trial = Some(on_trial);
     }
     report.refused = state.read_note::<Refused>();
     if let Some(refused) = report.refused.as_ref().filter(|refused| refused.unattended) {

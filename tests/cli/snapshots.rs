@@ -58,7 +58,8 @@ fn told(ran: &Ran) -> String {
 
 /// Every command, with the names of those above it.
 fn commands(command: &Command, path: &[String], found: &mut Vec<Vec<String>>) {
-    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+    // One that nobody types is hidden, and may be worded as it likes.
+    for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help" && !inner.is_hide_set()) {
         let path = [path, &[inner.get_name().to_owned()]].concat();
         commands(inner, &path, found);
         found.push(path);

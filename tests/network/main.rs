@@ -31,6 +31,7 @@ mod starts;
 mod ten_minutes;
 mod top;
 mod top_colors;
+mod trial_holders;
 mod trials;
 
 use nodewall_rig::{binary, browser, counters, frames, node, settings, traffic};

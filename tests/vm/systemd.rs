@@ -3,11 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::guest::{fact, skip_outside};
 
@@ -261,6 +261,71 @@ fn stop_leaves_the_filter() {
     assert!(reaches("10.77.0.11", "9042") && !reaches("10.77.0.12", "9042"));
     fine("systemctl", &["start", UNITS[0], UNITS[1]]);
     eventually("a healthy agent", healthy);
+}
+
+/// What `status -o json` says; nothing while it can say nothing.
+fn status() -> Value {
+    serde_json::from_slice(&run(NODEWALL, &["status", "-o", "json"]).stdout).unwrap_or_default()
+}
+
+/// Transient units of trials that systemd knows.
+fn trial_units() -> String {
+    fine("systemctl", &["list-units", "--all", "--plain", "--no-legend", "nodewall-trial-*"])
+}
+
+fn begin_trial(within: &str) -> Child {
+    let mut command = Command::new(NODEWALL);
+    command.args(["enforce", "--confirm-within", within]).stdin(Stdio::null()).stderr(Stdio::null());
+    let countdown = command.spawn().unwrap();
+    eventually("a trial", || status()["trial"]["kind"] == "enforce" && status()["mode"] == "enforce");
+    countdown
+}
+
+#[test]
+fn trial_is_ended_by_a_timer_when_its_countdown_and_the_agent_were_killed() {
+    if skip_outside("trial_is_ended_by_a_timer_when_its_countdown_and_the_agent_were_killed") {
+        return;
+    }
+    eventually("a healthy agent", healthy);
+    // Where nothing is dropped he would come in; and an agent that was killed is to stay dead.
+    fine("systemctl", &["stop", "outsider.service"]);
+    let drop_in = Path::new("/run/systemd/system/nodewall.service.d/dead.conf");
+    fs::create_dir_all(drop_in.parent().unwrap()).unwrap();
+    fs::write(drop_in, "[Service]\nRestart=no\n").unwrap();
+    fine("systemctl", &["daemon-reload"]);
+    fine(NODEWALL, &["apply", "--mode", "audit"]);
+
+    let mut countdown = begin_trial("45s");
+    eventually("all three", || status()["trial"]["held_by"] == json!(["countdown", "agent", "timer"]));
+    countdown.kill().unwrap();
+    countdown.wait().unwrap();
+    fine("systemctl", &["kill", "--signal=SIGKILL", "--kill-whom=main", UNITS[1]]);
+    eventually("no agent", || show(UNITS[1], "ActiveState") == "failed");
+    let held = status();
+    assert_eq!((&held["trial"]["held_by"], &held["mode"]), (&json!(["timer"]), &json!("enforce")), "{held}");
+    assert!(trial_units().contains(".timer"));
+    eventually("the policy before it", || status()["mode"] == "audit");
+    assert_eq!(status()["trial"], Value::Null);
+    assert_eq!(show(UNITS[1], "ActiveState"), "failed");
+    let said = fine("journalctl", &["--no-pager", "-o", "cat", "-u", "nodewall-trial-*"]);
+    assert!(said.contains("its time is over; mode audit again"), "{said}");
+    eventually("nothing to be left of the timer", || trial_units().is_empty());
+
+    // What is settled before takes its timer along.
+    for settle in ["rollback", "confirm"] {
+        let mut countdown = begin_trial("1h");
+        assert!(trial_units().contains(".timer"), "{settle}");
+        let settled = run(NODEWALL, &[settle]);
+        assert!(matches!(settled.status.code(), Some(0 | 3)), "{settle}: {settled:?}");
+        eventually("its timer to be gone", || trial_units().is_empty());
+        countdown.wait().unwrap();
+    }
+    fs::remove_file(drop_in).unwrap();
+    fine("systemctl", &["daemon-reload"]);
+    fine(NODEWALL, &["apply", "--mode", "enforce"]);
+    fine("systemctl", &["start", UNITS[1], "outsider.service"]);
+    eventually("a healthy agent", healthy);
+    nobody_came_in(knocks());
 }
 
 #[test]

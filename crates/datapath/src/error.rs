@@ -166,7 +166,7 @@ impl DatapathError {
     }
 
     /// Whether something that should be there is not.
-    pub(super) fn is_not_found(&self) -> bool {
+    pub fn is_not_found(&self) -> bool {
         match self {
             Self::Io { source, .. } => source.kind() == io::ErrorKind::NotFound,
             Self::Map { source, .. } => match &**source {

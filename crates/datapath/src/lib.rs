@@ -31,7 +31,7 @@ pub use error::DatapathError;
 pub use evidence::{CaptureBudget, Captured, Evidence, Sweep};
 pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
 pub use kernel_log::forward as forward_kernel_log;
-pub use links::{Attached, Link, Mode, Target, links};
+pub use links::{Attached, Link, Mode, Target, links, links_remain};
 pub use maps::Maps;
 #[cfg(feature = "bench")]
 pub use object::REFERENCE_OBJECT;

@@ -80,6 +80,12 @@ pub fn links(pins: &PinDir) -> Result<Vec<Link>, DatapathError> {
     Ok(links)
 }
 
+/// Whether there are pins of XDP links, whatever has become of those of the maps: programs may run on.
+pub fn links_remain(root: &Path) -> bool {
+    let dir = PinDir { root: root.to_path_buf() };
+    dir.link_pins().is_ok_and(|pins| pins.iter().any(|(name, _)| !is_outbound(name)))
+}
+
 /// Whether a pin below `links/` is that of an outbound counter.
 pub(super) fn is_outbound(name: &str) -> bool {
     [TCX_SUFFIX, FILTER_SUFFIX, CLSACT_SUFFIX].iter().any(|suffix| name.ends_with(suffix))

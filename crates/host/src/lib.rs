@@ -1,4 +1,5 @@
-//! What nodewall asks of the host: its network and its state directory. It must not know the data path.
+//! What nodewall asks of the host: its network, its state directory, its tools. It must not know the data path.
 
 pub mod net;
 pub mod state;
+pub mod tool;

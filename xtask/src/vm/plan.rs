@@ -72,7 +72,7 @@ pub(super) const CHECKS: [Check; 15] = [
     // Every shape in every configuration, and fewer mutations than outside: an emulated processor is slow.
     Check::new("oracle", "delivery", &[], 480).with(&["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"]),
     // In a guest of its own (`systemd.rs`).
-    Check::new(SYSTEMD, "vm", &["systemd::"], 360),
+    Check::new(SYSTEMD, "vm", &["systemd::"], 480),
     // Ten minutes a kernel: too long for every run.
     Check::new(NETWORK, "network", &[], 1500).on_request(),
     // Faults: `cargo xtask faults --full` runs them on one kernel.

@@ -75,6 +75,11 @@ impl Deadline {
         Duration::from_nanos(left_ns)
     }
 
+    /// As time since boot, ns: what tells one deadline from all others of its boot.
+    pub const fn boot_ns(&self) -> u64 {
+        self.boot_ns
+    }
+
     /// As Unix time, ns, by the wall clock at the time it was set.
     pub const fn unix_ns(&self) -> u64 {
         self.unix_ns

@@ -20,8 +20,6 @@ pub use journal::{Entry, JOURNAL};
 pub use store::{Note, Stored};
 pub use who::Who;
 
-/// Held by an agent for its whole life; holds its process id.
-const AGENT_LOCK: &str = "agent.lock";
 /// Held for each change.
 const POLICY_LOCK: &str = "policy.lock";
 /// How often, and how far apart, the owner of a lock is looked for.
@@ -29,6 +27,28 @@ const OWNER_ATTEMPTS: u32 = 50;
 const OWNER_RETRY: std::time::Duration = std::time::Duration::from_millis(10);
 /// Says that an operator opened the node.
 const DETACHED: &str = "detached";
+
+/// A process of which there is one at a time. It holds a lock for as long as it lives, so that nobody is misled by one that died; the lock's file has its
+/// process id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The agent.
+    Agent,
+    /// The command that began a trial, and waits for its end.
+    Countdown,
+    /// Waits for the end of a trial on its own.
+    Guard,
+}
+
+impl Role {
+    const fn lock(self) -> &'static str {
+        match self {
+            Self::Agent => "agent.lock",
+            Self::Countdown => "countdown.lock",
+            Self::Guard => "guard.lock",
+        }
+    }
+}
 
 /// A checked state directory.
 #[derive(Clone, Debug)]
@@ -127,15 +147,21 @@ impl StateDir {
 
     /// Makes this process the one agent, until the value is dropped.
     pub fn lock_agent(&self) -> Result<File, StateError> {
-        let path = self.file(AGENT_LOCK);
-        let mut lock = self.open_lock(AGENT_LOCK)?;
+        if let Some(lock) = self.take(Role::Agent)? {
+            return Ok(lock);
+        }
+        let pid = settled_owner(&mut self.open_lock(Role::Agent.lock())?);
+        let pid = pid.map_or_else(|| "not yet known".into(), |pid| pid.to_string());
+        Err(StateError::Running { pid, lock: self.file(Role::Agent.lock()) })
+    }
+
+    /// Gives a role to this process, until the value is dropped. `None`: another has it.
+    pub fn take(&self, role: Role) -> Result<Option<File>, StateError> {
+        let mut lock = self.open_lock(role.lock())?;
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let pid = settled_owner(&mut lock).map_or_else(|| "not yet known".into(), |pid| pid.to_string());
-                return Err(StateError::Running { pid, lock: path });
-            }
-            Err(TryLockError::Error(error)) => return Err(self.can_not_lock(AGENT_LOCK)(error)),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(self.can_not_lock(role.lock())(error)),
         }
         let mut write = || -> io::Result<()> {
             lock.set_len(0)?;
@@ -143,18 +169,23 @@ impl StateDir {
         };
         // The lock is what counts; a full disk must not keep an agent from its work.
         if let Err(error) = write() {
-            tracing::warn!("{}: the process id could not be written: {error}", path.display());
+            tracing::warn!("{}: the process id could not be written: {error}", self.file(role.lock()).display());
         }
-        Ok(lock)
+        Ok(Some(lock))
     }
 
-    /// The process id of the running agent. `None`: no agent runs.
-    pub fn agent(&self) -> Option<u32> {
-        let mut lock = File::open(self.file(AGENT_LOCK)).ok()?;
+    /// The process id of the one that has a role. `None`: nobody has it.
+    pub fn taken(&self, role: Role) -> Option<u32> {
+        let mut lock = File::open(self.file(role.lock())).ok()?;
         match lock.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(owner(&mut lock).unwrap_or(0)),
             _ => None,
         }
+    }
+
+    /// The process id of the running agent. `None`: no agent runs.
+    pub fn agent(&self) -> Option<u32> {
+        self.taken(Role::Agent)
     }
 
     /// Waits until no other process is changing the policy; held until the value is dropped.

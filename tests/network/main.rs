@@ -33,5 +33,6 @@ mod top;
 mod top_colors;
 mod trial_holders;
 mod trials;
+mod tunnels;
 
 use nodewall_rig::{binary, browser, counters, frames, node, settings, traffic};

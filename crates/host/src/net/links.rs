@@ -1,10 +1,11 @@
 //! The host's links as plain values. Knows nothing of netlink (that is `snapshot`) or of which links to attach to (`select`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::udp_tunnels::UdpTunnel;
 use nodewall_policy::config::AttachMode;
 
 /// `ARPHRD_ETHER` of `linux/if_arp.h`: frames begin with an Ethernet header.
@@ -56,6 +57,8 @@ pub struct Link {
     pub addresses: Vec<IpNet>,
     /// Those of [`Self::addresses`] that duplicate address detection (RFC 4862) has not confirmed, or has found to be another host's.
     pub unconfirmed: Vec<IpNet>,
+    /// The UDP ports whose packets this device takes packets out of.
+    pub udp_ports: BTreeSet<u16>,
 }
 
 impl Link {
@@ -94,12 +97,35 @@ impl Link {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     links: BTreeMap<u32, Link>,
+    /// What no device stands for: foo-over-UDP.
+    fou: BTreeSet<UdpTunnel>,
+    fou_unread: Option<String>,
 }
 
 impl Network {
     /// A network of the given links; of two with the same index the later one stays.
     pub fn new(links: impl IntoIterator<Item = Link>) -> Self {
-        Self { links: links.into_iter().map(|link| (link.index, link)).collect() }
+        Self { links: links.into_iter().map(|link| (link.index, link)).collect(), ..Self::default() }
+    }
+
+    /// The same with foo-over-UDP's ports; or with why they could not be read.
+    pub fn with_fou(self, fou: Result<BTreeSet<UdpTunnel>, String>) -> Self {
+        let (fou, fou_unread) = fou.map_or_else(|why| (BTreeSet::new(), Some(why)), |fou| (fou, None));
+        Self { fou, fou_unread, ..self }
+    }
+
+    /// The UDP ports that the kernel takes packets out of, as far as they could be read.
+    pub fn udp_tunnels(&self) -> impl Iterator<Item = UdpTunnel> + '_ {
+        let of_devices = self.links().flat_map(|link| {
+            let tunnel = |&port: &u16| UdpTunnel { device: Some(link.name.clone()), kind: link.kind.clone(), port };
+            link.udp_ports.iter().map(tunnel)
+        });
+        of_devices.chain(self.fou.iter().cloned())
+    }
+
+    /// Why [`Self::udp_tunnels`] may not have all of them.
+    pub fn udp_tunnels_unread(&self) -> Option<&str> {
+        self.fou_unread.as_deref()
     }
 
     /// All links, by rising index.

@@ -7,6 +7,7 @@
 mod drivers;
 mod error;
 mod gateways;
+mod generic;
 mod iptables;
 mod links;
 mod listing;
@@ -21,6 +22,7 @@ mod redirects;
 mod select;
 mod snapshot;
 mod sockets;
+mod udp_tunnels;
 mod watch;
 
 pub use drivers::{Driver, Queues, XdpFeatures, drivers};
@@ -37,4 +39,5 @@ pub use redirects::{Redirect, tcp_redirects};
 pub use select::{NotAttachable, SelectError, Selected, Selection, Skipped, resolve, uncovered};
 pub use snapshot::snapshot;
 pub use sockets::{Connection, Listening, Owner, Sockets, owners, sockets, tcp_sockets};
+pub use udp_tunnels::{UdpTunnel, fou};
 pub use watch::LinkWatch;

@@ -57,6 +57,9 @@ pub struct Link {
     pub addresses: Vec<IpNet>,
     /// Those of [`Self::addresses`] that duplicate address detection (RFC 4862) has not confirmed, or has found to be another host's.
     pub unconfirmed: Vec<IpNet>,
+    /// Those of [`Self::addresses`] that stand behind another one of their network: the kernel chooses them only where a route names them. Of IPv6, the
+    /// temporary ones (RFC 8981), which it prefers and which change every day.
+    pub secondary: Vec<IpNet>,
     /// The UDP ports whose packets this device takes packets out of.
     pub udp_ports: BTreeSet<u16>,
 }

@@ -186,6 +186,9 @@ fn add_address(link: &mut Link, message: &AddressMessage) {
     if message.header.flags.intersects(doubtful) {
         link.unconfirmed.push(address);
     }
+    if message.header.flags.contains(AddressHeaderFlags::Secondary) {
+        link.secondary.push(address);
+    }
     link.addresses.push(address);
 }
 

@@ -12,14 +12,14 @@ use super::{
 };
 use crate::{
     cli::{Common, DoctorArgs},
-    control::{AgentError, InterfaceCoverage},
-    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Status, Subject},
+    control::{self, AgentError, InterfaceCoverage},
+    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, PeerFacts, Status, Subject},
     ui,
     view::{mission_control::Reached, status},
 };
 use nodewall_datapath::{Buffers, DatapathError};
 use nodewall_host::{
-    net::{self, Network, Selection},
+    net::{self, NatReport, Network, Selection},
     state::{Clock, StateDir},
 };
 use nodewall_policy::{
@@ -80,6 +80,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
     let selection = select(&config, &network);
     let multi_buffer =
         kernel.features.as_ref().is_ok_and(|f| f.filter.as_ref().is_ok_and(|f| f.buffers == Buffers::Frags));
+    let attached = attached(coverage.as_deref(), selection.as_ref().ok());
     let drivers = net::drivers(&network);
     findings.extend(doctor::interfaces(&InterfaceFacts {
         network: &network,
@@ -96,7 +97,9 @@ fn host(common: &Common) -> Result<u8, Failure> {
     let listings = net::listings();
     findings.extend(doctor::other_filters(&net::other_filters(&listings)));
     if let Some(policy) = policy {
-        let replies = doctor::read_reply_facts(net::masquerade_ranges_in(&listings));
+        let nat = net::source_nat_in(&listings);
+        findings.extend(peers(common, &config, policy, &network, &nat)?);
+        let replies = doctor::read_reply_facts(nat, net::inside(&network, &attached));
         findings.extend(doctor::replies(&replies, policy));
         match doctor::read_listeners() {
             Ok(listeners) => findings.extend(doctor::listeners(&listeners, policy)),
@@ -105,7 +108,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
             }
         }
     } else {
-        findings.extend([Subject::Replies, Subject::Listeners].map(|subject| {
+        findings.extend([Subject::Peers, Subject::Replies, Subject::Listeners].map(|subject| {
             Finding::new(
                 subject,
                 Status::Unknown,
@@ -117,6 +120,34 @@ fn host(common: &Common) -> Result<u8, Failure> {
     findings.extend(ownership(common, &config.origin));
     findings.sort_by_key(|finding| finding.subject);
     print(common, findings)
+}
+
+/// The interfaces that are filtered, or would be.
+fn attached(coverage: Option<&[InterfaceCoverage]>, selection: Option<&Selection>) -> BTreeSet<u32> {
+    let covered = coverage.unwrap_or_default().iter().filter(|interface| interface.is_covered());
+    let selected = selection.into_iter().flat_map(|selection| &selection.attach).map(|selected| selected.index);
+    covered.filter_map(|interface| interface.if_index).chain(selected).collect()
+}
+
+/// The ways to the configured peers, and to those that were learnt.
+fn peers(
+    common: &Common,
+    config: &Config,
+    policy: &Policy,
+    network: &Network,
+    nat: &NatReport,
+) -> Result<Vec<Finding>, Failure> {
+    // What the state directory says is told elsewhere where it cannot be read.
+    let state = StateDir::open(&common.state_dir).ok().flatten();
+    let learnt = control::desired(state.as_ref(), config, None).map(|(desired, _)| desired.policy.peers);
+    let peers = learnt.unwrap_or_else(|_| policy.peers.clone());
+    Ok(match block_on(doctor::read_peer_ways(&peers, network))? {
+        Ok(ways) => {
+            let ports = policy.restricted_ports();
+            doctor::peers(&PeerFacts { peers: &peers, network, ways, nat, ports })
+        }
+        Err(error) => vec![Finding::new(Subject::Peers, Status::Unknown, "peer-route", error.to_string())],
+    })
 }
 
 /// The configuration, from which a policy can be made; or what is wrong with it.

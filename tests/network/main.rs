@@ -34,5 +34,6 @@ mod top_colors;
 mod trial_holders;
 mod trials;
 mod tunnels;
+mod ways;
 
 use nodewall_rig::{binary, browser, counters, frames, node, settings, traffic};

@@ -75,6 +75,33 @@ impl Link {
         self.addresses.iter().filter(|net| !self.unconfirmed.contains(net)).map(IpNet::addr)
     }
 
+    /// The address that the kernel's masquerading gives to what leaves by this link (`inet_select_addr`, and for IPv6 the usual choice of a source,
+    /// RFC 6724). `next_hop`: the gateway, or the destination itself.
+    pub fn masquerades_as(&self, next_hop: IpAddr, destination: IpAddr) -> Option<IpAddr> {
+        let global = |net: &&IpNet| {
+            let local = match net.addr() {
+                IpAddr::V4(address) => address.is_link_local(),
+                IpAddr::V6(address) => address.is_unicast_link_local(),
+            };
+            net.addr().is_ipv4() == destination.is_ipv4() && !local && !self.secondary.contains(net)
+        };
+        let mut candidates = self.addresses.iter().filter(global);
+        match destination {
+            IpAddr::V4(_) => {
+                let first = candidates.clone().next();
+                candidates.find(|net| net.contains(&next_hop)).or(first).map(IpNet::addr)
+            }
+            IpAddr::V6(to) => {
+                let shared = |net: &IpNet| match net.addr() {
+                    IpAddr::V6(from) => (from.to_bits() ^ to.to_bits()).leading_zeros(),
+                    IpAddr::V4(_) => 0,
+                };
+                // Of several that are as near, the first.
+                candidates.rev().max_by_key(|net| shared(net)).map(IpNet::addr)
+            }
+        }
+    }
+
     /// The link has at least one address. A link-local one counts: what listens on `[::]` answers there, too.
     pub fn addressed(&self) -> bool {
         !self.addresses.is_empty()
@@ -112,6 +139,7 @@ impl Network {
     }
 
     /// The same with foo-over-UDP's ports; or with why they could not be read.
+    #[must_use]
     pub fn with_fou(self, fou: Result<BTreeSet<UdpTunnel>, String>) -> Self {
         let (fou, fou_unread) = fou.map_or_else(|why| (BTreeSet::new(), Some(why)), |fou| (fou, None));
         Self { fou, fou_unread, ..self }

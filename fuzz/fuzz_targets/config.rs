@@ -87,7 +87,7 @@ fn answers_as_its_lists_do(policy: &Policy, compiled: &Compiled) {
                 for number in [TCP, UDP] {
                     let frame = frame(source, number, port);
                     let decision = decide(frame.as_slice(), &compiled.image);
-                    let right = model::judge(&frame, policy, &[], &[]);
+                    let right = model::judge(&frame, policy, &model::Node::default());
                     let said = (decision.verdict(), decision.reason());
                     let text = policy.canonical();
                     assert_eq!(said, (right.verdict, Some(right.reason)), "{decision:?}, the model: {right}\n{text}");

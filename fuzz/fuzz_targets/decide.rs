@@ -6,8 +6,8 @@ use node_ebpf_common::counter::{BANK_CELLS, CELLS, CELLS_PER_ROW, ROW_FIRST};
 use node_ebpf_common::packet::{common, walk};
 use node_ebpf_common::{Decision, Reason, Verdict, decide};
 use nodewall_fuzz::{
-    model::{answer::Answer, judge as right_answer},
-    policies::{Judge, judges, own_addresses},
+    model::answer::Answer,
+    policies::{Judge, judges},
 };
 use nodewall_policy::{Compiled, class_name};
 
@@ -22,7 +22,7 @@ fuzz_target!(
         for judge in judges() {
             let decision = decide(frame, &judge.compiled.image);
             is_sound(frame, judge, &decision);
-            is_right(judge, &decision, &right_answer(frame, &judge.policy, &own_addresses(), &judge.blocked));
+            is_right(judge, &decision, &judge.right_answer(frame));
         }
         // The relations do not depend on the policy: those that have every kind of row are enough.
         for name in ["rules", "current with blocks"] {
@@ -82,7 +82,7 @@ fn a_tag_changes_nothing(frame: &[u8], judge: &Judge) {
     let Some((addresses, rest)) = frame.split_at_checked(12) else { return };
     let tagged = [addresses, &[0x81, 0x00, 0x00, 0x07], rest].concat();
     let (without, with) = (decide(frame, &judge.compiled.image), decide(tagged.as_slice(), &judge.compiled.image));
-    let right = right_answer(&tagged, &judge.policy, &own_addresses(), &judge.blocked);
+    let right = judge.right_answer(&tagged);
     if right.reason == Reason::TooManyVlanTags {
         assert_eq!(with.verdict(), Verdict::Drop, "{with:?} with more tags than are read");
     } else {

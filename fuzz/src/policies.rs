@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use crate::cases::{self, OWN, OWN6};
+use crate::model::{Node, answer::Answer, judge};
 use ipnet::IpNet;
 use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 
@@ -67,19 +68,31 @@ pub struct Judge {
     pub policy: Policy,
     /// Blocked sources.
     pub blocked: Vec<IpNet>,
+    /// UDP ports that the node unpacks.
+    pub tunnels: Vec<u16>,
     /// The image and its rows.
     pub compiled: Compiled,
 }
 
 impl Judge {
     fn new(name: &'static str, text: &str, blocked: &[&str]) -> Self {
+        Self::unpacking(name, text, blocked, &[])
+    }
+
+    fn unpacking(name: &'static str, text: &str, blocked: &[&str], tunnels: &[u16]) -> Self {
         let config = Config::parse(text, name).expect("a sound configuration");
         let policy = Policy::from_config(&config).expect("a sound policy");
         let blocked: Vec<IpNet> = blocked.iter().map(|net| net.parse().expect("a prefix")).collect();
         let own_addresses = own_addresses().to_vec();
-        let facts = Facts { generation: 1, own_addresses, blocked: blocked.clone(), ..Facts::default() };
+        let tunnel_ports = tunnels.iter().copied().collect();
+        let facts = Facts { generation: 1, own_addresses, tunnel_ports, blocked: blocked.clone(), ..Facts::default() };
         let compiled = compile(&policy, RowTable::default(), &facts).expect("a policy that fits");
-        Self { name, policy, blocked, compiled }
+        Self { name, policy, blocked, tunnels: tunnels.to_vec(), compiled }
+    }
+
+    /// What the model answers for `frame`.
+    pub fn right_answer(&self, frame: &[u8]) -> Answer {
+        judge(frame, &self.policy, &Node { own: &own_addresses(), tunnels: &self.tunnels, blocked: &self.blocked })
     }
 }
 
@@ -100,6 +113,7 @@ pub fn judges() -> &'static [Judge] {
             Judge::new("blocks", PEERS, cases::Policy::Blocks.blocked()),
             Judge::new("rules with blocks", &format!("{RULES}{PEERS}"), &OVERLAPPING),
             Judge::new("current with blocks", &format!("{CURRENT}{PEERS}"), &OVERLAPPING),
+            Judge::unpacking("unpacking", PEERS, &[], cases::Policy::Unpacking.tunnel_ports()),
             Judge::new("none with a block", NONE, &["192.0.2.66/32"]),
         ]
     });

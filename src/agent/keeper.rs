@@ -2,7 +2,6 @@
 //! and the reason is logged.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::Duration;
 use std::time::Instant;
@@ -19,14 +18,19 @@ use crate::{
         block,
         change::Site,
         error::AgentError,
-        peers, plan, trial, warnings,
+        peers, plan,
+        surroundings::Surroundings,
+        trial, warnings,
     },
     export::{Exporters, Roots, push::Pusher},
     memory::give_back,
 };
 use nodewall_datapath as datapath;
 use nodewall_evidence::recorder::Recorder;
-use nodewall_host::state::{Clock, PolicyLock, Stamp};
+use nodewall_host::{
+    net::{self, UdpTunnel},
+    state::{Clock, PolicyLock, Stamp},
+};
 use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
 
 mod coverage;
@@ -44,8 +48,10 @@ pub(super) struct Keeper<R> {
     site: Site,
     start: Start<R>,
     applied: Applied,
-    /// The node's addresses at the last look, also of a failed attempt: it is not made again before they change.
-    own_addresses: BTreeSet<IpAddr>,
+    /// Of the last look, also of a failed attempt: it is not made again before they change.
+    surroundings: Surroundings,
+    /// Foo-over-UDP's ports at the last look.
+    fou: BTreeSet<UdpTunnel>,
     programs: Programs,
     state_stamp: [Option<Stamp>; 3],
     /// Of the configuration that was read last, and of the last look: a file is read once it has stopped changing.
@@ -104,7 +110,8 @@ where
             looks: 0,
             programs: watchdog::programs(&site)?,
             state_stamp: control::stamps(&site.state),
-            own_addresses: applied.in_force.own_addresses.clone(),
+            surroundings: applied.in_force.surroundings.clone(),
+            fou: BTreeSet::new(),
             config_seen: config_read.clone(),
             config_read,
             saved: Health::default(),
@@ -131,14 +138,14 @@ where
     /// This process put another policy into force.
     fn adopt_policy(&mut self, policy: InForce) {
         self.applied.in_force = policy;
-        self.own_addresses.clone_from(&self.applied.in_force.own_addresses);
+        self.surroundings.clone_from(&self.applied.in_force.surroundings);
         self.state_stamp = control::stamps(&self.site.state);
         self.open_told = false;
     }
 
     /// This process loaded another program.
     fn adopt_program(&mut self) {
-        self.own_addresses.clone_from(&self.applied.in_force.own_addresses);
+        self.surroundings.clone_from(&self.applied.in_force.surroundings);
         self.alarm(self.applied.coverage.alarms());
         self.note_programs();
         match kernel_log(&self.site, &mut self.applied) {
@@ -171,7 +178,7 @@ where
                 if another_program {
                     self.adopt_program();
                 } else {
-                    self.own_addresses.clone_from(&self.applied.in_force.own_addresses);
+                    self.surroundings.clone_from(&self.applied.in_force.surroundings);
                     self.open_told = false;
                     self.covered();
                     self.note_programs();
@@ -251,6 +258,7 @@ where
         if let Some(policy) = self.peers.look(&self.site).await {
             self.adopt_policy(policy);
         }
+        self.watch_fou().await;
         self.repair(&followed).await;
     }
 
@@ -271,7 +279,7 @@ where
             return;
         }
         self.sampled = Some(Instant::now());
-        let noted = nodewall_host::net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
+        let noted = net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
             self.connected.add(plan::inbound(&sockets), Clock::now().unix_ns);
             self.site.state.write_note(&self.connected)
         });

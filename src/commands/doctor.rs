@@ -1,5 +1,6 @@
 //! `nodewall doctor`: gathers what the checks look at, and prints what they find. What is right or wrong is the library's (`doctor`).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,19 +12,20 @@ use super::{
 };
 use crate::{
     cli::{Common, DoctorArgs},
-    control::{AgentError, InterfaceCoverage},
-    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, Status, Subject},
+    control::{self, AgentError, InterfaceCoverage},
+    doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, PeerFacts, Status, Subject},
     ui,
     view::{mission_control::Reached, status},
 };
 use nodewall_datapath::{Buffers, DatapathError};
 use nodewall_host::{
-    net::{self, Network, Selection},
+    net::{self, NatReport, Network, Selection},
     state::{Clock, StateDir},
 };
 use nodewall_policy::{
     Facts, Policy, RowTable, compile,
     config::{AttachMode, Config, ConfigOrigin, Trust, Tunnels},
+    open_to_all,
 };
 use nodewall_text::hex;
 
@@ -58,7 +60,7 @@ fn mission_control(common: &Common) -> Result<u8, Failure> {
 }
 
 fn host(common: &Common) -> Result<u8, Failure> {
-    let (network, live, coverage) = in_force(common)?;
+    let (network, Live { state: live, coverage, open_tunnels }) = in_force(common)?;
     let configured = configured(common);
     let mut findings = Vec::new();
 
@@ -67,7 +69,9 @@ fn host(common: &Common) -> Result<u8, Failure> {
     findings.extend(configured.as_ref().err().cloned());
     let usable = Policy::from_config(&config)?;
     let policy = configured.is_ok().then_some(&usable);
-    let compiled = compile(&usable, RowTable::default(), &Facts::default())?;
+    let tunnel_ports: BTreeSet<u16> = network.udp_tunnels().map(|tunnel| tunnel.port).collect();
+    let facts = Facts { tunnel_ports: tunnel_ports.clone(), ..Facts::default() };
+    let compiled = compile(&usable, RowTable::default(), &facts)?;
 
     let kernel = doctor::probe_kernel(&common.bpffs, &compiled.image);
     findings.extend(doctor::kernel(&kernel));
@@ -76,6 +80,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
     let selection = select(&config, &network);
     let multi_buffer =
         kernel.features.as_ref().is_ok_and(|f| f.filter.as_ref().is_ok_and(|f| f.buffers == Buffers::Frags));
+    let attached = attached(coverage.as_deref(), selection.as_ref().ok());
     let drivers = net::drivers(&network);
     findings.extend(doctor::interfaces(&InterfaceFacts {
         network: &network,
@@ -85,12 +90,16 @@ fn host(common: &Common) -> Result<u8, Failure> {
         attach_mode: if policy.is_some() { config.attach_mode } else { AttachMode::Native },
         multi_buffer,
         tunnels: policy.map_or(Tunnels::Peers, |policy| policy.tunnels),
+        open_tunnels: open_tunnels
+            .unwrap_or_else(|| open_to_all(&compiled.image, compiled.rows.records(), &tunnel_ports)),
         cpus: std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
     }));
     let listings = net::listings();
     findings.extend(doctor::other_filters(&net::other_filters(&listings)));
     if let Some(policy) = policy {
-        let replies = doctor::read_reply_facts(net::masquerade_ranges_in(&listings));
+        let nat = net::source_nat_in(&listings);
+        findings.extend(peers(common, &config, policy, &network, &nat)?);
+        let replies = doctor::read_reply_facts(nat, net::inside(&network, &attached));
         findings.extend(doctor::replies(&replies, policy));
         match doctor::read_listeners() {
             Ok(listeners) => findings.extend(doctor::listeners(&listeners, policy)),
@@ -99,7 +108,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
             }
         }
     } else {
-        findings.extend([Subject::Replies, Subject::Listeners].map(|subject| {
+        findings.extend([Subject::Peers, Subject::Replies, Subject::Listeners].map(|subject| {
             Finding::new(
                 subject,
                 Status::Unknown,
@@ -111,6 +120,34 @@ fn host(common: &Common) -> Result<u8, Failure> {
     findings.extend(ownership(common, &config.origin));
     findings.sort_by_key(|finding| finding.subject);
     print(common, findings)
+}
+
+/// The interfaces that are filtered, or would be.
+fn attached(coverage: Option<&[InterfaceCoverage]>, selection: Option<&Selection>) -> BTreeSet<u32> {
+    let covered = coverage.unwrap_or_default().iter().filter(|interface| interface.is_covered());
+    let selected = selection.into_iter().flat_map(|selection| &selection.attach).map(|selected| selected.index);
+    covered.filter_map(|interface| interface.if_index).chain(selected).collect()
+}
+
+/// The ways to the configured peers, and to those that were learnt.
+fn peers(
+    common: &Common,
+    config: &Config,
+    policy: &Policy,
+    network: &Network,
+    nat: &NatReport,
+) -> Result<Vec<Finding>, Failure> {
+    // What the state directory says is told elsewhere where it cannot be read.
+    let state = StateDir::open(&common.state_dir).ok().flatten();
+    let learnt = control::desired(state.as_ref(), config, None).map(|(desired, _)| desired.policy.peers);
+    let peers = learnt.unwrap_or_else(|_| policy.peers.clone());
+    Ok(match block_on(doctor::read_peer_ways(&peers, network))? {
+        Ok(ways) => {
+            let ports = policy.restricted_ports();
+            doctor::peers(&PeerFacts { peers: &peers, network, ways, nat, ports })
+        }
+        Err(error) => vec![Finding::new(Subject::Peers, Status::Unknown, "peer-route", error.to_string())],
+    })
 }
 
 /// The configuration, from which a policy can be made; or what is wrong with it.
@@ -125,27 +162,33 @@ fn configured(common: &Common) -> Result<Config, Finding> {
     Ok(config)
 }
 
-/// The links, what is in force on them, and the account of the interfaces as far as that is known.
-fn in_force(common: &Common) -> Result<(Network, DataPathState, Option<Vec<InterfaceCoverage>>), Failure> {
+/// What is in force, and the account of the interfaces, as far as that is known.
+struct Live {
+    state: DataPathState,
+    coverage: Option<Vec<InterfaceCoverage>>,
+    /// `None`: no policy is in force.
+    open_tunnels: Option<BTreeMap<u16, Option<String>>>,
+}
+
+/// The links, and what is in force on them.
+fn in_force(common: &Common) -> Result<(Network, Live), Failure> {
     let (state, unreadable) = match StateDir::open(&common.state_dir) {
         Ok(state) => (state, None),
         Err(error) => (None, Some(message(&error.into()))),
     };
-    let live = match block_on(status::look(&common.bpffs, state.as_ref()))? {
-        Ok((report, network)) => {
-            let interfaces = report.interfaces.clone();
-            return Ok((network, live(report, unreadable), Some(interfaces)));
-        }
+    let state = match block_on(status::look(&common.bpffs, state.as_ref()))? {
+        Ok((report, network)) => return Ok((network, live(report, unreadable))),
         Err(AgentError::Datapath(DatapathError::Privilege { missing })) => DataPathState::MissingPrivilege(missing),
         Err(error) => DataPathState::Unreadable(message(&error.into())),
     };
-    Ok((block_on(net::snapshot())??, live, None))
+    Ok((block_on(net::snapshot())??, Live { state, coverage: None, open_tunnels: None }))
 }
 
-fn live(report: status::Status, unreadable: Option<String>) -> DataPathState {
+fn live(report: status::Status, unreadable: Option<String>) -> Live {
     let (Some(mode), Some(generation), Some(policy_sha256)) = (report.mode, report.generation, report.policy_sha256)
     else {
-        return DataPathState::NothingInForce;
+        let coverage = Some(report.interfaces);
+        return Live { state: DataPathState::NothingInForce, coverage, open_tunnels: None };
     };
     // What nobody was there to read is among the problems.
     let refused = report.refused.filter(|refused| !refused.unattended);
@@ -160,9 +203,14 @@ fn live(report: status::Status, unreadable: Option<String>) -> DataPathState {
         captures: report.evidence.and_then(|evidence| evidence.captures_problem),
         refused: refused.map(|refused| format!("{} was refused: {}", refused.attempt, refused.error)),
     };
-    // What is wrong with interfaces is a finding of theirs.
+    // What is wrong with interfaces and tunnels is a finding of theirs.
     let problems = report.other_problems.into_iter().chain(unreadable).collect();
-    DataPathState::InForce(force, problems)
+    let open_tunnels = report.open_tunnels.into_iter().map(|open| (open.tunnel.port, open.class)).collect();
+    Live {
+        state: DataPathState::InForce(force, problems),
+        coverage: Some(report.interfaces),
+        open_tunnels: Some(open_tunnels),
+    }
 }
 
 fn select(config: &Config, network: &Network) -> Result<Selection, String> {

@@ -3,8 +3,6 @@
 //! that is `program` and `coverage`, whose failures are their own. It must not read a configuration.
 
 use std::{
-    collections::BTreeSet,
-    net::IpAddr,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -13,7 +11,7 @@ use ipnet::IpNet;
 use node_ebpf_common::maps::RowRecord;
 
 use super::{
-    block_list::Blocks, error::AgentError, guard::Guard, state_files::readable, surroundings::own_addresses,
+    block_list::Blocks, error::AgentError, guard::Guard, state_files::readable, surroundings::Surroundings,
     trial_file::is_panic_open,
 };
 use crate::control::{Desired, Good};
@@ -45,8 +43,8 @@ pub struct InForce {
     pub generation: u64,
     /// SHA-256 of the policy, in hexadecimal.
     pub policy_sha256: String,
-    /// The node's own addresses that it was compiled with.
-    pub(crate) own_addresses: BTreeSet<IpAddr>,
+    /// What of the host it was compiled with.
+    pub(crate) surroundings: Surroundings,
     /// Distinct prefix lengths in the source tables.
     pub lengths: Lengths,
     /// Blocked sources.
@@ -156,7 +154,7 @@ pub(super) async fn swap(
         tracing::error!("the last good policy can not be read: {error}");
     }
     let before = before.ok().flatten();
-    let own_addresses = own_addresses(&net::snapshot().await?);
+    let surroundings = Surroundings::of(&net::snapshot().await?);
     let old = Names { rows: maps.rows()?, peers: PeerTable::new(maps.peers()?) };
     let live_generation = live_generation(maps)?;
     // A number is never used again, also not after a boot.
@@ -164,7 +162,7 @@ pub(super) async fn swap(
     let now = Clock::now();
     let blocked = blocked(site, blocking, &now)?;
     let blocks = blocked.len();
-    let facts = Facts { generation, now_ns: now.unix_ns, own_addresses, blocked, peers: old.peers.clone() };
+    let facts = Facts { generation, now_ns: now.unix_ns, blocked, peers: old.peers.clone(), ..surroundings.facts() };
     let began = Instant::now();
     let compiled = compile(&desired.policy, RowTable::new(old.rows.clone()), &facts)?;
     let compile_us = began.elapsed().as_micros();
@@ -199,7 +197,7 @@ pub(super) async fn swap(
     Ok(InForce {
         opens: enforced && desired.policy.mode == Mode::Audit,
         policy_sha256: good.policy_sha256,
-        own_addresses: facts.own_addresses.into_iter().collect(),
+        surroundings,
         lengths: compiled.lengths,
         generation,
         blocked: blocks,

@@ -19,7 +19,7 @@ use super::{
     seen::Seen,
     session,
     state_files::readable,
-    surroundings::{own_addresses, select},
+    surroundings::{Surroundings, select},
 };
 use crate::control::{Desired, Good};
 use nodewall_datapath::PinDir;
@@ -119,7 +119,7 @@ pub async fn plan(
         None => Vec::new(),
     };
     let network = net::snapshot().await?;
-    let facts = Facts { own_addresses: own_addresses(&network), blocked, ..Facts::default() };
+    let facts = Facts { blocked, ..Surroundings::of(&network).facts() };
     let image = |policy: &Policy| Ok::<_, AgentError>(compile(policy, RowTable::default(), &facts)?.image);
     let new = image(&desired.policy)?;
     let old = good.as_ref().map(|good| image(&good.desired.policy)).transpose()?;

@@ -1,11 +1,39 @@
-//! What of the host's network a change depends on: which interfaces it is for, the node's own addresses. It must not change any of it.
+//! What of the host's network a change depends on: which interfaces it is for, the node's own addresses, the ports of its tunnels. It must not change
+//! any of it.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::error::AgentError;
 use crate::control::Desired;
 use nodewall_host::net::{self, Link, Network, Selection};
-use nodewall_policy::config::InterfacePattern;
+use nodewall_policy::{Facts, config::InterfacePattern};
+
+/// What of the host an image is made of besides the policy. When it changes, the policy is put into force anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Surroundings {
+    /// The node's own addresses.
+    pub(crate) own_addresses: BTreeSet<IpAddr>,
+    /// The UDP ports that the kernel takes packets out of.
+    pub(crate) tunnel_ports: BTreeSet<u16>,
+}
+
+impl Surroundings {
+    pub(crate) fn of(network: &Network) -> Self {
+        Self {
+            own_addresses: own_addresses(network).into_iter().collect(),
+            tunnel_ports: network.udp_tunnels().map(|tunnel| tunnel.port).collect(),
+        }
+    }
+
+    /// As the compiler takes them.
+    pub(crate) fn facts(&self) -> Facts {
+        Facts {
+            own_addresses: self.own_addresses.iter().copied().collect(),
+            tunnel_ports: self.tunnel_ports.clone(),
+            ..Facts::default()
+        }
+    }
+}
 
 /// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.
 pub(crate) fn own_addresses(network: &Network) -> Vec<IpAddr> {

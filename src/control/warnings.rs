@@ -1,5 +1,7 @@
 //! What is allowed but may hurt, each a sentence that says how to mend it. Reads only.
 
+use std::collections::BTreeSet;
+
 use super::program::Applied;
 use nodewall_host::net::{self, LocalPorts, NatReport};
 use nodewall_policy::{FEW_LENGTHS, config::PortSet};
@@ -9,10 +11,12 @@ use nodewall_policy::{FEW_LENGTHS, config::PortSet};
 pub fn warnings(applied: &Applied) -> impl Future<Output = Vec<String>> + Send + use<> {
     let mut warnings = known(applied);
     let restricted = applied.in_force.policy().restricted_ports();
+    let attached: BTreeSet<u32> = applied.coverage.covered().filter_map(|interface| interface.if_index).collect();
     async move {
         // No report at all only when the runtime is shutting down.
-        let report = tokio::task::spawn_blocking(net::masquerade_ranges).await.unwrap_or_default();
-        warnings.extend(nat(&report, &restricted));
+        let report = tokio::task::spawn_blocking(net::source_nat).await.unwrap_or_default();
+        let inside = net::snapshot().await.map(|network| net::inside(&network, &attached)).unwrap_or_default();
+        warnings.extend(nat(&report, &restricted, &inside));
         warnings
     }
 }
@@ -39,8 +43,8 @@ fn known(applied: &Applied) -> Vec<String> {
     warnings
 }
 
-fn nat(report: &NatReport, restricted: &PortSet) -> Vec<String> {
-    let overlaps = net::masquerade_overlaps(report, restricted);
+fn nat(report: &NatReport, restricted: &PortSet, inside: &BTreeSet<String>) -> Vec<String> {
+    let overlaps = report.overlaps(restricted, inside);
     let unread = report.unread.iter().map(|tool| format!("can not compare the NAT rules with the policy: {tool}"));
     overlaps.iter().map(ToString::to_string).chain(unread).collect()
 }

@@ -33,6 +33,9 @@ pub const CHECKS: &[&str] = &[
     "uncovered",
     "incomplete",
     "tunnel",
+    "peer-route",
+    "peer-source",
+    "peer-nat",
     "local-ports",
     "masquerade",
     "fragments",
@@ -63,6 +66,8 @@ pub enum Subject {
     DataPath,
     /// Interfaces, drivers, tunnels.
     Interfaces,
+    /// The ways to the peers.
+    Peers,
     /// Replies to this host's own connections, and fragments.
     Replies,
     /// Sockets against the policy.
@@ -82,6 +87,7 @@ impl Subject {
             Self::Kernel => "kernel",
             Self::DataPath => "data path",
             Self::Interfaces => "interfaces",
+            Self::Peers => "the ways to the peers",
             Self::Replies => "replies and fragments",
             Self::Listeners => "listening sockets",
             Self::Firewall => "the host's own packet filter",
@@ -228,6 +234,7 @@ mod tests {
             Subject::Kernel,
             Subject::DataPath,
             Subject::Interfaces,
+            Subject::Peers,
             Subject::Replies,
             Subject::Listeners,
             Subject::Firewall,

@@ -2,13 +2,14 @@
 
 mod driver;
 mod facts;
+mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, Findings, Status, Subject};
 use crate::control::{CoverageState, InterfaceCoverage};
 use nodewall_host::net::{Driver, Link};
-use nodewall_policy::config::{AttachMode, Tunnels};
+use nodewall_policy::config::AttachMode;
 
 pub use facts::InterfaceFacts;
 
@@ -41,9 +42,7 @@ pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
     for interface in account {
         not_covered(interface, &mut findings);
     }
-    for link in interfaces.network.links().filter(|link| link.up) {
-        tunnel(interfaces, link, &mut findings);
-    }
+    tunnels::tunnels(interfaces, &mut findings);
     findings.into_vec()
 }
 
@@ -97,56 +96,6 @@ fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u3
         None => driver::could_be_attached(interfaces, link, driver, &of, findings),
     }
 }
-
-/// Devices that take packets out of packets, or out of no Ethernet frame at all.
-fn tunnel(interfaces: &InterfaceFacts<'_>, link: &Link, findings: &mut Findings) {
-    let kind = link.kind.as_str();
-    let judged = matches!(
-        kind,
-        "ipip"
-            | "sit"
-            | "gre"
-            | "gretap"
-            | "ip6gre"
-            | "ip6gretap"
-            | "ip6tnl"
-            | "vxlan"
-            | "geneve"
-            | "erspan"
-            | "ip6erspan"
-    );
-    let opaque = matches!(
-        kind,
-        "wireguard" | "tun" | "ovpn" | "ppp" | "xfrm" | "vti" | "vti6" | "l2tp" | "l2tp_eth" | "bareudp" | "gtp"
-    ) || link.arphrd == ARPHRD_PPP;
-    let (status, why, advice) = match interfaces.tunnels {
-        _ if opaque => (
-            Status::Note,
-            "what comes out of it crossed the wire inside packets that nodewall can not look into: it is not filtered by port",
-            "let only hosts that you trust like peers send through it",
-        ),
-        _ if !judged => return,
-        Tunnels::Peers => (
-            Status::Note,
-            "only peers may send such packets to this host; what is inside them is not judged again",
-            "nothing; name other hosts that tunnel to this node as peers",
-        ),
-        Tunnels::All => (
-            Status::Degraded,
-            "tunnels = \"all\": anyone may send packets that come out of it, for any port",
-            "set tunnels = \"peers\", or take the device down",
-        ),
-    };
-    let addresses: Vec<String> = link.addresses.iter().map(ToString::to_string).collect();
-    let addressed =
-        if addresses.is_empty() { String::new() } else { format!(", addressed ({})", addresses.join(", ")) };
-    let what = if kind.is_empty() { "ppp" } else { kind };
-    let found = format!("{} is a tunnel ({what}) that is up{addressed}", link.name);
-    findings.add(status, "tunnel", found).because(why).advice(advice);
-}
-
-/// `linux/if_arp.h`
-const ARPHRD_PPP: u16 = 512;
 
 #[cfg(test)]
 mod tests;

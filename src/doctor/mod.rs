@@ -9,6 +9,7 @@ mod listeners;
 mod mission_control;
 mod other_filters;
 mod ownership;
+mod peers;
 mod ports;
 mod replies;
 
@@ -20,4 +21,5 @@ pub use listeners::{Listeners, findings as listeners, read as read_listeners};
 pub use mission_control::check as check_mission_control;
 pub use other_filters::findings as other_filters;
 pub use ownership::{TrustedPath, findings as ownership, read as read_ownership};
+pub use peers::{PeerFacts, PeerWay, findings as peers, read as read_peer_ways};
 pub use replies::{ReplyFacts, findings as replies, read as read_reply_facts};

@@ -1,10 +1,10 @@
 //! What could make nodewall drop replies to this host's own connections (ports that the kernel or NAT hands out), and what outsiders' fragments
 //! can fill. Sets nothing, but says which line to run.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use super::finding::{Finding, Findings, Status, Subject};
-use nodewall_host::net::{self, LocalPorts, NatOverlap, NatReport};
+use nodewall_host::net::{LocalPorts, NatReport};
 use nodewall_policy::{Policy, config::LaterFragments};
 
 const FRAGMENT_MEMORY: [(&str, &str); 2] = [
@@ -17,18 +17,21 @@ const FRAGMENT_MEMORY: [(&str, &str); 2] = [
 pub struct ReplyFacts {
     /// The kernel's ports for connections; or why they could not be read.
     pub local_ports: Result<LocalPorts, String>,
-    /// Source NAT rules with ports.
+    /// Source NAT rules.
     pub nat: NatReport,
+    /// Interfaces by which nothing leaves that a filtered one's replies answer.
+    pub inside: BTreeSet<String>,
     /// Bytes that waiting fragments may take, by setting; only what could be read.
     pub fragment_bytes: Vec<(&'static str, u64)>,
 }
 
-/// Reads it, in the calling thread's network namespace. `nat` was listed before.
-pub fn read(nat: NatReport) -> ReplyFacts {
+/// Reads it, in the calling thread's network namespace. The rest was listed before.
+pub fn read(nat: NatReport, inside: BTreeSet<String>) -> ReplyFacts {
     let bytes = |path: &str| fs::read_to_string(path).ok()?.trim().parse().ok();
     ReplyFacts {
         local_ports: LocalPorts::read().map_err(|error| error.to_string()),
         nat,
+        inside,
         fragment_bytes: FRAGMENT_MEMORY.into_iter().filter_map(|(name, path)| Some((name, bytes(path)?))).collect(),
     }
 }
@@ -53,13 +56,19 @@ pub fn findings(replies: &ReplyFacts, policy: &Policy) -> Vec<Finding> {
             .because("the kernel may give them to this host's own connections, and the replies would be dropped")
             .advice(format!("{} (and the same line in /etc/sysctl.d)", overlap.sysctl)),
     }
-    let overlaps = net::masquerade_overlaps(&replies.nat, &restricted);
-    for NatOverlap { range, .. } in &overlaps {
-        let found = format!("source NAT hands out ports {}: {}", range.ports, range.rule);
-        findings
-            .add(Status::Degraded, "masquerade", found)
-            .because("it may give a connection a port of the policy, and the replies would be dropped")
-            .advice("give the rule a port range outside the policy; ip_local_reserved_ports does not help here");
+    let overlaps = replies.nat.overlaps(&restricted, &replies.inside);
+    for overlap in &overlaps {
+        let (found, why) = match &overlap.named {
+            Some(named) => (
+                format!("source NAT hands out ports {named}: {}", overlap.rule),
+                "it may give a connection a port of the policy, and the replies would be dropped",
+            ),
+            None => (
+                format!("source NAT keeps a connection's port, and hands out any when that is taken: {}", overlap.rule),
+                "either may be a port of the policy, and the replies would be dropped",
+            ),
+        };
+        findings.add(Status::Degraded, "masquerade", found).because(why).advice(overlap.advice());
     }
     let (denied, unread): (Vec<&String>, Vec<&String>) = replies.nat.unread.iter().partition(|unread| denied(unread));
     if let Some(complaint) = denied.first() {
@@ -97,7 +106,7 @@ pub(super) fn denied(complaint: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nodewall_host::net::NatRange;
+    use nodewall_host::net::{Listing, source_nat_in};
     use nodewall_policy::config::{Config, PortRange, PortSet};
 
     fn ports(first: u16, last: u16) -> PortRange {
@@ -114,6 +123,7 @@ mod tests {
         let clear = ReplyFacts {
             local_ports: Ok(LocalPorts { range: ports(32768, 60999), reserved: PortSet::default() }),
             nat: NatReport::default(),
+            inside: BTreeSet::from(["br0".to_owned()]),
             fragment_bytes: vec![("net.ipv4.ipfrag_high_thresh", 4_194_304)],
         };
         assert_eq!(
@@ -123,14 +133,17 @@ mod tests {
         let peers_only = Policy { later_fragments: LaterFragments::Peers, ..policy.clone() };
         assert_eq!(checks(&clear, &peers_only).len(), 2);
 
-        let range = |first, last| NatRange {
-            ports: ports(first, last).into(),
-            rule: "-A POSTROUTING -j MASQUERADE --random".to_owned(),
+        let saved = "*nat\n-A POSTROUTING -j MASQUERADE --random\n-A POSTROUTING -o br0 -j MASQUERADE\n\
+                     -A POSTROUTING -s 10.1.0.0/16 -p tcp -j MASQUERADE --to-ports 20000-20010\n\
+                     -A POSTROUTING -p tcp -j MASQUERADE --to-ports 70000\nCOMMIT\n";
+        let listing = |tool, answer: Result<&str, &str>| Listing {
+            tool,
+            answer: answer.map(str::to_owned).map_err(str::to_owned),
         };
-        let nat = NatReport {
-            ranges: vec![range(1024, 65535), range(20_000, 20_010)],
-            unread: vec!["nft: exit status: 1: Operation not permitted".to_owned(), "snat to a map".to_owned()],
-        };
+        let nat = source_nat_in(&[
+            listing("nft", Err("exit status: 1: Operation not permitted")),
+            listing("iptables-save", Ok(saved)),
+        ]);
         let wide = ReplyFacts {
             local_ports: Ok(LocalPorts { range: ports(1024, 65535), reserved: PortSet::default() }),
             nat,
@@ -148,6 +161,13 @@ mod tests {
         );
         let advice = findings(&wide, &policy)[0].advice.clone().unwrap();
         assert!(advice.contains("ip_local_reserved_ports=") && advice.contains("9042"), "{advice}");
+        let masquerade = &findings(&wide, &policy)[1];
+        assert!(masquerade.found.contains("1024-65535"), "{masquerade:?}");
+        let cure = masquerade.advice.as_deref().unwrap();
+        assert!(
+            cure.contains("iptables -t nat -I POSTROUTING 1 -p tcp -j MASQUERADE --to-ports 9301-65535 --random"),
+            "{cure}"
+        );
         // Public ports may be handed out: everyone may send to them.
         let public = Config::parse("[profile]\nweb_port_8022 = \"public\"\n", "test.toml").unwrap();
         let found = &findings(&wide, &Policy::from_config(&public).unwrap())[0].found;

@@ -8,7 +8,7 @@ use crate::{
     control::{
         self, AgentError, Blocks, Good, Health, Holder, InterfaceCoverage, Refused, Repair, Trial, TrialKind, holders,
     },
-    view::{mission_control::Reached, push_health::PushHealth},
+    view::{mission_control::Reached, open_tunnel::OpenTunnel, push_health::PushHealth},
 };
 
 use nodewall_datapath::{DatapathError, ImageFacts, Maps, PinDir};
@@ -51,6 +51,8 @@ pub struct Status {
     pub mission_control: Option<Reached>,
     /// There are no problems.
     pub healthy: bool,
+    /// The tunnels that anyone may send into, though the policy keeps them for peers.
+    pub open_tunnels: Vec<OpenTunnel>,
     /// Why it is not healthy, each with what to do.
     pub problems: Vec<String>,
     /// Those of them that `interfaces` does not tell.
@@ -143,7 +145,10 @@ fn look_once(bpffs: &Path, state: Option<&StateDir>, network: &Network) -> Resul
     let mut report = match Maps::live(bpffs)? {
         None => hidden(network, nothing_in_force()),
         Some((pins, maps)) => match maps.in_force_facts() {
-            Ok(image) => in_force(&pins, &image, state, network)?,
+            Ok(image) => {
+                let open_tunnels = OpenTunnel::read(&maps, network)?;
+                Status { open_tunnels, ..in_force(&pins, &image, state, network)? }
+            }
             Err(DatapathError::NoPolicy) => nothing_in_force(),
             Err(error) => return Err(error.into()),
         },
@@ -152,7 +157,11 @@ fn look_once(bpffs: &Path, state: Option<&StateDir>, network: &Network) -> Resul
         add_state(&mut report, state);
     }
     let interfaces = report.interfaces.iter().filter_map(InterfaceCoverage::problem);
-    report.problems = interfaces.chain(report.other_problems.iter().cloned()).collect();
+    let tunnels = report.open_tunnels.iter().map(OpenTunnel::problem);
+    let unread = network.udp_tunnels_unread().filter(|_| report.mode.is_some()).map(|why| {
+        format!("which UDP ports foo-over-UDP unpacks cannot be read: {why}; what it unpacks may go round the filter")
+    });
+    report.problems = interfaces.chain(tunnels).chain(unread).chain(report.other_problems.iter().cloned()).collect();
     report.healthy = report.problems.is_empty();
     Ok(report)
 }

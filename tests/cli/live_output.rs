@@ -25,6 +25,7 @@ fn a_node_without_a_policy_says_so() {
             "interfaces",
             "mission_control",
             "mode",
+            "open_tunnels",
             "peers",
             "policy_sha256",
             "problems",

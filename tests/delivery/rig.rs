@@ -62,10 +62,11 @@ const WILLING: [(&str, &str); 8] = [
 ];
 
 /// Tunnel devices: what they are called here, and how `ip link add` makes them.
-const DEVICES: [(&str, &str); 10] = [
+const DEVICES: [(&str, &str); 11] = [
     ("vlan", "link eth0 name w0 type vlan id 7"),
     ("vxlan", "w1 address 02:00:00:77:01:01 type vxlan id 5 dstport 4789 local 10.77.0.1"),
     ("vxlan-8472", "w2 address 02:00:00:77:01:01 type vxlan id 5 dstport 8472 local 10.77.0.1"),
+    ("vxlan-5555", "wa address 02:00:00:77:01:01 type vxlan id 5 dstport 5555 local 10.77.0.1"),
     ("geneve", "w3 address 02:00:00:77:01:01 type geneve id 5 remote 10.77.0.11"),
     ("ipip", "w4 type ipip local 10.77.0.1"),
     ("sit", "w5 type sit local 10.77.0.1"),
@@ -74,6 +75,9 @@ const DEVICES: [(&str, &str); 10] = [
     ("ip6tnl", "w8 type ip6tnl mode any local fd77::1 remote fd77::11"),
     ("ip6gre", "w9 type ip6gre local fd77::1 remote fd77::11"),
 ];
+
+/// Of their ports those that no table of usual ones has: the policy is told of them.
+const OWN_TUNNEL_PORT: u16 = 5555;
 
 /// A tunnel device of the node's.
 pub(crate) struct Device {
@@ -110,8 +114,9 @@ impl Rig {
         let wire = outsider.netns().raw_sender(INTERFACE).unwrap();
         let policy = Policy::from_config(&Config::parse(CONFIG, "oracle.toml").unwrap()).unwrap();
         let own_addresses: Vec<IpAddr> = vec![NODE.into(), NODE6.into(), NODE_SECOND.into(), NODE6_SECOND.into()];
-        let compiled =
-            compile(&policy, RowTable::default(), &Facts { generation: 1, own_addresses, ..Facts::default() }).unwrap();
+        let tunnel_ports = [OWN_TUNNEL_PORT].into();
+        let facts = Facts { generation: 1, own_addresses, tunnel_ports, ..Facts::default() };
+        let compiled = compile(&policy, RowTable::default(), &facts).unwrap();
         let closed_ports = closed_ports(&policy);
         let ports: Vec<u16> = closed_ports.iter().chain(&OPEN_PORTS).copied().collect();
         let catcher = Catcher::open(netns, &ports).unwrap();

@@ -39,6 +39,7 @@ fn the_model_agrees_with_the_table_of_cases() {
             cases::Policy::Rules => "rules",
             cases::Policy::Blocks => "blocks",
             cases::Policy::AuditBlocks => "audit-blocks",
+            cases::Policy::Unpacking => "unpacking",
         };
         let policy = policies.iter().find(|policy| policy.name == name).unwrap();
         let answer = judge(&case.frame, policy);

@@ -33,5 +33,7 @@ mod top;
 mod top_colors;
 mod trial_holders;
 mod trials;
+mod tunnels;
+mod ways;
 
 use nodewall_rig::{binary, browser, counters, frames, node, settings, traffic};

@@ -13,6 +13,8 @@ use crate::settings::Settings;
 use crate::traffic::assert_filtered;
 use crate::wire;
 
+mod own_ports;
+
 const PORT: u16 = 9042;
 
 /// Builds the frame that `from` sends to the node so that its datagram comes out of the device.

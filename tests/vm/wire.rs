@@ -7,6 +7,7 @@ const ETHERNET_BYTES: usize = 14;
 pub(crate) const IPIP: u8 = 4;
 pub(crate) const IPV6_IN_IP: u8 = 41;
 pub(crate) const GRE: u8 = 47;
+pub(crate) const UDP: u8 = 17;
 
 /// The packet in a frame.
 pub(crate) fn packet_of(frame: &[u8]) -> &[u8] {
@@ -61,6 +62,16 @@ pub(crate) fn vxlan(network: u8, frame: &[u8]) -> Vec<u8> {
 /// Geneve (RFC 8926) with an Ethernet frame inside and no options.
 pub(crate) fn geneve(network: u8, frame: &[u8]) -> Vec<u8> {
     [&[0, 0, 0x65, 0x58, 0, 0, network, 0][..], frame].concat()
+}
+
+/// Generic UDP encapsulation (draft-ietf-intarea-gue, variant 0) without options, around what is of this protocol.
+pub(crate) fn gue(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    [&[0, protocol, 0, 0][..], payload].concat()
+}
+
+/// What an IPv4 packet without options carries.
+pub(crate) fn segment_of(packet: &[u8]) -> &[u8] {
+    &packet[20..]
 }
 
 /// The frame with a tag of this VLAN.

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use zerocopy::FromZeros;
 
 use super::{
-    PeerTable, Policy, PortClass,
+    Origin, PeerTable, Policy, PortClass,
     rows::{MAX_PORTS_WITH_OWN_ROWS, RowKey, RowTable, RowsExhausted},
     sources::{self, Grant, Lengths, SourceError},
 };
@@ -30,6 +30,8 @@ use crate::config::{Access, LaterFragments, Mode, Protocol, Tunnels};
 pub const FRAGMENT_CLASS: &str = "fragment";
 /// Class name of tunnel traffic, IP protocols and UDP ports alike.
 pub const TUNNEL_CLASS: &str = "tunnel";
+/// Rows that ports of tunnels may take, those of earlier policies among them.
+const MAX_TUNNEL_ROWS: usize = 64;
 
 /// Why a policy does not become an image.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +62,8 @@ pub struct Facts {
     pub now_ns: u64,
     /// The node's own addresses: no genuine packet on a wire has them as its source.
     pub own_addresses: Vec<IpAddr>,
+    /// The UDP ports that this host's kernel takes packets out of, besides those that every host is taken to ([`TUNNEL_UDP_PORTS`]).
+    pub tunnel_ports: BTreeSet<u16>,
     /// Sources that an operator blocked: nothing from them passes but what is not IP and neighbour discovery. A block outranks peers and allowed sources
     /// inside it and around it, but does not reach own addresses: what has one as its source lies, and is `spoofed_source` where the source matters.
     pub blocked: Vec<IpNet>,
@@ -130,6 +134,9 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
             }
         }
     }
+    for port in facts.tunnel_ports.iter().filter(|port| is_tunnel(policy, **port)) {
+        name_tunnel(&mut image, &mut rows, *port, tunnel);
+    }
     let blocked: BTreeSet<IpNet> = facts.blocked.iter().map(IpNet::trunc).collect();
     image.blocked = blocked.len() as u16;
     if !blocked.is_empty() {
@@ -179,6 +186,30 @@ fn name_ports(
 ) -> Result<(), RowsExhausted> {
     let number = rows.assign(key, class)?;
     put(&mut image.rows, number, row);
+    lead(image, key, number);
+    Ok(())
+}
+
+/// Whether UDP packets to a port that this host's kernel unpacks are judged as tunnels. The operator's own rules win, as they do over the usual ports,
+/// and so do classes that keep the port from outsiders. The profile opens some ports to everyone, and does not know of this host's devices.
+fn is_tunnel(policy: &Policy, port: u16) -> bool {
+    !TUNNEL_UDP_PORTS.contains(&port)
+        && policy
+            .class_of(Protocol::Udp, port)
+            .is_none_or(|class| class.access == Access::Public && matches!(class.from, Origin::Profile(_)))
+}
+
+/// A port of this host's devices. They come and go, and rows are never given back: so that they leave enough for the policy, they get a few rows of
+/// their own and share that of the tunnels without a port beyond.
+fn name_tunnel(image: &mut PolicyImage, rows: &mut RowTable, port: u16, row: Row) {
+    let key = key(Protocol::Udp, port, port);
+    let number = rows.assign_few(key, TUNNEL_CLASS, MAX_TUNNEL_ROWS).unwrap_or(ROW_IP_TUNNELS);
+    put(&mut image.rows, number, row);
+    lead(image, key, number);
+}
+
+/// Leads ports to a row.
+fn lead(image: &mut PolicyImage, key: RowKey, number: u32) {
     let table = if key.protocol == protocol::TCP { TABLE_TCP } else { TABLE_UDP };
     for port in key.first_port..=key.last_port {
         // The index is the port as it lies on the wire, loaded little-endian.
@@ -186,7 +217,6 @@ fn name_ports(
             *at = number as u16;
         }
     }
-    Ok(())
 }
 
 fn class_row(class: &PortClass, allow: u32) -> Row {

@@ -11,6 +11,7 @@ mod probe;
 mod profile;
 mod rows;
 mod sources;
+mod tunnels;
 
 #[cfg(test)]
 mod tests;
@@ -21,3 +22,4 @@ pub use policy::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry
 pub use probe::probe_frame;
 pub use rows::{RowTable, class_name};
 pub use sources::{FEW_LENGTHS, Lengths, source_of};
+pub use tunnels::open_to_all;

@@ -68,6 +68,15 @@ impl RowTable {
         }
     }
 
+    /// As [`Self::assign`], while no more than `most` rows ever were of this class. `None`: `key` has none, and gets none.
+    pub(super) fn assign_few(&mut self, key: RowKey, class: &str, most: usize) -> Option<u32> {
+        let of_class = self.records.iter().filter(|record| record.class == name_bytes(class)).count();
+        if of_class >= most && !self.numbers.contains_key(&key) {
+            return None;
+        }
+        self.assign(key, class).ok()
+    }
+
     /// The row of `key`, now or as before, for a class of this name.
     pub(super) fn assign(&mut self, key: RowKey, class: &str) -> Result<u32, RowsExhausted> {
         let number = if let Some(number) = self.numbers.get(&key) {

@@ -132,7 +132,9 @@ pub(crate) fn by_hand(policy: Policy) -> ByHand {
     hand.both([443], 0, Reason::Public);
     hand.both(cluster.into_iter().chain(5701..=5711), GROUP_PEER, Reason::Outsider);
     let rules = policy.has_own_rules();
-    for port in [4789, 8472, 6081] {
+    // What a host unpacks besides, but for what is kept from outsiders in any case.
+    let unpacked = policy.tunnel_ports().iter().copied().filter(|port| ![9042, 9999].contains(port));
+    for port in [4789, 8472, 6081].into_iter().chain(unpacked) {
         let (allow, otherwise) = if rules { (0, Reason::Public) } else { (GROUP_PEER, Reason::TunnelOutsider) };
         hand.port(17, port, allow, otherwise);
     }

@@ -1,10 +1,10 @@
 //! The agent's side of coverage: when the interfaces are looked after, and what is told of it. What one of them refuses is tried again, and stops nothing else.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Instant};
+use std::time::Instant;
 
 use super::Keeper;
 use crate::control::{
-    apply::lock_attached, coverage::Program, error::AgentError, state_files::note, surroundings::own_addresses,
+    apply::lock_attached, coverage::Program, error::AgentError, state_files::note, surroundings::Surroundings,
 };
 use nodewall_datapath::PinDir;
 use nodewall_host::net;
@@ -62,7 +62,7 @@ where
         self.alarm(self.applied.coverage.alarms());
     }
 
-    /// The network has come to rest: the node's own addresses are part of the policy.
+    /// The network has come to rest: the node's own addresses and the ports of its tunnels are part of the policy.
     pub(in crate::agent) async fn settle(&mut self) {
         self.look_after_interfaces().await;
         if self.site.state.is_detached() {
@@ -70,13 +70,22 @@ where
         }
         match net::snapshot().await {
             Ok(network) => {
-                let now: BTreeSet<IpAddr> = own_addresses(&network).into_iter().collect();
-                if now != self.own_addresses {
-                    self.own_addresses = now;
+                let now = Surroundings::of(&network);
+                if now != self.surroundings {
+                    self.surroundings = now;
                     self.put_last_good("network change").await;
                 }
             }
             Err(error) => tracing::error!("the network changed, and it can not be judged how: {error}"),
+        }
+    }
+
+    /// The kernel tells nobody when one of these ports comes or goes. That they cannot be read, `status` says.
+    pub(super) async fn watch_fou(&mut self) {
+        let Ok(now) = net::fou() else { return };
+        if now != self.fou {
+            self.fou = now;
+            self.settle().await;
         }
     }
 }

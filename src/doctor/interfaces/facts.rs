@@ -23,6 +23,8 @@ pub struct InterfaceFacts<'a> {
     pub multi_buffer: bool,
     /// Who may send tunnelled traffic.
     pub tunnels: Tunnels,
+    /// UDP ports that are unpacked and that the policy in force (where there is none, the configured one) opens to everyone, with the rule that does.
+    pub open_tunnels: BTreeMap<u16, Option<String>>,
     /// Processors.
     pub cpus: u32,
 }

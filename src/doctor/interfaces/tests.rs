@@ -1,7 +1,8 @@
 //! Tests of `interfaces`: invented links and drivers.
 use super::*;
 use crate::control::coverage::account;
-use nodewall_host::net::{self, Network, Queues, XdpAttached, XdpFeatures};
+use nodewall_host::net::{self, Network, Queues, UdpTunnel, XdpAttached, XdpFeatures};
+use nodewall_policy::config::Tunnels;
 
 const NATIVE: XdpFeatures = XdpFeatures(1);
 const NATIVE_MULTI_BUFFER: XdpFeatures = XdpFeatures(1 | 1 << 5);
@@ -33,6 +34,7 @@ struct Host {
     filtered: Option<BTreeMap<u32, u32>>,
     attach_mode: AttachMode,
     tunnels: Tunnels,
+    open: BTreeMap<u16, Option<String>>,
 }
 
 impl Host {
@@ -43,6 +45,7 @@ impl Host {
             filtered: Some(BTreeMap::new()),
             attach_mode: AttachMode::Native,
             tunnels: Tunnels::Peers,
+            open: BTreeMap::new(),
         }
     }
 
@@ -74,6 +77,7 @@ impl Host {
             attach_mode: self.attach_mode,
             multi_buffer: true,
             tunnels: self.tunnels,
+            open_tunnels: self.open,
             cpus: 4,
         })
     }
@@ -173,6 +177,54 @@ fn tunnels_that_are_up_are_named() {
     let mut ppp = Host::of(driver("ixgbe", Some(NATIVE))).and("ppp0", "");
     ppp.links[1].arphrd = 512;
     assert!(ppp.checks().contains(&("tunnel", Status::Note)));
+}
+
+/// Its port is what counts, not whether it is up; and where the policy does not judge what is sent there, the cure is named.
+#[test]
+fn a_tunnel_that_the_policy_does_not_judge_is_degraded() {
+    let of = |up: bool, open: &[(u16, Option<&str>)]| {
+        let mut host = Host::of(driver("ixgbe", Some(NATIVE))).and("t0", "vxlan");
+        host.open = open.iter().map(|(port, class)| (*port, class.map(str::to_owned))).collect();
+        host.links[1].up = up;
+        host.links[1].udp_ports = BTreeSet::from([5555]);
+        host.findings().into_iter().find(|finding| finding.check == "tunnel")
+    };
+    let judged = of(true, &[]).unwrap();
+    assert!(judged.status == Status::Note && judged.found.contains("on UDP port 5555"), "{judged:?}");
+    assert_eq!(of(false, &[]), None);
+    for up in [true, false] {
+        let unnamed = of(up, &[(5555, None)]).unwrap();
+        assert!(unnamed.status == Status::Degraded && unnamed.advice.unwrap().contains("apply"), "{up}");
+        let by_rule = of(up, &[(5555, Some("overlay"))]).unwrap();
+        assert!(by_rule.status == Status::Degraded && by_rule.why.unwrap().contains("overlay"), "{up}");
+    }
+}
+
+#[test]
+fn foo_over_udp_is_named_without_a_device() {
+    let network = || Network::new([link(1, "eth0")]);
+    let fou = UdpTunnel { device: None, kind: "gue".into(), port: 5556 };
+    let of = |network: Network, open: BTreeMap<u16, Option<String>>| {
+        let facts = InterfaceFacts {
+            network: &network,
+            drivers: &BTreeMap::new(),
+            coverage: None,
+            selection: Ok(net::Selection::default()),
+            attach_mode: AttachMode::Native,
+            multi_buffer: true,
+            tunnels: Tunnels::Peers,
+            open_tunnels: open,
+            cpus: 4,
+        };
+        findings(&facts).into_iter().find(|finding| finding.check == "tunnel")
+    };
+    assert_eq!(of(network(), BTreeMap::new()), None);
+    let there = || network().with_fou(Ok(BTreeSet::from([fou.clone()])));
+    let judged = of(there(), BTreeMap::new()).unwrap();
+    assert!(judged.status == Status::Note && judged.found == "foo-over-UDP (gue) unpacks UDP port 5556", "{judged:?}");
+    assert_eq!(of(there(), BTreeMap::from([(5556, None)])).unwrap().status, Status::Degraded);
+    let unread = of(network().with_fou(Err("no memory".into())), BTreeMap::new()).unwrap();
+    assert!(unread.status == Status::Degraded && unread.found.contains("no memory"), "{unread:?}");
 }
 
 #[test]

@@ -75,6 +75,8 @@ metrics! {
         }).collect();
     Gauge "nodewall_uncovered_interfaces" &[], "Interfaces that should be filtered and are not, and ways in that nobody acknowledges as open.":
         |r| one(Whole(r.status.interfaces.iter().filter(|i| i.wrong && !i.is_covered()).count() as u64));
+    Gauge "nodewall_open_tunnels" &[], "UDP ports whose packets the kernel unpacks, and that the policy in force lets everyone send to.":
+        |r| one(Whole(r.status.open_tunnels.len() as u64));
     Gauge "nodewall_policy_generation" &[], "Number of the policy in force; each change makes a new one.":
         |r| of(r.status.generation.as_ref(), |generation| Whole(*generation));
     Info "nodewall_policy_info" &["sha256"], "Hash of what the policy in force was made from.":

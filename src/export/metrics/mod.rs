@@ -178,6 +178,7 @@ mod tests {
                 found: Some("cut off".into()),
             }),
             healthy: true,
+            open_tunnels: Vec::new(),
             other_problems: Vec::new(),
             problems: Vec::new(),
         };

@@ -77,6 +77,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.push(Case::new("DHCP: from 0.0.0.0 to the client port", v4("0.0.0.0", UDP, 68), Reason::Unmanaged, On::Udp));
     cases.extend(vendor_table());
     cases.extend(own_rules());
+    cases.extend(unpacked_ports());
     cases
 }
 
@@ -104,6 +105,40 @@ fn vendor_table() -> Vec<Case> {
             }
         }
     }
+    cases
+}
+
+/// UDP ports that this host's kernel unpacks: [`Policy::tunnel_ports`].
+fn unpacked_ports() -> Vec<Case> {
+    let (tunnel, opened) = (On::Port("tunnel", UDP, 5555), On::Port("tunnel", UDP, 443));
+    let kept = On::Port("cassandra", UDP, 9042);
+    let mut cases: Vec<Case> = [
+        Case::new("an unpacked port, an outsider", v4(OUTSIDER, UDP, 5555), Reason::TunnelOutsider, tunnel),
+        Case::new("an unpacked port, an IPv6 outsider", v6(OUTSIDER6, UDP, 5555), Reason::TunnelOutsider, tunnel),
+        Case::new("an unpacked port, a peer", v4(PEER, UDP, 5555), Reason::Peer, tunnel),
+        Case::new("an unpacked port, an IPv6 peer", v6(PEER6, UDP, 5555), Reason::Peer, tunnel),
+        Case::new("an unpacked port, the node's own address", v4(OWN, UDP, 5555), Reason::SpoofedSource, tunnel),
+        Case::new("an unpacked port's number over TCP", v4(OUTSIDER, TCP, 5555), Reason::Unmanaged, On::Tcp),
+        Case::new("just above an unpacked port", v4(OUTSIDER, UDP, 5556), Reason::Unmanaged, On::Udp),
+        Case::new("an unpacked port that the profile opens", v4(OUTSIDER, UDP, 443), Reason::TunnelOutsider, opened),
+        Case::new("its TCP port stays open", v4(OUTSIDER, TCP, 443), Reason::Public, On::Port("https", TCP, 443)),
+        Case::new("an unpacked port that is the cluster's", v4(OUTSIDER, UDP, 9042), Reason::Outsider, kept),
+        Case::new("an unpacked port that is the cluster's, a peer", v4(PEER, UDP, 9042), Reason::Peer, kept),
+    ]
+    .into_iter()
+    .map(|case| case.under(Policy::Unpacking))
+    .collect();
+    cases.push(Case::new("a port that nothing unpacks", v4(OUTSIDER, UDP, 5555), Reason::Unmanaged, On::Udp));
+    let for_all = [
+        Case::new("tunnels for all: an unpacked port", v4(OUTSIDER, UDP, 5555), Reason::Public, tunnel),
+        Case::new(
+            "tunnels for all: an unpacked port that is closed",
+            v4(OUTSIDER, UDP, 9999),
+            Reason::Closed,
+            On::Port("nobody", UDP, 9999),
+        ),
+    ];
+    cases.extend(for_all.map(|case| case.under(Policy::Rules)));
     cases
 }
 

@@ -38,10 +38,13 @@ pub enum Policy {
     Blocks,
     /// As `Rules`, with the same blocks, in audit mode.
     AuditBlocks,
+    /// As `Enforce`, on a host that unpacks UDP ports of its own.
+    Unpacking,
 }
 
 impl Policy {
-    pub const ALL: [Self; 5] = [Self::Enforce, Self::Audit, Self::Rules, Self::Blocks, Self::AuditBlocks];
+    pub const ALL: [Self; 6] =
+        [Self::Enforce, Self::Audit, Self::Rules, Self::Blocks, Self::AuditBlocks, Self::Unpacking];
 
     pub fn audits(self) -> bool {
         matches!(self, Self::Audit | Self::AuditBlocks)
@@ -49,6 +52,15 @@ impl Policy {
 
     pub fn has_own_rules(self) -> bool {
         matches!(self, Self::Rules | Self::AuditBlocks)
+    }
+
+    /// The UDP ports that the host's kernel takes packets out of: unnamed ones, and such as a class names that is public, for peers, or closed.
+    pub const fn tunnel_ports(self) -> &'static [u16] {
+        match self {
+            Self::Unpacking => &[5555, 443, 9042],
+            Self::Rules => &[5555, 9999],
+            _ => &[],
+        }
     }
 
     pub const fn blocked(self) -> &'static [&'static str] {

@@ -58,6 +58,7 @@ fn dressed(kind: &str) -> Option<(&'static str, Vec<Family>, Dress)> {
     Some(match kind {
         "vxlan" => ("VXLAN", both, |ask, family| over_udp(ask, 4789, VXLAN, family)),
         "vxlan-8472" => ("VXLAN on Linux' own port", both, |ask, family| over_udp(ask, 8472, VXLAN, family)),
+        "vxlan-5555" => ("VXLAN on a port of its own", both, |ask, family| over_udp(ask, 5555, VXLAN, family)),
         "geneve" => ("Geneve", both, |ask, family| over_udp(ask, 6081, GENEVE, family)),
         "ipip" => ("IPIP", vec![Family::V4], |ask, family| in_v4(4, inner(ask, family).1)),
         "sit" => ("6in4", vec![Family::V6], |ask, family| in_v4(41, inner(ask, family).1)),

@@ -55,7 +55,8 @@ impl Compile for Policy {
         let meaning = Meaning::from_config(&Config::parse(&text, "case.toml").unwrap()).unwrap();
         let own_addresses = vec![OWN.parse().unwrap(), OWN6.parse().unwrap()];
         let blocked = self.blocked().iter().chain(more_blocked).map(|net| net.parse().unwrap()).collect();
-        let facts = Facts { generation: 1, own_addresses, blocked, ..Facts::default() };
+        let tunnel_ports = self.tunnel_ports().iter().copied().collect();
+        let facts = Facts { generation: 1, own_addresses, tunnel_ports, blocked, ..Facts::default() };
         compile(&meaning, RowTable::default(), &facts).unwrap()
     }
 }

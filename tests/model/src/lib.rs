@@ -18,7 +18,8 @@
 //! **Protocol**, the same under both: TCP 6 and UDP 17 need 4 bytes (the ports) within the packet; ICMP 1 and 58; tunnels 4, 41, 47; encapsulated 50,
 //! 115 and under IPv4 also 51; everything else is another protocol.
 //!
-//! **Port.** The destination's class, by protocol and port; else the class of UDP tunnels (4789, 8472, 6081); else unmanaged. Unmanaged and public
+//! **Port.** The destination's class, by protocol and port; else the class of UDP tunnels (4789, 8472, 6081, and what else the node unpacks); else
+//! unmanaged. What the node unpacks is a tunnel also where the profile, which does not know of it, makes the port public. Unmanaged and public
 //! ports pass whoever sent it. Elsewhere: a source that no wire can have, or the node's own, is spoofed; then a peer, then an allowed prefix, then the
 //! class's refusal. Peers are never let in by a closed class. IPv4 and IPv6 are strangers: no address of one is ever in a prefix of the other.
 //!
@@ -49,6 +50,7 @@ pub mod generated;
 pub mod grammar;
 #[cfg(feature = "kernel")]
 pub mod harness;
+pub mod node;
 mod parse;
 pub mod policies;
 mod ports;
@@ -57,9 +59,10 @@ pub mod tally;
 pub mod verdict;
 
 use answer::Answer;
+use node::Node;
 use policies::Case;
 
 /// The model's answer for `frame` under the policy of a case, on its node, with its blocks.
 pub fn judge(frame: &[u8], case: &Case) -> Answer {
-    verdict::judge(frame, &case.meaning, &case.own, &case.blocked)
+    verdict::judge(frame, &case.meaning, &Node { own: &case.own, tunnels: &case.tunnels, blocked: &case.blocked })
 }

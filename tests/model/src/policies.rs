@@ -95,24 +95,31 @@ const MANY_BLOCKED: [&str; 16] = [
     "ff00::/9",
 ];
 
+// Unnamed, usual, and own rules' of every access.
+const UNPACKED: [u16; 6] = [5555, 4789, 8472, 500, 7, 65_001];
+
 const BLOCKED: &[&str] = cases::Policy::Blocks.blocked();
 const AUDIT: &str = "mode = \"audit\"\n";
 const NO_PROFILE: &str = "[profile]\nname = \"none\"\n";
 
-/// The names, the texts by parts, and what is blocked besides.
-const TEXTS: [(&str, &[&str], &[&str]); 12] = [
-    ("enforce", &[PEERS], &[]),
-    ("blocks", &[PEERS], BLOCKED),
-    ("audit", &[AUDIT, PEERS], &[]),
-    ("audit-blocks", &[AUDIT, RULES, PEERS], BLOCKED),
-    ("rules", &[RULES, PEERS], &[]),
-    ("own-classes", &[OWN_CLASSES], &[]),
-    ("own-classes-blocks", &[OWN_CLASSES], &["10.0.0.8/29", "192.0.2.0/24", "64.0.0.0/7", "2001:db8::/33"]),
-    ("current", &[CURRENT], &[]),
-    ("many-lengths", &[MANY_LENGTHS], &[]),
-    ("many-blocks", &[MANY_LENGTHS], &MANY_BLOCKED),
-    ("nothing", &[AUDIT, NO_PROFILE], &[]),
-    ("nothing-but-blocks", &[NO_PROFILE], &["192.0.2.66/32", "2001:db8:ffff::66/128"]),
+/// A name, a text by parts, what is blocked besides, and the UDP ports that the node unpacks.
+type Text = (&'static str, &'static [&'static str], &'static [&'static str], &'static [u16]);
+
+const TEXTS: [Text; 14] = [
+    ("enforce", &[PEERS], &[], &[]),
+    ("blocks", &[PEERS], BLOCKED, &[]),
+    ("audit", &[AUDIT, PEERS], &[], &[]),
+    ("audit-blocks", &[AUDIT, RULES, PEERS], BLOCKED, &[]),
+    ("rules", &[RULES, PEERS], &[], cases::Policy::Rules.tunnel_ports()),
+    ("own-classes", &[OWN_CLASSES], &[], &[]),
+    ("own-classes-blocks", &[OWN_CLASSES], &["10.0.0.8/29", "192.0.2.0/24", "64.0.0.0/7", "2001:db8::/33"], &[]),
+    ("current", &[CURRENT], &[], &[]),
+    ("many-lengths", &[MANY_LENGTHS], &[], &[]),
+    ("many-blocks", &[MANY_LENGTHS], &MANY_BLOCKED, &[]),
+    ("nothing", &[AUDIT, NO_PROFILE], &[], &[]),
+    ("nothing-but-blocks", &[NO_PROFILE], &["192.0.2.66/32", "2001:db8:ffff::66/128"], &[]),
+    ("unpacking", &[PEERS], &[], cases::Policy::Unpacking.tunnel_ports()),
+    ("unpacking-for-all", &["tunnels = \"all\"\n", OWN_CLASSES], &[], &UNPACKED),
 ];
 
 /// How many policies there are.
@@ -130,6 +137,8 @@ pub struct Case {
     pub compiled: Compiled,
     pub own: Vec<IpAddr>,
     pub blocked: Vec<IpNet>,
+    /// UDP ports that the node unpacks.
+    pub tunnels: Vec<u16>,
     /// Everything named, mixed.
     pub anywhere: Aim,
     /// The same for each class alone, so that its own sources meet its own ports often enough.
@@ -161,22 +170,28 @@ impl Aim {
 
 /// Compiles all of them.
 pub fn all() -> Vec<Case> {
-    TEXTS.iter().map(|(name, parts, blocked)| case(name, &parts.concat(), blocked)).collect()
+    TEXTS.iter().map(|(name, parts, blocked, tunnels)| case(name, &parts.concat(), blocked, tunnels)).collect()
 }
 
-fn case(name: &'static str, text: &str, blocked: &[&str]) -> Case {
+fn case(name: &'static str, text: &str, blocked: &[&str], tunnels: &[u16]) -> Case {
     let config = Config::parse(text, name).unwrap_or_else(|errors| panic!("policy {name}: {errors}"));
     let meaning = Policy::from_config(&config).unwrap();
     let own: Vec<IpAddr> = OWN.iter().map(|a| a.parse().unwrap()).collect();
     let blocked: Vec<IpNet> = blocked.iter().map(|net| net.parse().unwrap()).collect();
-    let facts = Facts { generation: 1, own_addresses: own.clone(), blocked: blocked.clone(), ..Facts::default() };
+    let facts = Facts {
+        generation: 1,
+        own_addresses: own.clone(),
+        tunnel_ports: tunnels.iter().copied().collect(),
+        blocked: blocked.clone(),
+        ..Facts::default()
+    };
     let compiled = compile(&meaning, RowTable::default(), &facts).unwrap();
-    let anywhere = anywhere(&meaning, &own, &blocked);
+    let anywhere = anywhere(&meaning, &own, &blocked, tunnels);
     let classes = meaning.classes.iter().map(|c| of_class(c, &meaning, &blocked)).collect();
-    Case { name, meaning, compiled, own, blocked, anywhere, classes }
+    Case { name, meaning, compiled, own, blocked, tunnels: tunnels.to_vec(), anywhere, classes }
 }
 
-fn anywhere(meaning: &Policy, own: &[IpAddr], blocked: &[IpNet]) -> Aim {
+fn anywhere(meaning: &Policy, own: &[IpAddr], blocked: &[IpNet], tunnels: &[u16]) -> Aim {
     let mut aim = Aim { v4: martians_v4(), v6: martians_v6(), ports: vec![0, 1, 22, 53, 68, 80, 65_535] };
     let own: Vec<IpNet> = own.iter().map(|address| IpNet::from(*address)).collect();
     aim.at_sources(blocked);
@@ -189,7 +204,7 @@ fn anywhere(meaning: &Policy, own: &[IpAddr], blocked: &[IpNet]) -> Aim {
     for class in &meaning.classes {
         aim.at_ports(class);
     }
-    aim.ports.extend([4789, 8472, 6081].into_iter().flat_map(|port| around(port, port)));
+    aim.ports.extend([4789, 8472, 6081].iter().chain(tunnels).flat_map(|port| around(*port, *port)));
     // The same bytes the wrong way round, for whoever forgets the byte order.
     aim.ports.extend(aim.ports.clone().iter().map(|port| port.swap_bytes()));
     aim

@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::answer::{Answer, To, verdict_of};
+use super::{
+    answer::{Answer, To, verdict_of},
+    node::Node,
+};
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
 use nodewall_policy::{
-    Policy,
+    Origin, Policy,
     config::{Access, LaterFragments, Protocol, Tunnels},
 };
 
@@ -22,12 +25,12 @@ struct Rule<'p> {
     refusal: Reason,
 }
 
-pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, own: &[IpAddr], blocked: bool) -> Answer {
+pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, node: &Node<'_>, blocked: bool) -> Answer {
     if to == To::LaterFragment && policy.later_fragments == LaterFragments::All {
         return Answer::unported(if blocked { Reason::BlockedSource } else { Reason::LaterFragment }, 0);
     }
-    let rule = rule_for(to, policy);
-    let sound = is_genuine(source, own);
+    let rule = rule_for(to, policy, node.tunnels);
+    let sound = is_genuine(source, node.own);
     // In no prefix of a peer is a source that lies.
     let peer = sound.then(|| narrowest(source, &policy.peers)).flatten();
     let allowed = sound && rule.also.iter().any(|net| net.contains(&source));
@@ -50,9 +53,15 @@ pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, own: &[IpAddr], bloc
     }
 }
 
-fn rule_for(to: To, policy: &Policy) -> Rule<'_> {
+fn rule_for<'p>(to: To, policy: &'p Policy, tunnels: &[u16]) -> Rule<'p> {
     if let To::Port(protocol, port) = to {
+        let unpacked = protocol == Protocol::Udp && tunnels.contains(&port) && !TUNNEL_PORTS.contains(&port);
         for class in &policy.classes {
+            // The profile opens ports without knowing what the node unpacks.
+            let unknowing = class.access == Access::Public && class.from != Origin::Rule;
+            if unpacked && unknowing {
+                continue;
+            }
             for entry in &class.ports {
                 let holds = entry.ports.first() <= port && port <= entry.ports.last();
                 if entry.protocol == protocol && holds {
@@ -66,7 +75,7 @@ fn rule_for(to: To, policy: &Policy) -> Rule<'_> {
                 }
             }
         }
-        if protocol != Protocol::Udp || !TUNNEL_PORTS.contains(&port) {
+        if !unpacked && (protocol != Protocol::Udp || !TUNNEL_PORTS.contains(&port)) {
             let everyone = Some(Reason::Unmanaged);
             return Rule { class: None, everyone, peers_may: false, also: &[], refusal: Reason::Unmanaged };
         }

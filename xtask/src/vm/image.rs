@@ -32,6 +32,7 @@ const MODULES: &[&str] = &[
     "ip6_gre",
     "vxlan",
     "geneve",
+    "fou",
     "wireguard",
     "sch_ingress",
     "cls_bpf",

@@ -1,10 +1,11 @@
 //! The host's links as plain values. Knows nothing of netlink (that is `snapshot`) or of which links to attach to (`select`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::udp_tunnels::UdpTunnel;
 use nodewall_policy::config::AttachMode;
 
 /// `ARPHRD_ETHER` of `linux/if_arp.h`: frames begin with an Ethernet header.
@@ -56,6 +57,11 @@ pub struct Link {
     pub addresses: Vec<IpNet>,
     /// Those of [`Self::addresses`] that duplicate address detection (RFC 4862) has not confirmed, or has found to be another host's.
     pub unconfirmed: Vec<IpNet>,
+    /// Those of [`Self::addresses`] that stand behind another one of their network: the kernel chooses them only where a route names them. Of IPv6, the
+    /// temporary ones (RFC 8981), which it prefers and which change every day.
+    pub secondary: Vec<IpNet>,
+    /// The UDP ports whose packets this device takes packets out of.
+    pub udp_ports: BTreeSet<u16>,
 }
 
 impl Link {
@@ -67,6 +73,33 @@ impl Link {
     /// The addresses that are this host's beyond doubt.
     pub fn own_addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.addresses.iter().filter(|net| !self.unconfirmed.contains(net)).map(IpNet::addr)
+    }
+
+    /// The address that the kernel's masquerading gives to what leaves by this link (`inet_select_addr`, and for IPv6 the usual choice of a source,
+    /// RFC 6724). `next_hop`: the gateway, or the destination itself.
+    pub fn masquerades_as(&self, next_hop: IpAddr, destination: IpAddr) -> Option<IpAddr> {
+        let global = |net: &&IpNet| {
+            let local = match net.addr() {
+                IpAddr::V4(address) => address.is_link_local(),
+                IpAddr::V6(address) => address.is_unicast_link_local(),
+            };
+            net.addr().is_ipv4() == destination.is_ipv4() && !local && !self.secondary.contains(net)
+        };
+        let mut candidates = self.addresses.iter().filter(global);
+        match destination {
+            IpAddr::V4(_) => {
+                let first = candidates.clone().next();
+                candidates.find(|net| net.contains(&next_hop)).or(first).map(IpNet::addr)
+            }
+            IpAddr::V6(to) => {
+                let shared = |net: &IpNet| match net.addr() {
+                    IpAddr::V6(from) => (from.to_bits() ^ to.to_bits()).leading_zeros(),
+                    IpAddr::V4(_) => 0,
+                };
+                // Of several that are as near, the first.
+                candidates.rev().max_by_key(|net| shared(net)).map(IpNet::addr)
+            }
+        }
     }
 
     /// The link has at least one address. A link-local one counts: what listens on `[::]` answers there, too.
@@ -94,12 +127,36 @@ impl Link {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     links: BTreeMap<u32, Link>,
+    /// What no device stands for: foo-over-UDP.
+    fou: BTreeSet<UdpTunnel>,
+    fou_unread: Option<String>,
 }
 
 impl Network {
     /// A network of the given links; of two with the same index the later one stays.
     pub fn new(links: impl IntoIterator<Item = Link>) -> Self {
-        Self { links: links.into_iter().map(|link| (link.index, link)).collect() }
+        Self { links: links.into_iter().map(|link| (link.index, link)).collect(), ..Self::default() }
+    }
+
+    /// The same with foo-over-UDP's ports; or with why they could not be read.
+    #[must_use]
+    pub fn with_fou(self, fou: Result<BTreeSet<UdpTunnel>, String>) -> Self {
+        let (fou, fou_unread) = fou.map_or_else(|why| (BTreeSet::new(), Some(why)), |fou| (fou, None));
+        Self { fou, fou_unread, ..self }
+    }
+
+    /// The UDP ports that the kernel takes packets out of, as far as they could be read.
+    pub fn udp_tunnels(&self) -> impl Iterator<Item = UdpTunnel> + '_ {
+        let of_devices = self.links().flat_map(|link| {
+            let tunnel = |&port: &u16| UdpTunnel { device: Some(link.name.clone()), kind: link.kind.clone(), port };
+            link.udp_ports.iter().map(tunnel)
+        });
+        of_devices.chain(self.fou.iter().cloned())
+    }
+
+    /// Why [`Self::udp_tunnels`] may not have all of them.
+    pub fn udp_tunnels_unread(&self) -> Option<&str> {
+        self.fou_unread.as_deref()
     }
 
     /// All links, by rising index.

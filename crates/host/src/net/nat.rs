@@ -1,83 +1,151 @@
-//! Source NAT rules that may give a connection a port of the policy: its replies would be dropped. Reads what the system's own tools
-//! listed and changes nothing.
+//! Source NAT: which of its rules may give a connection a port of the policy, so that the replies are dropped, and what becomes of the address that
+//! this host's own packets come from. Reads what the system's own tools listed and changes nothing.
 
-use serde_json::Value;
+mod cure;
+mod rule;
+mod ruleset;
+mod saved;
 
-use super::{
-    iptables,
-    listing::{Listing, listings},
-    nft,
-    ports::parse_ports,
-};
+use std::{collections::BTreeSet, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::listing::{Listing, listings};
 use nodewall_policy::config::{PortRange, PortSet};
+use rule::{Table, Target, Walked};
+
+pub use rule::Leaving;
+
+/// The source NAT rules of all tools, and what could not be read of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NatReport {
+    tables: Vec<Table>,
+    /// What could not be read: a tool without the privilege, a rule that computes its ports. Empty when all was read.
+    /// A tool that is not installed is not mentioned.
+    pub unread: Vec<String>,
+}
+
+/// A source NAT rule that may give a connection a port of the policy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatOverlap {
+    /// The rule: `nft ip nat post handle 3: masquerade`, or iptables' own line.
+    pub rule: String,
+    /// The ports that it names. `None`: none, so that a connection keeps its own port while that is free, and gets any other when it is not.
+    pub named: Option<PortSet>,
+    /// Those of them that are the policy's.
+    pub ports: PortSet,
+    /// The lines that make it keep away from them; none where no line can be said.
+    pub cure: Vec<String>,
+}
+
+impl std::fmt::Display for NatOverlap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.named {
+            Some(named) => write!(f, "source NAT hands out ports {named} and so ports of the policy ({})", self.ports)?,
+            None => write!(
+                f,
+                "source NAT keeps a connection's port, and hands out another where that is taken: both may be the policy's"
+            )?,
+        }
+        let rule = &self.rule;
+        write!(f, ": replies to those connections would be dropped; {}: {rule}", self.advice())
+    }
+}
+
+impl NatOverlap {
+    /// What to do.
+    pub fn advice(&self) -> String {
+        let keep = "give the rule a port range outside the policy (ip_local_reserved_ports does not help here)";
+        if self.cure.is_empty() { keep.to_owned() } else { format!("{keep}: `{}`", self.cure.join("; ")) }
+    }
+}
+
+/// What source NAT makes of this host's own packets to an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Translation {
+    /// The rule.
+    pub rule: String,
+    /// The addresses that it gives, first and last; `None`: one of the interface by which the packets leave.
+    pub addresses: Option<(IpAddr, IpAddr)>,
+    /// Whether the rule is met beyond doubt: an earlier condition may not have been readable.
+    pub certain: bool,
+    table: usize,
+    entry: String,
+}
+
+impl NatReport {
+    /// The rules that may give a connection one of the ports of a policy. `inside`: interfaces by which nothing leaves that a filtered interface's
+    /// replies answer; rules for those alone do no harm.
+    pub fn overlaps(&self, policy: &PortSet, inside: &BTreeSet<String>) -> Vec<NatOverlap> {
+        let free = widest_without(policy);
+        let mut found = Vec::new();
+        let rules = self.tables.iter().flat_map(Table::chains).flat_map(|chain| {
+            let earlier = |n: usize| chain.get(..n).unwrap_or_default();
+            chain.iter().enumerate().filter(move |(n, rule)| !rule.is_forestalled(earlier(*n), policy))
+        });
+        for (_, rule) in rules.filter(|(_, rule)| !rule.stays_inside(inside)) {
+            let (Target::SourceNat(nat), Some(ports)) = (&rule.target, rule.hands_out(policy)) else { continue };
+            let cure = free.map(|free| cure::ports(&rule.place, nat, free)).unwrap_or_default();
+            let overlap = NatOverlap { rule: rule.shown.clone(), named: nat.ports.clone(), ports, cure };
+            // The same rule may be listed by two tools.
+            if !found.contains(&overlap) {
+                found.push(overlap);
+            }
+        }
+        found
+    }
+
+    /// What becomes of packets that this host sends itself.
+    pub fn translation(&self, packet: &Leaving<'_>) -> Option<Translation> {
+        self.tables.iter().enumerate().find_map(|(table, rules)| match rules.walk(packet) {
+            Walked::Translated { rule, nat, certain, entry } => Some(Translation {
+                rule: rule.shown.clone(),
+                addresses: nat.addresses,
+                certain,
+                table,
+                entry: entry.to_owned(),
+            }),
+            Walked::Untouched => None,
+        })
+    }
+
+    /// The line that keeps these packets from being translated.
+    pub fn cure(&self, translation: &Translation, sources: &BTreeSet<IpAddr>, to: &BTreeSet<IpNet>) -> Option<String> {
+        let table = self.tables.get(translation.table)?;
+        Some(cure::spare(&table.home, &translation.entry, sources, to))
+    }
+}
 
 /// What the kernel chooses from when a rule asks for a random port and names no range (`nf_nat_l4proto_unique_tuple`).
 fn any_port() -> PortSet {
     PortRange::new(1024, u16::MAX).into_iter().collect()
 }
 
-/// The ports that one source NAT rule may give to a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatRange {
-    /// Never empty.
-    pub ports: PortSet,
-    /// The rule: `nft ip nat post handle 3: masquerade`, or iptables' own line.
-    pub rule: String,
+/// The most ports in a row that a connection may have and that are not the policy's.
+fn widest_without(policy: &PortSet) -> Option<PortRange> {
+    let free = any_port().difference(policy);
+    free.iter().copied().max_by_key(|range| range.count())
 }
 
-/// All source NAT rules with ports of their own.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NatReport {
-    /// What the rules may hand out.
-    pub ranges: Vec<NatRange>,
-    /// What could not be read: a tool without the privilege, a rule that computes its ports. Empty when all was read.
-    /// A tool that is not installed is not mentioned.
-    pub unread: Vec<String>,
-}
-
-/// Ports of the policy that a source NAT rule may give to a connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NatOverlap {
-    /// The rule and its range.
-    pub range: NatRange,
-    /// The ports in both.
-    pub ports: PortSet,
-}
-
-impl std::fmt::Display for NatOverlap {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "source NAT hands out ports {} and so ports of the policy ({}): replies to those connections would be dropped; \
-             give the rule a port range outside the policy (ip_local_reserved_ports does not help here): {}",
-            self.range.ports, self.ports, self.range.rule
-        )
-    }
-}
-
-/// The rules of `report` that overlap the ports of a policy.
-pub fn masquerade_overlaps(report: &NatReport, policy: &PortSet) -> Vec<NatOverlap> {
-    let overlap = |range: &NatRange| NatOverlap { range: range.clone(), ports: range.ports.intersection(policy) };
-    report.ranges.iter().map(overlap).filter(|overlap| !overlap.ports.is_empty()).collect()
-}
-
-/// The source NAT rules of the calling thread's network namespace that hand out ports of their own.
+/// The source NAT rules of the calling thread's network namespace.
 ///
 /// Blocks as [`listings`] does. What could not be read is in [`NatReport::unread`].
-pub fn masquerade_ranges() -> NatReport {
-    masquerade_ranges_in(&listings())
+pub fn source_nat() -> NatReport {
+    source_nat_in(&listings())
 }
 
 /// The same, of what was listed before.
-pub fn masquerade_ranges_in(listings: &[Listing]) -> NatReport {
+pub fn source_nat_in(listings: &[Listing]) -> NatReport {
     let mut report = NatReport::default();
     let mut seen = Vec::new();
     for Listing { tool, answer } in listings {
         match answer {
-            Ok(json) if *tool == "nft" => read_nft(json, &mut report),
+            Ok(json) if *tool == "nft" => {
+                report.tables.extend(ruleset::tables(json, &saved::own_tables(listings), &mut report.unread));
+            }
             Ok(text) if seen.contains(&text) => {}
             Ok(text) => {
-                iptables::lines(text, "nat").for_each(|line| read_iptables_rule(tool, line, &mut report));
+                report.tables.extend(saved::table(tool, text, &mut report.unread));
                 seen.push(text);
             }
             Err(why) if *tool == "nft" => report.unread.push(format!("nft -j list ruleset: {why}")),
@@ -85,93 +153,6 @@ pub fn masquerade_ranges_in(listings: &[Listing]) -> NatReport {
         }
     }
     report
-}
-
-/// `masquerade` and `snat` statements. One without ports keeps a connection's own port and is left out, unless it asks for a random one.
-/// Rules made by iptables-nft show here without their ports; `iptables-save` has those.
-fn read_nft(json: &str, report: &mut NatReport) {
-    let rules = match nft::objects(json, "rule") {
-        Ok(rules) => rules,
-        Err(error) => return report.unread.push(error),
-    };
-    for rule in &rules {
-        for statement in nft::statements(rule) {
-            let verbs = ["masquerade", "snat"].into_iter().filter_map(|verb| Some((verb, statement.get(verb)?)));
-            verbs.for_each(|(verb, nat)| nft_statement(rule, verb, nat, report));
-        }
-    }
-}
-
-fn nft_statement(rule: &Value, verb: &str, nat: &Value, report: &mut NatReport) {
-    let text = |key| nft::text(rule, key);
-    let handle = rule.get("handle").and_then(Value::as_u64).unwrap_or(0);
-    let name = format!("nft {} {} {} handle {handle}: {verb}", text("family"), text("table"), text("chain"));
-    match nat.get("port").map(|expression| (nft::ports(expression), expression)) {
-        Some((Some(ports), _)) => report.add(ports, name),
-        Some((None, expression)) => {
-            report.unread.push(format!("{name} to ports that could not be read: {expression}"));
-        }
-        None if nft_random(nat) => report.add(any_port(), format!("{name} random")),
-        None => {}
-    }
-}
-
-fn nft_random(nat: &Value) -> bool {
-    let random = |flag: &Value| matches!(flag.as_str(), Some("random" | "fully-random"));
-    match nat.get("flags") {
-        Some(Value::Array(flags)) => flags.iter().any(random),
-        Some(flag) => random(flag),
-        None => false,
-    }
-}
-
-/// A `MASQUERADE` or `SNAT` rule of the nat table; `tool` goes before the rule's text. One without ports keeps a connection's own port and is left out, unless
-/// it asks for a random one.
-fn read_iptables_rule(tool: &str, line: &str, report: &mut NatReport) {
-    let words = iptables::split_words(line);
-    // Options behind the target are the target's.
-    let mut words = words.iter().map(String::as_str).skip_while(|word| !matches!(*word, "-j" | "--jump")).skip(1);
-    if !matches!(words.next(), Some("MASQUERADE" | "SNAT")) {
-        return;
-    }
-    let rule = format!("{tool}: {line}");
-    let (mut named, mut random) = (false, false);
-    while let Some(option) = words.next() {
-        let ports = match option {
-            "--to-ports" => words.next(),
-            // 192.0.2.1-192.0.2.4:1024-65535, [2001:db8::1]:6000-6100, or addresses alone.
-            "--to-source" => words.next().and_then(|to| match to.rsplit_once(']') {
-                Some((_, behind)) => behind.strip_prefix(':'),
-                None if to.matches(':').count() == 1 => to.split_once(':').map(|(_, ports)| ports),
-                None => None,
-            }),
-            "--random" | "--random-fully" => {
-                random = true;
-                None
-            }
-            _ => None,
-        };
-        let Some(text) = ports else { continue };
-        named = true;
-        // `1024-65535/7` would be an offset for port shifting; the range is what comes first.
-        match parse_ports(text.split('/').next().unwrap_or(text)).filter(|ports| !ports.is_empty()) {
-            Some(ports) => report.add(ports, rule.clone()),
-            None => report.unread.push(format!("ports {text:?} of {rule}")),
-        }
-    }
-    if random && !named {
-        report.add(any_port(), rule);
-    }
-}
-
-impl NatReport {
-    /// The same rule may be listed by two tools.
-    fn add(&mut self, ports: PortSet, rule: String) {
-        let range = NatRange { ports, rule };
-        if !self.ranges.contains(&range) {
-            self.ranges.push(range);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -294,6 +294,22 @@ fn link_local(address: &ipnet::IpNet) -> bool {
     }
 }
 
+/// Names of the interfaces by which nothing leaves that passes one of `attached`: bridges of containers, tunnels, loopback. None where nothing is
+/// attached, for then nobody knows.
+pub fn inside(network: &Network, attached: &BTreeSet<u32>) -> BTreeSet<String> {
+    let is_inside = |link: &&Link| !attached.is_empty() && !leads_to(network, attached, link, MAX_STACK_DEPTH);
+    network.links().filter(is_inside).map(|link| link.name.clone()).collect()
+}
+
+/// Whether what leaves by `link` may pass one of `attached`.
+fn leads_to(network: &Network, attached: &BTreeSet<u32>, link: &Link, depth: usize) -> bool {
+    let Some(depth) = depth.checked_sub(1) else { return true };
+    let below = network.carrier_of(link).or_else(|| network.bond_of(link));
+    attached.contains(&link.index)
+        || below.is_some_and(|below| leads_to(network, attached, below, depth))
+        || network.ports_of(link.index).any(|port| leads_to(network, attached, port, depth))
+}
+
 /// The ways in that are not attached, by rising index. A team's port is covered by its team, too.
 pub fn uncovered<'a>(network: &'a Network, attached: &BTreeSet<u32>) -> impl Iterator<Item = &'a Link> {
     let by_master = |link: &Link| {

@@ -1,4 +1,4 @@
-//! Netlink -> [`Network`]: one consistent list of links and addresses. Sends dump requests only, never a change.
+//! Netlink -> [`Network`]: one consistent list of links and addresses, and what takes packets out of UDP packets. Sends dump requests only, never a change.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,13 +17,14 @@ use rtnetlink::packet_route::link::{
 use super::{
     error::NetError,
     links::{Link, Network, XdpAttached},
+    udp_tunnels::{self, ports_of},
 };
 use nodewall_policy::config::AttachMode;
 
 /// How often a list that changed while it was read is read again.
 const ATTEMPTS: u32 = 10;
 
-/// All links and addresses of the calling thread's network namespace, as they were at one moment.
+/// All links and addresses of the calling thread's network namespace, as they were at one moment, and the ports of foo-over-UDP.
 ///
 /// Needs no privilege. Must run inside a tokio runtime with I/O enabled.
 ///
@@ -77,7 +78,10 @@ async fn collect(mut handle: rtnetlink::Handle) -> Result<Network, NetError> {
             }
         }
         match stranger {
-            None => return Ok(Network::new(links.into_values())),
+            None => {
+                let fou = udp_tunnels::fou().map_err(|error| error.to_string());
+                return Ok(Network::new(links.into_values()).with_fou(fou));
+            }
             Some(index) => last = format!("interface {index} has an address but is not among the links"),
         }
     }
@@ -135,6 +139,7 @@ fn link_from(message: LinkMessage) -> Link {
                 for info in infos {
                     match info {
                         LinkInfo::Kind(kind) => link.kind = kind.to_string(),
+                        LinkInfo::Data(data) => link.udp_ports = ports_of(&data),
                         LinkInfo::PortKind(kind) => link.master_kind = Some(kind.to_string()),
                         _ => {}
                     }
@@ -180,6 +185,9 @@ fn add_address(link: &mut Link, message: &AddressMessage) {
     let doubtful = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed | AddressHeaderFlags::Optimistic;
     if message.header.flags.intersects(doubtful) {
         link.unconfirmed.push(address);
+    }
+    if message.header.flags.contains(AddressHeaderFlags::Secondary) {
+        link.secondary.push(address);
     }
     link.addresses.push(address);
 }

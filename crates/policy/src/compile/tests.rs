@@ -107,6 +107,87 @@ fn tunnels_for_all_are_counted_and_not_dropped_and_an_own_rule_for_their_port_wi
     assert_eq!(row_of(&own, TABLE_UDP, 8472).1.otherwise, Reason::TunnelOutsider.number());
 }
 
+/// Ports that this host unpacks, beside a policy's own words about them.
+#[test]
+fn a_port_that_the_host_unpacks_is_a_tunnels_unless_a_class_keeps_it_as_closely() {
+    let rules = r#"
+        [profile]
+        agent_port_8443 = "public"
+        [[rule]]
+        name = "overlay"
+        ports = ["5557", "20000-20400"]
+        access = "public"
+        [[rule]]
+        name = "nobody"
+        ports = ["5558"]
+        access = "closed"
+    "#;
+    let tunnel = |tunnels: &str| match tunnels {
+        "all" => Row { allow: 0, otherwise: Reason::Public.number() },
+        _ => Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() },
+    };
+    let ports = BTreeSet::from([443, 4789, 5555, 5557, 5558, 8443, 9042, 20_001]);
+    for tunnels in ["peers", "all"] {
+        let policy = policy(&format!("tunnels = \"{tunnels}\"\n{rules}"));
+        let facts = Facts { tunnel_ports: ports.clone(), ..Facts::default() };
+        let compiled = compile(&policy, RowTable::default(), &facts).unwrap();
+        let without = compile(&policy, RowTable::default(), &Facts::default()).unwrap();
+        let place = |compiled: &Compiled, table, port| {
+            let (number, row) = row_of(compiled, table, port);
+            (class_name(&compiled.rows.records()[number as usize]), row)
+        };
+        // Unnamed, and what the profile opens without knowing of the device.
+        for port in [443, 5555, 8443] {
+            assert_eq!(place(&compiled, TABLE_UDP, port), ("tunnel".into(), tunnel(tunnels)), "{port}");
+        }
+        // The operator's word, and what is kept from outsiders in any case: also where tunnels are for all.
+        for port in (0..=u16::MAX).filter(|port| ![443, 5555, 8443].contains(port)) {
+            assert_eq!(place(&compiled, TABLE_UDP, port), place(&without, TABLE_UDP, port), "{port}");
+        }
+        assert_eq!(
+            compiled.image.port_rows[0].as_slice(),
+            without.image.port_rows[0].as_slice(),
+            "no TCP port is a tunnel's"
+        );
+        assert_eq!(compiled.image.policy_sha256, without.image.policy_sha256, "what a host unpacks is no policy");
+
+        let open = crate::open_to_all(&compiled.image, compiled.rows.records(), &ports);
+        let untold = crate::open_to_all(&without.image, without.rows.records(), &ports);
+        let named = |class: &str| Some(class.to_owned());
+        if tunnels == "all" {
+            assert!(open.is_empty() && untold.is_empty());
+            continue;
+        }
+        let by_rule = [(5557, named("overlay")), (20_001, named("overlay"))];
+        assert_eq!(open, BTreeMap::from(by_rule.clone()));
+        let by_none = [(443, named("https")), (5555, None), (8443, named("agent"))];
+        assert_eq!(untold, by_rule.into_iter().chain(by_none).collect());
+    }
+}
+
+/// However many ports come and go, they leave the rows to the policy and are judged.
+#[test]
+fn ports_that_come_and_go_take_few_rows() {
+    let policy = policy("");
+    let mut rows = RowTable::default();
+    let mut first = None;
+    for round in 0..40 {
+        let ports: BTreeSet<u16> = (0..100).map(|n| 30_000 + round * 100 + n).chain([29_999]).collect();
+        let facts = Facts { tunnel_ports: ports.clone(), ..Facts::default() };
+        let compiled = compile(&policy, rows, &facts).unwrap();
+        for port in ports {
+            let row = row_of(&compiled, TABLE_UDP, port).1;
+            assert_eq!(row, Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() }, "{port}");
+        }
+        assert_eq!(row_of(&compiled, TABLE_UDP, 30_000 + round * 100 + 100).1.otherwise, Reason::Unmanaged.number());
+        let stays = row_of(&compiled, TABLE_UDP, 29_999).0;
+        assert!(stays >= ROW_FIRST && *first.get_or_insert(stays) == stays, "a port keeps its row");
+        rows = compiled.rows;
+    }
+    let taken = rows.records().iter().filter(|record| class_name(record) == TUNNEL_CLASS).count();
+    assert_eq!(taken, MAX_TUNNEL_ROWS);
+}
+
 fn blocking(text: &str, own: &[&str], blocked: &[&str]) -> Box<PolicyImage> {
     let facts = Facts {
         own_addresses: own.iter().map(|address| address.parse().unwrap()).collect(),

@@ -37,7 +37,7 @@ pub(super) struct RawFile {
     /// True: having no peers is right; nobody reaches the cluster's ports.
     #[schemars(extend("default" = false))]
     pub(super) single_node: Given<bool>,
-    /// Who may send IPIP, 6in4, GRE, VXLAN and Geneve.
+    /// Who may send IPIP, 6in4, GRE, VXLAN, Geneve and foo-over-UDP, on whatever UDP ports this host unpacks them.
     #[schemars(extend("default" = Tunnels::Peers))]
     pub(super) tunnels: Given<Tunnels>,
     /// Who may send IP fragments after the first. They carry no port; the first one, without which none is delivered, is always judged.

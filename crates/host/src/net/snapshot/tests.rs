@@ -151,3 +151,16 @@ fn many_links_are_listed_whole_while_others_come_and_go() {
         assert!(whole > 0, "not one list was consistent");
     });
 }
+
+#[test]
+fn addresses_that_stand_behind_another_are_told() {
+    in_own_namespace_async(async || {
+        ip("link add va type veth peer name vb");
+        for address in ["192.0.2.1/24", "192.0.2.5/24", "198.51.100.1/24"] {
+            ip(&format!("address add {address} dev va"));
+        }
+        let link = snapshot().await.unwrap().by_name("va").unwrap().clone();
+        assert_eq!(link.addresses.len(), 3);
+        assert_eq!(link.secondary, ["192.0.2.5/24".parse().unwrap()]);
+    });
+}

@@ -7,7 +7,7 @@ use std::{
 };
 
 use nodewall::export::METRICS;
-use nodewall_testbed::skip_unless_privileged;
+use nodewall_testbed::{skip_unless_privileged, until};
 use serde_json::Value;
 
 use super::{
@@ -145,6 +145,7 @@ fn the_api_says_what_the_commands_print() {
     let node = served();
     // Rows have a shape once there are some; whatever comes later has the same.
     by_cpu(&node, &Mix::of(&node).peer_9042, 1);
+    until("the recorder has told of itself", || node.json("status")["evidence"].is_object());
     let document = read("docs/API.md");
     for (path, command) in [("status", node.json("status")), ("counters", node.json("counters"))] {
         assert!(document.contains(&format!("## GET /api/v1/{path}\n")), "{path}");

@@ -304,6 +304,8 @@ fn trial_is_ended_by_a_timer_when_its_countdown_and_the_agent_were_killed() {
     let held = status();
     assert_eq!((&held["trial"]["held_by"], &held["mode"]), (&json!(["timer"]), &json!("enforce")), "{held}");
     assert!(trial_units().contains(".timer"));
+    // Each with its own patience: the trial's time takes most of the first.
+    eventually("its time to be over", || status()["trial"]["seconds_left"].as_u64().unwrap_or_default() == 0);
     eventually("the policy before it", || status()["mode"] == "audit");
     assert_eq!(status()["trial"], Value::Null);
     assert_eq!(show(UNITS[1], "ActiveState"), "failed");

@@ -226,7 +226,7 @@ impl Work<'_> {
         Ok(action)
     }
 
-    /// A bond takes no program while a slave carries one: ours is let go first, and put back where the bond refuses.
+    /// A bond takes no program while a slave carries one: ours is let go first, for a moment that is open, and put back where the bond refuses.
     fn attach(&mut self, target: &Target, mode: Mode) -> Result<Attached, DatapathError> {
         let is_bond = self.network.by_index(target.if_index).is_some_and(|link| link.kind == "bond");
         let ports =

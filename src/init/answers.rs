@@ -189,7 +189,7 @@ fn ask_interfaces(found: &mut Discovery, asker: &mut impl Prompt) -> Result<Vec<
         asker.tell(&format!("  {problem}"));
         ("Which? Names, spaces between: ", None)
     } else {
-        ("Which? Enter: these, and each addressed one that comes; or names, spaces between: ", Some(Vec::new()))
+        ("Which? Enter: these, and each way in that comes; or names, spaces between: ", Some(Vec::new()))
     };
     let chosen = asker.until(question, default, |text| {
         let names = text.split([' ', ',']).filter(|name| !name.is_empty());

@@ -137,7 +137,7 @@ fn where_pins_would_die_with_the_process_nothing_is_said_to_be_in_force() {
     assert_filtered(&node);
 }
 
-/// As an `mount -a` does it: the pins are hidden, and the program goes on filtering.
+/// As `mount -a` does it: the pins are hidden, and the program goes on filtering.
 #[test]
 fn a_second_bpffs_over_the_pins_is_told_and_no_detach_is_claimed() {
     if skip_unless_privileged("a_second_bpffs_over_the_pins_is_told_and_no_detach_is_claimed") {

@@ -18,10 +18,10 @@ use anyhow::{Context, Result, anyhow, ensure};
 use aya::maps::{Array, MapData};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::{
-    PolicyImage,
+    PolicyImage, Shape,
     maps::{ALL, IMAGE_FLAGS, ImageWords, MapKind, PER_CPU_ENTRIES},
 };
-use nodewall_datapath::{Entry, Loaded};
+use nodewall_datapath::Loaded;
 use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 use serde::Serialize;
 use serde_json::json;
@@ -74,8 +74,8 @@ impl Section for PolicyWork {
     fn run(&self, setting: &Setting) -> Result<Report> {
         setting.pin()?;
         let rounds = setting.rounds.max(ROUNDS_MIN);
-        let mut loaded = Loaded::new(None)?;
-        loaded.load(Entry::Filter)?;
+        let mut loaded = Loaded::new(None, Shape::PLAIN)?;
+        loaded.load()?;
         let mut spare = Array::<MapData, ImageWords>::create(1, IMAGE_FLAGS)?;
         let mut sizes = Vec::new();
         for (peers, prefixes) in SIZES {

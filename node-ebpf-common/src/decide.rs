@@ -6,11 +6,11 @@ use crate::{
     address::Address,
     counter::{CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS},
     frame::Frame,
-    packet::{self, PacketKind},
-    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage},
+    packet::{self, Packet, PacketKind},
+    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, PortWord, Row},
     query::Query,
     reason::{DROP_BIT, REASON_SLOTS, Reason, Verdict},
-    verifier::{rebound, zero_mask},
+    verifier::rebound,
 };
 
 /// The whole answer for one frame. Plain 32-bit numbers: narrower fields cost packing in BPF.
@@ -20,7 +20,7 @@ pub struct Decision {
     pub reason: u32,
     /// Counter row of the port; 0 for packets without one.
     pub row: u32,
-    /// Number of the peer that sent it; 0: none, or the source did not matter.
+    /// Number of the peer that sent it, where it passes as one; else 0.
     pub peer: u32,
     /// Bytes to count.
     pub bytes: u32,
@@ -60,27 +60,76 @@ impl Decision {
 /// What `image` says about `frame`.
 #[inline(always)]
 pub fn decide<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> Decision {
-    judge(frame, image).1
+    explain(frame, image).1
 }
 
-/// The same, with what the decision was made of: for those who tell a person about it.
-///
-/// What follows the parse is there once for each family's common shape and once for all others: were it shared, every common packet would pay for
-/// what the others keep on the stack.
+/// The same, with what the packet asks: for those who tell a person about it.
 #[inline(always)]
-pub fn judge<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decision) {
-    let Some(packet) = packet::common(frame) else {
-        cold_path();
-        return judge_any(&frame.forgotten(image.zero), image);
-    };
-    let row = image.row_of(packet.kind as u32, packet.port_wire);
-    let query = Query::forgotten(&packet, frame, image.zero);
-    let decision = if packet.source.is_v6 == 0 {
-        by_row(frame, image, row, Address::v4(packet.source.lo as u32), packet.bytes)
-    } else {
-        by_row(frame, image, row, Address::v6(packet.source.hi, packet.source.lo), packet.bytes)
-    };
-    (query, decision)
+pub fn explain<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decision) {
+    judge(frame, image, Both)
+}
+
+/// What is done with a decision. A trait, for a closure that is called in three places is not inlined there.
+pub trait Settle: Copy {
+    /// What comes of it.
+    type Settled;
+
+    /// Whether a shortcut for the commonest shapes is wanted.
+    #[inline(always)]
+    fn takes_shortcuts(self) -> bool {
+        true
+    }
+
+    /// Gets what a packet of the commonest shapes asks, and the decision.
+    fn settle(self, query: Query, decision: Decision) -> Self::Settled;
+
+    /// The same for all other packets.
+    #[inline(always)]
+    fn settle_other(self, query: Query, decision: Decision) -> Self::Settled {
+        self.settle(query, decision)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Both;
+
+impl Settle for Both {
+    type Settled = (Query, Decision);
+
+    #[inline(always)]
+    fn settle(self, query: Query, decision: Decision) -> (Query, Decision) {
+        (query, decision)
+    }
+}
+
+/// What `image` says about `frame`, and what is done with it.
+///
+/// What follows the parse, `settle` included, is there once for each family's common shape and once for all others: were it shared, every common packet
+/// would pay for what the others keep.
+#[inline(always)]
+pub fn judge<F: Frame + ?Sized, S: Settle>(frame: &F, image: &PolicyImage, settle: S) -> S::Settled {
+    let v4 = |packet: Packet| by_port(frame, image, &packet, Address::v4(packet.source.lo as u32), settle);
+    let v6 = |packet: Packet| by_port(frame, image, &packet, Address::v6(packet.source.hi, packet.source.lo), settle);
+    if settle.takes_shortcuts()
+        && let Some(settled) = packet::common_by_family(frame, v4, v6)
+    {
+        return settled;
+    }
+    cold_path();
+    let (query, decision) = judge_any(&frame.forgotten(image.zero), image);
+    settle.settle_other(query, decision)
+}
+
+#[inline(always)]
+fn by_port<F: Frame + ?Sized, S: Settle>(
+    frame: &F,
+    image: &PolicyImage,
+    packet: &Packet,
+    source: Address,
+    settle: S,
+) -> S::Settled {
+    let word = image.port_word(packet.kind as u32, packet.port_wire);
+    settle.settle(Query::of(packet, source), by_word(frame, image, word, source, packet.bytes))
 }
 
 /// As [`judge`], without the shortcut.
@@ -91,57 +140,65 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
     let bytes = frame.opaque(u64::from(packet.bytes) ^ image.zero) as u32;
     let own = Decision { reason, row: ROW_PORTLESS, peer: 0, bytes };
     let query = Query::forgotten(&packet, frame, image.zero);
-    let row = match packet.kind {
+    let on_row = |row| PortWord::new(row, image.row(row));
+    let word = match packet.kind {
         PacketKind::Settled => return (query, own),
         // Judged by their source only where the policy asks for it.
-        PacketKind::LaterFragment if image.row(ROW_LATER_FRAGMENTS).allow != 0 => ROW_LATER_FRAGMENTS,
+        PacketKind::LaterFragment if image.row(ROW_LATER_FRAGMENTS).allow != 0 => on_row(ROW_LATER_FRAGMENTS),
         PacketKind::Portless | PacketKind::LaterFragment if image.blocked == 0 => return (query, own),
-        PacketKind::Portless | PacketKind::LaterFragment => ROW_PORTLESS,
-        PacketKind::Tunnel => ROW_IP_TUNNELS,
-        PacketKind::Tcp | PacketKind::Udp => image.row_of(packet.kind as u32, packet.port_wire),
+        PacketKind::Portless | PacketKind::LaterFragment => on_row(ROW_PORTLESS),
+        PacketKind::Tunnel => on_row(ROW_IP_TUNNELS),
+        PacketKind::Tcp | PacketKind::Udp => image.port_word(packet.kind as u32, packet.port_wire),
     };
     // So that the verifier follows what comes now once, not for each row and reason.
-    let row = rebound::<F, { ROWS as usize - 1 }>(frame, image.zero, row as usize) as u32;
-    let mut decision = by_row(frame, image, row, query.source(), bytes);
+    let word = PortWord::from_bits(rebound::<F, 0xffff>(frame, image.zero, usize::from(word.bits())) as u16);
+    let mut decision = by_word(frame, image, word, query.source(), bytes);
     // Without a port the source says nothing but whether it is blocked.
-    if row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
+    if decision.row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
         decision.reason = reason;
     }
     (query, decision)
 }
 
 #[inline(always)]
-fn by_row<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, row_number: u32, source: Address, bytes: u32) -> Decision {
-    let found = if source.is_martian() {
-        cold_path();
-        u64::from(GROUP_SPOOFED)
-    } else {
-        image.source(frame, source, || image.row(row_number).allow != 0)
-    };
-    // Loaded after the source was looked up, so that it keeps no register busy meanwhile.
-    let row = image.row(row_number);
+fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, source: Address, bytes: u32) -> Decision {
+    let found = image.source(frame, source, || word.asks_for_source() || image.blocked != 0);
     let groups = found as u32;
-    let allowed = groups & row.allow;
-    let denied = zero_mask(frame, u64::from(allowed)) as u32;
-    // PEER is one below ALLOWED_SOURCE, and the peers' group is bit 0. Without a branch: on mixed traffic each is mispredicted.
-    let hit = Reason::AllowedSource.number() - (allowed & GROUP_PEER);
-    let mut reason = hit.wrapping_add(row.otherwise.wrapping_sub(Reason::AllowedSource.number()) & denied);
-    // That a block would matter makes nobody a peer.
-    let consulted = !zero_mask(frame, u64::from(row.allow & !GROUP_BLOCKED));
-    let mut peer = (found >> 32) as u32 & 0xffff & consulted as u32;
-    if groups & (GROUP_SPOOFED | GROUP_BLOCKED) != 0 {
+    // Without a branch: on mixed traffic each is mispredicted.
+    let admitted = frame.opaque(u64::from(word.admits(groups).wrapping_neg())) as u32;
+    let otherwise = word.otherwise();
+    let mut reason = otherwise ^ ((otherwise ^ Reason::Peer.number()) & admitted);
+    let mut peer = (found >> 32) as u32 & 0xffff & admitted;
+    if groups & !GROUP_PEER != 0 {
         cold_path();
-        peer = 0;
-        if groups & GROUP_BLOCKED != 0 {
-            reason = Reason::BlockedSource.number();
-        } else if row.otherwise & DROP_BIT != 0 {
-            reason = Reason::SpoofedSource.number();
-        }
+        (reason, peer) = by_groups(image.row(word.row()), source, found);
     }
-    Decision { reason, row: row_number, peer, bytes }
+    // Both drop, so who can not be genuine is told apart where he is denied. No martian is let in by the table: the compiler has marked its address there.
+    if reason & DROP_BIT != 0 && source.is_martian() {
+        cold_path();
+        reason = Reason::SpoofedSource.number();
+    }
+    Decision { reason, row: word.row(), peer, bytes }
 }
 
-const _: () = assert!(Reason::AllowedSource.number() - GROUP_PEER == Reason::Peer.number());
+/// Reason and peer of a source that is in more groups than the peers': a rule's, the blocked ones, those that can not be genuine.
+#[inline(always)]
+fn by_groups(row: Row, source: Address, found: u64) -> (u32, u32) {
+    // Nobody can block what is no address: on a port that is open to anyone it passes like any other.
+    let groups = if source.is_martian() { GROUP_SPOOFED } else { found as u32 };
+    let allowed = groups & row.allow;
+    if groups & GROUP_BLOCKED != 0 {
+        (Reason::BlockedSource.number(), 0)
+    } else if groups & GROUP_SPOOFED != 0 {
+        (if row.otherwise & DROP_BIT == 0 { row.otherwise } else { Reason::SpoofedSource.number() }, 0)
+    } else if allowed & GROUP_PEER != 0 {
+        (Reason::Peer.number(), (found >> 32) as u32 & 0xffff)
+    } else if allowed != 0 {
+        (Reason::AllowedSource.number(), 0)
+    } else {
+        (row.otherwise, 0)
+    }
+}
 
 /// Bits of the packed form: reason, row, peer.
 const PACKED_ROW_SHIFT: u32 = 6;

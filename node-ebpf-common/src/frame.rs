@@ -26,8 +26,9 @@ pub trait Frame {
     /// The value at `offset`, or `None` where the frame ends before it does.
     fn read<T: Wire>(&self, offset: usize) -> Option<T>;
 
-    /// The frame's first bytes, but `None` also where the first buffer does not hold them all: for shapes that are worth a shortcut.
-    fn start<T: Wire>(&self) -> Option<T>;
+    /// The frame's first bytes behind `skipped`, a small number; `None` also where the first buffer does not hold them all: for shapes that are worth a
+    /// shortcut.
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T>;
 
     /// The identity. In the kernel it hides the value from LLVM, so that a bound stated after it stays in the program.
     #[inline(always)]
@@ -75,8 +76,8 @@ impl Frame for [u8] {
     }
 
     #[inline(always)]
-    fn start<T: Wire>(&self) -> Option<T> {
-        self.read(0)
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        self.read(skipped)
     }
 }
 
@@ -106,8 +107,8 @@ impl Frame for &[u8] {
         (**self).read(offset)
     }
 
-    fn start<T: Wire>(&self) -> Option<T> {
-        (**self).start()
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        (**self).start(skipped)
     }
 }
 

@@ -24,6 +24,7 @@ pub mod peer_traffic;
 pub mod policy;
 pub mod query;
 pub mod reason;
+pub mod shape;
 pub mod verifier;
 pub mod wire;
 
@@ -31,7 +32,8 @@ pub use decide::{Decision, decide};
 pub use frame::Frame;
 pub use policy::PolicyImage;
 pub use reason::{Reason, Verdict};
+pub use shape::Shape;
 
 /// Version of every layout that kernel and userspace share (image, counters, rows, reason numbers). Raised by every change of
 /// one of them; a live datapath of another version is never adopted.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;

@@ -125,25 +125,35 @@ impl Addresses {
 /// in the first buffer. `None` means nothing but "not one of these". Must say of them what [`walk`] says; a test holds it to that.
 #[inline(always)]
 pub fn common<F: Frame + ?Sized>(frame: &F) -> Option<Packet> {
-    let start = frame.start::<Start<Untagged, Ipv4>>()?;
-    match start.link.ethertype {
-        ethertype_le::IPV4 => common_v4(frame, start),
-        ethertype_le::IPV6 => common_v6(frame, frame.start::<Start<Untagged, Ipv6>>()?),
-        ethertype_le::VLAN => match frame.start::<Tagged>()?.tag.ethertype {
-            ethertype_le::IPV4 => common_v4(frame, frame.start::<Start<Tagged, Ipv4>>()?),
-            ethertype_le::IPV6 => common_v6(frame, frame.start::<Start<Tagged, Ipv6>>()?),
-            _ => None,
-        },
+    common_by_family(frame, |packet| packet, |packet| packet)
+}
+
+/// The same, with what comes next: `v4` or `v6`. It is there once for each family, with all that is known of it: were both to come together again, every packet would pay
+/// for what the other family keeps.
+#[inline(always)]
+pub fn common_by_family<F: Frame + ?Sized, R>(
+    frame: &F,
+    v4: impl FnOnce(Packet) -> R,
+    v6: impl FnOnce(Packet) -> R,
+) -> Option<R> {
+    let mut tag_bytes = 0;
+    let mut ethertype = frame.start::<Untagged>(0)?.ethertype;
+    if ethertype == ethertype_le::VLAN {
+        ethertype = frame.start::<Tagged>(0)?.tag.ethertype;
+        tag_bytes = VLAN_TAG_BYTES;
+    }
+    match ethertype {
+        ethertype_le::IPV4 => common_v4(frame, tag_bytes).map(v4),
+        ethertype_le::IPV6 => common_v6(frame, tag_bytes).map(v6),
         _ => None,
     }
 }
 
 #[inline(always)]
-#[expect(clippy::needless_pass_by_value, reason = "inlined: nothing is passed")]
-fn common_v4<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv4>) -> Option<Packet> {
-    let Start { ip, ports, .. } = start;
+fn common_v4<F: Frame + ?Sized>(frame: &F, tag_bytes: usize) -> Option<Packet> {
+    let Start { ip, ports, .. } = frame.start::<Start<Untagged, Ipv4>>(tag_bytes)?;
     let total_bytes = u16::from_be(ip.total_bytes_be) as usize;
-    let end = size_of::<L>() + total_bytes;
+    let end = size_of::<Untagged>() + tag_bytes + total_bytes;
     let plain = ip.version_ihl == 0x45 && ip.fragment_be & wire::IPV4_OFFSET_MASK_BE == 0;
     let fits = total_bytes >= size_of::<Ipv4>() + size_of::<Ports>() && end <= frame.linear_bytes();
     if !plain || !fits {
@@ -153,11 +163,10 @@ fn common_v4<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv4>) -> Option<P
 }
 
 #[inline(always)]
-#[expect(clippy::needless_pass_by_value, reason = "inlined: nothing is passed")]
-fn common_v6<F: Frame + ?Sized, L>(frame: &F, start: Start<L, Ipv6>) -> Option<Packet> {
-    let Start { ip, ports, .. } = start;
+fn common_v6<F: Frame + ?Sized>(frame: &F, tag_bytes: usize) -> Option<Packet> {
+    let Start { ip, ports, .. } = frame.start::<Start<Untagged, Ipv6>>(tag_bytes)?;
     let payload_bytes = u16::from_be(ip.payload_bytes_be) as usize;
-    let end = size_of::<L>() + IPV6_BYTES + payload_bytes;
+    let end = size_of::<Untagged>() + tag_bytes + IPV6_BYTES + payload_bytes;
     if ip.version_class >> 4 != 6 || payload_bytes < size_of::<Ports>() || end > frame.linear_bytes() {
         return None;
     }

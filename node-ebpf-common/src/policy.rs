@@ -6,7 +6,13 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::{address::Address, counter::ROWS, frame::Frame, verifier::zero_mask};
+use crate::{
+    address::Address,
+    counter::ROWS,
+    frame::Frame,
+    reason::{DROP_BIT, PORTLESS_FROM},
+    verifier::zero_mask,
+};
 use core::hint::cold_path;
 
 /// "nodewall", little-endian: an image map that holds anything else was never filled.
@@ -39,18 +45,76 @@ pub const GROUP_RULE_FIRST: u32 = 1 << 1;
 pub const MAX_RULE_GROUPS: usize = 29;
 /// The source can not be genuine on a wire: martian, or the node's own address.
 pub const GROUP_SPOOFED: u32 = 1 << 30;
-/// An operator blocked the source. Outranks everything. In a row's `allow` it lets nobody in: it only says that the source matters.
+/// An operator blocked the source. Outranks everything.
 pub const GROUP_BLOCKED: u32 = 1 << 31;
 
 /// What a row's port lets in: one load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Row {
-    /// Group bits of the sources that may, and [`GROUP_BLOCKED`] while there are blocks; 0 where the source does not matter.
+    /// Group bits of the sources that may; 0 where the source does not matter.
     pub allow: u32,
     /// Number of the reason when no group of the source is allowed.
     pub otherwise: u32,
 }
+
+/// What a port's own word says: its counter row, the reason when nothing of the source speaks for it, and whether peers may. What rules let in besides is on
+/// the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortWord(u32);
+
+impl PortWord {
+    /// Bit 0: peers may. It is [`GROUP_PEER`], so that one `and` with a source's groups says whether it is a peer that may.
+    const PEERS_MAY: u32 = GROUP_PEER;
+    const OTHERWISE_SHIFT: u32 = 1;
+    const ROW_SHIFT: u32 = 5;
+
+    /// The word of a row with this rule.
+    #[inline(always)]
+    pub const fn new(row: u32, rule: Row) -> Self {
+        Self(row << Self::ROW_SHIFT | rule.otherwise << Self::OTHERWISE_SHIFT | rule.allow & Self::PEERS_MAY)
+    }
+
+    /// As the image holds it.
+    #[inline(always)]
+    pub const fn bits(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// What the image holds.
+    #[inline(always)]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits as u32)
+    }
+
+    /// The counter row.
+    #[inline(always)]
+    pub const fn row(self) -> u32 {
+        self.0 >> Self::ROW_SHIFT
+    }
+
+    /// Number of the reason when nothing of the source speaks for it.
+    #[inline(always)]
+    pub const fn otherwise(self) -> u32 {
+        self.0 >> Self::OTHERWISE_SHIFT & (PORTLESS_FROM - 1)
+    }
+
+    /// 1 when a source of these groups is a peer that may, else 0.
+    #[inline(always)]
+    pub const fn admits(self, groups: u32) -> u32 {
+        self.0 & groups & Self::PEERS_MAY
+    }
+
+    /// Whether the source decides anything on this port, where nobody is blocked.
+    #[inline(always)]
+    pub const fn asks_for_source(self) -> bool {
+        self.0 & (DROP_BIT << Self::OTHERWISE_SHIFT | Self::PEERS_MAY) != 0
+    }
+}
+
+const _: () = assert!(
+    ROWS << PortWord::ROW_SHIFT == 1 << 16 && PORTLESS_FROM == 1 << (PortWord::ROW_SHIFT - PortWord::OTHERWISE_SHIFT)
+);
 
 /// One IPv4 prefix length in use: what an address with all ones above it is masked by to make the key.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -143,7 +207,7 @@ pub struct PolicyImage {
     pub counter_bank: u32,
     /// Peers named by the policy (addresses and prefixes), for people. More than both tables hold are refused, so 16 bits are enough.
     pub peers: u16,
-    /// Blocked prefixes. While it is not 0, every row's `allow` has [`GROUP_BLOCKED`], and packets without a port are judged by their source, too.
+    /// Blocked prefixes. While it is not 0, the source matters on every port, and packets without a port are judged by their source, too.
     pub blocked: u16,
     /// IPv4 prefix lengths in use.
     pub lengths_v4: u32,
@@ -167,9 +231,9 @@ pub struct PolicyImage {
     pub length_v6: [LengthV6; MAX_LENGTHS_V6],
     /// What each row lets in.
     pub rows: [Row; ROWS as usize],
-    /// Port -> row, for TCP and UDP. The index is the wire's two bytes loaded little-endian: the verifier of older kernels knows
+    /// Port -> [`PortWord`], for TCP and UDP. The index is the wire's two bytes loaded little-endian: the verifier of older kernels knows
     /// that a two-byte load is at most 65,535, but not that a byte-swapped value is.
-    pub port_rows: [[u16; 65_536]; 2],
+    pub port_words: [[u16; 65_536]; 2],
     /// A pilot for each IPv4 bucket.
     pub pilots_v4: [u16; BUCKETS],
     /// A pilot for each IPv6 bucket.
@@ -227,11 +291,17 @@ pub const fn key_v4(masked: u32, length_plus_one: u32) -> u64 {
 }
 
 impl PolicyImage {
-    /// The row of a destination port; `port_wire` is the port's two wire bytes loaded little-endian.
+    /// What is said of a destination port; `port_wire` is the port's two wire bytes loaded little-endian.
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "both are masked to their tables' lengths")]
+    pub fn port_word(&self, table: u32, port_wire: u32) -> PortWord {
+        PortWord::from_bits(self.port_words[table as usize & 1][port_wire as usize & 0xffff])
+    }
+
+    /// The row of a destination port, likewise.
+    #[inline(always)]
     pub fn row_of(&self, table: u32, port_wire: u32) -> u32 {
-        u32::from(self.port_rows[table as usize & 1][port_wire as usize & 0xffff])
+        self.port_word(table, port_wire).row()
     }
 
     /// What a row lets in.

@@ -19,12 +19,19 @@ pub struct Query {
 }
 
 impl Query {
+    /// What `packet` asks, from `source`, which is its own.
+    #[inline(always)]
+    pub(crate) const fn of(packet: &Packet, source: Address) -> Self {
+        let word = packet.port_wire | (packet.kind as u32) << KIND_SHIFT | source.is_v6 << V6_SHIFT;
+        Self { hi: source.hi, lo: source.lo, word: word as u64 }
+    }
+
     /// What `packet` asks, hidden from the verifier, which would follow what comes next once for each path that leads here.
     #[inline(always)]
     pub(crate) fn forgotten<F: Frame + ?Sized>(packet: &Packet, frame: &F, zero: u64) -> Self {
         let unknown = |value: u64| frame.opaque(value ^ zero);
-        let packet_word = packet.port_wire | (packet.kind as u32) << KIND_SHIFT | packet.source.is_v6 << V6_SHIFT;
-        Self { hi: unknown(packet.source.hi), lo: unknown(packet.source.lo), word: unknown(u64::from(packet_word)) }
+        let known = Self::of(packet, packet.source);
+        Self { hi: unknown(known.hi), lo: unknown(known.lo), word: unknown(known.word) }
     }
 
     /// The source.

@@ -1,6 +1,5 @@
-//! The XDP entries. `nodewall` filters frames of one buffer, `nodewall_frags` also multi-buffer (jumbo) frames, where the driver and
-//! the kernel (5.18) can. The two `probe` entries run the same decision over the same bytes and return it instead of acting:
-//! `replay --engine kernel` and the kernel tests read the reason from them.
+//! The XDP entries: `nodewall` filters frames of one buffer, `nodewall_frags` also multi-buffer (jumbo) frames, where the driver and the kernel (5.18)
+//! can. Which instructions they have is the shape's.
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_PASS},
@@ -9,104 +8,96 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::info;
 use node_ebpf_common::{
-    Decision, Frame, decide, decide::judge, packet::PacketKind, peer_traffic, query::Query, reason::DROP_BIT,
+    Decision, Frame, PolicyImage,
+    decide::{Settle, judge},
+    packet::PacketKind,
+    peer_traffic,
+    query::Query,
+    reason::DROP_BIT,
 };
 
 use crate::{
     evidence,
     frame::{Frags, Linear},
     maps,
+    settings::setting,
 };
 
 /// Filters frames that lie in one buffer.
 #[xdp]
+#[inline(always)]
 pub fn nodewall(context: XdpContext) -> u32 {
-    filter::<_, false, false, false>(&context, Linear::new)
+    filter(&context, Linear::new)
 }
 
 /// Filters frames of any size.
 #[xdp(frags)]
+#[inline(always)]
 pub fn nodewall_frags(context: XdpContext) -> u32 {
-    filter::<_, false, false, false>(&context, Frags::new)
-}
-
-/// As `nodewall`, and notes who is denied. A program of its own, so that the other carries no trace of it.
-#[xdp]
-pub fn nodewall_ev(context: XdpContext) -> u32 {
-    filter::<_, true, false, false>(&context, Linear::new)
-}
-
-/// As `nodewall_frags`, and notes who is denied.
-#[xdp(frags)]
-pub fn nodewall_ev_f(context: XdpContext) -> u32 {
-    filter::<_, true, false, false>(&context, Frags::new)
-}
-
-/// As `nodewall_ev`, and counts for each peer. A program of its own, so that the other carries no trace of it.
-#[xdp]
-pub fn nodewall_peers(context: XdpContext) -> u32 {
-    filter::<_, true, true, false>(&context, Linear::new)
-}
-
-/// As `nodewall_ev_f`, and counts for each peer.
-#[xdp(frags)]
-pub fn nodewall_peer_f(context: XdpContext) -> u32 {
-    filter::<_, true, true, false>(&context, Frags::new)
-}
-
-/// As `nodewall_peers`, with a log line for every frame (`--kernel-log`). A program of its own, so that the others carry no trace of it.
-#[xdp]
-pub fn nodewall_log(context: XdpContext) -> u32 {
-    filter::<_, true, true, true>(&context, Linear::new)
-}
-
-/// As `nodewall_peer_f`, with a log line for every frame.
-#[xdp(frags)]
-pub fn nodewall_log_f(context: XdpContext) -> u32 {
-    filter::<_, true, true, true>(&context, Frags::new)
-}
-
-/// Answers with the decision, packed by [`Decision::pack`].
-#[xdp]
-pub fn nodewall_probe(context: XdpContext) -> u32 {
-    let Some(image) = maps::image() else { return u32::MAX };
-    decide(&Linear::new(&context), image).pack()
-}
-
-/// As `nodewall_probe`, for frames of any size.
-#[xdp(frags)]
-pub fn nodewall_probe_f(context: XdpContext) -> u32 {
-    let Some(image) = maps::image() else { return u32::MAX };
-    decide(&Frags::new(&context), image).pack()
+    filter(&context, Frags::new)
 }
 
 #[inline(always)]
-fn filter<F: Frame, const EVIDENCE: bool, const PEERS: bool, const LOG: bool>(
-    context: &XdpContext,
-    read: impl Fn(&XdpContext) -> F,
-) -> u32 {
+fn filter<F: Frame>(context: &XdpContext, read: impl Fn(&XdpContext) -> F + Copy) -> u32 {
     let Some(image) = maps::image() else { return XDP_ABORTED };
     let frame = &read(context);
-    let (query, decision) = judge(frame, image);
-    maps::count(decision.place(image), u64::from(decision.bytes));
-    // The bit of a denial, where it is to be noted.
-    if EVIDENCE && decision.reason & u32::from(image.evidence) != 0 {
-        evidence::record(context, read, frame, image, &query, &decision);
-        if !LOG {
+    judge(frame, image, Act { context, read, frame, image })
+}
+
+/// What the filter does with a decision.
+struct Act<'a, F, R> {
+    context: &'a XdpContext,
+    /// The way to read the frame anew.
+    read: R,
+    frame: &'a F,
+    image: &'a PolicyImage,
+}
+
+impl<F, R: Copy> Clone for Act<'_, F, R> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F, R: Copy> Copy for Act<'_, F, R> {}
+
+impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
+    type Settled = u32;
+
+    #[inline(always)]
+    fn settle(self, query: Query, decision: Decision) -> u32 {
+        let Self { context, read, frame, image } = self;
+        if setting!(answer) {
+            return decision.pack();
+        }
+        maps::count(decision.place(image), u64::from(decision.bytes));
+        if setting!(evidence) && decision.reason & u32::from(image.evidence) != 0 {
+            evidence::record(context, read, frame, image, &query, &decision);
             return XDP_PASS - (u32::from(image.enforce) & 1);
         }
+        if setting!(per_peer)
+            && image.per_peer != 0
+            && let Some(cell) = peer_traffic::inbound(&decision)
+        {
+            maps::count_peer(cell, 1, u64::from(decision.bytes));
+        }
+        // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
+        XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
     }
-    if LOG {
-        log(context, frame, image.zero, &query, decision);
+
+    /// What logs is too much to be there three times: with a log every packet goes the long way.
+    #[inline(always)]
+    fn takes_shortcuts(self) -> bool {
+        !setting!(log)
     }
-    if PEERS
-        && image.per_peer != 0
-        && let Some(cell) = peer_traffic::inbound(&decision)
-    {
-        maps::count_peer(cell, 1, u64::from(decision.bytes));
+
+    #[inline(always)]
+    fn settle_other(self, query: Query, decision: Decision) -> u32 {
+        if setting!(log) {
+            log(self.context, self.frame, self.image.zero, &query, decision);
+        }
+        self.settle(query, decision)
     }
-    // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
-    XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
 }
 
 /// One line for a frame. The loader turns the trailing number into the reason's name.

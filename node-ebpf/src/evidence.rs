@@ -45,7 +45,7 @@ pub fn record<F: Frame>(
     let context = anew(context);
     let frame = read(&context);
     let frame_bytes = frame.total_bytes() as u64;
-    let sender = frame.start::<LinkAddresses>().map_or(0, LinkAddresses::source_le);
+    let sender = frame.start::<LinkAddresses>(0).map_or(0, LinkAddresses::source_le);
     entry.first = flow::first(sender, frame_bytes);
     entry.generation = image.generation;
     let entry = core::ptr::from_mut(entry);

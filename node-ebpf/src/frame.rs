@@ -68,12 +68,13 @@ impl Frame for Linear {
     }
 
     #[inline(always)]
-    fn start<T: Wire>(&self) -> Option<T> {
-        if self.start + size_of::<T>() > self.end {
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        let at = self.start + skipped;
+        if at + size_of::<T>() > self.end {
             return None;
         }
         // SAFETY: as in `read`. At a constant offset LLVM keeps the pointer that was checked, so nothing needs to be hidden from it.
-        Some(unsafe { core::ptr::read_unaligned(self.start as *const T) })
+        Some(unsafe { core::ptr::read_unaligned(at as *const T) })
     }
 
     #[inline(always)]
@@ -143,8 +144,8 @@ impl Frame for Frags {
     }
 
     #[inline(always)]
-    fn start<T: Wire>(&self) -> Option<T> {
-        self.first.start()
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        self.first.start(skipped)
     }
 
     #[inline(always)]
@@ -216,8 +217,8 @@ impl Frame for Outgoing {
     }
 
     #[inline(always)]
-    fn start<T: Wire>(&self) -> Option<T> {
-        self.first.start()
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        self.first.start(skipped)
     }
 
     #[inline(always)]

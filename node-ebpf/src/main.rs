@@ -25,6 +25,8 @@ mod evidence;
 mod frame;
 #[cfg(target_arch = "bpf")]
 mod maps;
+#[cfg(target_arch = "bpf")]
+mod settings;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

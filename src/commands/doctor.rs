@@ -73,7 +73,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
     let facts = Facts { tunnel_ports: tunnel_ports.clone(), ..Facts::default() };
     let compiled = compile(&usable, RowTable::default(), &facts)?;
 
-    let kernel = doctor::probe_kernel(&common.bpffs, &compiled.image);
+    let kernel = doctor::probe_kernel(&common.bpffs, &compiled.image, usable.shape());
     findings.extend(doctor::kernel(&kernel));
     findings.extend(doctor::data_path(&live, policy.map(|_| hex(&compiled.image.policy_sha256)).as_deref()));
 

@@ -1,6 +1,6 @@
 //! `nodewall replay`: each frame's verdict, reason and class, by the host's or the kernel's copy of the one verdict function.
 
-use node_ebpf_common::{Decision, decide, maps::RowRecord};
+use node_ebpf_common::{Decision, Shape, decide, maps::RowRecord};
 use serde::Serialize;
 
 use super::{
@@ -12,7 +12,7 @@ use crate::{
     ui,
 };
 use nodewall_capture::Frames;
-use nodewall_datapath::{Entry, KernelEngine};
+use nodewall_datapath::KernelEngine;
 
 #[derive(Serialize)]
 struct Line {
@@ -29,7 +29,7 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
     let mut judge: Judge<'_> = match args.engine {
         Engine::Host => Box::new(|frame| Ok(decide(frame, &image))),
         Engine::Kernel => {
-            let mut engine = KernelEngine::new(&image, Entry::Probe, None)?;
+            let mut engine = KernelEngine::new(&image, Shape::ANSWERS, None)?;
             Box::new(move |frame| Ok(engine.decide(frame)?))
         }
     };

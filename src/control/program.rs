@@ -8,7 +8,8 @@ use super::{
     error::AgentError,
 };
 use crate::control::Good;
-use nodewall_datapath::{self as datapath, Entry, Loaded, Maps, PinDir};
+use node_ebpf_common::Shape;
+use nodewall_datapath::{self as datapath, Loaded, Maps, PinDir};
 use nodewall_host::state::PolicyLock;
 use nodewall_policy::Policy;
 
@@ -20,8 +21,8 @@ pub struct Applied {
     pub coverage: Coverage,
     /// The program, for its log and for interfaces to come.
     pub loaded: Loaded,
-    /// Which one it is.
-    entry: Entry,
+    /// Its instructions.
+    shape: Shape,
     /// Interfaces that could not be covered yet.
     pub(crate) retries: Retries,
 }
@@ -29,7 +30,7 @@ pub struct Applied {
 impl Applied {
     /// Whether this program has the instructions for `policy`, and none too many.
     pub(crate) fn fits(&self, site: &Site, policy: &Policy) -> bool {
-        self.entry == entry(site, policy)
+        self.shape == shape(site, policy)
     }
 
     /// Whether every link of ours runs this very program.
@@ -53,9 +54,9 @@ impl Applied {
     }
 }
 
-/// The program that does what is asked and little more.
-const fn entry(site: &Site, policy: &Policy) -> Entry {
-    Entry::filter(site.kernel_log, policy.per_peer, policy.evidence)
+/// The instructions that are asked for.
+const fn shape(site: &Site, policy: &Policy) -> Shape {
+    Shape { log: site.kernel_log, ..policy.shape() }
 }
 
 /// Puts a policy into force with a program of this executable, whatever ran before, and covers the interfaces. The caller holds the lock.
@@ -89,11 +90,11 @@ pub(super) async fn start(site: &Site, lock: &PolicyLock, request: Request) -> R
 }
 
 async fn load_and_swap(site: &Site, lock: &PolicyLock, pins: &PinDir, request: Request) -> Result<Applied, AgentError> {
-    let entry = entry(site, &request.desired.policy);
-    let mut loaded = Loaded::new(Some(pins))?;
-    loaded.load(entry)?;
+    let shape = shape(site, &request.desired.policy);
+    let mut loaded = Loaded::new(Some(pins), shape)?;
+    loaded.load()?;
     let in_force = swap(site, lock, &mut loaded.maps, request).await?;
-    let mut applied = Applied { in_force, coverage: Coverage::default(), loaded, entry, retries: Retries::default() };
+    let mut applied = Applied { in_force, coverage: Coverage::default(), loaded, shape, retries: Retries::default() };
     if let Err(error) = applied.cover(site, lock, Program::Exchange, Instant::now()).await {
         applied.coverage.problems.push(format!("the interfaces can not be looked after: {error}"));
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use node_ebpf_common::PolicyImage;
+use node_ebpf_common::{PolicyImage, Shape};
 
 use super::finding::{Finding, Findings, Status, Subject};
 use nodewall_datapath::{self as datapath, Buffers, DatapathError, Features, VERIFIER_LIMIT_INSTRUCTIONS};
@@ -43,14 +43,14 @@ pub struct KernelFacts {
     pub memory_lock_bytes: Option<u64>,
 }
 
-/// Tries what the kernel can do; `image` is the policy for the test frames.
-pub fn probe(pins: &Path, image: &PolicyImage) -> KernelFacts {
+/// Tries what the kernel can do, and the filter of `shape`; `image` is the policy for the test frames.
+pub fn probe(pins: &Path, image: &PolicyImage, shape: Shape) -> KernelFacts {
     // Before the probes, which lift it for this process.
     let memory_lock_bytes = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
     let there = pins.ancestors().find(|path| path.exists());
     KernelFacts {
         release: fs::read_to_string(RELEASE).unwrap_or_default().trim().to_owned(),
-        features: datapath::probe(image, &FRAMES),
+        features: datapath::probe(image, shape, &FRAMES),
         btf: Path::new(BTF).exists(),
         bpffs: there.is_some_and(datapath::on_bpffs),
         pins: pins.to_owned(),

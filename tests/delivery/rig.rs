@@ -11,8 +11,8 @@ use std::{
 
 use super::ask::{NODE, NODE_MAC, NODE_SECOND, NODE6, NODE6_SECOND, OUTSIDER, OUTSIDER_MAC, OUTSIDER6};
 use crate::guest;
-use node_ebpf_common::counter::Counter;
-use nodewall_datapath::{self as datapath, Buffers, DatapathError, Entry, Loaded, Maps, Mode, PinDir, Target};
+use node_ebpf_common::{Shape, counter::Counter};
+use nodewall_datapath::{self as datapath, Buffers, DatapathError, Loaded, Maps, Mode, PinDir, Target};
 use nodewall_policy::{
     Compiled, Facts, Policy, RowTable, compile,
     config::{Access, Config},
@@ -144,8 +144,8 @@ impl Rig {
         let compiled = &self.compiled;
         let attached = self.lab.node().netns().run(|| {
             let pins = PinDir::create(&root)?;
-            let mut loaded = Loaded::new(Some(&pins))?;
-            loaded.load_as(Entry::Filter, buffers)?;
+            let mut loaded = Loaded::new(Some(&pins), Shape::PLAIN)?;
+            loaded.load_for(buffers)?;
             loaded.maps.write_rows(&[], compiled.rows.records())?;
             loaded.maps.swap(&compiled.image)?;
             let target = Target { name: INTERFACE.into(), if_index };

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use node_ebpf_common::{Verdict, counter::Counter, decide, wire::ETHERNET_BYTES};
-use nodewall_datapath::{Buffers, Entry, KernelEngine};
+use node_ebpf_common::{Shape, Verdict, counter::Counter, decide, wire::ETHERNET_BYTES};
+use nodewall_datapath::{Buffers, KernelEngine};
 use nodewall_model::cases::{Case, Compile as _, Counted as _, Policy, all, ipv4::jumbo};
 use nodewall_testbed::skip_unless_privileged;
 
@@ -29,20 +29,34 @@ fn counters(engine: &KernelEngine, compiled: &nodewall_policy::Compiled) -> BTre
     cells.iter().map(|c| (c.index(), c.counter)).collect()
 }
 
+/// What a filter may be that acts. What any of them decides is the same.
+const SHAPES: [Shape; 3] = [Shape::PLAIN, Shape::PER_PEER, Shape::LOGGED];
+
 fn run(policy: Policy, buffers: Buffers, table: &[Case]) {
+    for shape in SHAPES {
+        run_in(shape, policy, buffers, table);
+    }
+}
+
+fn run_in(shape: Shape, policy: Policy, buffers: Buffers, table: &[Case]) {
     let compiled = policy.compiled();
-    let mut filter = KernelEngine::new(&compiled.image, Entry::Filter, Some(buffers)).unwrap();
-    let mut probe = KernelEngine::new(&compiled.image, Entry::Probe, Some(buffers)).unwrap();
+    let mut filter = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap();
+    let mut probe = KernelEngine::new(&compiled.image, Shape::ANSWERS, Some(buffers)).unwrap();
     let mut before = counters(&filter, &compiled);
     for case in table.iter().filter(|c| c.policy == policy && c.frame.len() >= ETHERNET_BYTES) {
         let action = filter.run(&case.frame).unwrap_or_else(|e| panic!("{}: {e}", case.name));
         let dropped = case.reason.verdict() == Verdict::Drop && !policy.audits();
-        assert_eq!(action, if dropped { XDP_DROP } else { XDP_PASS }, "{buffers:?} {}: action", case.name);
+        assert_eq!(action, if dropped { XDP_DROP } else { XDP_PASS }, "{shape}, {buffers:?} {}: action", case.name);
 
         let after = counters(&filter, &compiled);
         let delta = moved(&before, &after);
         let expected = case.cell(&compiled);
-        assert_eq!(delta.keys().collect::<Vec<_>>(), [&expected], "{buffers:?} {}: the counters that moved", case.name);
+        assert_eq!(
+            delta.keys().collect::<Vec<_>>(),
+            [&expected],
+            "{shape}, {buffers:?} {}: the counters that moved",
+            case.name
+        );
         assert_eq!(delta[&expected].packets, 1, "{buffers:?} {}: packets", case.name);
         if case.bytes != 0 {
             assert_eq!(delta[&expected].bytes, case.bytes, "{buffers:?} {}: bytes", case.name);
@@ -88,7 +102,7 @@ fn a_swap_changes_the_verdict_of_the_next_frame() {
     }
     let (enforce, audit) = (Policy::Enforce.compiled(), Policy::Audit.compiled());
     let case = all().into_iter().find(|c| c.name == "an outsider to a cluster port").unwrap();
-    let mut engine = KernelEngine::new(&enforce.image, Entry::Filter, None).unwrap();
+    let mut engine = KernelEngine::new(&enforce.image, Shape::PLAIN, None).unwrap();
     for round in 0..4 {
         assert_eq!(engine.run(&case.frame).unwrap(), XDP_DROP, "round {round}");
         engine.swap(&audit.image).unwrap();
@@ -106,10 +120,15 @@ fn the_verifier_has_headroom() {
         return;
     }
     let compiled = Policy::Enforce.compiled();
-    for (buffers, most) in [(Buffers::Linear, 12_000), (Buffers::Frags, 20_000)] {
-        let facts = KernelEngine::new(&compiled.image, Entry::Filter, Some(buffers)).unwrap().facts().unwrap();
-        println!("{buffers:?}: {facts:?}");
-        let verified = facts.verified_instructions.expect("Linux 5.16 and later tell");
-        assert!(verified <= most, "{buffers:?}: {verified} instructions (the kernel's limit is 1,000,000)");
+    for shape in [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, Shape::ANSWERS] {
+        for buffers in [Buffers::Linear, Buffers::Frags] {
+            let facts = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap().facts().unwrap();
+            println!("{shape}, {buffers:?}: {facts:?}");
+            let verified = facts.verified_instructions.expect("Linux 5.16 and later tell");
+            assert!(
+                verified <= 20_000,
+                "{shape}, {buffers:?}: {verified} instructions (the kernel's limit is 1,000,000)"
+            );
+        }
     }
 }

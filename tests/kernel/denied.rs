@@ -8,11 +8,11 @@ use std::{
 };
 
 use node_ebpf_common::{
-    Reason, Verdict,
-    decide::judge,
+    Reason, Shape, Verdict,
+    decide::explain,
     flow::{BANK_ENTRIES, FlowEntry},
 };
-use nodewall_datapath::{CaptureBudget, Entry, Evidence, KernelEngine, Sweep};
+use nodewall_datapath::{CaptureBudget, Evidence, KernelEngine, Sweep};
 use nodewall_model::cases::{
     self, Case, Compile as _, OUTSIDER, Policy, all,
     frames::{Ip4, Ip6, TCP, UDP, transport},
@@ -25,7 +25,7 @@ const BUDGET: CaptureBudget = CaptureBudget { snap_bytes: 256, per_second: 200 }
 const NO_CAPTURES: CaptureBudget = CaptureBudget { snap_bytes: 0, per_second: 0 };
 
 fn engine(policy: Policy) -> KernelEngine {
-    KernelEngine::new(&policy.compiled().image, Entry::FilterEvidence, None).unwrap()
+    KernelEngine::new(&policy.compiled().image, Shape::EVIDENCE, None).unwrap()
 }
 
 fn evidence(engine: &KernelEngine, budget: CaptureBudget) -> Evidence {
@@ -89,7 +89,7 @@ fn every_denied_case_is_in_its_flow_and_nothing_else_is() {
             (engine, evidence)
         });
         let image = case.policy.compiled().image;
-        let (asked, decision) = judge(case.frame.as_slice(), &image);
+        let (asked, decision) = explain(case.frame.as_slice(), &image);
         engine.run(&case.frame).unwrap();
         let sweep = evidence.sweep(SECOND_NS).unwrap();
         if case.reason.verdict() == Verdict::Pass {
@@ -270,7 +270,7 @@ fn where_it_is_not_wanted_nothing_is_noted() {
     }
     let mut image = Policy::Enforce.compiled().image;
     image.evidence = 0;
-    let mut engine = KernelEngine::new(&image, Entry::FilterEvidence, None).unwrap();
+    let mut engine = KernelEngine::new(&image, Shape::EVIDENCE, None).unwrap();
     let mut evidence = evidence(&engine, BUDGET);
     engine.run(&knock([198, 51, 100, 1])).unwrap();
     assert_eq!(evidence.sweep(SECOND_NS).unwrap(), Sweep::default());

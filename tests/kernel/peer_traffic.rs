@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use node_ebpf_common::{
-    Reason,
+    Reason, Shape,
     counter::{Counter, ROW_FIRST, ROWS},
     decide,
     outbound::account,
     peer_traffic::{self, COLUMN_SHARED, Direction, OWN_PEERS, cell, column},
 };
-use nodewall_datapath::{EgressEngine, Entry, KernelEngine, Maps, Sending};
+use nodewall_datapath::{EgressEngine, KernelEngine, Maps, Sending};
 use nodewall_model::{
     cases::frames::{Ip4, Ip6, TCP, UDP, transport},
     grammar::{Frames, seeded},
@@ -104,7 +104,7 @@ fn a_frame_moves_the_cell_of_its_peer_and_port() {
         (from_v4("10.0.2.1", TCP, 9042), None),
         (from_v4("10.0.0.11", TCP, 3306), None),
     ];
-    let mut inbound = KernelEngine::new(&compiled.image, Entry::FilterPerPeer, None).unwrap();
+    let mut inbound = KernelEngine::new(&compiled.image, Shape::PER_PEER, None).unwrap();
     let mut outbound = EgressEngine::new(&compiled.image).unwrap();
     let mut expected = [BTreeMap::new(), BTreeMap::new()];
     for (frame, at) in &cells {
@@ -148,7 +148,7 @@ fn host_and_kernel_agree_and_the_sums_are_the_rows() {
         let (own_addresses, blocked) = (case.own.clone(), case.blocked.clone());
         let facts = Facts { generation: 1, own_addresses, blocked, ..Facts::default() };
         let compiled = compile(&policy, RowTable::default(), &facts).unwrap();
-        let mut inbound = KernelEngine::new(&compiled.image, Entry::FilterPerPeer, None).unwrap();
+        let mut inbound = KernelEngine::new(&compiled.image, Shape::PER_PEER, None).unwrap();
         inbound.maps_mut().write_peers(&[], compiled.peers.records()).unwrap();
         let mut outbound = EgressEngine::new(&compiled.image).unwrap();
         let mut expected = [BTreeMap::new(), BTreeMap::new()];
@@ -211,7 +211,7 @@ fn the_other_peers_and_the_last_column_take_the_rest() {
         "[profile]\nname = \"none\"\n[[rule]]\nname = \"wide\"\nports = [\"20001-20200\"]\naccess = \"cluster\"\n";
     let policy = Policy { per_peer: true, peers: peers.clone(), ..meaning(&format!("single_node = true\n{rule}")) };
     let compiled = compiled(&policy, None);
-    let mut engine = KernelEngine::new(&compiled.image, Entry::FilterPerPeer, None).unwrap();
+    let mut engine = KernelEngine::new(&compiled.image, Shape::PER_PEER, None).unwrap();
     engine.maps_mut().write_peers(&[], compiled.peers.records()).unwrap();
     let frames = |port: u16| {
         let named = peers.iter().map(move |peer| (peer.network(), port));
@@ -257,7 +257,7 @@ fn a_slot_that_is_given_to_another_peer_is_empty() {
         ..per_peer(&["10.0.0.1"])
     };
     let first = compiled(&with((0..256).collect()), None);
-    let mut engine = KernelEngine::new(&first.image, Entry::FilterPerPeer, None).unwrap();
+    let mut engine = KernelEngine::new(&first.image, Shape::PER_PEER, None).unwrap();
     engine.maps_mut().write_peers(&[], first.peers.records()).unwrap();
     let (mine, next) = (from_v4("10.1.0.1", TCP, 9042), from_v4("10.1.0.0", TCP, 9042));
     for frame in [&mine, &mine, &next] {

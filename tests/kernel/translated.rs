@@ -11,8 +11,8 @@ mod machine;
 use std::collections::BTreeSet;
 
 use machine::{Memory, Path, walk};
-use node_ebpf_common::{Verdict, decide, maps::name, wire::ETHERNET_BYTES};
-use nodewall_datapath::{Buffers, EgressEngine, Entry, KernelEngine};
+use node_ebpf_common::{Shape, Verdict, decide, maps::name, wire::ETHERNET_BYTES};
+use nodewall_datapath::{Buffers, EgressEngine, KernelEngine};
 use nodewall_model::cases::{Compile as _, OUTSIDER, OUTSIDER6, PEER, PEER6, Policy, all, frames};
 use nodewall_policy::Compiled;
 use nodewall_testbed::{
@@ -51,8 +51,8 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn new(compiled: &Compiled, entry: Entry, buffers: Buffers) -> Self {
-        let mut engine = KernelEngine::new(&compiled.image, entry, Some(buffers)).unwrap();
+    fn new(compiled: &Compiled, shape: Shape, buffers: Buffers) -> Self {
+        let mut engine = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap();
         let program = Program::by_id(engine.facts().unwrap().id).unwrap();
         let (mut policy_map, mut counter_map, mut constants) = (0, 0, Vec::new());
         for map in program.maps().unwrap() {
@@ -94,11 +94,13 @@ fn the_filter_for_single_buffers_calls_nothing() {
     if skip("the_filter_for_single_buffers_calls_nothing") {
         return;
     }
-    // Evidence has two: the clock and the hand-over of a frame that is captured, behind a budget.
-    for (entry, captures) in [(Entry::Filter, 0), (Entry::FilterEvidence, 2), (Entry::FilterPerPeer, 2)] {
-        let loaded = Loaded::new(&Policy::Enforce.compiled(), entry, Buffers::Linear);
+    // Evidence has two: the clock and the hand-over of a frame that is captured, behind a budget, wherever a decision is settled.
+    for (shape, captures) in [(Shape::PLAIN, 0), (Shape::EVIDENCE, 2), (Shape::PER_PEER, 2)] {
+        let loaded = Loaded::new(&Policy::Enforce.compiled(), shape, Buffers::Linear);
         let calls: Vec<Instruction> = loaded.calls().into_iter().map(|at| loaded.instructions[at]).collect();
-        assert_eq!(calls.len(), captures, "{entry:?}: calls left in the translated program: {calls:?}");
+        let helpers: BTreeSet<i32> = calls.iter().map(|call| call.immediate).collect();
+        assert_eq!(helpers.len(), captures, "{shape}: calls left in the translated program: {calls:?}");
+        assert!(calls.iter().all(|call| call.source == 0), "{shape}: a call of a function: {calls:?}");
     }
 }
 
@@ -110,7 +112,7 @@ fn no_accounted_packet_meets_a_call() {
     }
     for policy in Policy::ALL {
         let compiled = policy.compiled();
-        let loaded = Loaded::new(&compiled, Entry::Filter, Buffers::Frags);
+        let loaded = Loaded::new(&compiled, Shape::PLAIN, Buffers::Frags);
         let (mut walked, mut met) = (0, Vec::new());
         for case in all().iter().filter(|c| c.policy == policy && c.frame.len() >= ETHERNET_BYTES) {
             let path = loaded.path(&compiled, &case.frame, case.name);
@@ -138,7 +140,7 @@ fn the_commonest_packets_take_the_short_way() {
     }
     let compiled = Policy::Enforce.compiled();
     for buffers in [Buffers::Linear, Buffers::Frags] {
-        let loaded = Loaded::new(&compiled, Entry::Filter, buffers);
+        let loaded = Loaded::new(&compiled, Shape::PLAIN, buffers);
         println!("{buffers:?}: {} instructions, {} of them calls", loaded.instructions.len(), loaded.calls().len());
         for port in [9042, 443, 33_333] {
             for protocol in [frames::TCP, frames::UDP] {
@@ -216,7 +218,7 @@ fn a_call_on_the_path_is_seen() {
     // The walk knows the counters' memory, not the table of flows.
     compiled.image.evidence = 0;
     for buffers in [Buffers::Linear, Buffers::Frags] {
-        let loaded = Loaded::new(&compiled, Entry::FilterLogged, buffers);
+        let loaded = Loaded::new(&compiled, Shape::LOGGED, buffers);
         let payload = frames::transport(frames::TCP, 9042);
         let frame = frames::ethernet(frames::IPV4, &frames::Ip4::new(OUTSIDER, frames::TCP, payload).packet());
         let path = loaded.path(&compiled, &frame, "an outsider, logged");

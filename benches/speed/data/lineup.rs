@@ -9,8 +9,8 @@ use super::{
     xdp_filter::XdpFilter,
 };
 use anyhow::{Context, Result, ensure};
-use node_ebpf_common::{Verdict, decide};
-use nodewall_datapath::{Buffers, Entry, KernelEngine};
+use node_ebpf_common::{Shape, Verdict, decide};
+use nodewall_datapath::{Buffers, KernelEngine};
 use nodewall_testbed::program::{Facts, Program};
 
 /// XDP actions.
@@ -69,13 +69,13 @@ impl Lineup {
         add(PASS, Role::Floor, reference.program("reference_pass")?, false);
         add(DROP, Role::Floor, reference.program("reference_drop")?, false);
         let mut engines = Vec::new();
-        for (name, entry, buffers) in [
-            (NODEWALL, Entry::Filter, Buffers::Frags),
+        for (name, shape, buffers) in [
+            (NODEWALL, Shape::PLAIN, Buffers::Frags),
             // Nobody sweeps: the budget for captures is spent, and the table of flows is as full as the traffic makes it.
-            (NODEWALL_EVIDENCE, Entry::FilterEvidence, Buffers::Frags),
-            (NODEWALL_LINEAR, Entry::Filter, Buffers::Linear),
+            (NODEWALL_EVIDENCE, Shape::EVIDENCE, Buffers::Frags),
+            (NODEWALL_LINEAR, Shape::PLAIN, Buffers::Linear),
         ] {
-            let mut engine = KernelEngine::new(&sources.compiled.image, entry, Some(buffers))?;
+            let mut engine = KernelEngine::new(&sources.compiled.image, shape, Some(buffers))?;
             add(name, Role::Nodewall, Program::by_id(engine.facts()?.id)?, buffers == Buffers::Frags);
             engines.push((name, engine));
         }

@@ -6,8 +6,8 @@ use std::fmt::Write;
 use super::{device::Attached, generator::Generator, wire::Wire};
 use crate::data::{sources::Sources, xdp_filter::XdpFilter};
 use anyhow::{Context, Result, ensure};
-use node_ebpf_common::{Verdict, decide, packet::TABLE_TCP};
-use nodewall_datapath::{Entry, KernelEngine};
+use node_ebpf_common::{Shape, Verdict, decide, packet::TABLE_TCP};
+use nodewall_datapath::KernelEngine;
 use nodewall_testbed::find_tool;
 
 /// Our table in nftables.
@@ -90,8 +90,8 @@ impl Takers {
             decision.reason()
         );
         Ok(Self {
-            engine: KernelEngine::new(image, Entry::Filter, None)?,
-            noting: KernelEngine::new(image, Entry::FilterEvidence, None)?,
+            engine: KernelEngine::new(image, Shape::PLAIN, None)?,
+            noting: KernelEngine::new(image, Shape::EVIDENCE, None)?,
             outsider_cell: decision.cell(image),
             read_id: generator.bare("reference_read")?,
             drop_id: generator.bare("reference_drop")?,

@@ -1,12 +1,12 @@
 //! The kernel's own answer for a frame, without any interface: the program is loaded with private maps and run by `BPF_PROG_TEST_RUN`.
 
 use aya::programs::{TestRun, TestRunOptions};
-use node_ebpf_common::{Decision, PolicyImage, Reason, wire::ETHERNET_BYTES};
+use node_ebpf_common::{Decision, PolicyImage, Reason, Shape, wire::ETHERNET_BYTES};
 
 use super::{
     error::DatapathError,
     maps::Maps,
-    object::{Buffers, Entry, Loaded, ProgramFacts},
+    object::{Buffers, Loaded, ProgramFacts},
 };
 
 /// The largest frame that a program for single buffers is given in a test run: a page without head and tail room.
@@ -18,12 +18,12 @@ pub struct KernelEngine {
 }
 
 impl KernelEngine {
-    /// Loads `entry` under the policy `image`; `buffers` of `None` takes the best that the kernel has.
-    pub fn new(image: &PolicyImage, entry: Entry, buffers: Option<Buffers>) -> Result<Self, DatapathError> {
-        let mut loaded = Loaded::new(None)?;
+    /// Loads the filter of `shape` under the policy `image`; `buffers` of `None` takes the best that the kernel has.
+    pub fn new(image: &PolicyImage, shape: Shape, buffers: Option<Buffers>) -> Result<Self, DatapathError> {
+        let mut loaded = Loaded::new(None, shape)?;
         let buffers = match buffers {
-            Some(buffers) => loaded.load_as(entry, buffers).map(|()| buffers)?,
-            None => loaded.load(entry)?,
+            Some(buffers) => loaded.load_for(buffers).map(|()| buffers)?,
+            None => loaded.load()?,
         };
         loaded.maps.swap(image)?;
         Ok(Self { loaded, buffers })
@@ -34,7 +34,7 @@ impl KernelEngine {
         self.loaded.maps.swap(image)
     }
 
-    /// The decision for one frame; its `bytes` are not known. Only for [`Entry::Probe`].
+    /// The decision for one frame; its `bytes` are not known. Only for shapes that answer.
     ///
     /// No kernel shows an XDP program a frame shorter than an Ethernet header (a test run refuses it, `bpf_xdp_adjust_tail` does,
     /// drivers pad or drop it), so for those the answer is the only one there can be.
@@ -45,7 +45,7 @@ impl KernelEngine {
         self.run(frame).map(Decision::unpack)
     }
 
-    /// Runs the program on one frame and returns what it returned: the XDP action for [`Entry::Filter`].
+    /// Runs the program on one frame and returns what it returned: the XDP action, where its shape does not answer.
     pub fn run(&mut self, frame: &[u8]) -> Result<u32, DatapathError> {
         if self.buffers == Buffers::Linear && frame.len() > LINEAR_MAX_BYTES {
             let what = format!(
@@ -98,7 +98,7 @@ pub struct EgressEngine {
 impl EgressEngine {
     /// Loads it under the policy `image`.
     pub fn new(image: &PolicyImage) -> Result<Self, DatapathError> {
-        let mut loaded = Loaded::new(None)?;
+        let mut loaded = Loaded::new(None, Shape::PLAIN)?;
         loaded.egress_program()?;
         loaded.maps.swap(image)?;
         Ok(Self { loaded })

@@ -8,13 +8,13 @@ use aya::{
     programs::ProgramType,
     sys::{BpfHelper, is_helper_supported, is_map_supported},
 };
-use node_ebpf_common::{PolicyImage, decide};
+use node_ebpf_common::{PolicyImage, Shape, decide};
 
 use super::{
     bpffs::is_bpffs,
     engine::KernelEngine,
     error::DatapathError,
-    object::{Buffers, Entry, Loaded},
+    object::{Buffers, Loaded},
     sys,
 };
 
@@ -60,18 +60,18 @@ pub struct Features {
     pub test_run: Result<usize, String>,
 }
 
-/// Tries every feature. `image` is the policy that the test frames are judged by, in the kernel and here.
+/// Tries every feature, and the filter of `shape`. `image` is the policy that the test frames are judged by, in the kernel and here.
 ///
 /// # Errors
 /// When the process has not the privilege to try anything.
-pub fn probe(image: &PolicyImage, frames: &[&[u8]]) -> Result<Features, DatapathError> {
+pub fn probe(image: &PolicyImage, shape: Shape, frames: &[&[u8]]) -> Result<Features, DatapathError> {
     let missing = sys::missing_capabilities();
     if !missing.is_empty() {
         return Err(DatapathError::Privilege { missing });
     }
     sys::lift_memlock_limit();
     let map = |kind| is_map_supported(kind).map_err(|error| error.to_string());
-    let objects = Loaded::new(None);
+    let objects = Loaded::new(None, shape);
     let probes = vec![
         Probe { feature: "per-CPU array", needed: true, since: "4.6", answer: map(MapType::PerCpuArray) },
         Probe { feature: "array of maps", needed: true, since: "4.12", answer: map(MapType::ArrayOfMaps) },
@@ -106,7 +106,7 @@ pub fn probe(image: &PolicyImage, frames: &[&[u8]]) -> Result<Features, Datapath
 }
 
 fn filter(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
-    let buffers = loaded.load(Entry::Filter)?;
+    let buffers = loaded.load()?;
     let facts = loaded.info()?;
     let info = loaded.program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
     Ok(FilterFacts {
@@ -130,7 +130,7 @@ fn egress(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
 }
 
 fn test_run(image: &PolicyImage, frames: &[&[u8]]) -> Result<usize, String> {
-    let mut engine = KernelEngine::new(image, Entry::Probe, None).map_err(|error| chain(&error))?;
+    let mut engine = KernelEngine::new(image, Shape::ANSWERS, None).map_err(|error| chain(&error))?;
     for (n, frame) in frames.iter().enumerate() {
         let kernel = engine.decide(frame).map_err(|error| chain(&error))?;
         let host = decide(*frame, image);

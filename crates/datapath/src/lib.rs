@@ -17,6 +17,7 @@ mod object;
 mod owner;
 mod peer_cells;
 mod remove;
+mod resolve;
 mod slot;
 mod sys;
 mod tc;
@@ -35,7 +36,7 @@ pub use links::{Attached, Link, Mode, Target, links, links_remain};
 pub use maps::Maps;
 #[cfg(feature = "bench")]
 pub use object::REFERENCE_OBJECT;
-pub use object::{Buffers, COMPILER, Entry, Loaded, OBJECT, ProgramFacts, TARGET};
+pub use object::{Buffers, COMPILER, Loaded, OBJECT, ProgramFacts, TARGET};
 pub use owner::{Owner, owner};
 pub use peer_cells::PeerCell;
 pub use slot::{Filled, ImageFacts};

@@ -4,12 +4,14 @@ use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
-use node_ebpf_common::maps;
+use node_ebpf_common::{Shape, maps};
+use zerocopy::IntoBytes;
 
 use super::{
     bpffs::PinDir,
     error::{DatapathError, os_error},
     maps::{Maps, check_pins, entries},
+    resolve::resolve,
     sys,
 };
 
@@ -29,33 +31,6 @@ pub const COMPILER: &str = env!("NODEWALL_COMPILER");
 /// The program that counts outbound frames; also the name of its filter.
 pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";
 
-/// One way into the kernel program; each pair is the same code for frames of one buffer and of any number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
-    /// Decides, counts and acts.
-    Filter,
-    /// The same, and notes who is denied where the image asks for it.
-    FilterEvidence,
-    /// The same, and counts for each peer where the image asks for it.
-    FilterPerPeer,
-    /// The same, and logs every frame.
-    FilterLogged,
-    /// Decides and answers.
-    Probe,
-}
-
-impl Entry {
-    /// The filter that does what is asked and little more: what can be done costs every frame something, asked for or not.
-    pub const fn filter(logged: bool, per_peer: bool, evidence: bool) -> Self {
-        match (logged, per_peer, evidence) {
-            (true, _, _) => Self::FilterLogged,
-            (false, true, _) => Self::FilterPerPeer,
-            (false, false, true) => Self::FilterEvidence,
-            (false, false, false) => Self::Filter,
-        }
-    }
-}
-
 /// How frames lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffers {
@@ -65,18 +40,13 @@ pub enum Buffers {
     Frags,
 }
 
-const fn entry_name(entry: Entry, buffers: Buffers) -> &'static str {
-    match (entry, buffers) {
-        (Entry::Filter, Buffers::Linear) => "nodewall",
-        (Entry::Filter, Buffers::Frags) => "nodewall_frags",
-        (Entry::FilterEvidence, Buffers::Linear) => "nodewall_ev",
-        (Entry::FilterEvidence, Buffers::Frags) => "nodewall_ev_f",
-        (Entry::FilterPerPeer, Buffers::Linear) => "nodewall_peers",
-        (Entry::FilterPerPeer, Buffers::Frags) => "nodewall_peer_f",
-        (Entry::FilterLogged, Buffers::Linear) => "nodewall_log",
-        (Entry::FilterLogged, Buffers::Frags) => "nodewall_log_f",
-        (Entry::Probe, Buffers::Linear) => "nodewall_probe",
-        (Entry::Probe, Buffers::Frags) => "nodewall_probe_f",
+impl Buffers {
+    /// The program for such frames.
+    const fn program(self) -> &'static str {
+        match self {
+            Self::Linear => "nodewall",
+            Self::Frags => "nodewall_frags",
+        }
     }
 }
 
@@ -90,8 +60,9 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Creates or adopts the maps. With `pins` they are the pinned ones (checked first), else private and gone with this value.
-    pub fn new(pins: Option<&PinDir>) -> Result<Self, DatapathError> {
+    /// Creates or adopts the maps. With `pins` they are the pinned ones (checked first), else private and gone with this value. Its programs will have the
+    /// instructions of `shape`.
+    pub fn new(pins: Option<&PinDir>, shape: Shape) -> Result<Self, DatapathError> {
         let missing = sys::missing_capabilities();
         if !missing.is_empty() {
             return Err(DatapathError::Privilege { missing });
@@ -109,15 +80,16 @@ impl Loaded {
                 loader.map_pin_path(spec.name, pins.maps().join(spec.name));
             }
         }
-        let mut ebpf = loader.load(OBJECT).map_err(|e| DatapathError::Object(Box::new(e)))?;
+        let object = resolve(OBJECT, shape)?;
+        let mut ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
         let maps = Maps::take(&mut ebpf)?;
         maps.prepare_flows()?;
         Ok(Self { ebpf, maps, program: None })
     }
 
-    /// Loads `entry` for multi-buffer frames where the kernel can, else for single buffers.
-    pub fn load(&mut self, entry: Entry) -> Result<Buffers, DatapathError> {
-        match self.load_as(entry, Buffers::Frags) {
+    /// Loads the filter for multi-buffer frames where the kernel can, else for single buffers.
+    pub fn load(&mut self) -> Result<Buffers, DatapathError> {
+        match self.load_for(Buffers::Frags) {
             Ok(()) => Ok(Buffers::Frags),
             Err(frags) => {
                 // Below 5.18 the flag, the helpers or both are unknown: EINVAL. Anything else (no privilege, no memory) is final.
@@ -125,15 +97,15 @@ impl Loaded {
                 if os_error(source) != Some(libc::EINVAL) {
                     return Err(frags);
                 }
-                self.load_as(entry, Buffers::Linear)?;
+                self.load_for(Buffers::Linear)?;
                 Ok(Buffers::Linear)
             }
         }
     }
 
     /// Loads exactly this variant.
-    pub fn load_as(&mut self, entry: Entry, buffers: Buffers) -> Result<(), DatapathError> {
-        let name = entry_name(entry, buffers);
+    pub fn load_for(&mut self, buffers: Buffers) -> Result<(), DatapathError> {
+        let name = buffers.program();
         let program = self.named(name)?;
         // The verifier gives up when a signal comes (EAGAIN). On a busy machine one would come each time while somebody sends many.
         let _held = sys::SignalsHeld::new();

@@ -12,7 +12,7 @@ use node_ebpf_common::{
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
     flow,
     packet::{TABLE_TCP, TABLE_UDP},
-    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, Row},
+    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, PortWord, Row},
     reason::DROP_BIT,
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
@@ -110,8 +110,8 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     let groups = Groups::new(policy)?;
     rows.deactivate_all();
     let unmanaged = Row { allow: 0, otherwise: Reason::Unmanaged.number() };
-    for (table, row) in image.port_rows.iter_mut().zip([ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED]) {
-        table.fill(row as u16);
+    for (table, row) in image.port_words.iter_mut().zip([ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED]) {
+        table.fill(PortWord::new(row, unmanaged).bits());
         put(&mut image.rows, row, unmanaged);
     }
     put(&mut image.rows, ROW_LATER_FRAGMENTS, later_fragment_row(policy));
@@ -139,24 +139,11 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     }
     let blocked: BTreeSet<IpNet> = facts.blocked.iter().map(IpNet::trunc).collect();
     image.blocked = blocked.len() as u16;
-    if !blocked.is_empty() {
-        consult_always(&mut image);
-    }
     sources::fill_mission_control(&mut image, &policy.mission_control);
     let mut peers = facts.peers.clone();
     let numbers = peers.assign(&policy.peers);
     let lengths = sources::fill(&mut image, &groups.sources(policy, &numbers, &blocked, &facts.own_addresses))?;
     Ok(Compiled { image, rows, peers, lengths })
-}
-
-/// Lets every row ask for the source: where nothing is asked of it, only the longest prefix length is looked up, and a shorter blocked prefix would not
-/// be found. Later fragments that anybody may send stay as they are: they are judged as packets without a port.
-fn consult_always(image: &mut PolicyImage) {
-    for (number, row) in (0..).zip(&mut image.rows) {
-        if number != ROW_LATER_FRAGMENTS || row.allow != 0 {
-            row.allow |= GROUP_BLOCKED;
-        }
-    }
 }
 
 const fn key(protocol: Protocol, first_port: u16, last_port: u16) -> RowKey {
@@ -186,7 +173,7 @@ fn name_ports(
 ) -> Result<(), RowsExhausted> {
     let number = rows.assign(key, class)?;
     put(&mut image.rows, number, row);
-    lead(image, key, number);
+    lead(image, key, PortWord::new(number, row));
     Ok(())
 }
 
@@ -205,16 +192,16 @@ fn name_tunnel(image: &mut PolicyImage, rows: &mut RowTable, port: u16, row: Row
     let key = key(Protocol::Udp, port, port);
     let number = rows.assign_few(key, TUNNEL_CLASS, MAX_TUNNEL_ROWS).unwrap_or(ROW_IP_TUNNELS);
     put(&mut image.rows, number, row);
-    lead(image, key, number);
+    lead(image, key, PortWord::new(number, row));
 }
 
-/// Leads ports to a row.
-fn lead(image: &mut PolicyImage, key: RowKey, number: u32) {
+/// Gives ports their word.
+fn lead(image: &mut PolicyImage, key: RowKey, word: PortWord) {
     let table = if key.protocol == protocol::TCP { TABLE_TCP } else { TABLE_UDP };
     for port in key.first_port..=key.last_port {
         // The index is the port as it lies on the wire, loaded little-endian.
-        if let Some(at) = image.port_rows.get_mut(table as usize).and_then(|t| t.get_mut(port.swap_bytes() as usize)) {
-            *at = number as u16;
+        if let Some(at) = image.port_words.get_mut(table as usize).and_then(|t| t.get_mut(port.swap_bytes() as usize)) {
+            *at = word.bits();
         }
     }
 }
@@ -287,10 +274,28 @@ impl<'p> Groups<'p> {
         for net in blocked {
             sources.entry(*net).or_default().groups |= GROUP_BLOCKED;
         }
+        mark_martians(&mut sources, &policy.peers);
         for address in own_addresses {
             sources.insert(IpNet::from(*address), Grant { groups: GROUP_SPOOFED, peer: 0 });
         }
         sources
+    }
+}
+
+/// Sources that no genuine packet on a wire has: those of [`Address::is_martian`], as prefixes.
+const MARTIANS: [&str; 8] =
+    ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32", "::/128", "::1/128", "::ffff:0:0/96", "ff00::/8"];
+
+/// Where peers' prefixes meet martian addresses the table says so: the verdict function asks whether a source is one only where it is denied anyway.
+fn mark_martians(sources: &mut BTreeMap<IpNet, Grant>, peers: &[IpNet]) {
+    for martian in MARTIANS.iter().filter_map(|text| text.parse::<IpNet>().ok()) {
+        for peer in peers {
+            if peer.contains(&martian) {
+                sources.entry(martian).or_default().groups |= GROUP_SPOOFED;
+            } else if martian.contains(peer) {
+                sources.entry(*peer).or_default().groups |= GROUP_SPOOFED;
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use ipnet::IpNet;
+use node_ebpf_common::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
@@ -40,6 +41,13 @@ pub struct Policy {
     pub source: PolicySource,
     /// What is allowed but may not be meant, each a sentence for the operator. Not part of the canonical text.
     pub warnings: Vec<String>,
+}
+
+impl Policy {
+    /// Which instructions the kernel program needs for it. Only what no lever changes decides that.
+    pub const fn shape(&self) -> Shape {
+        Shape { evidence: self.evidence, per_peer: self.per_peer, ..Shape::PLAIN }
+    }
 }
 
 /// What a policy was made from.

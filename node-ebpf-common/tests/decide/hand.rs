@@ -6,8 +6,8 @@ use node_ebpf_common::{
     PolicyImage, Reason,
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
     policy::{
-        BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, Row, SLOTS, SlotV4, SlotV6, hash_v4,
-        hash_v6, key_v4, slot, value,
+        BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, PortWord, Row, SLOTS, SlotV4, SlotV6,
+        hash_v4, hash_v6, key_v4, slot, value,
     },
 };
 use zerocopy::FromZeros;
@@ -33,8 +33,8 @@ impl ByHand {
         (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
         (image.bucket_mask_v6, image.slot_mask_v6) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
         for (table, row) in [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED].into_iter().enumerate() {
-            image.port_rows[table].fill(row as u16);
             image.rows[row as usize].otherwise = Reason::Unmanaged.number();
+            image.port_words[table].fill(PortWord::new(row, image.rows[row as usize]).bits());
         }
         image.rows[ROW_IP_TUNNELS as usize] = Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() };
         Self { image, rows: BTreeMap::new(), next_row: 100 }
@@ -46,8 +46,9 @@ impl ByHand {
             self.next_row += 1;
             self.next_row
         });
-        self.image.port_rows[table][port.swap_bytes() as usize] = row as u16;
-        self.image.rows[row as usize] = Row { allow, otherwise: otherwise.number() };
+        let rule = Row { allow, otherwise: otherwise.number() };
+        self.image.port_words[table][port.swap_bytes() as usize] = PortWord::new(row, rule).bits();
+        self.image.rows[row as usize] = rule;
     }
 
     fn both(&mut self, ports: impl IntoIterator<Item = u16>, allow: u32, otherwise: Reason) {
@@ -113,11 +114,6 @@ impl ByHand {
             self.source(text, groups | GROUP_BLOCKED, peer);
         }
         self.image.blocked = BLOCKED.len() as u16;
-        for (number, row) in self.image.rows.iter_mut().enumerate() {
-            if number != ROW_LATER_FRAGMENTS as usize || row.allow != 0 {
-                row.allow |= GROUP_BLOCKED;
-            }
-        }
     }
 }
 

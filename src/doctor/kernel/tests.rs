@@ -112,7 +112,7 @@ fn the_kernel_here_is_tried() {
     }
     let policy = Policy::from_config(&Config::embedded()).unwrap();
     let image = compile(&policy, RowTable::default(), &Facts::default()).unwrap().image;
-    let kernel = probe(Path::new("/proc/self"), &image);
+    let kernel = probe(Path::new("/proc/self"), &image, Shape::PER_PEER);
     let features = kernel.features.as_ref().unwrap();
     for probe in features.probes.iter().filter(|probe| probe.needed) {
         assert_eq!(probe.answer, Ok(true), "{}", probe.feature);

@@ -12,10 +12,10 @@ use super::{
     policies::Case,
 };
 use node_ebpf_common::{
-    Decision, PolicyImage, Reason, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS, counter::ROW_TCP_UNMANAGED,
-    counter::ROW_UDP_UNMANAGED, decide,
+    Decision, PolicyImage, Reason, Shape, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS,
+    counter::ROW_TCP_UNMANAGED, counter::ROW_UDP_UNMANAGED, decide,
 };
-use nodewall_datapath::{Buffers, Entry, KernelEngine};
+use nodewall_datapath::{Buffers, KernelEngine};
 use nodewall_policy::{class_name, config::Protocol};
 
 /// What a program for single buffers is given in a test run at most.
@@ -29,7 +29,7 @@ pub struct Kernel {
 
 impl Kernel {
     pub fn new(image: &PolicyImage) -> Self {
-        let load = |buffers| KernelEngine::new(image, Entry::Probe, Some(buffers)).unwrap();
+        let load = |buffers| KernelEngine::new(image, Shape::ANSWERS, Some(buffers)).unwrap();
         Self { linear: load(Buffers::Linear), frags: load(Buffers::Frags) }
     }
 

@@ -42,13 +42,12 @@ pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, node: &Node<'_>, blo
         None if allowed => Reason::AllowedSource,
         None => rule.refusal,
     };
-    let matters = rule.peers_may || !rule.also.is_empty();
     Answer {
         verdict: verdict_of(reason),
         reason,
         class: rule.class.map(str::to_owned),
         to: Some(to),
-        peer: peer.filter(|_| matters && !blocked),
+        peer: peer.filter(|_| reason == Reason::Peer),
         bytes: None,
     }
 }

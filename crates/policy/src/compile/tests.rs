@@ -145,8 +145,8 @@ fn a_port_that_the_host_unpacks_is_a_tunnels_unless_a_class_keeps_it_as_closely(
             assert_eq!(place(&compiled, TABLE_UDP, port), place(&without, TABLE_UDP, port), "{port}");
         }
         assert_eq!(
-            compiled.image.port_rows[0].as_slice(),
-            without.image.port_rows[0].as_slice(),
+            compiled.image.port_words[0].as_slice(),
+            without.image.port_words[0].as_slice(),
             "no TCP port is a tunnel's"
         );
         assert_eq!(compiled.image.policy_sha256, without.image.policy_sha256, "what a host unpacks is no policy");
@@ -245,19 +245,36 @@ fn a_block_of_everything_and_one_with_host_bits_are_the_networks_they_mean() {
     assert_eq!(groups_of(&image, "10.0.1.1"), 0);
 }
 
-/// With a block every row that a packet can meet asks for the source, and nothing else about it changes; without one no row knows of it.
+/// A block is about sources alone: ports and rows stay what they were.
 #[test]
-fn rows_ask_for_blocked_sources_only_where_there_are_blocks() {
+fn blocks_change_no_row_and_no_port() {
     for text in ["", "tunnels = \"all\"\nlater_fragments = \"peers\"\n[profile]\nweb_port_8022 = \"public\""] {
         let (without, with) = (blocking(text, &[], &[]), blocking(text, &[], &["192.0.2.1/32"]));
         assert_eq!((without.blocked, with.blocked), (0, 1));
-        assert!(without.rows.iter().all(|row| row.allow & GROUP_BLOCKED == 0));
-        for (number, (before, after)) in (0..).zip(without.rows.iter().zip(&with.rows)) {
-            let by_its_source = number != ROW_LATER_FRAGMENTS || before.allow != 0;
-            let block = if by_its_source { GROUP_BLOCKED } else { 0 };
-            assert_eq!(*after, Row { allow: before.allow | block, ..*before }, "row {number}");
-        }
-        assert_eq!(with.row(ROW_LATER_FRAGMENTS).allow & GROUP_BLOCKED != 0, text.contains("later_fragments"));
-        assert_eq!(without.port_rows, with.port_rows);
+        assert_eq!(without.rows, with.rows);
+        assert_eq!(without.port_words, with.port_words);
+    }
+}
+
+/// The verdict function asks of a source that is let in nothing but its groups: they must say where it cannot be genuine.
+#[test]
+fn where_peers_meet_martian_addresses_the_table_says_so() {
+    let config = Config::parse("", "test.toml").unwrap();
+    let peers = ["0.1.0.0/16", "10.0.0.0/8"].map(|net| net.parse().unwrap());
+    let policy = Policy { peers: peers.to_vec(), ..Policy::from_config(&config).unwrap() };
+    let image = compile(&policy, RowTable::default(), &Facts::default()).unwrap().image;
+    assert_eq!(groups_of(&image, "0.1.2.3") as u32, GROUP_PEER | GROUP_SPOOFED);
+    assert_eq!(groups_of(&image, "10.1.2.3") as u32, GROUP_PEER);
+    // No configuration can say this; a policy could.
+    let wide = Policy { peers: vec!["96.0.0.0/3".parse().unwrap(), "::/16".parse().unwrap()], ..policy };
+    let image = compile(&wide, RowTable::default(), &Facts::default()).unwrap().image;
+    for (address, groups) in [
+        ("127.0.0.1", GROUP_SPOOFED),
+        ("126.0.0.1", GROUP_PEER),
+        ("::1", GROUP_SPOOFED),
+        ("::ffff:10.0.0.1", GROUP_SPOOFED),
+        ("::2", GROUP_PEER),
+    ] {
+        assert_eq!(groups_of(&image, address) as u32 & GROUP_SPOOFED, groups & GROUP_SPOOFED, "{address}");
     }
 }

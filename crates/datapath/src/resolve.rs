@@ -1,0 +1,57 @@
+//! What the kernel object names and does not have: its settings. Each is an undefined symbol, asked for by a 64-bit load. aya passes over relocations
+//! against undefined symbols, so what is written here is what the kernel gets.
+
+use node_ebpf_common::Shape;
+use object::{Object, ObjectSection, ObjectSymbol, RelocationTarget, SectionKind, read::elf::ElfFile64};
+use zerocopy::IntoBytes;
+
+use super::error::DatapathError;
+
+/// `BPF_LD | BPF_IMM | BPF_DW`: the only instruction that can hold a symbol.
+const LOAD_64: u8 = 0x18;
+/// Bytes of that load: it is two instructions long.
+const LOAD_64_BYTES: usize = 16;
+
+/// `object` with the settings of `shape`: words, for an ELF reader wants it aligned, and zeros behind its end.
+pub(super) fn resolve(object: &[u8], shape: Shape) -> Result<Vec<u64>, DatapathError> {
+    let mut words = vec![0_u64; object.len().div_ceil(size_of::<u64>())];
+    let resolved = words.as_mut_bytes();
+    for (to, from) in resolved.iter_mut().zip(object) {
+        *to = *from;
+    }
+    for (at, symbol) in undefined(object)? {
+        let value = shape.symbol(&symbol).ok_or_else(|| broken(&format!("it wants {symbol}, which is no setting")))?;
+        let load: &mut [u8; LOAD_64_BYTES] = resolved
+            .get_mut(at..at + LOAD_64_BYTES)
+            .and_then(|load| load.try_into().ok())
+            .ok_or_else(|| broken(&format!("{symbol} is asked for behind its end")))?;
+        let [LOAD_64, registers, _, _, 0, 0, 0, 0, 0, _, _, _, 0, 0, 0, 0] = *load else {
+            return Err(broken(&format!("{symbol} is asked for by {load:02x?}, which is no plain 64-bit load")));
+        };
+        *load = [LOAD_64, registers & 0xf, 0, 0, u8::from(value), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    }
+    Ok(words)
+}
+
+/// Where each undefined symbol is asked for: the load's place in the file, and the symbol's name.
+fn undefined(object: &[u8]) -> Result<Vec<(usize, String)>, DatapathError> {
+    let failed = |error: object::Error| broken(&error.to_string());
+    let file: ElfFile64<'_> = ElfFile64::parse(object).map_err(failed)?;
+    let mut found = Vec::new();
+    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+        let Some((start, _)) = section.file_range() else { continue };
+        for (offset, relocation) in section.relocations() {
+            let RelocationTarget::Symbol(index) = relocation.target() else { continue };
+            let symbol = file.symbol_by_index(index).map_err(failed)?;
+            if symbol.is_undefined() {
+                let at = usize::try_from(start + offset).map_err(|_| broken("it is larger than memory"))?;
+                found.push((at, symbol.name().map_err(failed)?.to_owned()));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn broken(problem: &str) -> DatapathError {
+    DatapathError::Missing(format!("a sound kernel object in this executable ({problem})"))
+}

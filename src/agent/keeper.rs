@@ -251,7 +251,6 @@ where
             Some(lock) => drop(lock),
             None => return,
         }
-        let followed = control::stamps(&self.site.state);
         self.follow_state().await;
         // After what commands did: they have the last word over a file that was changed before them.
         self.watch_config().await;
@@ -259,7 +258,7 @@ where
             self.adopt_policy(policy);
         }
         self.watch_fou().await;
-        self.repair(&followed).await;
+        self.repair().await;
     }
 
     /// `None` while somebody makes a change, when nothing is as it should be, and when an operator opened the node.

@@ -5,25 +5,28 @@ use std::time::Instant;
 use super::Keeper;
 use crate::{
     agent::watchdog::{self, Finding},
-    control::{self, Repair, coverage::Program, error::AgentError, state_files::note},
+    control::{Good, Repair, coverage::Program, error::AgentError, state_files::note},
 };
 use nodewall_datapath::PinDir;
-use nodewall_host::state::{Clock, Stamp};
+use nodewall_host::state::Clock;
 use nodewall_policy::config::{Config, ConfigErrors};
 
 impl<R> Keeper<R>
 where
     R: Fn() -> Result<Config, ConfigErrors>,
 {
-    /// `followed`: the files that this look has followed.
-    pub(super) async fn repair(&mut self, followed: &[Option<Stamp>; 3]) {
+    pub(super) async fn repair(&mut self) {
         let Some(lock) = self.undisturbed() else { return };
-        // A command came between the look at the files and the lock: what it did is no tampering, and is followed at the next look.
-        let now = control::stamps(&self.site.state);
-        if now != *followed && now != self.state_stamp {
+        let looked = watchdog::look(&self.site, &self.applied, &self.programs);
+        // Under the lock disk and kernel agree, so a newer policy on disk than this agent knows is a command's: it came after the look at the files, or
+        // between a change of the agent's own and its look at them. That is no tampering; the next look follows it.
+        let is_newer = |good: Good| good.generation > self.applied.in_force.generation;
+        if looked.as_ref().is_ok_and(|findings| !findings.is_empty())
+            && Good::last(&self.site.state).ok().flatten().is_some_and(is_newer)
+        {
+            self.state_stamp = Default::default();
             return;
         }
-        let looked = watchdog::look(&self.site, &self.applied, &self.programs);
         drop(lock);
         let findings = match looked {
             Ok(findings) => findings,

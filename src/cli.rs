@@ -368,6 +368,9 @@ pub struct ExplainArgs {
     /// Protocol of the packet: tcp or udp
     #[arg(long, value_name = "PROTOCOL", default_value = "tcp", value_parser = read(str::parse::<Protocol>))]
     pub protocol: Protocol,
+    /// Interface that the packet comes in by [default: one without `peers` of its own]
+    #[arg(long, value_name = "NAME")]
+    pub in_interface: Option<String>,
 }
 
 /// Flags of `replay`.
@@ -379,6 +382,9 @@ pub struct ReplayArgs {
     /// Who judges: the same code in this process, or the kernel program by test run (needs privilege)
     #[arg(long, value_enum, default_value_t = Engine::Host)]
     pub engine: Engine,
+    /// Interface that the frames come in by [default: one without `peers` of its own]
+    #[arg(long, value_name = "NAME")]
+    pub in_interface: Option<String>,
 }
 
 /// Who judges a replayed frame.

@@ -9,7 +9,7 @@ use crate::{
     packet::{self, Packet, PacketKind},
     policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, PortWord, Row},
     query::Query,
-    reason::{DROP_BIT, REASON_SLOTS, Reason, Verdict},
+    reason::{DROP_BIT, PORTLESS_FROM, REASON_SLOTS, Reason, Verdict},
     verifier::rebound,
 };
 
@@ -162,21 +162,27 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
 
 #[inline(always)]
 fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, source: Address, bytes: u32) -> Decision {
-    let found = image.source(frame, source, || word.asks_for_source() || image.blocked != 0);
+    let mut found = image.source(frame, source, || word.asks_for_source() || image.blocked != 0);
+    if let Some(if_index) = frame.interface() {
+        found = image.by_interface(found, if_index);
+    }
     let groups = found as u32;
     // Without a branch: on mixed traffic each is mispredicted.
     let admitted = frame.opaque(u64::from(word.admits(groups).wrapping_neg())) as u32;
     let otherwise = word.otherwise();
     let mut reason = otherwise ^ ((otherwise ^ Reason::Peer.number()) & admitted);
+    // A reason that the verifier knows would have it follow all that comes once more.
+    let unknown = |reason: u32| rebound::<F, { PORTLESS_FROM as usize - 1 }>(frame, image.zero, reason as usize) as u32;
     let mut peer = (found >> 32) as u32 & 0xffff & admitted;
     if groups & !GROUP_PEER != 0 {
         cold_path();
         (reason, peer) = by_groups(image.row(word.row()), source, found);
+        reason = unknown(reason);
     }
     // Both drop, so who can not be genuine is told apart where he is denied. No martian is let in by the table: the compiler has marked its address there.
     if reason & DROP_BIT != 0 && source.is_martian() {
         cold_path();
-        reason = Reason::SpoofedSource.number();
+        reason = unknown(Reason::SpoofedSource.number());
     }
     Decision { reason, row: word.row(), peer, bytes }
 }

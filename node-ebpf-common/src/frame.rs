@@ -20,6 +20,12 @@ pub trait Frame {
     /// Whether the whole frame has at least `end` bytes.
     fn holds(&self, end: usize) -> bool;
 
+    /// Index of the interface that it came in by, where that may matter.
+    #[inline(always)]
+    fn interface(&self) -> Option<u32> {
+        None
+    }
+
     /// The whole frame's length. May cost a helper call in the kernel: for unlikely paths only.
     fn total_bytes(&self) -> usize;
 
@@ -109,6 +115,50 @@ impl Frame for &[u8] {
 
     fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
         (**self).start(skipped)
+    }
+}
+
+/// A frame on the host, and by which interface it came in.
+#[derive(Clone, Copy, Debug)]
+pub struct Received<'a> {
+    /// The frame.
+    pub frame: &'a [u8],
+    /// The interface's index; 0: one of which nothing is known.
+    pub if_index: u32,
+}
+
+impl Frame for Received<'_> {
+    type Forgotten<'a>
+        = Self
+    where
+        Self: 'a;
+
+    fn forgotten(&self, _zero: u64) -> Self {
+        *self
+    }
+
+    fn interface(&self) -> Option<u32> {
+        (self.if_index != 0).then_some(self.if_index)
+    }
+
+    fn linear_bytes(&self) -> usize {
+        self.frame.linear_bytes()
+    }
+
+    fn holds(&self, end: usize) -> bool {
+        self.frame.holds(end)
+    }
+
+    fn total_bytes(&self) -> usize {
+        self.frame.total_bytes()
+    }
+
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        self.frame.read(offset)
+    }
+
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        self.frame.start(skipped)
     }
 }
 

@@ -28,6 +28,8 @@ pub const MAX_LENGTHS_V4: usize = 8;
 /// Distinct IPv6 prefix lengths, as for IPv4; wider gaps between them make expansion costlier.
 pub const MAX_LENGTHS_V6: usize = 12;
 
+/// Interfaces with a rule of their own that fit.
+pub const MAX_INTERFACE_RULES: usize = 8;
 /// Mission Control's addresses of one family that fit.
 pub const MAX_MISSION_ADDRESSES: usize = 8;
 /// What stands in an unused place of Mission Control's IPv4 addresses: the limited broadcast.
@@ -56,6 +58,16 @@ pub struct Row {
     pub allow: u32,
     /// Number of the reason when no group of the source is allowed.
     pub otherwise: u32,
+}
+
+/// What a peer must be to come in by an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct InterfaceRule {
+    /// The interface's index; 0: this rule is for none.
+    pub if_index: u32,
+    /// Group bits, one of which it must be in: [`GROUP_PEER`] lets every peer in, 0 lets in none.
+    pub admits: u32,
 }
 
 /// What a port's own word says: its counter row, the reason when nothing of the source speaks for it, and whether peers may. What rules let in besides is on
@@ -242,6 +254,8 @@ pub struct PolicyImage {
     pub slots_v4: [SlotV4; SLOTS],
     /// IPv6 sources.
     pub slots_v6: [SlotV6; SLOTS],
+    /// Interfaces by which not every peer may come in. Looked at only where the program has the instructions for it.
+    pub interface_rules: [InterfaceRule; MAX_INTERFACE_RULES],
     /// Mission Control's IPv6 addresses, first and last eight wire bytes. Unused places hold what no TCP packet is sent to.
     pub mission_v6: [[u64; 2]; MAX_MISSION_ADDRESSES],
     /// Mission Control's IPv4 addresses, the wire's bytes. Not in the source table: there they could cost every inbound packet a probe.
@@ -309,6 +323,18 @@ impl PolicyImage {
     #[expect(clippy::indexing_slicing, reason = "masked to the table's length, a power of two")]
     pub fn row(&self, row: u32) -> Row {
         self.rows[row as usize & (ROWS as usize - 1)]
+    }
+
+    /// [`Self::source`]'s answer for what came in by this interface: whose peers are not let in there, they are no peers.
+    #[inline(always)]
+    pub fn by_interface(&self, found: u64, if_index: u32) -> u64 {
+        let mut admits = GROUP_PEER;
+        for rule in &self.interface_rules {
+            if rule.if_index == if_index {
+                admits = rule.admits;
+            }
+        }
+        if found as u32 & admits == 0 { found & u64::from(!GROUP_PEER) } else { found }
     }
 
     /// 1 when `destination` is one of Mission Control's addresses, else 0.

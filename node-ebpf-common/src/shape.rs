@@ -45,13 +45,16 @@ settings! {
     per_peer;
     /// A log line for every frame (`--kernel-log`).
     log;
+    /// Not every peer may come in by every interface.
+    interface_rules;
     /// The decision is returned instead of an action, and nothing is counted: for `replay` and tests.
     answer;
 }
 
 impl Shape {
     /// The filter that does nothing besides counting.
-    pub const PLAIN: Self = Self { evidence: false, per_peer: false, log: false, answer: false };
+    pub const PLAIN: Self =
+        Self { evidence: false, per_peer: false, log: false, interface_rules: false, answer: false };
     /// The filter that says what it decides.
     pub const ANSWERS: Self = Self { answer: true, ..Self::PLAIN };
     /// The filter that notes who is denied.

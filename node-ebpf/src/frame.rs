@@ -3,11 +3,13 @@
 use core::{arch::asm, hint::cold_path, mem::MaybeUninit};
 
 use aya_ebpf::{
-    bindings::__sk_buff,
+    bindings::{__sk_buff, xdp_md},
     helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
 use node_ebpf_common::{Frame, frame::Wire};
+
+use crate::settings::setting;
 
 /// Hides a value from LLVM, which would otherwise derive a pointer again after its check, or drop a check it believes redundant. A jump to the next
 /// instruction, for the assembler wants one: the kernel takes it out (Linux 5.1).
@@ -29,18 +31,26 @@ pub struct Linear {
     start: usize,
     end: usize,
     length_bytes: usize,
+    /// To ask by which interface it came in.
+    context: *mut xdp_md,
 }
 
 impl Linear {
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
         let (start, end) = (context.data(), context.data_end());
-        Self { start, end, length_bytes: launder((end - start) as u64) as usize }
+        Self { start, end, length_bytes: launder((end - start) as u64) as usize, context: context.ctx }
     }
 }
 
 impl Frame for Linear {
     type Forgotten<'a> = Self;
+
+    #[inline(always)]
+    fn interface(&self) -> Option<u32> {
+        // SAFETY: the context is this program's own; the verifier turns the field into a load.
+        if setting!(interface_rules) { Some(unsafe { (*self.context).ingress_ifindex }) } else { None }
+    }
 
     #[inline(always)]
     fn linear_bytes(&self) -> usize {
@@ -87,7 +97,8 @@ impl Frame for Linear {
         // Sum and exclusive or with what the verifier does not know leave nothing of what it knew.
         let zero = launder(zero);
         let start = launder((self.start as u64).wrapping_add(zero & 63)) as usize;
-        Self { start, end: self.end, length_bytes: launder(self.length_bytes as u64 ^ zero) as usize }
+        let length_bytes = launder(self.length_bytes as u64 ^ zero) as usize;
+        Self { start, end: self.end, length_bytes, context: self.context }
     }
 
     #[inline(always)]
@@ -100,18 +111,22 @@ impl Frame for Linear {
 /// A frame of one or more buffers. What the first buffer does not hold is fetched by helpers, behind tests that fail for every ordinary frame.
 pub struct Frags {
     first: Linear,
-    context: *mut aya_ebpf::bindings::xdp_md,
 }
 
 impl Frags {
     #[inline(always)]
     pub fn new(context: &XdpContext) -> Self {
-        Self { first: Linear::new(context), context: context.ctx }
+        Self { first: Linear::new(context) }
     }
 }
 
 impl Frame for Frags {
     type Forgotten<'a> = Self;
+
+    #[inline(always)]
+    fn interface(&self) -> Option<u32> {
+        self.first.interface()
+    }
 
     #[inline(always)]
     fn linear_bytes(&self) -> usize {
@@ -126,7 +141,7 @@ impl Frame for Frags {
     #[inline(always)]
     fn total_bytes(&self) -> usize {
         // SAFETY: the context is this program's own.
-        unsafe { bpf_xdp_get_buff_len(self.context) as usize }
+        unsafe { bpf_xdp_get_buff_len(self.first.context) as usize }
     }
 
     #[inline(always)]
@@ -137,7 +152,7 @@ impl Frame for Frags {
         let mut value = MaybeUninit::<T>::uninit();
         // SAFETY: the helper writes size_of::<T>() bytes into `value` or fails with a negative number.
         let result = unsafe {
-            bpf_xdp_load_bytes(self.context, offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
+            bpf_xdp_load_bytes(self.first.context, offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
         };
         // SAFETY: filled by the helper; T is valid for all bytes.
         (result == 0).then(|| unsafe { value.assume_init() })
@@ -150,7 +165,7 @@ impl Frame for Frags {
 
     #[inline(always)]
     fn forgotten(&self, zero: u64) -> Self {
-        Self { first: self.first.forgotten(zero), context: self.context }
+        Self { first: self.first.forgotten(zero) }
     }
 
     #[inline(always)]
@@ -177,7 +192,9 @@ impl Outgoing {
     #[inline(always)]
     pub fn new(context: &TcContext) -> Self {
         let (start, end) = (context.data(), context.data_end());
-        let first = Linear { start, end, length_bytes: launder((end - start) as u64) as usize };
+        let length_bytes = launder((end - start) as u64) as usize;
+        // Nothing asks by which interface a frame goes.
+        let first = Linear { start, end, length_bytes, context: core::ptr::null_mut() };
         Self { first, skb: context.skb.skb, length_bytes: context.len() as usize }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
-use node_ebpf_common::{Decision, PolicyImage, decide, maps::RowRecord};
+use node_ebpf_common::{Decision, PolicyImage, decide, frame::Received, maps::RowRecord};
 use serde::Serialize;
 
 use super::{
@@ -31,7 +31,8 @@ struct Report {
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
     let JudgingPolicy { image, rows } = judging::described_or_live(common)?;
     let frame = probe_frame(args.source, args.port, args.protocol);
-    let decision = decide(frame.as_slice(), &image);
+    let if_index = judging::index_of(args.in_interface.as_deref())?;
+    let decision = decide(&Received { frame: &frame, if_index }, &image);
     let report = report(&decision, &image, &rows)?;
     print(common, &report, |report| print_text(report, args))?;
     Ok(FINE)

@@ -3,9 +3,10 @@
 use anyhow::anyhow;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
-use super::{Failure, read_policy};
-use crate::cli::Common;
+use super::{Failure, block_on, read_policy};
+use crate::{cli::Common, control::surroundings::interfaces};
 use nodewall_datapath::{DatapathError, Maps};
+use nodewall_host::net;
 use nodewall_policy::{Facts, RowTable, compile};
 
 /// An image and the names of its rows.
@@ -68,9 +69,21 @@ fn default(common: &Common, why: &str) -> Result<JudgingPolicy, Failure> {
     Ok(judged)
 }
 
+/// The index of the interface that frames come in by, where one is named; 0 is none.
+pub(super) fn index_of(interface: Option<&str>) -> Result<u32, Failure> {
+    let Some(name) = interface else { return Ok(0) };
+    let network = block_on(net::snapshot())?.map_err(anyhow::Error::new)?;
+    let link = network.by_name(name).ok_or_else(|| anyhow!("{name:?} is no interface of this host (`ip link`)"))?;
+    Ok(link.index)
+}
+
 fn configured(common: &Common) -> Result<JudgingPolicy, Failure> {
     let (_, policy) = read_policy(common)?;
-    let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
+    let mut facts = Facts::default();
+    if !policy.interface_peers.is_empty() {
+        facts.interfaces = interfaces(&block_on(net::snapshot())?.map_err(anyhow::Error::new)?, &policy);
+    }
+    let compiled = compile(&policy, RowTable::default(), &facts)?;
     let rows = compiled.rows.records().to_vec();
     Ok(JudgingPolicy { image: compiled.image, rows })
 }

@@ -1,6 +1,6 @@
 //! `nodewall replay`: each frame's verdict, reason and class, by the host's or the kernel's copy of the one verdict function.
 
-use node_ebpf_common::{Decision, Shape, decide, maps::RowRecord};
+use node_ebpf_common::{Decision, Shape, decide, frame::Received, maps::RowRecord};
 use serde::Serialize;
 
 use super::{
@@ -27,7 +27,17 @@ type Judge<'a> = Box<dyn FnMut(&[u8]) -> Result<Decision, Failure> + 'a>;
 pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
     let JudgingPolicy { image, rows } = judging::described_live_or_default(common)?;
     let mut judge: Judge<'_> = match args.engine {
-        Engine::Host => Box::new(|frame| Ok(decide(frame, &image))),
+        Engine::Host => {
+            let if_index = judging::index_of(args.in_interface.as_deref())?;
+            let image = &image;
+            Box::new(move |frame| Ok(decide(&Received { frame, if_index }, image)))
+        }
+        Engine::Kernel if args.in_interface.is_some() => {
+            return Err(anyhow::anyhow!(
+                "--in-interface and --engine kernel exclude each other: the kernel's test run comes in by no interface"
+            )
+            .into());
+        }
         Engine::Kernel => {
             let mut engine = KernelEngine::new(&image, Shape::ANSWERS, None)?;
             Box::new(move |frame| Ok(engine.decide(frame)?))

@@ -154,7 +154,7 @@ pub(super) async fn swap(
         tracing::error!("the last good policy can not be read: {error}");
     }
     let before = before.ok().flatten();
-    let surroundings = Surroundings::of(&net::snapshot().await?);
+    let surroundings = Surroundings::of(&net::snapshot().await?, &desired.policy);
     let old = Names { rows: maps.rows()?, peers: PeerTable::new(maps.peers()?) };
     let live_generation = live_generation(maps)?;
     // A number is never used again, also not after a boot.

@@ -3,11 +3,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt::Display,
     net::IpAddr,
 };
 
 use ipnet::IpNet;
-use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
+use node_ebpf_common::{PolicyImage, Reason, Verdict, decide, frame::Received};
 use serde::Serialize;
 
 use super::{
@@ -24,12 +25,12 @@ use super::{
 use crate::control::{Desired, Good};
 use nodewall_datapath::PinDir;
 use nodewall_host::{
-    net::{self, Network, Redirect, Selection, Sockets, listings, tcp_redirects},
+    net::{self, Network, Redirect, Selection, Sockets, Way, listings, tcp_redirects},
     state::{Clock, StateDir},
 };
 use nodewall_policy::{
     Facts, Policy, PortClass, RowTable, compile,
-    config::{Access, InterfaceAttach, PortRange, Protocol, show},
+    config::{Access, PortRange, Protocol, show},
     probe_frame,
 };
 
@@ -119,8 +120,8 @@ pub async fn plan(
         None => Vec::new(),
     };
     let network = net::snapshot().await?;
-    let facts = Facts { blocked, ..Surroundings::of(&network).facts() };
-    let image = |policy: &Policy| Ok::<_, AgentError>(compile(policy, RowTable::default(), &facts)?.image);
+    let facts = |policy: &Policy| Facts { blocked: blocked.clone(), ..Surroundings::of(&network, policy).facts() };
+    let image = |policy: &Policy| Ok::<_, AgentError>(compile(policy, RowTable::default(), &facts(policy))?.image);
     let new = image(&desired.policy)?;
     let old = good.as_ref().map(|good| image(&good.desired.policy)).transpose()?;
 
@@ -137,7 +138,10 @@ pub async fn plan(
     let attached: BTreeSet<String> = stored.into_iter().collect();
     let guard = Guard { allow, session: session::current() };
     let held = held.or_else(|| {
-        guard.judge(desired, &new, &facts.own_addresses, good.as_ref()).err().map(|error| error.to_string())
+        guard
+            .judge(desired, &new, &facts(&desired.policy).own_addresses, good.as_ref())
+            .err()
+            .map(|error| error.to_string())
     });
     let old_policy = good.as_ref().map(|good| &good.desired.policy);
     let old_peers: BTreeSet<IpNet> = old_policy.iter().flat_map(|policy| policy.peers.iter().copied()).collect();
@@ -150,9 +154,26 @@ pub async fn plan(
         interfaces_added: interfaces.difference(&attached).cloned().collect(),
         interfaces_removed: attached.difference(&interfaces).cloned().collect(),
         not_covered: not_covered(pins, desired, &selection, &network)?,
-        affected: affected(&connections(state)?, &tcp_redirects(&listings()), old.as_deref(), &new),
+        affected: {
+            let connections = connections(state)?;
+            let by_interface = old_policy.into_iter().chain([&desired.policy]).any(|p| !p.interface_peers.is_empty());
+            let interfaces = if by_interface { interfaces_of(&connections).await? } else { BTreeMap::new() };
+            affected(&connections, &interfaces, &tcp_redirects(&listings()), (old.as_deref(), &new))
+        },
         held,
     })
+}
+
+/// By which interface each source comes in: the one by which this node answers, for nothing else says it of a connection.
+async fn interfaces_of(connections: &BTreeMap<(IpAddr, u16), bool>) -> Result<BTreeMap<IpAddr, u32>, AgentError> {
+    let sources: Vec<IpAddr> =
+        connections.keys().map(|(source, _)| *source).collect::<BTreeSet<_>>().into_iter().collect();
+    let ways = net::ways_to(&sources).await?;
+    let interface = |way| match way {
+        Way::Out(route) => route.interface,
+        Way::Here | Way::Nowhere(_) => None,
+    };
+    Ok(sources.into_iter().zip(ways).filter_map(|(source, way)| Some((source, interface(way)?))).collect())
 }
 
 /// What an account of the interfaces would say, but for those that are only waiting to be attached.
@@ -176,7 +197,8 @@ fn settings(good: Option<&Good>, desired: &Desired) -> Vec<Setting> {
             ("later_fragments", policy.later_fragments.to_string()),
             ("single_node", policy.single_node.to_string()),
             ("attach_mode", desired.attach_mode.to_string()),
-            ("interface", single_interfaces(desired)),
+            ("interface attach", listed(&desired.interface_attach)),
+            ("interface peers", listed(&policy.interface_peers)),
         ]
     };
     let old = good.map(|good| values(&good.desired));
@@ -191,9 +213,8 @@ fn settings(good: Option<&Good>, desired: &Desired) -> Vec<Setting> {
 }
 
 /// What differs on single interfaces, in one line.
-fn single_interfaces(desired: &Desired) -> String {
-    let one = |(name, attach): (&String, &InterfaceAttach)| format!("{name} {attach}");
-    let all: Vec<String> = desired.interface_attach.iter().map(one).collect();
+fn listed(single: &BTreeMap<String, impl Display>) -> String {
+    let all: Vec<String> = single.iter().map(|(name, what)| format!("{name} {what}")).collect();
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
@@ -263,9 +284,10 @@ fn rule(class: Option<&PortClass>) -> String {
 }
 
 /// What is done to a packet: nothing in force passes everything, and so does audit.
-fn action(image: Option<&PolicyImage>, source: IpAddr, port: u16) -> (&'static str, &'static str) {
+fn action(image: Option<&PolicyImage>, source: IpAddr, port: u16, if_index: u32) -> (&'static str, &'static str) {
     let Some(image) = image else { return ("pass", "unmanaged") };
-    let decision = decide(probe_frame(source, port, Protocol::Tcp).as_slice(), image);
+    let frame = probe_frame(source, port, Protocol::Tcp);
+    let decision = decide(&Received { frame: &frame, if_index }, image);
     let reason = decision.reason().map_or("unknown", Reason::name);
     let dropped = image.enforce != 0 && decision.verdict() == Verdict::Drop;
     (if dropped { "drop" } else { "pass" }, reason)
@@ -294,14 +316,16 @@ pub(crate) fn inbound(sockets: &Sockets) -> Vec<(IpAddr, u16)> {
 
 fn affected(
     connections: &BTreeMap<(IpAddr, u16), bool>,
+    interfaces: &BTreeMap<IpAddr, u32>,
     redirects: &[Redirect],
-    old: Option<&PolicyImage>,
-    new: &PolicyImage,
+    (old, new): (Option<&PolicyImage>, &PolicyImage),
 ) -> Vec<Affected> {
     let mut found = BTreeSet::new();
     for (&(source, local_port), &connected) in connections {
+        let if_index = interfaces.get(&source).copied().unwrap_or(0);
         let changed = |port: u16| {
-            let ((from, _), (to, reason)) = (action(old, source, port), action(Some(new), source, port));
+            let ((from, _), (to, reason)) =
+                (action(old, source, port, if_index), action(Some(new), source, port, if_index));
             (from != to).then_some(Affected { source, port, from, to, reason, connected })
         };
         // Behind a redirect nobody can tell which port it was; it is told only where every answer is the same.

@@ -55,7 +55,7 @@ impl Applied {
 }
 
 /// The instructions that are asked for.
-const fn shape(site: &Site, policy: &Policy) -> Shape {
+fn shape(site: &Site, policy: &Policy) -> Shape {
     Shape { log: site.kernel_log, ..policy.shape() }
 }
 

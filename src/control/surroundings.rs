@@ -1,12 +1,15 @@
 //! What of the host's network a change depends on: which interfaces it is for, the node's own addresses, the ports of its tunnels. It must not change
 //! any of it.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::error::AgentError;
 use crate::control::Desired;
 use nodewall_host::net::{self, Link, Network, Selection};
-use nodewall_policy::{Facts, config::InterfacePattern};
+use nodewall_policy::{Facts, Policy, config::InterfacePattern};
 
 /// What of the host an image is made of besides the policy. When it changes, the policy is put into force anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,11 +18,14 @@ pub(crate) struct Surroundings {
     pub(crate) own_addresses: BTreeSet<IpAddr>,
     /// The UDP ports that the kernel takes packets out of.
     pub(crate) tunnel_ports: BTreeSet<u16>,
+    /// The indexes of the interfaces by which not every peer may come in.
+    pub(crate) interfaces: BTreeMap<String, BTreeSet<u32>>,
 }
 
 impl Surroundings {
-    pub(crate) fn of(network: &Network) -> Self {
+    pub(crate) fn of(network: &Network, policy: &Policy) -> Self {
         Self {
+            interfaces: interfaces(network, policy),
             own_addresses: own_addresses(network).into_iter().collect(),
             tunnel_ports: network.udp_tunnels().map(|tunnel| tunnel.port).collect(),
         }
@@ -30,9 +36,20 @@ impl Surroundings {
         Facts {
             own_addresses: self.own_addresses.iter().copied().collect(),
             tunnel_ports: self.tunnel_ports.clone(),
+            interfaces: self.interfaces.clone(),
             ..Facts::default()
         }
     }
+}
+
+/// What comes in by a bond has the index of the slave that it came by.
+pub(crate) fn interfaces(network: &Network, policy: &Policy) -> BTreeMap<String, BTreeSet<u32>> {
+    let indexes = |name: &String| {
+        let link = network.by_name(name)?;
+        let ports = network.ports_of(link.index).map(|port| port.index);
+        Some((name.clone(), std::iter::once(link.index).chain(ports).collect()))
+    };
+    policy.interface_peers.keys().filter_map(indexes).collect()
 }
 
 /// An address in doubt is left out: it may be a peer's, who must not be taken for a forger.

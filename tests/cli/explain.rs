@@ -26,7 +26,7 @@ const CASES: &[Case] = &[
     ("192.0.2.66", 7199, "pass", "allowed_source", Some("jmx"), None),
     ("198.51.100.1", 7199, "drop", "outsider", Some("jmx"), None),
     ("192.0.2.9", 7777, "pass", "allowed_source", Some("shut"), None),
-    ("10.0.0.11", 7777, "drop", "closed", Some("shut"), Some("10.0.0.11")),
+    ("10.0.0.11", 7777, "drop", "closed", Some("shut"), None),
     ("127.0.0.1", 9042, "drop", "spoofed_source", Some("cassandra"), None),
     ("0.0.0.0", 9042, "drop", "spoofed_source", Some("cassandra"), None),
     ("127.0.0.1", 443, "pass", "public", Some("https"), None),

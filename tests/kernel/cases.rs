@@ -30,7 +30,7 @@ fn counters(engine: &KernelEngine, compiled: &nodewall_policy::Compiled) -> BTre
 }
 
 /// What a filter may be that acts. What any of them decides is the same.
-const SHAPES: [Shape; 3] = [Shape::PLAIN, Shape::PER_PEER, Shape::LOGGED];
+const SHAPES: [Shape; 3] = [Shape::PLAIN, Shape { interface_rules: true, ..Shape::PER_PEER }, Shape::LOGGED];
 
 fn run(policy: Policy, buffers: Buffers, table: &[Case]) {
     for shape in SHAPES {
@@ -120,7 +120,8 @@ fn the_verifier_has_headroom() {
         return;
     }
     let compiled = Policy::Enforce.compiled();
-    for shape in [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, Shape::ANSWERS] {
+    let by_interface = Shape { interface_rules: true, ..Shape::PER_PEER };
+    for shape in [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, by_interface, Shape::ANSWERS] {
         for buffers in [Buffers::Linear, Buffers::Frags] {
             let facts = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap().facts().unwrap();
             println!("{shape}, {buffers:?}: {facts:?}");

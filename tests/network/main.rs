@@ -22,6 +22,7 @@ mod outbound_hooks;
 mod page;
 mod peer_matrix;
 mod peers;
+mod peers_by_interface;
 mod privileges;
 mod reload;
 mod replies;

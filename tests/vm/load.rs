@@ -27,7 +27,14 @@ fn cost(test: &str, facts: ProgramFacts) -> String {
 }
 
 /// Every shape that the product uses.
-const SHAPES: [Shape; 5] = [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, Shape::LOGGED, Shape::ANSWERS];
+const SHAPES: [Shape; 6] = [
+    Shape::PLAIN,
+    Shape::EVIDENCE,
+    Shape::PER_PEER,
+    Shape { interface_rules: true, ..Shape::PER_PEER },
+    Shape { interface_rules: true, ..Shape::LOGGED },
+    Shape::ANSWERS,
+];
 
 #[test]
 fn the_filter_in_every_shape() {

@@ -8,7 +8,7 @@ use super::Policy;
 const HEADING: &str = "nodewall-policy 1";
 
 impl Policy {
-    /// The canonical text: one line for each setting, class, port range, extra source and peer; sorted; ends with a newline.
+    /// The canonical text: one line for each setting, class, port range, extra source, interface with peers of its own, and peer; sorted; ends with a newline.
     ///
     /// Where the policy came from, notes and warnings are left out: they decide nothing.
     pub fn canonical(&self) -> String {
@@ -26,6 +26,7 @@ impl Policy {
             );
             lines.extend(class.also_allow.iter().map(|net| format!("allow {} {}", class.name, show(net))));
         }
+        lines.extend(self.interface_peers.iter().map(|(name, peers)| format!("interface {name} peers {peers}")));
         lines.extend(self.peers.iter().map(|net| format!("peer {}", show(net))));
         lines.push(String::new());
         lines.join("\n")

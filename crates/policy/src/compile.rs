@@ -12,7 +12,10 @@ use node_ebpf_common::{
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
     flow,
     packet::{TABLE_TCP, TABLE_UDP},
-    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, MAGIC, MAX_RULE_GROUPS, PortWord, Row},
+    policy::{
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, InterfaceRule, MAGIC, MAX_INTERFACE_RULES,
+        MAX_RULE_GROUPS, PortWord, Row,
+    },
     reason::DROP_BIT,
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
@@ -24,7 +27,7 @@ use super::{
     rows::{MAX_PORTS_WITH_OWN_ROWS, RowKey, RowTable, RowsExhausted},
     sources::{self, Grant, Lengths, SourceError},
 };
-use crate::config::{Access, LaterFragments, Mode, Protocol, Tunnels};
+use crate::config::{Access, InterfacePeers, LaterFragments, Mode, Protocol, Tunnels};
 
 /// Class name of fragments after the first, where the policy asks who sent them.
 pub const FRAGMENT_CLASS: &str = "fragment";
@@ -42,11 +45,21 @@ pub enum CompileError {
     /// Too many sources.
     #[error(transparent)]
     Sources(#[from] SourceError),
-    /// Too many rules with `also_allow`.
-    #[error("{rules} rules have also_allow, and {MAX_RULE_GROUPS} fit; merge rules that allow the same sources")]
+    /// Too many lists of sources.
+    #[error(
+        "{lists} rules with also_allow and interfaces with peers in prefixes, and {MAX_RULE_GROUPS} fit; merge rules that allow the same sources"
+    )]
     Groups {
         /// How many there are.
-        rules: usize,
+        lists: usize,
+    },
+    /// Too many interfaces.
+    #[error(
+        "{interfaces} interfaces (slaves of bonds included) have peers of their own, and {MAX_INTERFACE_RULES} fit; leave `peers` out for some"
+    )]
+    Interfaces {
+        /// How many there are.
+        interfaces: usize,
     },
     /// No memory for an image.
     #[error("not enough memory for a policy image of {} bytes", size_of::<PolicyImage>())]
@@ -64,6 +77,8 @@ pub struct Facts {
     pub own_addresses: Vec<IpAddr>,
     /// The UDP ports that this host's kernel takes packets out of, besides those that every host is taken to ([`TUNNEL_UDP_PORTS`]).
     pub tunnel_ports: BTreeSet<u16>,
+    /// The indexes of the interfaces that the policy has rules for, by their names: what comes in by a bond has the index of a slave, so there are several.
+    pub interfaces: BTreeMap<String, BTreeSet<u32>>,
     /// Sources that an operator blocked: nothing from them passes but what is not IP and neighbour discovery. A block outranks peers and allowed sources
     /// inside it and around it, but does not reach own addresses: what has one as its source lies, and is `spoofed_source` where the source matters.
     pub blocked: Vec<IpNet>,
@@ -108,6 +123,7 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     }
 
     let groups = Groups::new(policy)?;
+    fill_interfaces(&mut image, policy, &groups, &facts.interfaces)?;
     rows.deactivate_all();
     let unmanaged = Row { allow: 0, otherwise: Reason::Unmanaged.number() };
     for (table, row) in image.port_words.iter_mut().zip([ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED]) {
@@ -195,6 +211,30 @@ fn name_tunnel(image: &mut PolicyImage, rows: &mut RowTable, port: u16, row: Row
     lead(image, key, PortWord::new(number, row));
 }
 
+/// What peers must be to come in by single interfaces. One that this host lacks has no index, and nothing comes in by it.
+fn fill_interfaces(
+    image: &mut PolicyImage,
+    policy: &Policy,
+    groups: &Groups<'_>,
+    indexes: &BTreeMap<String, BTreeSet<u32>>,
+) -> Result<(), CompileError> {
+    let rules: Vec<InterfaceRule> = policy
+        .interface_peers
+        .iter()
+        .flat_map(|(name, peers)| {
+            let admits = groups.admitted(name, peers);
+            indexes.get(name).into_iter().flatten().map(move |&if_index| InterfaceRule { if_index, admits })
+        })
+        .collect();
+    if rules.len() > MAX_INTERFACE_RULES {
+        return Err(CompileError::Interfaces { interfaces: rules.len() });
+    }
+    for (to, rule) in image.interface_rules.iter_mut().zip(rules) {
+        *to = rule;
+    }
+    Ok(())
+}
+
 /// Gives ports their word.
 fn lead(image: &mut PolicyImage, key: RowKey, word: PortWord) {
     let table = if key.protocol == protocol::TCP { TABLE_TCP } else { TABLE_UDP };
@@ -229,20 +269,38 @@ fn later_fragment_row(policy: &Policy) -> Row {
     }
 }
 
-/// The group bit of each class that lets extra sources in.
+/// The group bit of each list of sources: of the classes that let extra ones in, and of the interfaces that let some peers in.
 struct Groups<'p> {
     bits: BTreeMap<&'p str, u32>,
+    interface_bits: BTreeMap<&'p str, u32>,
 }
 
 impl<'p> Groups<'p> {
     fn new(policy: &'p Policy) -> Result<Self, CompileError> {
         let names: Vec<&str> =
             policy.classes.iter().filter(|c| !c.also_allow.is_empty()).map(|c| c.name.as_str()).collect();
-        if names.len() > MAX_RULE_GROUPS {
-            return Err(CompileError::Groups { rules: names.len() });
+        let within = |(name, peers): (&'p String, &'p InterfacePeers)| {
+            matches!(peers, InterfacePeers::Within(_)).then_some(name.as_str())
+        };
+        let interfaces: Vec<&str> = policy.interface_peers.iter().filter_map(within).collect();
+        let lists = names.len() + interfaces.len();
+        if lists > MAX_RULE_GROUPS {
+            return Err(CompileError::Groups { lists });
         }
-        let bits = (0..).map(|n| GROUP_RULE_FIRST << n);
-        Ok(Self { bits: names.into_iter().zip(bits).collect() })
+        let mut bits = (0..).map(|n| GROUP_RULE_FIRST << n);
+        Ok(Self {
+            bits: names.into_iter().zip(&mut bits).collect(),
+            interface_bits: interfaces.into_iter().zip(&mut bits).collect(),
+        })
+    }
+
+    /// One of which groups a peer must be in to come in by this interface.
+    fn admitted(&self, interface: &str, peers: &InterfacePeers) -> u32 {
+        match peers {
+            InterfacePeers::All => GROUP_PEER,
+            InterfacePeers::None => 0,
+            InterfacePeers::Within(_) => self.interface_bits.get(interface).copied().unwrap_or(0),
+        }
     }
 
     fn allowed(&self, class: &PortClass) -> u32 {
@@ -268,6 +326,13 @@ impl<'p> Groups<'p> {
         for class in &policy.classes {
             let bit = self.bits.get(class.name.as_str()).copied().unwrap_or(0);
             for net in &class.also_allow {
+                sources.entry(*net).or_default().groups |= bit;
+            }
+        }
+        for (name, peers) in &policy.interface_peers {
+            let InterfacePeers::Within(prefixes) = peers else { continue };
+            let bit = self.interface_bits.get(name.as_str()).copied().unwrap_or(0);
+            for net in prefixes {
                 sources.entry(*net).or_default().groups |= bit;
             }
         }

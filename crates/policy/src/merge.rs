@@ -33,6 +33,7 @@ impl Policy {
             single_node: config.single_node,
             classes,
             peers,
+            interface_peers: config.interface_peers.clone(),
             mission_control: config.mission_control.clone(),
             per_peer: config.counters.per_peer,
             evidence: config.evidence.enabled,

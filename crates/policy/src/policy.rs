@@ -2,6 +2,7 @@
 //!
 //! Owns [`Policy`] and its refusals. How profile and rules become one is in `merge`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use ipnet::IpNet;
@@ -9,8 +10,8 @@ use node_ebpf_common::Shape;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    Access, ConfigErrors, ConfigOrigin, LaterFragments, MissionControl, Mode, PortRange, PortSet, ProfileName,
-    Protocol, Tunnels,
+    Access, ConfigErrors, ConfigOrigin, InterfacePeers, LaterFragments, MissionControl, Mode, PortRange, PortSet,
+    ProfileName, Protocol, Tunnels,
 };
 
 /// The meaning of one configuration: what the compiler turns into an image, what `check` prints, what is hashed.
@@ -28,6 +29,9 @@ pub struct Policy {
     pub classes: Vec<PortClass>,
     /// Sorted, no duplicates; a single address has full prefix length.
     pub peers: Vec<IpNet>,
+    /// Who may come in by single interfaces, by their names, where not every peer may.
+    #[serde(default)]
+    pub interface_peers: BTreeMap<String, InterfacePeers>,
     /// Whom outbound traffic is counted apart for. Not part of the canonical text: it decides nothing.
     #[serde(default)]
     pub mission_control: MissionControl,
@@ -45,8 +49,13 @@ pub struct Policy {
 
 impl Policy {
     /// Which instructions the kernel program needs for it. Only what no lever changes decides that.
-    pub const fn shape(&self) -> Shape {
-        Shape { evidence: self.evidence, per_peer: self.per_peer, ..Shape::PLAIN }
+    pub fn shape(&self) -> Shape {
+        Shape {
+            evidence: self.evidence,
+            per_peer: self.per_peer,
+            interface_rules: !self.interface_peers.is_empty(),
+            ..Shape::PLAIN
+        }
     }
 }
 

@@ -9,11 +9,13 @@ use node_ebpf_common::{
     PolicyImage, Reason, Verdict,
     address::Address,
     counter::{BANK_CELLS, CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
-    decide, maps,
+    decide,
+    frame::Received,
+    maps,
     packet::{PacketKind, common, walk},
     policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, LengthV4, LengthV6, MAX_SOURCES, SlotV6, bucket,
-        hash_v4, hash_v6, key_v4, slot, value,
+        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, InterfaceRule, LengthV4, LengthV6, MAX_SOURCES,
+        SlotV6, bucket, hash_v4, hash_v6, key_v4, slot, value,
     },
 };
 use nodewall_cases::{Case, On, Policy, ipv4::jumbo};
@@ -317,4 +319,32 @@ fn verdicts_and_rows_of_all_reasons() {
         ]
     );
     assert_eq!((Verdict::Pass.name(), Verdict::Drop.name()), ("pass", "drop"));
+}
+
+/// Where an interface lets in some peers only, the others are outsiders there, and nothing else changes.
+#[test]
+fn by_an_interface_come_the_peers_that_it_lets_in() {
+    let mut hand = by_hand(Policy::Rules);
+    hand.image.interface_rules[0] = InterfaceRule { if_index: 7, admits: 0 };
+    hand.image.interface_rules[1] = InterfaceRule { if_index: 8, admits: GROUP_PEER };
+    hand.image.interface_rules[2] = InterfaceRule { if_index: 9, admits: OPS };
+    hand.source("10.0.0.12/32", GROUP_PEER | OPS, 9);
+    let mut refused = 0;
+    for case in all().into_iter().filter(|case| case.policy == Policy::Rules) {
+        let by = |if_index| decide(&Received { frame: &case.frame, if_index }, &hand.image);
+        let anywhere = decide(case.frame.as_slice(), &hand.image);
+        assert_eq!((by(0), by(8), by(10)), (anywhere, anywhere, anywhere), "{}", case.name);
+        for decision in [by(7), by(9)] {
+            if anywhere.reason() == Some(Reason::Peer) && decision != anywhere {
+                refused += 1;
+                assert_eq!(decision.peer, 0, "{}", case.name);
+                let wanted =
+                    [Reason::AllowedSource, Reason::Outsider, Reason::TunnelOutsider, Reason::FragmentOutsider];
+                assert!(wanted.contains(&decision.reason().unwrap()), "{}: {decision:?}", case.name);
+            } else {
+                assert_eq!(decision, anywhere, "{}", case.name);
+            }
+        }
+    }
+    assert!(refused > 0);
 }

@@ -18,6 +18,10 @@ where
     pub(in crate::agent) async fn cover(&mut self, since: Instant) {
         self.applied.retries.forget();
         self.reconcile(Program::Keep, since).await;
+        // Whom an interface lets in is bound to its index: what appeared lets every peer in until the policy knows it.
+        if !self.applied.in_force.policy().interface_peers.is_empty() {
+            self.follow_surroundings().await;
+        }
     }
 
     /// Tries what is due.
@@ -65,12 +69,16 @@ where
     /// The network has come to rest: the node's own addresses and the ports of its tunnels are part of the policy.
     pub(in crate::agent) async fn settle(&mut self) {
         self.look_after_interfaces().await;
+        self.follow_surroundings().await;
+    }
+
+    async fn follow_surroundings(&mut self) {
         if self.site.state.is_detached() {
             return;
         }
         match net::snapshot().await {
             Ok(network) => {
-                let now = Surroundings::of(&network);
+                let now = Surroundings::of(&network, self.applied.in_force.policy());
                 if now != self.surroundings {
                     self.surroundings = now;
                     self.put_last_good("network change").await;

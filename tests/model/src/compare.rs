@@ -9,11 +9,11 @@ use std::{
 use super::{
     answer::{Answer, To},
     judge,
-    policies::Case,
+    policies::{Case, IF_INDEX},
 };
 use node_ebpf_common::{
     Decision, PolicyImage, Reason, Shape, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS,
-    counter::ROW_TCP_UNMANAGED, counter::ROW_UDP_UNMANAGED, decide,
+    counter::ROW_TCP_UNMANAGED, counter::ROW_UDP_UNMANAGED, decide, frame::Received,
 };
 use nodewall_datapath::{Buffers, KernelEngine};
 use nodewall_policy::{class_name, config::Protocol};
@@ -29,7 +29,9 @@ pub struct Kernel {
 
 impl Kernel {
     pub fn new(image: &PolicyImage) -> Self {
-        let load = |buffers| KernelEngine::new(image, Shape::ANSWERS, Some(buffers)).unwrap();
+        // What an interface asks of peers is data: a policy without it is judged alike.
+        let shape = Shape { interface_rules: true, ..Shape::ANSWERS };
+        let load = |buffers| KernelEngine::new(image, shape, Some(buffers)).unwrap();
         Self { linear: load(Buffers::Linear), frags: load(Buffers::Frags) }
     }
 
@@ -82,7 +84,8 @@ pub fn ask(frame: &[u8], case: &Case, kernel: Option<&mut Kernel>) -> Answers {
 
 fn host(frame: &[u8], case: &Case) -> EngineAnswer {
     // A panic is an answer, too: a wrong one that can be minimised.
-    let decided = catch_unwind(AssertUnwindSafe(|| decide(frame, &case.compiled.image)));
+    let decided =
+        catch_unwind(AssertUnwindSafe(|| decide(&Received { frame, if_index: IF_INDEX }, &case.compiled.image)));
     let decision = decided.map_err(|_| "panicked".to_owned())?;
     let answer = understood(&decision, frame, case)?;
     Ok(answer.counting(decision.bytes as usize))

@@ -64,5 +64,6 @@ use policies::Case;
 
 /// The model's answer for `frame` under the policy of a case, on its node, with its blocks.
 pub fn judge(frame: &[u8], case: &Case) -> Answer {
-    verdict::judge(frame, &case.meaning, &Node { own: &case.own, tunnels: &case.tunnels, blocked: &case.blocked })
+    let Case { own, tunnels, blocked, .. } = case;
+    verdict::judge(frame, &case.meaning, &Node { own, tunnels, blocked, interface: Some(policies::INTERFACE) })
 }

@@ -13,4 +13,6 @@ pub struct Node<'n> {
     pub tunnels: &'n [u16],
     /// Who is blocked there.
     pub blocked: &'n [IpNet],
+    /// The name of the interface that the frame came in by, where that matters.
+    pub interface: Option<&'n str>,
 }

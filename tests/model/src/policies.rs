@@ -10,6 +10,15 @@ use nodewall_policy::{Compiled, Facts, Policy, PortClass, RowTable, compile, con
 /// The node's own addresses under every policy.
 pub const OWN: [&str; 2] = ["10.0.0.1", "2001:db8::1"];
 
+/// The interface that every frame comes in by. Its index is what the kernel's test run gives: that of `lo`, which has no such name to a policy.
+pub const INTERFACE: &str = "eth1";
+/// That index.
+pub const IF_INDEX: u32 = 1;
+
+const NO_PEER_HERE: &str = "[[interface]]\nname = \"eth1\"\npeers = \"none\"\n";
+const SOME_PEERS_HERE: &str = "[[interface]]\nname = \"eth1\"\npeers = [\"10.9.0.0/17\", \"10.0.0.0/30\", \"2001:db8::/48\", \"198.51.100.0/25\"]\n\
+                               [[interface]]\nname = \"eth2\"\npeers = \"none\"\n";
+
 // No class but its own: the ends of the port space, one port with a class for each protocol, a tunnel port of the operator's, sources that are both
 // peers and allowed.
 const OWN_CLASSES: &str = r#"
@@ -105,7 +114,7 @@ const NO_PROFILE: &str = "[profile]\nname = \"none\"\n";
 /// A name, a text by parts, what is blocked besides, and the UDP ports that the node unpacks.
 type Text = (&'static str, &'static [&'static str], &'static [&'static str], &'static [u16]);
 
-const TEXTS: [Text; 14] = [
+const TEXTS: [Text; 17] = [
     ("enforce", &[PEERS], &[], &[]),
     ("blocks", &[PEERS], BLOCKED, &[]),
     ("audit", &[AUDIT, PEERS], &[], &[]),
@@ -119,6 +128,9 @@ const TEXTS: [Text; 14] = [
     ("nothing", &[AUDIT, NO_PROFILE], &[], &[]),
     ("nothing-but-blocks", &[NO_PROFILE], &["192.0.2.66/32", "2001:db8:ffff::66/128"], &[]),
     ("unpacking", &[PEERS], &[], cases::Policy::Unpacking.tunnel_ports()),
+    ("no-peer-here", &[PEERS, NO_PEER_HERE], &[], &[]),
+    ("some-peers-here", &[RULES, PEERS, SOME_PEERS_HERE], &[], &[]),
+    ("some-peers-here-blocks", &[RULES, PEERS, SOME_PEERS_HERE], BLOCKED, &[]),
     ("unpacking-for-all", &["tunnels = \"all\"\n", OWN_CLASSES], &[], &UNPACKED),
 ];
 
@@ -183,6 +195,7 @@ fn case(name: &'static str, text: &str, blocked: &[&str], tunnels: &[u16]) -> Ca
         own_addresses: own.clone(),
         tunnel_ports: tunnels.iter().copied().collect(),
         blocked: blocked.clone(),
+        interfaces: [(INTERFACE.to_owned(), [IF_INDEX].into())].into(),
         ..Facts::default()
     };
     let compiled = compile(&meaning, RowTable::default(), &facts).unwrap();

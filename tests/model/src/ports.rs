@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use node_ebpf_common::Reason;
 use nodewall_policy::{
     Origin, Policy,
-    config::{Access, LaterFragments, Protocol, Tunnels},
+    config::{Access, InterfacePeers, LaterFragments, Protocol, Tunnels},
 };
 
 /// VXLAN (RFC 7348), the number that Linux used for it before, Geneve (RFC 8926).
@@ -38,7 +38,7 @@ pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, node: &Node<'_>, blo
         _ if blocked => Reason::BlockedSource,
         Some(reason) => reason,
         None if !sound => Reason::SpoofedSource,
-        None if rule.peers_may && peer.is_some() => Reason::Peer,
+        None if rule.peers_may && peer.is_some() && comes_in(source, policy, node.interface) => Reason::Peer,
         None if allowed => Reason::AllowedSource,
         None => rule.refusal,
     };
@@ -90,6 +90,15 @@ fn rule_for<'p>(to: To, policy: &'p Policy, tunnels: &[u16]) -> Rule<'p> {
         peers_may: !for_all,
         also: &[],
         refusal: Reason::TunnelOutsider,
+    }
+}
+
+/// Whether peers with this source may come in by this interface.
+fn comes_in(source: IpAddr, policy: &Policy, interface: Option<&str>) -> bool {
+    match interface.and_then(|name| policy.interface_peers.get(name)) {
+        None | Some(InterfacePeers::All) => true,
+        Some(InterfacePeers::None) => false,
+        Some(InterfacePeers::Within(nets)) => nets.iter().any(|net| net.contains(&source)),
     }
 }
 

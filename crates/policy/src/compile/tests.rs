@@ -278,3 +278,44 @@ fn where_peers_meet_martian_addresses_the_table_says_so() {
         assert_eq!(groups_of(&image, address) as u32 & GROUP_SPOOFED, groups & GROUP_SPOOFED, "{address}");
     }
 }
+
+/// What peers must be to come in by an interface: its own group for prefixes, none for "none"; an interface that this host lacks has no rule.
+#[test]
+fn an_interface_with_peers_of_its_own_has_a_rule_for_each_of_its_indexes() {
+    let text = r#"
+        [[rule]]
+        name = "ops"
+        ports = ["7199"]
+        access = "cluster"
+        also_allow = ["192.0.2.0/24"]
+        [[interface]]
+        name = "bond0"
+        peers = ["10.1.0.0/16"]
+        [[interface]]
+        name = "eth9"
+        peers = "none"
+        [[interface]]
+        name = "gone0"
+        peers = "none"
+        [peers]
+        static = ["10.1.0.7", "10.2.0.7"]
+    "#;
+    let interfaces = [("bond0".to_owned(), [3, 4, 5].into()), ("eth9".to_owned(), [9].into())].into();
+    let image = compile(&policy(text), RowTable::default(), &Facts { interfaces, ..Facts::default() }).unwrap().image;
+    let within = GROUP_RULE_FIRST << 1;
+    let expected = [(3, within), (4, within), (5, within), (9, 0), (0, 0)];
+    for (rule, (if_index, admits)) in image.interface_rules.iter().zip(expected) {
+        assert_eq!(*rule, InterfaceRule { if_index, admits });
+    }
+    assert_eq!(groups_of(&image, "10.1.0.7") as u32, GROUP_PEER | within);
+    assert_eq!(groups_of(&image, "10.2.0.7") as u32, GROUP_PEER);
+    assert_eq!(groups_of(&image, "10.1.0.8") as u32, within);
+    let many = [("bond0".to_owned(), (1..=9).collect())].into();
+    let facts = Facts { interfaces: many, ..Facts::default() };
+    assert!(matches!(
+        compile(&policy(text), RowTable::default(), &facts),
+        Err(CompileError::Interfaces { interfaces: 9 })
+    ));
+    assert!(policy(text).canonical().contains("\ninterface bond0 peers 10.1.0.0/16\ninterface eth9 peers none\n"));
+    assert!(policy(text).shape().interface_rules && !policy("").shape().interface_rules);
+}

@@ -20,7 +20,7 @@ use super::values::{
 use super::version::ClusterVersion;
 
 const HOUR_S: u64 = 60 * 60;
-const PREFIX: &str = "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$";
+pub(super) const PREFIX: &str = "^[0-9A-Fa-f.:]+(/[0-9]{1,3})?$";
 const SIZE: &str = "^[0-9]+ *(KiB|MiB|GiB|TiB)$";
 const URL: &str = "^[Hh][Tt][Tt][Pp][Ss]?://[^#@]+$";
 

@@ -14,6 +14,7 @@ use super::export::{self, Export};
 use super::formats::Interface;
 use super::given::{List, Text};
 use super::interface::InterfacePattern;
+use super::interface_peers::InterfacePeers;
 use super::interface_table;
 use super::mission_control::{self, MissionControl, MissionLink};
 use super::origin::ConfigOrigin;
@@ -41,6 +42,8 @@ pub struct Config {
     pub attach_mode: AttachMode,
     /// `[[interface]]`: what differs on single interfaces, by their names.
     pub interface_attach: BTreeMap<String, InterfaceAttach>,
+    /// `[[interface]]`: who may come in by single interfaces, where not every peer may.
+    pub interface_peers: BTreeMap<String, InterfacePeers>,
     /// `single_node`; default false. True: having no peers is right.
     pub single_node: bool,
     /// `tunnels`; default peers.
@@ -129,12 +132,14 @@ impl Config {
         let guarded = (!allow_lockout).then_some(&lockout_ports);
         let profile = profile(raw.profile.0, problems);
         let interfaces = interfaces(raw.interfaces, problems);
+        let single = interface_table::interfaces(raw.interface, &interfaces, problems);
         let (mission_control, mission_link) =
             mission_control::mission_control(raw.mission_control.0, profile.name, problems);
         Self {
             origin,
             mode: raw.mode.or(Mode::Enforce),
-            interface_attach: interface_table::attach(raw.interface, &interfaces, problems),
+            interface_attach: single.attach,
+            interface_peers: single.peers,
             interfaces,
             attach_mode: raw.attach_mode.or(AttachMode::Native),
             single_node: raw.single_node.or(false),

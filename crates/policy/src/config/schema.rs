@@ -18,6 +18,7 @@ use super::formats::{
     StoreSize, SyslogAddress, Url, Version,
 };
 use super::given::{Given, List, Number, Ports, Table, Text};
+use super::interface_peers::RawInterfacePeers;
 
 /// The configuration of nodewall. Strings such as addresses, times and URLs are judged further by `nodewall check`.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -297,14 +298,17 @@ pub(super) struct RawOutput {
 
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name", "attach"]), transform = in_order::<Self>)]
+#[schemars(extend("required" = ["name"], "anyOf" = [{ "required": ["attach"] }, { "required": ["peers"] }]), transform = in_order::<Self>)]
 pub(super) struct RawInterface {
     /// Its name; no pattern.
     #[schemars(example = &"eth1")]
     pub(super) name: Given<Text<Interface>>,
     /// How it is filtered; none: it is open on purpose, and no alarm tells of it.
-    #[schemars(example = InterfaceAttach::None)]
+    #[schemars(example = InterfaceAttach::None, extend("x-default" = "as `attach_mode` says"))]
     pub(super) attach: Given<InterfaceAttach>,
+    /// Which peers may come in by it; the others are outsiders there.
+    #[schemars(title = "`\"all\"`, `\"none\"` or list of prefixes", example = ("10.1.0.0/16",), extend("x-default" = "all"))]
+    pub(super) peers: Given<RawInterfacePeers>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

@@ -54,10 +54,6 @@ fn single_interfaces() {
     const CASES: &[Case] = &[
         ("interface = [▶\"eth0\"]\n", "expected a table"),
         ("▶[[interface]]\nattach = \"none\"\n", "name: missing; this [[interface]] needs one such as \"eth1\""),
-        (
-            "▶[[interface]]\nname = \"eth1\"\n",
-            "attach: missing; this [[interface]] must say \"native\", \"generic\" or \"none\"",
-        ),
         ("[[interface]]\nname = \"eth1\"\nattach = ▶\"tc\"\n", "attach: \"tc\" is not a way to attach; expected"),
         (
             "[[interface]]\nname = ▶\"eth*\"\nattach = \"none\"\n",
@@ -76,8 +72,31 @@ fn single_interfaces() {
             "interfaces = [\"eth0\"]\n[[interface]]\nname = ▶\"eth1\"\nattach = \"generic\"\n",
             "nothing in `interfaces` means \"eth1\", so it would not be attached",
         ),
+        ("▶[[interface]]\nname = \"eth1\"\n", "this [[interface]] says nothing: it needs `attach`, `peers` or both"),
+        (
+            "[[interface]]\nname = \"eth1\"\npeers = ▶\"some\"\n",
+            "\"some\" says nothing of peers; expected \"all\" or \"none\" or a list",
+        ),
+        ("[[interface]]\nname = \"eth1\"\npeers = ▶[]\n", "an empty list lets no peer in"),
+        (
+            "[[interface]]\nname = \"eth1\"\npeers = ▶[\"10.0.0.0/8\", \"10.0.0.0/8\"]\n",
+            "\"10.0.0.0/8\" is in this list already",
+        ),
+        ("[[interface]]\nname = \"eth1\"\npeers = ▶[\"0.0.0.0/0\"]\n", "bounds nothing"),
+        (
+            "[[interface]]\nname = ▶\"eth1\"\nattach = \"none\"\npeers = \"none\"\n",
+            "\"eth1\" is to be left open, so nothing judges who comes in by it",
+        ),
+        (
+            "interfaces = [\"eth0\"]\n[[interface]]\nname = ▶\"eth1\"\npeers = \"none\"\n",
+            "nothing in `interfaces` means \"eth1\", so it would not be attached",
+        ),
     ];
     assert_refusals(CASES);
+    let text = "[[interface]]\nname = \"eth1\"\npeers = [\"10.2.0.0/16\", \"10.1.0.0/16\"]\n[[interface]]\nname = \"eth2\"\npeers = \"none\"\n[[interface]]\nname = \"eth3\"\npeers = \"all\"\n";
+    let peers = Config::parse(text, "test.toml").unwrap().interface_peers;
+    let shown: Vec<String> = peers.iter().map(|(name, peers)| format!("{name} {peers}")).collect();
+    assert_eq!(shown, ["eth1 10.1.0.0/16,10.2.0.0/16", "eth2 none"], "what lets all in says nothing");
     let text = "interfaces = [\"eth*\"]\n[[interface]]\nname = \"eth1\"\nattach = \"none\"\n[[interface]]\nname = \"eth2\"\nattach = \"generic\"\n";
     let attach = Config::parse(text, "test.toml").unwrap().interface_attach;
     let expected = [("eth1".to_owned(), InterfaceAttach::None), ("eth2".to_owned(), InterfaceAttach::Generic)];

@@ -31,6 +31,13 @@ fn known(applied: &Applied) -> Vec<String> {
             ));
         }
     }
+    let covered: BTreeSet<&str> = applied.coverage.covered().map(|interface| interface.name.as_str()).collect();
+    for name in applied.in_force.policy().interface_peers.keys().filter(|name| !covered.contains(name.as_str())) {
+        warnings.push(format!(
+            "`peers` of [[interface]] {name} has no effect: {name} is not filtered itself; name the interface that is \
+             (of a VLAN device its card, of a slave its bond)"
+        ));
+    }
     let restricted = applied.in_force.policy().restricted_ports();
     match LocalPorts::read() {
         Ok(local) => {

@@ -101,6 +101,11 @@ fn peers_come_in_by_the_interfaces_that_let_them() {
     assert_by_each_way(&node, ("drop", "outsider"));
     assert_eq!(node.attachment("eth1").unwrap(), program);
 
+    // A rule that nothing comes under is told.
+    reload(&node, "\"none\"\n[[interface]]\nname = \"eth9\"\npeers = \"none\"");
+    node.wait_for_log(|line| line.contains("`peers` of [[interface]] eth9 has no effect"));
+    reload(&node, "[\"10.77.0.0/24\", \"fd77::/64\"]");
+
     // What no policy asks for has no instructions: the program is another, and lets every peer in.
     node.configure(&settings(""));
     let planned = node.json("plan");

@@ -1,6 +1,8 @@
 //! Levers change the policy and nothing else: no program is loaded, no link is touched, and what one interface refuses stops none of them.
 
-use nodewall_testbed::{Foreign, Lab, Process, Signal, eventually, skip_unless_privileged, until};
+use nodewall_testbed::{
+    Foreign, Lab, Process, Signal, eventually, find_tool, run_to_end, skip_unless_privileged, until,
+};
 
 use super::node::Node;
 use super::settings::Settings;
@@ -174,4 +176,26 @@ fn no_command_is_taken_for_tampering() {
     let status = node.json("status");
     assert_eq!((&status["repairs"], &status["problems"]), (&0.into(), &serde_json::json!([])), "{status}");
     assert!(!node.agent().output().contains("repairing"), "{}", node.agent().output());
+}
+
+/// A change is an image and a pointer: what a command asks of bpf(2) does not grow with the policy.
+#[test]
+fn a_block_makes_few_calls_of_the_kernel() {
+    if skip_unless_privileged("a_block_makes_few_calls_of_the_kernel") {
+        return;
+    }
+    let node = Node::with(&Settings::default());
+    let log = node.directories.config().with_file_name("calls");
+    for (verb, source) in [("block", "192.0.2.7"), ("unblock", "192.0.2.7")] {
+        let mut traced = node.netns().command(find_tool("strace").unwrap());
+        traced.args(["--follow-forks", "--trace=bpf", "--output"]).arg(&log).arg("--");
+        let command = node.command(verb, &[source]);
+        traced.arg(command.get_program()).args(command.get_args());
+        let ran = run_to_end(verb, traced, super::node::PATIENCE).unwrap();
+        assert!(ran.status.success(), "{ran:?}");
+        let log = std::fs::read_to_string(&log).unwrap();
+        let calls = log.lines().filter(|line| line.contains("bpf(")).count();
+        println!("{verb}: {calls} calls of bpf(2)");
+        assert!((1..=60).contains(&calls), "{verb}: {calls} calls\n{log}");
+    }
 }

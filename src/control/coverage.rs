@@ -134,6 +134,7 @@ pub(crate) async fn cover(
         // Where they can not be read, attaching says why. Filtering does not wait for it.
         counted: datapath::outlets(&pins).unwrap_or_default().iter().map(|outlet| outlet.if_index).collect(),
         links: datapath::links(&pins)?.iter().map(|link| (link.if_index, link.program_id)).collect(),
+        state: &site.state,
         pins: &pins,
         network: &network,
         loaded,
@@ -183,6 +184,7 @@ pub(crate) async fn cover(
 
 /// One reconciliation.
 struct Work<'a> {
+    state: &'a StateDir,
     pins: &'a PinDir,
     network: &'a Network,
     loaded: &'a mut Loaded,
@@ -200,7 +202,17 @@ impl Work<'_> {
         let ours = self.links.get(&target.if_index).copied();
         let running =
             self.network.by_index(target.if_index).and_then(|link| link.xdp.as_ref()).map(|xdp| xdp.program_id);
+        let other_mode = self.network.by_index(target.if_index).and_then(|link| link.xdp.as_ref()).map(|xdp| xdp.mode);
         let action = match (ours, running) {
+            // What the operator's own command or a start asks for. By itself nothing opens an interface.
+            (Some(ours), Some(running))
+                if ours == running
+                    && self.program == Program::Exchange
+                    && other_mode.is_some_and(|live| live != mode) =>
+            {
+                self.change_mode(target, other_mode.unwrap_or(mode), mode)?;
+                AttachAction::Replaced
+            }
             // Adopted only where the kernel shows that very program on that interface.
             (Some(ours), Some(running)) if ours == running && self.program == Program::Keep => AttachAction::Kept,
             (Some(_) | None, Some(running)) if ours != Some(running) => {
@@ -224,6 +236,27 @@ impl Work<'_> {
             self.answers.insert(target.if_index, format!("what it sends is not counted: {error}"));
         }
         Ok(action)
+    }
+
+    /// The kernel runs no program by two modes of one interface: ours is let go first, for a moment that is open, and put back where the new mode is refused.
+    fn change_mode(&mut self, target: &Target, live: AttachMode, mode: AttachMode) -> Result<(), DatapathError> {
+        let began = Instant::now();
+        datapath::detach(self.pins, target)?;
+        let attached = self.attach(target, hook(mode));
+        if attached.is_err() {
+            self.attach(target, hook(live))?;
+        }
+        let stood_open = began.elapsed().as_secs_f64() * 1e3;
+        let name = &target.name;
+        let change = match &attached {
+            Ok(_) => format!("{name} went from {live} to {mode} mode; it stood open for {stood_open:.1} ms"),
+            Err(_) => format!(
+                "{name} refused the {mode} mode and is filtered in the {live} one again; it stood open for {stood_open:.1} ms"
+            ),
+        };
+        tracing::warn!("{change}");
+        note(self.state, "attach", &change, None);
+        attached.map(drop)
     }
 
     /// A bond takes no program while a slave carries one: ours is let go first, for a moment that is open, and put back where the bond refuses.

@@ -69,7 +69,7 @@ pub enum AgentError {
     },
     /// The attachment would have to change its mode, which needs a detach.
     #[error(
-        "{interface}: it is attached in {live} mode and attach_mode = \"{wanted}\"; changing it opens the interface for a moment: `nodewall detach`, then apply again"
+        "{interface}: it is attached in {live} mode and attach_mode = \"{wanted}\"; `nodewall apply`, or a restart of the agent, changes it, and the interface is open for a moment"
     )]
     ModeChange {
         /// Interface.

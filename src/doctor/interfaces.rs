@@ -90,11 +90,29 @@ fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u3
                     format!("nothing; `ethtool -K {name} gro off` makes counts exact and costs throughput")
                 });
         }
-        Some(xdp) => findings.ok("attached", format!("{name}: {}, {of}, MTU {mtu}", xdp.mode)),
+        Some(xdp) => {
+            findings.ok("attached", format!("{name}: {}, {of}, MTU {mtu}", xdp.mode));
+            if link.kind == "bond" {
+                bond(name, findings);
+            }
+        }
         // That it is not attached is said under the data path or as uncovered.
         None if !filtered.is_empty() || interfaces.attach_mode == AttachMode::Generic => {}
         None => driver::could_be_attached(interfaces, link, driver, &of, findings),
     }
+}
+
+/// drivers/net/bonding: `bond_enslave`, `bond_xdp_check` and their callers.
+fn bond(name: &str, findings: &mut Findings) {
+    findings
+        .add(Status::Note, "bond", format!("{name}: a bond that is filtered natively takes not every change"))
+        .because(
+            "the kernel enslaves no card that has a program of its own or no native XDP, and refuses xmit_hash_policy vlan+srcmac \
+             and the modes broadcast, balance-tlb and balance-alb",
+        )
+        .advice(format!(
+            "nothing until you need one of these; then give {name} an [[interface]] with attach = \"generic\" and `nodewall apply` it before the change"
+        ));
 }
 
 #[cfg(test)]

@@ -66,6 +66,29 @@ fn where_native_is_impossible_only_that_interface_stays_open() {
     assert!(node.link_words("few0").contains(&"xdpgeneric".to_owned()));
 }
 
+/// Another way of attaching is taken when an operator's command asks for it, and by nothing else, for the interface is open for a moment.
+#[test]
+fn the_mode_is_changed_by_apply_and_the_moment_is_told() {
+    if skip_unless_privileged("the_mode_is_changed_by_apply_and_the_moment_is_told") {
+        return;
+    }
+    let node = Node::enforcing();
+    assert_eq!(node.attachment("eth0").unwrap().0, "native");
+    let generic = "[[interface]]\nname = \"eth0\"\nattach = \"generic\"\n";
+    node.configure(&Settings::default().rules(generic));
+    node.agent().signal(Signal::HUP).unwrap();
+    until("status tells that it is not as configured", || {
+        node.json("status")["problems"].to_string().contains("it is attached in native mode")
+    });
+    assert_eq!(node.attachment("eth0").unwrap().0, "native", "the agent opens nothing by itself");
+    assert!(node.nodewall("apply", &[]).status.success());
+    assert_eq!(node.attachment("eth0").unwrap().0, "generic");
+    assert_filtered(&node);
+    let journal = std::fs::read_to_string(node.directories.state_dir().join("journal.jsonl")).unwrap();
+    assert!(journal.contains("eth0 went from native to generic mode; it stood open for"), "{journal}");
+    until("the agent follows", || node.json("status")["healthy"] == true);
+}
+
 /// Another nodewall, with directories of its own, is as foreign as any program.
 #[test]
 fn an_interface_with_another_program_is_refused_by_its_id() {

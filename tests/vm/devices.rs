@@ -253,4 +253,22 @@ fn bond() {
     node.start_agent();
     assert_filtered(&node);
     assert_ne!(node.counters().drops(), Cells::new());
+    let told = |node: &Node| node.nodewall("doctor", &["-o", "json"]).stdout.contains("takes not every change");
+    let natively = node.attachment("bond0").unwrap().0 == "native";
+    assert_eq!(told(&node), natively, "doctor of a bond that is attached natively: {natively}");
+    // What doctor says of it is what the kernel does: a dummy has no native XDP.
+    node.netns().ip_batch("link add without0 type dummy\n").unwrap();
+    let enslaved = node.netns().ip(&["link", "set", "without0", "master", "bond0"]);
+    assert_eq!(enslaved.is_err(), natively, "{enslaved:?}");
+    if !natively {
+        return;
+    }
+    // The way out that it names.
+    node.configure(
+        &Settings::default().interfaces(&["bond0"]).rules("[[interface]]\nname = \"bond0\"\nattach = \"generic\"\n"),
+    );
+    assert!(node.nodewall("apply", &[]).status.success());
+    assert_eq!(node.attachment("bond0").unwrap().0, "generic");
+    node.netns().ip(&["link", "set", "without0", "master", "bond0"]).unwrap();
+    assert!(!told(&node));
 }

@@ -238,3 +238,15 @@ fn a_named_interface_that_is_not_there() {
     assert_eq!((refused[0].check, refused[0].status), ("selection", Status::Degraded));
     assert!(refused[0].advice.is_some());
 }
+
+#[test]
+fn what_a_bond_refuses_is_told_of_one_that_is_filtered_natively() {
+    let with = |mode, kind: &str| {
+        let mut host = Host::of(driver("bonding", None)).ours(7);
+        host.links[0].kind = kind.to_owned();
+        host.links[0].xdp = Some(XdpAttached { program_id: 7, mode });
+        host.checks().iter().any(|(check, _)| *check == "bond")
+    };
+    assert!(with(AttachMode::Native, "bond"));
+    assert!(!with(AttachMode::Generic, "bond") && !with(AttachMode::Native, "veth"));
+}

@@ -14,7 +14,7 @@ use crate::settings::setting;
 /// Hides a value from LLVM, which would otherwise derive a pointer again after its check, or drop a check it believes redundant. A jump to the next
 /// instruction, for the assembler wants one: the kernel takes it out (Linux 5.1).
 #[inline(always)]
-fn launder(mut value: u64) -> u64 {
+pub fn launder(mut value: u64) -> u64 {
     // SAFETY: changes nothing.
     unsafe { asm!("goto +0 /* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) }
     value

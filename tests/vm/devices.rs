@@ -253,7 +253,11 @@ fn bond() {
     node.start_agent();
     assert_filtered(&node);
     assert_ne!(node.counters().drops(), Cells::new());
-    let told = |node: &Node| node.nodewall("doctor", &["-o", "json"]).stdout.contains("takes not every change");
+    let told = |node: &Node| {
+        let doctor = node.nodewall("doctor", &["-o", "json"]);
+        println!("{doctor:?}");
+        doctor.stdout.contains("takes not every change")
+    };
     let natively = node.attachment("bond0").unwrap().0 == "native";
     assert_eq!(told(&node), natively, "doctor of a bond that is attached natively: {natively}");
     // What doctor says of it is what the kernel does: a dummy has no native XDP.

@@ -27,6 +27,7 @@ pub const CHECKS: &[&str] = &[
     "mtu",
     "lro",
     "queues",
+    "bond",
     "foreign-program",
     "missing",
     "selection",

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use node_ebpf_common::counter::{BANK_CELLS, CELLS, CELLS_PER_ROW, ROW_FIRST};
+use node_ebpf_common::counter::{Outcome, ROW_FIRST, meaning};
 use node_ebpf_common::packet::{common, walk};
 use node_ebpf_common::{Decision, Reason, Verdict, decide};
 use nodewall_fuzz::{
@@ -39,8 +39,8 @@ fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
     let reason = decision.reason().expect("a reason that this build knows");
     assert!(decision.bytes as usize <= frame.len(), "{decision:?} counts more than {} bytes", frame.len());
     let cell = decision.cell(image);
-    let bank = image.counter_bank * CELLS_PER_ROW..image.counter_bank * CELLS_PER_ROW + BANK_CELLS;
-    assert!(bank.contains(&cell) && cell < CELLS, "{decision:?} moves cell {cell}, outside of its bank {bank:?}");
+    let outcome = Outcome::of(reason.verdict(), image.enforce == 1);
+    assert_eq!(meaning(cell), Some((decision.row, reason, outcome)), "{decision:?} moves cell {cell}");
     assert!(decision.peer <= u32::from(image.peers), "{decision:?} names a peer of {}", image.peers);
     if reason == Reason::Peer {
         assert_ne!(decision.peer, 0, "a peer without a number");

@@ -4,7 +4,7 @@ use core::hint::cold_path;
 
 use crate::{
     address::Address,
-    counter::{CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS},
+    counter::{CELLS_PER_ROW, Fate, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS, values_behind},
     frame::Frame,
     packet::{self, Packet, PacketKind},
     policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, PortWord, Row},
@@ -46,14 +46,20 @@ impl Decision {
     /// The counter cell that this decision moves under `image`.
     #[inline(always)]
     pub const fn cell(&self, image: &PolicyImage) -> u32 {
-        let (value, cell) = self.place(image);
-        value * CELLS_PER_ROW + cell
+        self.value() * CELLS_PER_ROW + self.fate(image).cell()
     }
 
-    /// Where that cell lies: which value of the map, and which cell of it.
+    /// The value of the map that it moves a cell of.
     #[inline(always)]
-    pub const fn place(&self, image: &PolicyImage) -> (u32, u32) {
-        (image.counter_bank + self.row + self.reason / CELLS_PER_ROW, self.reason % CELLS_PER_ROW)
+    pub const fn value(&self) -> u32 {
+        self.row + values_behind(self.reason)
+    }
+
+    /// What becomes of the frame under `image`, and which cell of that value it moves.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "masked to the table's length, a power of two")]
+    pub const fn fate(&self, image: &PolicyImage) -> Fate {
+        image.fates[self.reason as usize & (REASON_SLOTS as usize - 1)]
     }
 }
 
@@ -157,6 +163,8 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
     if decision.row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
         decision.reason = reason;
     }
+    // The same for what is looked up by the reason.
+    decision.reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, decision.reason as usize) as u32;
     (query, decision)
 }
 
@@ -193,16 +201,18 @@ fn by_groups(row: Row, source: Address, found: u64) -> (u32, u32) {
     // Nobody can block what is no address: on a port that is open to anyone it passes like any other.
     let groups = if source.is_martian() { GROUP_SPOOFED } else { found as u32 };
     let allowed = groups & row.allow;
+    // It is of a port: so LLVM knows it, too, and counts it on the port's row without a question.
+    let otherwise = row.otherwise & (PORTLESS_FROM - 1);
     if groups & GROUP_BLOCKED != 0 {
         (Reason::BlockedSource.number(), 0)
     } else if groups & GROUP_SPOOFED != 0 {
-        (if row.otherwise & DROP_BIT == 0 { row.otherwise } else { Reason::SpoofedSource.number() }, 0)
+        (if otherwise & DROP_BIT == 0 { otherwise } else { Reason::SpoofedSource.number() }, 0)
     } else if allowed & GROUP_PEER != 0 {
         (Reason::Peer.number(), (found >> 32) as u32 & 0xffff)
     } else if allowed != 0 {
         (Reason::AllowedSource.number(), 0)
     } else {
-        (row.otherwise, 0)
+        (otherwise, 0)
     }
 }
 

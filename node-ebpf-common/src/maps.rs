@@ -91,7 +91,7 @@ macro_rules! with_maps {
     ($with:ident) => {
         $with! {
             /// Every counter, see `counter`.
-            nw_counters: PerCpuArray<$crate::counter::RowCells>, 2 * $crate::counter::ROWS, 0;
+            nw_counters: PerCpuArray<$crate::counter::RowCells>, $crate::counter::ROWS, 0;
             /// Every outbound counter, see `outbound`.
             nw_outbound: PerCpuArray<$crate::counter::Counter>, $crate::outbound::CELLS, 0;
             /// The peer matrix, see `peer_traffic`.

@@ -11,14 +11,14 @@ use crate::{
     reason::Reason,
 };
 
-/// Peers with cells of their own: the numbers 1 to this.
-pub const OWN_PEERS: u32 = 256;
+/// Peers with cells of their own: the numbers 1 to this. Six addresses for each node of the largest cluster.
+pub const OWN_PEERS: u32 = 192;
 /// Slots. Slot 0 is shared by the peers whose numbers are larger.
 pub const SLOTS: u32 = OWN_PEERS + 1;
 /// The slot of the peers that have none of their own.
 pub const SLOT_OTHER: u32 = 0;
-/// Columns: a row each from [`ROW_FIRST`] on, and the last one for all rows behind.
-pub const COLUMNS: u32 = 128;
+/// Columns, some more than the rows of the vendor's ports (51): a row each from [`ROW_FIRST`] on, and the last one for all rows behind.
+pub const COLUMNS: u32 = 64;
 /// The column that rows share.
 pub const COLUMN_SHARED: u32 = COLUMNS - 1;
 /// Cells of a slot: one direction's columns, then the other's. A power of two.

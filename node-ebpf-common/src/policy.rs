@@ -8,9 +8,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
     address::Address,
-    counter::ROWS,
+    counter::{Fate, ROWS},
     frame::Frame,
-    reason::{DROP_BIT, PORTLESS_FROM},
+    reason::{DROP_BIT, PORTLESS_FROM, REASON_SLOTS},
     verifier::zero_mask,
 };
 use core::hint::cold_path;
@@ -215,8 +215,6 @@ pub struct PolicyImage {
     pub compiled_at_ns: u64,
     /// SHA-256 of the policy's canonical text.
     pub policy_sha256: [u8; 32],
-    /// First value of the counter bank of this mode.
-    pub counter_bank: u32,
     /// Peers named by the policy (addresses and prefixes), for people. More than both tables hold are refused, so 16 bits are enough.
     pub peers: u16,
     /// Blocked prefixes. While it is not 0, the source matters on every port, and packets without a port are judged by their source, too.
@@ -233,10 +231,14 @@ pub struct PolicyImage {
     pub bucket_mask_v6: u32,
     /// As for IPv4.
     pub slot_mask_v6: u32,
+    /// Mission Control's port, the wire's two bytes loaded little-endian; above 65,535: there is none.
+    pub mission_port_wire: u32,
     /// Odd multiplier of the IPv4 hash.
     pub multiplier_v4: u64,
     /// Odd multipliers of the IPv6 hash.
     pub multiplier_v6: [u64; 2],
+    /// What becomes of frames under this policy, by the number of their reason: [`crate::counter::fates`] of its mode.
+    pub fates: [Fate; REASON_SLOTS as usize],
     /// The IPv4 lengths, longest first.
     pub length_v4: [LengthV4; MAX_LENGTHS_V4],
     /// The IPv6 lengths, longest first.
@@ -260,10 +262,6 @@ pub struct PolicyImage {
     pub mission_v6: [[u64; 2]; MAX_MISSION_ADDRESSES],
     /// Mission Control's IPv4 addresses, the wire's bytes. Not in the source table: there they could cost every inbound packet a probe.
     pub mission_v4: [u32; MAX_MISSION_ADDRESSES],
-    /// Mission Control's port, the wire's two bytes loaded little-endian; above 65,535: there is none.
-    pub mission_port_wire: u32,
-    /// Keeps the layout free of implicit padding.
-    pub reserved: u32,
 }
 
 /// A hash gives its top bits to the slot and those below to the bucket: the product's lower bits depend on too little of the key.

@@ -70,10 +70,11 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
         if setting!(answer) {
             return decision.pack();
         }
-        maps::count(decision.place(image), u64::from(decision.bytes));
+        let fate = decision.fate(image);
+        maps::count(decision.value(), fate.cell(), u64::from(decision.bytes));
         if setting!(evidence) && decision.reason & u32::from(image.evidence) != 0 {
             evidence::record(context, read, frame, image, &query, &decision);
-            return XDP_PASS - (u32::from(image.enforce) & 1);
+            return XDP_PASS - fate.dropped();
         }
         if setting!(per_peer)
             && image.per_peer != 0
@@ -82,7 +83,7 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
             maps::count_peer(cell, 1, u64::from(decision.bytes));
         }
         // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
-        XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
+        XDP_PASS - fate.dropped()
     }
 
     /// What logs is too much to be there three times: with a log every packet goes the long way.

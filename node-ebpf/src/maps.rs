@@ -83,7 +83,7 @@ pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
 
 /// Adds one frame to this CPU's part of a cell.
 #[inline(always)]
-pub fn count((value, cell): (u32, u32), bytes: u64) {
+pub fn count(value: u32, cell: u32, bytes: u64) {
     if let Some(cells) = nw_counters.get_ptr_mut(value) {
         // LLVM knows that a reason's number is small and drops the mask; the verifiers of 5.10 and 6.1 do not.
         let cell = launder(u64::from(cell)) as u32 % CELLS_PER_ROW;

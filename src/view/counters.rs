@@ -7,7 +7,6 @@ use node_ebpf_common::{
     },
     maps::RowRecord,
     outbound::Sent,
-    reason::Verdict,
     wire::protocol,
 };
 use serde::Serialize;
@@ -82,18 +81,13 @@ fn order(row: &Row) -> (bool, &Option<String>, Option<u16>, Option<&'static str>
 
 fn row(cell: &Cell, records: &[RowRecord]) -> Row {
     let (class, port, ports, protocol) = place(cell.row, records);
-    let outcome = match (cell.reason.verdict(), cell.audit) {
-        (Verdict::Pass, _) => "pass",
-        (Verdict::Drop, false) => "drop",
-        (Verdict::Drop, true) => "would_drop",
-    };
     Row {
         class,
         port,
         ports,
         protocol,
         direction: "in",
-        outcome,
+        outcome: cell.outcome.name(),
         reason: cell.reason.name(),
         packets: cell.counter.packets,
         bytes: cell.counter.bytes,
@@ -145,20 +139,20 @@ const fn protocol_name(number: u8) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_ebpf_common::Reason;
+    use node_ebpf_common::{Reason, counter::Outcome};
     use nodewall_policy::RowTable;
 
     /// What came without a port from a blocked source is on a row that no port has, and whose record is empty.
     #[test]
     fn a_blocked_packet_without_a_port_has_no_class_port_or_protocol() {
         let records = RowTable::default();
-        for (audit, outcome) in [(false, "drop"), (true, "would_drop")] {
+        for (outcome, name) in [(Outcome::Drop, "drop"), (Outcome::WouldDrop, "would_drop")] {
             let counter = Counter { packets: 3, bytes: 294 };
-            let cell = Cell { row: ROW_PORTLESS, reason: Reason::BlockedSource, audit, counter };
+            let cell = Cell { row: ROW_PORTLESS, reason: Reason::BlockedSource, outcome, counter };
             let row = row(&cell, records.records());
             let place = (row.class, row.port, row.ports, row.protocol);
             assert_eq!(place, (None, None, None, None));
-            assert_eq!((row.outcome, row.reason, row.packets, row.bytes), (outcome, "blocked_source", 3, 294));
+            assert_eq!((row.outcome, row.reason, row.packets, row.bytes), (name, "blocked_source", 3, 294));
         }
     }
 }

@@ -26,7 +26,7 @@ fn moved(before: &BTreeMap<u32, Counter>, after: &BTreeMap<u32, Counter>) -> BTr
 
 fn counters(engine: &KernelEngine, compiled: &nodewall_policy::Compiled) -> BTreeMap<u32, Counter> {
     let cells = engine.maps().cells(compiled.rows.records()).unwrap();
-    cells.iter().map(|c| (c.index(), c.counter)).collect()
+    cells.iter().map(|c| (c.index().unwrap(), c.counter)).collect()
 }
 
 /// What a filter may be that acts. What any of them decides is the same.

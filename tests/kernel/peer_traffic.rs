@@ -229,7 +229,7 @@ fn the_other_peers_and_the_last_column_take_the_rest() {
     let packets = |of_slot: bool| -> Vec<u64> {
         cells.iter().filter(|cell| cell.peer.is_some() == of_slot).map(|cell| cell.counter.packets).collect()
     };
-    assert_eq!((packets(true), packets(false)), (vec![1; OWN_PEERS as usize], vec![44]));
+    assert_eq!((packets(true), packets(false)), (vec![1; OWN_PEERS as usize], vec![300 - u64::from(OWN_PEERS)]));
     let frame = from_v4("10.1.0.0", TCP, 1);
     for port in 20_001..=20_200_u16 {
         let mut frame = frame.clone();
@@ -256,7 +256,7 @@ fn a_slot_that_is_given_to_another_peer_is_empty() {
         peers: numbers.into_iter().map(net).collect(),
         ..per_peer(&["10.0.0.1"])
     };
-    let first = compiled(&with((0..256).collect()), None);
+    let first = compiled(&with((0..OWN_PEERS).collect()), None);
     let mut engine = KernelEngine::new(&first.image, Shape::PER_PEER, None).unwrap();
     engine.maps_mut().write_peers(&[], first.peers.records()).unwrap();
     let (mine, next) = (from_v4("10.1.0.1", TCP, 9042), from_v4("10.1.0.0", TCP, 9042));
@@ -280,7 +280,7 @@ fn a_slot_that_is_given_to_another_peer_is_empty() {
         after
     };
     let newcomer = from_v4("10.1.1.44", TCP, 9042);
-    let second = change(&mut engine, &first, (1..256).chain([300]).collect());
+    let second = change(&mut engine, &first, (1..OWN_PEERS).chain([300]).collect());
     for frame in [&mine, &newcomer, &next] {
         engine.run(frame).unwrap();
     }
@@ -288,7 +288,7 @@ fn a_slot_that_is_given_to_another_peer_is_empty() {
     expected.insert("other".into(), 1);
     assert_eq!(named(&engine, &second), expected, "10.1.0.0 is no peer now");
 
-    let third = change(&mut engine, &second, (1..256).chain([300]).collect());
+    let third = change(&mut engine, &second, (1..OWN_PEERS).chain([300]).collect());
     assert_eq!(slot_of(&third, "10.1.1.44/32"), slot_of(&first, "10.1.0.0/32"));
     for frame in [&mine, &newcomer, &newcomer] {
         engine.run(frame).unwrap();
@@ -297,8 +297,8 @@ fn a_slot_that_is_given_to_another_peer_is_empty() {
     assert_eq!(named(&engine, &third), expected);
 
     // A change that fails gives the names back, and what it gave away to nobody.
-    let left = change(&mut engine, &third, (1..256).collect());
-    let failed = compiled(&with((1..256).chain([301]).collect()), Some(&left));
+    let left = change(&mut engine, &third, (1..OWN_PEERS).collect());
+    let failed = compiled(&with((1..OWN_PEERS).chain([301]).collect()), Some(&left));
     engine.maps_mut().write_peers(left.peers.records(), failed.peers.records()).unwrap();
     engine.maps_mut().restore_peers(left.peers.records()).unwrap();
     let slot = slot_of(&failed, "10.1.1.45/32");

@@ -11,6 +11,7 @@ pub(crate) mod client;
 mod cost;
 mod documents;
 mod exact;
+mod modes;
 mod per_peer;
 mod prometheus;
 mod slow;

@@ -138,8 +138,8 @@ fn restarts_and_swaps_keep_each_peers_numbers() {
 
 /// 300 peers, of which the lab's hosts are the last: no slot is left for them.
 #[test]
-fn beyond_256_peers_are_counted_as_others() {
-    if skip_unless_privileged("beyond_256_peers_are_counted_as_others") {
+fn peers_beyond_those_with_cells_of_their_own_are_counted_as_others() {
+    if skip_unless_privileged("peers_beyond_those_with_cells_of_their_own_are_counted_as_others") {
         return;
     }
     let mut peers: Vec<String> = (0..298).map(|n| format!("10.66.{}.{}", n / 250, n % 250 + 1)).collect();

@@ -4,6 +4,7 @@
 
 mod devices;
 mod load;
+mod many_cpus;
 mod systemd;
 mod upgrade;
 mod ways_in;

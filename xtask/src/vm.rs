@@ -25,12 +25,13 @@ pub(crate) use faults::{Wanted, run as run_faults};
 use crate::progress::{Step, seconds};
 use crate::{setup, workspace};
 use kernels::{KERNELS, Kernel};
-use plan::CHECKS;
+use machine::Hardware;
+use plan::{CHECKS, Guest};
 use transcript::Transcript;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Which kernels: 5.10, 6.1, 6.12, 7.x, or all (repeatable)
+    /// Which kernels: 5.10, 6.1, 6.12, 7.x, 7.x-rt, or all (repeatable)
     #[arg(long = "kernel", value_name = "SERIES", default_value = "all", value_parser = series())]
     kernels: Vec<String>,
 
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let common = build()?;
     let disk = kernels
         .iter()
-        .any(|kernel| plan::for_kernel(kernel.version(), &args.only).iter().any(|check| check.name == plan::SYSTEMD))
+        .any(|kernel| planned(kernel, &args.only).iter().any(|check| check.guest == Guest::Systemd))
         .then(systemd::disk)
         .transpose()?;
 
@@ -140,8 +141,12 @@ fn boot_all(
     results.into_iter().flatten().collect()
 }
 
+fn planned(kernel: &kernels::Fetched, only: &[String]) -> Vec<plan::Planned> {
+    plan::for_kernel(kernel.version(), kernel.kernel.flavour, only)
+}
+
 fn boot(kernel: kernels::Fetched, common: &Common, disk: Option<&Path>, only: &[String]) -> Result<Outcome> {
-    let plan = plan::for_kernel(kernel.version(), only);
+    let mut plan = planned(&kernel, only);
     let series = kernel.kernel.series;
     eprintln!(
         "==> {series}: Linux {} (Debian {}): {}",
@@ -152,18 +157,21 @@ fn boot(kernel: kernels::Fetched, common: &Common, disk: Option<&Path>, only: &[
     let began = Instant::now();
     let log = folder().join(format!("log-{}", kernel.kernel.series));
     let say = |what: String| eprintln!("    {series}: {what}");
-    let (apart, plan): (Vec<_>, Vec<_>) = plan.into_iter().partition(|check| check.name == plan::SYSTEMD);
-    let mut transcript = Transcript::new(&plan);
-    if !plan.is_empty() {
-        let initramfs = image::for_kernel(&kernel, &common.archive, &plan, |_| Ok(()))?;
-        transcript = machine::run(&kernel.vmlinuz(), &initramfs, None, &plan, &log, &say)?;
-        fs::remove_file(&initramfs)?;
-    }
-    if !apart.is_empty() {
-        let fill = |root: &Path| systemd::fill(root, common.programs.nodewall());
-        let initramfs = image::for_kernel(&kernel, &common.archive, &apart, fill)?;
-        let log = machine::with_suffix(&log, plan::SYSTEMD);
-        transcript.absorb(machine::run(&kernel.vmlinuz(), &initramfs, disk, &apart, &log, &say)?);
+    let mut transcript = Transcript::new(&[]);
+    for guest in Guest::ALL {
+        let checks: Vec<_> = plan.extract_if(.., |check| check.guest == guest).collect();
+        if checks.is_empty() {
+            continue;
+        }
+        let fill = |root: &Path| match guest {
+            Guest::Systemd => systemd::fill(root, common.programs.nodewall()),
+            _ => Ok(()),
+        };
+        let initramfs = image::for_kernel(&kernel, &common.archive, &checks, fill)?;
+        let hardware = Hardware { processors: guest.processors(), disk: disk.filter(|_| guest == Guest::Systemd) };
+        // The usual one's logs have the plain name.
+        let log = if guest == Guest::Usual { log.clone() } else { machine::with_suffix(&log, guest.name()) };
+        transcript.absorb(machine::run(&kernel.vmlinuz(), &initramfs, hardware, &checks, &log, &say)?);
         fs::remove_file(&initramfs)?;
     }
     say(format!("done in {}", seconds(began.elapsed())));

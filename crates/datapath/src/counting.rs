@@ -3,7 +3,7 @@
 use aya::maps::IterableMap;
 use node_ebpf_common::{
     counter::{
-        self, BANK_CELLS, CELLS_PER_ROW, Counter, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
+        self, CELLS_PER_ROW, Counter, Outcome, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
         ROW_TCP_UNMANAGED, ROWS,
     },
     maps::{RowRecord, name},
@@ -26,16 +26,16 @@ pub struct Cell {
     pub row: u32,
     /// Why.
     pub reason: Reason,
-    /// Counted in audit mode, where nothing is dropped.
-    pub audit: bool,
+    /// What became of the packets.
+    pub outcome: Outcome,
     /// The sum.
     pub counter: Counter,
 }
 
 impl Cell {
     /// Its place in the array.
-    pub const fn index(&self) -> u32 {
-        counter::cell(if self.audit { BANK_CELLS } else { 0 }, self.row, self.reason.number())
+    pub const fn index(&self) -> Option<u32> {
+        counter::cell(self.row, self.reason, self.outcome)
     }
 }
 
@@ -78,36 +78,30 @@ impl Maps {
         Ok(sum)
     }
 
-    /// Every cell that is not zero, in the order of their rows and reasons. Reads only the rows that were ever given away.
+    /// Every cell that is not zero, in the order of the array. Reads only the rows that were ever given away.
     pub fn cells(&self, rows: &[RowRecord]) -> Result<Vec<Cell>, DatapathError> {
+        let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
         let mut cells = Vec::new();
-        for bank in [0, BANK_CELLS] {
-            // What has no port is counted by its reason, and what of it came from a blocked source as that.
-            let portless = (ROW_PORTLESS..ROW_TCP_UNMANAGED)
-                .map(|row| self.row_cells(bank, row))
-                .collect::<Result<Vec<_>, _>>()?
-                .concat();
-            let reasons = Reason::ALL.iter().filter(|r| !r.has_row() || **r == Reason::BlockedSource);
-            cells.extend(moved(&portless, bank, ROW_PORTLESS, reasons));
-            let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
-            for row in (ROW_TCP_UNMANAGED..=ROW_LATER_FRAGMENTS).chain(used) {
-                let reasons = Reason::ALL.iter().filter(|r| r.has_row());
-                cells.extend(moved(&self.row_cells(bank, row)?, bank, row, reasons));
-            }
+        for value in (ROW_PORTLESS..ROW_FIRST).chain(used) {
+            let first = value * CELLS_PER_ROW;
+            let moved = (first..).zip(self.row_cells(value)?).filter(|(_, counter)| *counter != Counter::default());
+            cells.extend(moved.filter_map(|(index, counter)| {
+                let (row, reason, outcome) = counter::meaning(index)?;
+                Some(Cell { row, reason, outcome, counter })
+            }));
         }
         Ok(cells)
     }
 
-    /// The cells of a row in the bank that starts at `bank`, each summed over all CPUs.
-    fn row_cells(&self, bank: u32, row: u32) -> Result<Vec<Counter>, DatapathError> {
-        let index = counter::cell(bank, row, 0) / CELLS_PER_ROW;
-        let values = self.counters.get(&index, 0).map_err(DatapathError::map(name::COUNTERS))?;
+    /// The cells of a value, each summed over all CPUs.
+    fn row_cells(&self, value: u32) -> Result<Vec<Counter>, DatapathError> {
+        let values = self.counters.get(&value, 0).map_err(DatapathError::map(name::COUNTERS))?;
         Ok(sums(&values))
     }
 
     /// One cell, summed over all CPUs.
     pub fn cell(&self, index: u32) -> Result<Counter, DatapathError> {
-        let cells = self.row_cells(0, index / CELLS_PER_ROW)?;
+        let cells = self.row_cells(index / CELLS_PER_ROW)?;
         cells
             .get((index % CELLS_PER_ROW) as usize)
             .copied()
@@ -130,17 +124,4 @@ impl Maps {
         }
         Ok(())
     }
-}
-
-/// Those of the reasons' cells that are not zero; `counters` begins with the row's own.
-fn moved<'a>(
-    counters: &[Counter],
-    bank: u32,
-    row: u32,
-    reasons: impl Iterator<Item = &'a Reason>,
-) -> impl Iterator<Item = Cell> {
-    reasons
-        .filter_map(move |reason| Some((reason, *counters.get(reason.number() as usize)?)))
-        .filter(|(_, counter)| *counter != Counter::default())
-        .map(move |(reason, counter)| Cell { row, reason: *reason, audit: bank != 0, counter })
 }

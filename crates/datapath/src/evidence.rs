@@ -229,23 +229,25 @@ impl Evidence {
 
     /// Whether anything was denied since the last sweep. Costs a load for each CPU.
     pub fn moved(&self) -> bool {
-        self.tables.each().any(|table| bank(table, load(table, BANK)).is_some_and(has_moved))
+        self.tables.each().any(has_moved)
     }
 
     /// Takes what was noted since the last sweep, and grants captures for `elapsed_ns` more.
     pub fn sweep(&mut self, elapsed_ns: u64) -> Result<Sweep, DatapathError> {
         let mut sweep = Sweep::default();
-        if self.moved() {
-            for table in self.tables.each() {
+        // Most processors deny nothing, and many were never started: their tables stay as they are.
+        let moved: Vec<&[AtomicU64]> = self.tables.each().filter(|table| has_moved(table)).collect();
+        if !moved.is_empty() {
+            for table in &moved {
                 let next = !load(table, BANK) & 1;
-                // Emptied by the last sweep; the program does not look at it yet.
+                // Emptied when it was swept last; the program does not look at it yet.
                 if let Some(bank) = bank(table, next) {
                     draw_multipliers(bank)?;
                 }
                 store(table, BANK, next);
             }
             self.grace.wait().map_err(DatapathError::io("can not wait for the programs that run"))?;
-            for table in self.tables.each() {
+            for table in &moved {
                 if let Some(bank) = bank(table, !load(table, BANK)) {
                     take(bank, &mut sweep);
                 }
@@ -276,7 +278,10 @@ impl Evidence {
         let available =
             if self.buffers.is_empty() { 0 } else { u64::try_from(self.tokens_ns / SECOND_NS).unwrap_or(0) };
         for table in self.tables.each() {
-            store(table, GRANTED, load(table, SPENT) + available);
+            let granted = load(table, SPENT) + available;
+            if load(table, GRANTED) != granted {
+                store(table, GRANTED, granted);
+            }
         }
     }
 }
@@ -316,9 +321,11 @@ fn draw_multipliers(bank: &[AtomicU64]) -> Result<(), DatapathError> {
     Ok(())
 }
 
-/// Whether anything was denied: the first frame of a flow is offered, and one without a place is counted.
-fn has_moved(bank: &[AtomicU64]) -> bool {
-    load(bank, OFFERED) != 0 || load(bank, OTHER_PACKETS) != 0
+/// Whether anything was denied since the last sweep: the first frame of a flow is offered, and one without a place is counted. The bank that is not in use
+/// has something only where a sweep was broken off; the next ones take that, too.
+fn has_moved(table: &[AtomicU64]) -> bool {
+    let counted = |bank: &[AtomicU64]| load(bank, OFFERED) != 0 || load(bank, OTHER_PACKETS) != 0;
+    [0, 1].into_iter().filter_map(|which| bank(table, which)).any(counted)
 }
 
 /// Reads and empties a bank that no program writes into.
@@ -328,9 +335,6 @@ fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
         store(bank, at, 0);
         value
     };
-    if !has_moved(bank) {
-        return;
-    }
     sweep.not_attributed_packets += taken(OTHER_PACKETS);
     sweep.not_attributed_bytes += taken(OTHER_BYTES);
     sweep.offered += taken(OFFERED);

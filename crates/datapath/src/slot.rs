@@ -44,7 +44,6 @@ struct ImageHead {
     generation: u64,
     compiled_at_ns: u64,
     policy_sha256: [u8; 32],
-    counter_bank: u32,
     peers: u16,
     blocked: u16,
 }

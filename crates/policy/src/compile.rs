@@ -9,7 +9,7 @@ use std::{
 use ipnet::IpNet;
 use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
+    counter::{self, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     flow,
     packet::{TABLE_TCP, TABLE_UDP},
     policy::{
@@ -113,12 +113,11 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     image.policy_sha256 = policy_sha256(policy);
     image.peers = policy.peers.len() as u16;
     image.per_peer = u8::from(policy.per_peer);
-    match policy.mode {
-        Mode::Enforce => image.enforce = 1,
-        Mode::Audit => image.counter_bank = ROWS,
-    }
+    let enforce = policy.mode == Mode::Enforce;
+    image.enforce = u16::from(enforce);
+    image.fates = counter::fates(enforce);
     if policy.evidence {
-        let dropped = if policy.mode == Mode::Enforce { flow::DROPPED } else { 0 };
+        let dropped = if enforce { flow::DROPPED } else { 0 };
         image.evidence = (DROP_BIT | dropped) as u8;
     }
 

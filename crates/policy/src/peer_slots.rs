@@ -128,17 +128,17 @@ mod tests {
         let numbers = table.assign(&nets(0..300));
         assert_eq!(numbers, (1..=300).collect::<Vec<u16>>());
         assert_eq!(peer_of(&table.records()[SLOT_OTHER as usize]), None);
-        // 200 leave: what they had is not given away by the same change, also to those who waited for a slot.
+        // 150 leave: what they had is not given away by the same change, also to those who waited for a slot.
         let mut table = again(&table);
-        let numbers = table.assign(&nets(200..300));
-        assert_eq!(numbers[..56], (201..=256).collect::<Vec<u16>>());
-        assert_eq!(numbers[56..], (257..=300).collect::<Vec<u16>>());
+        let numbers = table.assign(&nets(150..300));
+        assert_eq!(numbers[..42], (151..=192).collect::<Vec<u16>>());
+        assert_eq!(numbers[42..], (193..=300).collect::<Vec<u16>>());
         // The next change gives it away, the lowest first, but not to others while one of the leavers comes back.
         let mut table = again(&table);
-        let back = [nets(0..1), nets(200..300)].concat();
+        let back = [nets(0..1), nets(150..300)].concat();
         let numbers = table.assign(&back);
         assert_eq!(numbers[0], 1);
-        assert_eq!(numbers[57..], (2..=45).collect::<Vec<u16>>());
-        assert_eq!(peer_of(&table.records()[2]), Some(nets(256..257)[0]));
+        assert_eq!(numbers[43..], (2..=109).collect::<Vec<u16>>());
+        assert_eq!(peer_of(&table.records()[2]), Some(nets(192..193)[0]));
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use node_ebpf_common::{
     PolicyImage, Reason,
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, ROWS},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, fates},
     policy::{
         BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, PortWord, Row, SLOTS, SlotV4, SlotV6,
         hash_v4, hash_v6, key_v4, slot, value,
@@ -28,6 +28,7 @@ impl ByHand {
     pub(crate) fn new() -> Self {
         let mut image = PolicyImage::new_box_zeroed().unwrap();
         image.enforce = 1;
+        image.fates = fates(true);
         image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
         image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
         (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
@@ -146,7 +147,7 @@ pub(crate) fn by_hand(policy: Policy) -> ByHand {
     hand.source("2001:db8::1/128", GROUP_SPOOFED, 0);
     if policy.audits() {
         hand.image.enforce = 0;
-        hand.image.counter_bank = ROWS;
+        hand.image.fates = fates(false);
     }
     if rules {
         hand.image.rows[ROW_IP_TUNNELS as usize] = Row { allow: 0, otherwise: Reason::Public.number() };

@@ -8,7 +8,7 @@ use hand::{ByHand, OPS, by_hand};
 use node_ebpf_common::{
     PolicyImage, Reason, Verdict,
     address::Address,
-    counter::{BANK_CELLS, CELLS_PER_ROW, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
+    counter::{self, Outcome, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     decide,
     frame::Received,
     maps,
@@ -43,10 +43,10 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
                 On::Nothing => 0,
             };
             assert_eq!(decision.row, row, "{}: row", case.name);
-            let bank = if policy.audits() { BANK_CELLS } else { 0 };
+            let outcome = Outcome::of(case.reason.verdict(), !policy.audits());
             assert_eq!(
-                decision.cell(&hand.image),
-                bank + row * CELLS_PER_ROW + case.reason.number(),
+                Some(decision.cell(&hand.image)),
+                counter::cell(row, case.reason, outcome),
                 "{}: cell",
                 case.name
             );
@@ -224,7 +224,7 @@ fn map_flags_and_sizes_are_the_kernels() {
         let value_bytes = match spec.name {
             maps::name::OUTBOUND => 16,
             maps::name::COUNTERS => 256,
-            maps::name::PEER_TRAFFIC => 4096,
+            maps::name::PEER_TRAFFIC => 2048,
             maps::name::POLICY | maps::name::CAPTURES => 4,
             maps::name::ROWS => 40,
             maps::name::PEERS => 20,

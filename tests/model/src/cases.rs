@@ -1,6 +1,6 @@
 //! The table of cases with what its policies compile to.
 
-use node_ebpf_common::counter;
+use node_ebpf_common::counter::{self, Outcome};
 use nodewall_policy::{Compiled, Facts, Policy as Meaning, RowTable, class_name, compile, config::Config};
 
 pub use nodewall_cases::*;
@@ -69,7 +69,6 @@ pub trait Counted {
 
 impl Counted for Case {
     fn cell(&self, compiled: &Compiled) -> u32 {
-        let bank = if self.policy.audits() { counter::BANK_CELLS } else { 0 };
         let row = match self.on {
             On::Port(class, protocol, port) => compiled
                 .rows
@@ -86,6 +85,6 @@ impl Counted for Case {
             On::Fragments => counter::ROW_LATER_FRAGMENTS,
             On::Nothing => 0,
         };
-        counter::cell(bank, row, self.reason.number())
+        counter::cell(row, self.reason, Outcome::of(self.reason.verdict(), !self.policy.audits())).unwrap()
     }
 }

@@ -28,8 +28,8 @@ const EACH: u32 = 60_000;
 /// Frames as they come from the lab's hosts.
 pub(crate) struct Mix {
     pub(crate) peer_9042: Vec<u8>,
-    outsider_9042: Vec<u8>,
-    anyone_443: Vec<u8>,
+    pub(crate) outsider_9042: Vec<u8>,
+    pub(crate) anyone_443: Vec<u8>,
     first_port: Vec<u8>,
     second_port: Vec<u8>,
     pub(crate) cpus: usize,
@@ -79,28 +79,36 @@ pub(crate) fn by_cpu(node: &Node, frame: &[u8], times: u32) {
 }
 
 /// What a row is told apart by, and what it counts: packets and bytes.
-type Table = BTreeMap<[String; 6], (u64, u64)>;
+pub(super) type Table = BTreeMap<[String; 6], (u64, u64)>;
 
 /// The rows of ports that the policy names: nothing but the mix goes there.
-fn of_json(counters: &Value) -> Table {
+pub(super) fn of_json(counters: &Value) -> Table {
     let text = |value: &Value| value.as_str().map(str::to_owned).or_else(|| value.as_u64().map(|n| n.to_string()));
     let rows =
         counters["rows"].as_array().unwrap().iter().filter(|row| !row["port"].is_null() && row["direction"] == "in");
-    rows.map(|row| {
+    once_each(rows.map(|row| {
         let key = ["class", "port", "protocol", "direction", "outcome", "reason"]
             .map(|key| text(&row[key]).unwrap_or_default());
         (key, (row["packets"].as_u64().unwrap(), row["bytes"].as_u64().unwrap()))
-    })
-    .collect()
+    }))
 }
 
-fn of_table(text: &str) -> Table {
+/// A key that comes twice is a fault: whoever reads it takes one of the two.
+fn once_each(rows: impl Iterator<Item = ([String; 6], (u64, u64))>) -> Table {
+    let mut table = Table::new();
+    for (key, row) in rows {
+        let before = table.insert(key.clone(), row);
+        assert_eq!(before, None, "two rows for {key:?}");
+    }
+    table
+}
+
+pub(super) fn of_table(text: &str) -> Table {
     let words = text.lines().skip(1).map(|line| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let rows = words.filter(|words| words.len() == 8 && words[1].parse::<u16>().is_ok() && words[3] == "in");
-    rows.map(|words| {
+    once_each(rows.map(|words| {
         (std::array::from_fn(|n| words[n].clone()), (words[6].parse().unwrap(), words[7].parse().unwrap()))
-    })
-    .collect()
+    }))
 }
 
 fn key_of(labels: &BTreeMap<String, String>) -> Option<[String; 6]> {
@@ -109,7 +117,7 @@ fn key_of(labels: &BTreeMap<String, String>) -> Option<[String; 6]> {
     (key[1].parse::<u16>().is_ok() && key[3] == "in").then_some(key)
 }
 
-fn of_metrics(text: &str) -> Table {
+pub(super) fn of_metrics(text: &str) -> Table {
     let mut table = Table::new();
     for (name, value) in samples(text) {
         let Some((metric, labels)) = name.split_once('{') else { continue };

@@ -26,7 +26,8 @@ use crate::{
 const LABELS: [&str; 5] = ["peer", "class", "port", "protocol", "direction"];
 /// Who asks right after another shares its answer.
 const SHARED_FOR: Duration = Duration::from_millis(60);
-const PEERS: u32 = 256;
+/// As many as have cells of their own.
+const PEERS: u32 = 192;
 const PORTS: u16 = 20;
 /// Real time of a scrape that reads the whole matrix: Prometheus gives up after 10 s.
 const WHOLE_SCRAPE_AT_MOST: Duration = Duration::from_secs(1);
@@ -139,8 +140,8 @@ fn peers_are_exported_where_the_configuration_wants_it_and_add_up() {
 }
 
 #[test]
-fn a_scrape_of_256_peers_on_20_ports_ends_in_time() {
-    if skip_unless_privileged("a_scrape_of_256_peers_on_20_ports_ends_in_time") {
+fn a_scrape_of_192_peers_on_20_ports_ends_in_time() {
+    if skip_unless_privileged("a_scrape_of_192_peers_on_20_ports_ends_in_time") {
         return;
     }
     let peers: Vec<Ipv4Addr> = (0..PEERS).map(|n| Ipv4Addr::from(0x0a09_0001 + n)).collect();
@@ -150,7 +151,8 @@ fn a_scrape_of_256_peers_on_20_ports_ends_in_time() {
     let rules = format!(
         "[counters]\nper_peer = true\n[export]\nper_peer = true\n[[rule]]\nname = \"many\"\nports = {ports:?}\naccess = \"cluster\"\n"
     );
-    let node = Node::with(&Settings::default().peers(&names).rules(&rules));
+    // Without the vendor's ports: with them, some of these would share a column.
+    let node = Node::with(&Settings::profile("name = \"none\"").peers(&names).rules(&rules));
     wait_until_served(&node);
     let link = Link::between(node.peers()[0], node.host());
     let to: IpAddr = node.host().ipv4().into();

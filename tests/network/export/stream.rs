@@ -14,7 +14,7 @@ use super::{
 };
 use crate::node::{Node, eventually};
 
-fn open(node: &Node) -> BufReader<TcpStream> {
+pub(super) fn open(node: &Node) -> BufReader<TcpStream> {
     let token = token(node);
     let connect = || {
         let mut stream = TcpStream::connect(("127.0.0.1", PORT)).unwrap();
@@ -27,7 +27,7 @@ fn open(node: &Node) -> BufReader<TcpStream> {
 }
 
 /// The next event's name and data.
-fn event(stream: &mut BufReader<TcpStream>) -> (String, Value) {
+pub(super) fn event(stream: &mut BufReader<TcpStream>) -> (String, Value) {
     let mut name = String::new();
     loop {
         let mut line = String::new();

@@ -6,7 +6,7 @@ use nodewall_testbed::{Flood, skip_unless_privileged, until};
 
 use super::{
     receiver::{Manner, Receiver},
-    world::{Name, World, arrived, mix},
+    world::{Name, PATIENCE, World, arrived, mix},
 };
 
 const RATE_PPS: u32 = 4_000;
@@ -75,6 +75,47 @@ fn what_arrives_is_what_was_sent_across_a_restart_a_swap_and_a_detach() {
     thread::sleep(Duration::from_millis(2_500));
     assert_eq!(packets(&receiver), sent + 2 * mix().len() as u64);
     agent.terminate().unwrap();
+}
+
+/// What passed is one counter in every mode: what was sent to the receiver is never sent again after a change of the mode.
+#[test]
+fn what_passed_arrives_once_across_enforce_panic_open_and_back() {
+    if skip_unless_privileged("what_passed_arrives_once_across_enforce_panic_open_and_back") {
+        return;
+    }
+    let (world, receiver) = World::new("push", |_| Manner::Take);
+    let agent = world.start();
+    let mut sent = 0;
+    let mut send = || {
+        // Different numbers, so that no counter is what another was.
+        for _ in 0..sent + 3 {
+            world.netns.send_frames("far", &mix()).unwrap();
+        }
+        sent += (sent + 3) * mix().len() as u64;
+        until("all is counted", || counted(&world) == sent);
+        until("all has arrived", || packets(&receiver) >= sent);
+        // Some more requests: what is sent twice is so at each.
+        let requests = receiver.requests().len();
+        world.netns.send_frames("far", &mix()).unwrap();
+        sent += mix().len() as u64;
+        until("more has arrived", || receiver.requests().len() > requests && packets(&receiver) >= sent);
+        assert_eq!(packets(&receiver), sent, "arrived (left) is not what was sent (right)");
+    };
+    send();
+    let open = world.hold(&["panic-open", "--for", "1h"], "THE NODE IS OPEN");
+    send();
+    world.run(&["rollback"]);
+    open.wait(PATIENCE).unwrap();
+    send();
+    world.wait_until_all_arrived(|| arrived(&receiver));
+    let outcomes: Vec<u64> = ["pass", "drop", "would_drop"].map(|outcome| of_outcome(&receiver, outcome)).into();
+    assert!(outcomes.iter().all(|packets| *packets > 0), "{outcomes:?}");
+    agent.terminate().unwrap();
+}
+
+fn of_outcome(receiver: &Receiver, outcome: &str) -> u64 {
+    let counters = arrived(receiver).into_iter().filter(|((_, dimensions), _)| dimensions["outcome"] == outcome);
+    inbound(counters.collect())
 }
 
 #[test]

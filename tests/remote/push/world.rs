@@ -70,6 +70,13 @@ impl World {
         agent
     }
 
+    /// Starts a command that stays in the foreground, and waits until it says `line`.
+    pub(crate) fn hold(&self, arguments: &[&str], line: &str) -> Process {
+        let held = Process::spawn(arguments[0], self.command(arguments)).unwrap();
+        held.wait_for_line(PATIENCE, |said| said.contains(line)).unwrap();
+        held
+    }
+
     /// The kernel's counters as `counters -o json` says them.
     pub(crate) fn counted(&self) -> BTreeMap<Name, u64> {
         let mut counted = BTreeMap::new();

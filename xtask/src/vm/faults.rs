@@ -27,12 +27,12 @@ pub(crate) fn run(wanted: &Wanted) -> Result<(Vec<String>, String)> {
     let common = super::build()?;
     let mut lines = Vec::new();
     if !wanted.checks.is_empty() {
-        let plan = plan::for_kernel(kernel.version(), &wanted.checks);
+        let plan = plan::for_kernel(kernel.version(), kernel.kernel.flavour, &wanted.checks);
         let initramfs = image::for_kernel(&kernel, &common.archive, &plan, |_| Ok(()))?;
         let began = std::time::Instant::now();
         let say = |what: String| eprintln!("    Linux {}: {what}", kernel.release);
         let log = folder().join("log-faults");
-        let transcript = machine::run(&kernel.vmlinuz(), &initramfs, None, &plan, &log, &say)?;
+        let transcript = machine::run(&kernel.vmlinuz(), &initramfs, machine::USUAL, &plan, &log, &say)?;
         std::fs::remove_file(&initramfs)?;
         say(format!("done in {}", seconds(began.elapsed())));
         // A fault that failed has said so in its own line, or is missed for having none.

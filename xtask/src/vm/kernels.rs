@@ -16,17 +16,38 @@ pub(super) struct Kernel {
     pub(super) series: &'static str,
     prefix: &'static str,
     suites: &'static [&'static str],
+    pub(super) flavour: Flavour,
 }
 
-pub(super) const KERNELS: [Kernel; 4] = [
-    Kernel { series: "5.10", prefix: "5.10.", suites: &["bullseye"] },
-    Kernel { series: "6.1", prefix: "6.1.", suites: &["bookworm"] },
-    Kernel { series: "6.12", prefix: "6.12.", suites: &["trixie"] },
-    Kernel { series: "7.x", prefix: "7.", suites: &["trixie-backports", "sid", "forky"] },
+/// How Debian configured it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flavour {
+    /// For virtual machines: every module that the tests need, and the fewest others.
+    Cloud,
+    /// `PREEMPT_RT`.
+    RealTime,
+}
+
+impl Flavour {
+    /// The package that depends on the newest kernel of a suite.
+    const fn meta_package(self) -> &'static str {
+        match self {
+            Self::Cloud => "linux-image-cloud-amd64",
+            Self::RealTime => "linux-image-rt-amd64",
+        }
+    }
+}
+
+const NEWEST: &[&str] = &["trixie-backports", "sid", "forky"];
+
+pub(super) const KERNELS: [Kernel; 5] = [
+    Kernel { series: "5.10", prefix: "5.10.", suites: &["bullseye"], flavour: Flavour::Cloud },
+    Kernel { series: "6.1", prefix: "6.1.", suites: &["bookworm"], flavour: Flavour::Cloud },
+    Kernel { series: "6.12", prefix: "6.12.", suites: &["trixie"], flavour: Flavour::Cloud },
+    Kernel { series: "7.x", prefix: "7.", suites: NEWEST, flavour: Flavour::Cloud },
+    Kernel { series: "7.x-rt", prefix: "7.", suites: NEWEST, flavour: Flavour::RealTime },
 ];
 
-/// The package that depends on the newest kernel of a suite. The cloud flavour has every module that the tests need and the fewest others.
-const META_PACKAGE: &str = "linux-image-cloud-amd64";
 /// The file that says which package was unpacked: written last, so that an interrupted fetch is not taken for a whole one.
 const STAMP: &str = "PACKAGE";
 
@@ -74,8 +95,10 @@ pub(super) fn fetch(kernel: &'static Kernel, refresh: bool) -> Result<Fetched> {
     if !refresh && let Some(there) = Fetched::read(kernel, &folder) {
         return Ok(there);
     }
-    let step =
-        Step::start(&format!("fetching Debian's Linux {} into target/vm/kernels (30 MB; about 20 s)", kernel.series));
+    let step = Step::start(&format!(
+        "fetching Debian's Linux {} into target/vm/kernels (30 MB, with PREEMPT_RT 120; about 20 s)",
+        kernel.series
+    ));
     files::remove(&folder)?;
     let fetched = by_apt(kernel, &folder).with_context(|| {
         format!(
@@ -92,9 +115,10 @@ pub(super) fn fetch(kernel: &'static Kernel, refresh: bool) -> Result<Fetched> {
 fn by_apt(kernel: &'static Kernel, folder: &Path) -> Result<Fetched> {
     let private = folder.join("apt");
     let apt = PrivateApt::new(private.clone(), &debian_archive()?.uri)?;
-    let package_version = apt.find(META_PACKAGE, kernel.suites, |version| version.starts_with(kernel.prefix))?;
+    let meta_package = kernel.flavour.meta_package();
+    let package_version = apt.find(meta_package, kernel.suites, |version| version.starts_with(kernel.prefix))?;
     let unpacked = folder.join("unpacked");
-    for package in packages(&apt, &package_version)? {
+    for package in packages(&apt, meta_package, &package_version)? {
         apt.unpack(&package, &package_version, &unpacked)?;
     }
     let release = put_in_place(&unpacked, folder)?;
@@ -107,8 +131,8 @@ fn by_apt(kernel: &'static Kernel, folder: &Path) -> Result<Fetched> {
 }
 
 /// The packages of the kernel proper: whatever the meta package needs, directly or not, in the very same version.
-fn packages(apt: &PrivateApt, version: &str) -> Result<Vec<String>> {
-    let mut found = vec![META_PACKAGE.to_owned()];
+fn packages(apt: &PrivateApt, meta_package: &str, version: &str) -> Result<Vec<String>> {
+    let mut found = vec![meta_package.to_owned()];
     let mut next = 0;
     while let Some(package) = found.get(next).cloned() {
         for (name, exact) in apt.depends(&package, version)? {
@@ -119,7 +143,7 @@ fn packages(apt: &PrivateApt, version: &str) -> Result<Vec<String>> {
         next += 1;
     }
     found.remove(0);
-    ensure!(!found.is_empty(), "{META_PACKAGE} {version} depends on no kernel of its own version");
+    ensure!(!found.is_empty(), "{meta_package} {version} depends on no kernel of its own version");
     Ok(found)
 }
 
@@ -156,7 +180,8 @@ mod tests {
     #[test]
     fn no_series_takes_anothers_kernel() {
         for version in ["5.10.223-1", "6.1.176-1", "6.12.107-1", "7.3.4-1~bpo13+1"] {
-            assert_eq!(KERNELS.iter().filter(|kernel| version.starts_with(kernel.prefix)).count(), 1, "{version}");
+            let cloud = KERNELS.iter().filter(|kernel| kernel.flavour == Flavour::Cloud);
+            assert_eq!(cloud.filter(|kernel| version.starts_with(kernel.prefix)).count(), 1, "{version}");
         }
     }
 }

@@ -3,10 +3,58 @@
 
 use std::time::Duration;
 
+use super::kernels::Flavour;
+
+/// What kind of guest a check needs. One is booted for each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guest {
+    /// Two processors; the plan is the first process.
+    Usual,
+    /// A whole Debian on a disk, whose systemd is the first process.
+    Systemd,
+    /// One processor, and 127 that were never started.
+    ManyCpus,
+    /// One processor: what waits for it can only come in between.
+    OneCpu,
+}
+
+impl Guest {
+    /// In the order in which they are booted.
+    pub(super) const ALL: [Self; 4] = [Self::Usual, Self::Systemd, Self::ManyCpus, Self::OneCpu];
+
+    /// Whether its checks run on a kernel without being asked for. Those that ask little of the kernel's version run on the one of Debian's
+    /// present release, whose systemd it is, too.
+    fn usually(self, version: (u32, u32), flavour: Flavour) -> bool {
+        match self {
+            Self::Usual => flavour == Flavour::Cloud,
+            Self::Systemd | Self::ManyCpus => flavour == Flavour::Cloud && version == (6, 12),
+            Self::OneCpu => flavour == Flavour::RealTime,
+        }
+    }
+
+    /// What its logs are called by.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Systemd => SYSTEMD,
+            Self::ManyCpus => "many-cpus",
+            Self::OneCpu => "one-cpu",
+        }
+    }
+
+    /// Processors that QEMU makes, and how many of them the kernel starts. (Of places that are still empty, as `-smp 1,maxcpus=128` makes them, Linux
+    /// takes no notice without a hypervisor that it knows.)
+    pub(super) const fn processors(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Usual | Self::Systemd => ("2", "2"),
+            Self::ManyCpus => ("128", "1"),
+            Self::OneCpu => ("1", "1"),
+        }
+    }
+}
+
 /// The check that needs a guest with a systemd.
-pub(super) const SYSTEMD: &str = "systemd";
-/// The kernel that has it in every run: the one of the Debian whose systemd it is. Others have it when they are asked to.
-const SYSTEMD_USUALLY: (u32, u32) = (6, 12);
+const SYSTEMD: &str = "systemd";
 
 /// Every test of the network rung that needs no programs that guests lack (a browser, Prometheus, Ansible): all but these modules'.
 const NETWORK: &str = "network";
@@ -22,6 +70,7 @@ pub(super) struct Check {
     /// What the tests find in their environment.
     environment: &'static [&'static str],
     deadline: Duration,
+    guest: Guest,
     /// Whether it runs unless others are asked for.
     usual: bool,
 }
@@ -34,11 +83,16 @@ impl Check {
         filters: &'static [&'static str],
         deadline_s: u64,
     ) -> Self {
-        Self { name, executable, filters, environment: &[], deadline: Duration::from_secs(deadline_s), usual: true }
+        let deadline = Duration::from_secs(deadline_s);
+        Self { name, executable, filters, environment: &[], deadline, guest: Guest::Usual, usual: true }
     }
 
     const fn with(self, environment: &'static [&'static str]) -> Self {
         Self { environment, ..self }
+    }
+
+    const fn inside(self, guest: Guest) -> Self {
+        Self { guest, ..self }
     }
 
     const fn on_request(self) -> Self {
@@ -46,7 +100,7 @@ impl Check {
     }
 }
 
-pub(super) const CHECKS: [Check; 15] = [
+pub(super) const CHECKS: [Check; 16] = [
     Check::new("load", "vm", &["load::"], 240),
     Check::new("cases", "kernel", &["cases::"], 240),
     Check::new("devices", "vm", &["devices::", "ways_in::"], 360),
@@ -71,8 +125,8 @@ pub(super) const CHECKS: [Check; 15] = [
     ),
     // Every shape in every configuration, and fewer mutations than outside: an emulated processor is slow.
     Check::new("oracle", "delivery", &[], 480).with(&["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"]),
-    // In a guest of its own (`systemd.rs`).
-    Check::new(SYSTEMD, "vm", &["systemd::"], 480),
+    Check::new(SYSTEMD, "vm", &["systemd::"], 480).inside(Guest::Systemd),
+    Check::new("many-cpus", "vm", &["many_cpus::"], 480).inside(Guest::ManyCpus),
     // Ten minutes a kernel: too long for every run.
     Check::new(NETWORK, "network", &[], 1500).on_request(),
     // Faults: `cargo xtask faults --full` runs them on one kernel.
@@ -92,13 +146,14 @@ pub(super) struct Planned {
     pub(super) name: &'static str,
     pub(super) command: String,
     pub(super) deadline: Duration,
+    pub(super) guest: Guest,
     /// Tests that this kernel is too old for, each with the feature and the version that brought it.
     pub(super) skipped: Vec<(&'static str, String)>,
 }
 
 /// What a kernel of this version runs; `only` of nothing is everything.
-pub(super) fn for_kernel(version: (u32, u32), only: &[String]) -> Vec<Planned> {
-    let usual = |check: &Check| check.usual && (check.name != SYSTEMD || version == SYSTEMD_USUALLY);
+pub(super) fn for_kernel(version: (u32, u32), flavour: Flavour, only: &[String]) -> Vec<Planned> {
+    let usual = |check: &Check| check.usual && check.guest.usually(version, flavour);
     let wanted =
         |check: &&Check| if only.is_empty() { usual(check) } else { only.iter().any(|name| name == check.name) };
     CHECKS.iter().filter(wanted).map(|check| planned(check, version)).collect()
@@ -128,7 +183,7 @@ fn planned(check: &Check, version: (u32, u32)) -> Planned {
         command = format!("{command} --skip {test}");
         skipped.push((*test, format!("{feature} (Linux {major}.{minor})")));
     }
-    Planned { name: check.name, command, deadline: check.deadline, skipped }
+    Planned { name: check.name, command, deadline: check.deadline, guest: check.guest, skipped }
 }
 
 #[cfg(test)]
@@ -137,12 +192,13 @@ mod tests {
 
     #[test]
     fn what_a_kernel_is_new_enough_for_is_not_skipped() {
-        let skipped = |version| for_kernel(version, &[]).iter().map(|check| check.skipped.len()).sum::<usize>();
+        let skipped =
+            |version| for_kernel(version, Flavour::Cloud, &[]).iter().map(|check| check.skipped.len()).sum::<usize>();
         assert_eq!(
             [skipped((5, 10)), skipped((5, 16)), skipped((5, 17)), skipped((5, 18)), skipped((7, 3))],
             [3, 1, 1, 0, 0]
         );
-        let cases = for_kernel((5, 10), &["cases".to_owned()]);
+        let cases = for_kernel((5, 10), Flavour::Cloud, &["cases".to_owned()]);
         assert!(cases.iter().all(|check| check.command.contains("--skip cases::the_verifier_has_headroom")));
     }
 

@@ -14,7 +14,7 @@ use nodewall_testbed::cleanup;
 use serde_json::json;
 
 use super::kernels::Fetched;
-use super::plan::Planned;
+use super::plan::{Guest, Planned};
 use super::{folder, image, machine};
 use crate::cmd::Cmd;
 use crate::workspace;
@@ -46,6 +46,7 @@ pub(super) fn run(kernel: &Fetched, common: &Path, cuts: u32) -> Result<String> 
         name: "power",
         command: format!("/tests/faults --nocapture --exact {TEST}"),
         deadline: Duration::from_secs(600),
+        guest: Guest::Usual,
         skipped: Vec::new(),
     }];
     let initramfs = image::for_kernel(kernel, common, &plan, |_| Ok(()))?;
@@ -113,7 +114,7 @@ fn boot(kernel: &Fetched, initramfs: &Path, disk: &Path, random: u64) -> Result<
     let console = machine::with_suffix(&log, "console");
     File::create(&console)?;
     let mut copy = File::create(machine::with_suffix(&log, "tests")).context("the log could not be made")?;
-    let mut command = machine::qemu(&kernel.vmlinuz(), initramfs, &console);
+    let mut command = machine::qemu(&kernel.vmlinuz(), initramfs, &console, machine::USUAL.processors);
     command.arg("-drive").arg(format!("file={},format=raw,if=virtio,cache=writeback", disk.display()));
     let mut child = command.spawn().context("qemu-system-x86_64 could not be started")?;
     let said = child.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;

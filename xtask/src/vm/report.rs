@@ -49,12 +49,12 @@ fn tests(transcript: &Transcript, check: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan;
+    use super::super::{kernels::Flavour, plan};
     use super::*;
 
     #[test]
     fn a_cell_is_ok_only_when_all_of_its_tests_passed() {
-        let mut transcript = Transcript::new(&plan::for_kernel((5, 10), &["load".to_owned()]));
+        let mut transcript = Transcript::new(&plan::for_kernel((5, 10), Flavour::Cloud, &["load".to_owned()]));
         let mut told = |lines: &[&str]| {
             for line in lines {
                 transcript.line(line);

@@ -187,11 +187,11 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests {
-    use super::super::plan;
+    use super::super::{kernels::Flavour, plan};
     use super::*;
 
     fn told(lines: &[&str]) -> Transcript {
-        let mut transcript = Transcript::new(&plan::for_kernel((6, 1), &["load".to_owned()]));
+        let mut transcript = Transcript::new(&plan::for_kernel((6, 1), Flavour::Cloud, &["load".to_owned()]));
         for line in lines {
             transcript.line(line);
         }

@@ -1,7 +1,7 @@
 //! The image says of every port what the policy says.
 
 use node_ebpf_common::{
-    counter::{ROW_FIRST, ROWS},
+    counter::{ROW_FIRST, fates},
     policy::value,
 };
 
@@ -78,8 +78,8 @@ fn ports_have_rows_of_their_own_and_large_ranges_share_one() {
 #[test]
 fn modes_generation_and_hash_are_in_the_image() {
     let (enforce, audit) = (compiled("mode = \"enforce\""), compiled("mode = \"audit\""));
-    assert_eq!((enforce.image.enforce, enforce.image.counter_bank), (1, 0));
-    assert_eq!((audit.image.enforce, audit.image.counter_bank), (0, ROWS));
+    assert_eq!((enforce.image.enforce, enforce.image.fates), (1, fates(true)));
+    assert_eq!((audit.image.enforce, audit.image.fates), (0, fates(false)));
     assert_eq!((enforce.image.magic, enforce.image.zero, enforce.image.generation), (MAGIC, 0, 3));
     assert_ne!(enforce.image.policy_sha256, audit.image.policy_sha256);
     assert_eq!(enforce.image.policy_sha256, policy_sha256(&policy("")));

@@ -279,7 +279,7 @@ where
         }
         self.sampled = Some(Instant::now());
         let noted = net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
-            self.connected.add(plan::inbound(&sockets), Clock::now().unix_ns);
+            self.connected.add(plan::inbound(&sockets, &self.surroundings.own_addresses), Clock::now().unix_ns);
             self.site.state.write_note(&self.connected)
         });
         if let Err(error) = noted {

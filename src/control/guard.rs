@@ -37,7 +37,8 @@ impl Guard {
         }
         self.peers(desired, own, before)?;
         match &self.session {
-            Some(session) if !desired.allow_lockout => refuse_lockout(session, image),
+            // A node that is its own client is so over `lo`.
+            Some(session) if !desired.allow_lockout && !own.contains(&session.client) => refuse_lockout(session, image),
             _ => Ok(()),
         }
     }
@@ -152,5 +153,6 @@ mod tests {
         assert!(error.to_string().contains("192.0.2.7") && error.to_string().contains("9042"), "{error}");
         assert!(judge(&session("10.0.0.9", 9042), &policy(""), &[], None).is_ok());
         assert!(judge(&session("192.0.2.7", 9042), &policy("allow_lockout = true"), &[], None).is_ok());
+        assert!(judge(&session("192.0.2.7", 9042), &policy(""), &["192.0.2.7"], None).is_ok());
     }
 }

@@ -20,7 +20,7 @@ use super::{
     seen::Seen,
     session,
     state_files::readable,
-    surroundings::{Surroundings, select},
+    surroundings::{Surroundings, own_addresses, select},
 };
 use crate::control::{Desired, Good};
 use nodewall_datapath::PinDir;
@@ -155,7 +155,7 @@ pub async fn plan(
         interfaces_removed: attached.difference(&interfaces).cloned().collect(),
         not_covered: not_covered(pins, desired, &selection, &network)?,
         affected: {
-            let connections = connections(state)?;
+            let connections = connections(state, &own_addresses(&network).into_iter().collect())?;
             let by_interface = old_policy.into_iter().chain([&desired.policy]).any(|p| !p.interface_peers.is_empty());
             let interfaces = if by_interface { interfaces_of(&connections).await? } else { BTreeMap::new() };
             affected(&connections, &interfaces, &tcp_redirects(&listings()), (old.as_deref(), &new))
@@ -300,18 +300,20 @@ fn on_the_wire(port: u16, redirects: &[Redirect]) -> Vec<u16> {
 }
 
 /// Sources and local ports, each with whether the connection is there now.
-fn connections(state: Option<&StateDir>) -> Result<BTreeMap<(IpAddr, u16), bool>, AgentError> {
+fn connections(state: Option<&StateDir>, own: &BTreeSet<IpAddr>) -> Result<BTreeMap<(IpAddr, u16), bool>, AgentError> {
     let seen = state.and_then(StateDir::read_note::<Seen>).unwrap_or_default();
-    let mut all: BTreeMap<_, _> =
-        seen.within_the_hour(Clock::now().unix_ns).map(|connection| (connection, false)).collect();
-    all.extend(inbound(&net::sockets()?).into_iter().map(|connection| (connection, true)));
+    let remembered = seen.within_the_hour(Clock::now().unix_ns);
+    // An address may have become this node's since.
+    let others = remembered.filter(|(source, _)| !own.contains(source));
+    let mut all: BTreeMap<_, _> = others.map(|connection| (connection, false)).collect();
+    all.extend(inbound(&net::sockets()?, own).into_iter().map(|connection| (connection, true)));
     Ok(all)
 }
 
-/// Who is connected from outside: source and local port.
-pub(crate) fn inbound(sockets: &Sockets) -> Vec<(IpAddr, u16)> {
+/// Who is connected from outside: source and local port. Not this node itself: what it sends to an address of its own goes over `lo`, which nobody filters.
+pub(crate) fn inbound(sockets: &Sockets, own: &BTreeSet<IpAddr>) -> Vec<(IpAddr, u16)> {
     let ends = sockets.inbound().map(|end| (end.remote.ip().to_canonical(), end.local.port()));
-    ends.filter(|(source, _)| !source.is_loopback()).collect()
+    ends.filter(|(source, _)| !source.is_loopback() && !own.contains(source)).collect()
 }
 
 fn affected(

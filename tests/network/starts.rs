@@ -123,6 +123,8 @@ fn a_plan_names_what_would_change_and_who_is_connected() {
     let target = (node.host().ipv4(), 9042);
     let outside = node.outsider().netns().run(|| TcpStream::connect(target).unwrap()).unwrap();
     let inside = node.peers()[0].netns().run(|| TcpStream::connect(target).unwrap()).unwrap();
+    // Itself by its own address, which no wire sees.
+    let itself = node.netns().run(|| TcpStream::connect(target).unwrap()).unwrap();
     // Through the vendor's own redirect: the socket's port is 8022, the port on the wire is open to everyone.
     nat(node.netns(), "prerouting priority dstnat; tcp dport 443 redirect to :8022");
     let _web = Listener::both(node.netns(), &[8022]).unwrap();
@@ -154,11 +156,13 @@ fn a_plan_names_what_would_change_and_who_is_connected() {
     node.start_agent();
     let noted = node.directories.state_dir().join("seen.json");
     eventually("the agent noted who is connected", || noted.exists().then_some(()));
-    drop((outside, inside, browser));
+    drop((outside, inside, itself, browser));
     let wanted = format!("! {source} was within the hour connected to port 9042: pass -> drop (outsider)");
     eventually("the connection is closed and remembered", || {
         node.nodewall("plan", &["--mode", "enforce"]).stdout.contains(&wanted).then_some(())
     });
+    let noted = fs::read_to_string(noted).unwrap();
+    assert!(noted.contains(&source) && !noted.contains(&format!("\"{}\"", node.host().ipv4())), "{noted}");
 }
 
 #[test]

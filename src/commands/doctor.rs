@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cli::{Common, DoctorArgs},
-    control::{self, AgentError, InterfaceCoverage},
+    control::{self, AgentError, InterfaceCoverage, ModeOverride},
     doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, PeerFacts, Status, Subject},
     ui,
     view::{mission_control::Reached, status},
@@ -67,7 +67,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
     // Where the configuration can not be read, the kernel is tried with the embedded one.
     let config = configured.clone().unwrap_or_else(|_| Config::embedded());
     findings.extend(configured.as_ref().err().cloned());
-    let usable = Policy::from_config(&config)?;
+    let usable = meant(common, &config)?;
     let policy = configured.is_ok().then_some(&usable);
     let tunnel_ports: BTreeSet<u16> = network.udp_tunnels().map(|tunnel| tunnel.port).collect();
     let facts = Facts { tunnel_ports: tunnel_ports.clone(), ..Facts::default() };
@@ -98,7 +98,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
     findings.extend(doctor::other_filters(&net::other_filters(&listings)));
     if let Some(policy) = policy {
         let nat = net::source_nat_in(&listings);
-        findings.extend(peers(common, &config, policy, &network, &nat)?);
+        findings.extend(peers(policy, &network, &nat)?);
         let replies = doctor::read_reply_facts(nat, net::inside(&network, &attached));
         findings.extend(doctor::replies(&replies, policy));
         match doctor::read_listeners() {
@@ -129,22 +129,24 @@ fn attached(coverage: Option<&[InterfaceCoverage]>, selection: Option<&Selection
     covered.filter_map(|interface| interface.if_index).chain(selected).collect()
 }
 
-/// The ways to the configured peers, and to those that were learnt.
-fn peers(
-    common: &Common,
-    config: &Config,
-    policy: &Policy,
-    network: &Network,
-    nat: &NatReport,
-) -> Result<Vec<Finding>, Failure> {
+/// The policy that the configuration means on this node, as `plan` and `apply` take it: with the peers that are known from elsewhere, and under an operator's
+/// word on the mode.
+fn meant(common: &Common, config: &Config) -> anyhow::Result<Policy> {
     // What the state directory says is told elsewhere where it cannot be read.
     let state = StateDir::open(&common.state_dir).ok().flatten();
-    let learnt = control::desired(state.as_ref(), config, None).map(|(desired, _)| desired.policy.peers);
-    let peers = learnt.unwrap_or_else(|_| policy.peers.clone());
-    Ok(match block_on(doctor::read_peer_ways(&peers, network))? {
+    let word = state.as_ref().filter(|_| common.mode.is_none()).and_then(|state| state.load::<ModeOverride>().ok()?);
+    match control::desired(state.as_ref(), config, word) {
+        Ok((desired, _)) => Ok(desired.policy),
+        Err(_) => Ok(Policy::from_config(config)?),
+    }
+}
+
+fn peers(policy: &Policy, network: &Network, nat: &NatReport) -> Result<Vec<Finding>, Failure> {
+    let peers = &policy.peers;
+    Ok(match block_on(doctor::read_peer_ways(peers, network))? {
         Ok(ways) => {
             let ports = policy.restricted_ports();
-            doctor::peers(&PeerFacts { peers: &peers, network, ways, nat, ports })
+            doctor::peers(&PeerFacts { peers, network, ways, nat, ports })
         }
         Err(error) => vec![Finding::new(Subject::Peers, Status::Unknown, "peer-route", error.to_string())],
     })

@@ -61,6 +61,21 @@ fn a_healthy_node_has_nothing_degraded_and_nothing_changes() {
     assert_eq!(before, (node.generation(), node.attachment("eth0"), node.counters().named_and_drops()));
 }
 
+/// As a rollout leaves a node: the file says audit for good, and an operator's word outlives it.
+#[test]
+fn what_an_operator_confirmed_or_added_is_no_drift() {
+    if skip_unless_privileged("what_an_operator_confirmed_or_added_is_no_drift") {
+        return;
+    }
+    let node = Node::with(&Settings::audit());
+    assert!(node.nodewall("enforce", &[]).status.success());
+    assert!(node.nodewall("peers", &["add", "10.77.0.40"]).status.success());
+    assert_eq!(node.nodewall("plan", &[]).stdout, "nothing would change\n");
+    let (_, found) = findings(&node);
+    the_one(&found, "in-force", "ok", "mode enforce");
+    assert!(of_check(&found, "drift").is_empty(), "{found:#?}");
+}
+
 #[test]
 fn before_anything_is_in_force_the_node_is_degraded_and_native_mode_is_foretold() {
     if skip_unless_privileged("before_anything_is_in_force_the_node_is_degraded_and_native_mode_is_foretold") {

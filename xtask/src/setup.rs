@@ -2,6 +2,7 @@
 //! `target/tools`, but for Debian packages; the user's Rust toolchain is written only by rustup, and only where it may.
 
 pub(crate) mod debian_tree;
+mod etcd;
 mod packages;
 mod private_apt;
 mod python;
@@ -31,6 +32,7 @@ pub(crate) fn run() -> Result<()> {
     packages::ensure(packages::PROGRAMS)?;
     rust_src::ensure()?;
     python::ensure()?;
+    etcd::ensure()?;
     LINKER.ensure().map(drop)
 }
 

@@ -49,7 +49,7 @@ enum Rung {
     Host,
     /// Frames through the loaded kernel programs, by test run
     Kernel,
-    /// Real sockets between network namespaces; what the agent serves; three nodes under Ansible
+    /// Real sockets between network namespaces; what the agent serves; nodes under Ansible, and a cluster of etcd on them
     Network,
     /// The executable: its output and exit codes; questions to the evidence, and its exports
     Cli,

@@ -13,6 +13,8 @@ type Programs = [(&'static str, &'static [&'static str])];
 pub(super) const PROGRAMS: &Programs = &[
     // Links Rust programs.
     ("cc", &["gcc", "libc6-dev"]),
+    // Makes an executable small that tests copy to several nodes.
+    ("strip", &["binutils"]),
     // Makes the network namespaces of tests and demo.
     ("ip", &["iproute2"]),
     // The redirect of 443 to 8022 that real nodes have.

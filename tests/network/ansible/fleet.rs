@@ -1,20 +1,21 @@
-//! Three nodes and Ansible: the inventory, the run, and who starts agents where there is no systemd. What is expected of a run stands in the tests.
+//! Nodes and Ansible: the inventory, the run, and who starts agents where there is no systemd. What is expected of a run stands in the tests.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nodewall_testbed::{Host, Lab, Listener, Process, Signal, probe_tcp, run_to_end};
+use nodewall_testbed::{Finished, Host, Lab, Listener, Process, Signal, probe_tcp, run_to_end};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::binary::executable;
 use crate::node::{Directories, PATIENCE};
 
-/// The nodes, in the inventory's order.
+/// The usual nodes, in the inventory's order.
 pub(crate) const NAMES: [&str; 3] = ["n1", "n2", "n3"];
 /// A public port, and one that is the cluster's.
 pub(crate) const PUBLIC: u16 = 443;
@@ -39,9 +40,20 @@ pub(crate) fn packaged() -> PathBuf {
 /// One node: its place in the lab, its directories, and its agent once Ansible had it started.
 struct Machine {
     name: &'static str,
+    /// The lab's name for it.
+    host: &'static str,
+    /// Where nodewall is on it.
+    executable: PathBuf,
     agent: Option<Process>,
     directories: Directories,
     _listener: Listener,
+}
+
+/// What Ansible asks of the service manager that there is not.
+#[derive(Clone, Copy, Debug)]
+enum Wish {
+    Start,
+    Restart,
 }
 
 /// How a run of the playbook ended.
@@ -78,45 +90,79 @@ impl Ran {
 pub(crate) struct Fleet {
     machines: Vec<Machine>,
     home: TempDir,
+    /// Who is in the inventory, in its order.
+    pub(crate) members: Vec<usize>,
     /// The inventory's variables for all nodes, and those of single ones.
     pub(crate) common: Map<String, Value>,
-    pub(crate) own: [Map<String, Value>; 3],
-    pub(crate) lab: Lab,
+    pub(crate) own: Vec<Map<String, Value>>,
+    pub(crate) lab: Arc<Lab>,
 }
 
 impl Fleet {
-    /// By all their addresses.
+    /// Three, by all their addresses.
     pub(crate) fn new() -> Self {
-        let lab = Lab::new().unwrap();
+        let hosts = NAMES.into_iter().zip(["node", "peer1", "peer2"]);
+        let hosts: Vec<_> = hosts.collect();
+        let mut fleet = Self::on(Arc::new(Lab::new().unwrap()), &hosts, &[PUBLIC, CLUSTER]);
+        // Ansible installs it on the first node; the others have it already, which spares much copying.
+        fleet.place_executable(0, fleet.home.path().join("nodewall"));
+        fleet.own[0].insert("nodewall_binary_file".into(), executable().into());
+        fleet
+    }
+
+    /// Each by its name in the inventory and its host's in the lab, with somebody who listens on these ports.
+    pub(crate) fn on(lab: Arc<Lab>, hosts: &[(&'static str, &'static str)], ports: &[u16]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut fleet = Self { machines: Vec::new(), home, common: common(), own: Default::default(), lab };
-        for (number, name) in NAMES.into_iter().enumerate() {
-            let host = fleet.host(number);
-            let listener = Listener::tcp(host.netns(), &[PUBLIC, CLUSTER]).unwrap();
-            let directories = Directories::new();
-            // Every module, and what it starts, runs in the node's network: no connection of Ansible's own is needed for that.
-            let wrapper = fleet.home.path().join(format!("python-{name}"));
-            let (namespace, python) = (host.netns().path(), python("python"));
-            let text =
-                format!("#!/bin/sh\nexec nsenter --net='{}' -- '{}' \"$@\"\n", namespace.display(), python.display());
-            fs::write(&wrapper, text).unwrap();
-            fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).unwrap();
-            let own = json!({
-                "ansible_connection": "local",
-                "ansible_python_interpreter": wrapper,
-                "nodewall_addresses": [host.ipv4(), host.ipv6()],
-                "nodewall_executable": fleet.executable(number),
-                "nodewall_binary_file": if number == 0 { executable() } else { "" },
-                "nodewall_config_file": directories.config(),
-                "nodewall_state_dir": directories.state_dir(),
-                "nodewall_bpffs": directories.pins(),
-                "nodewall_start_command": ["touch", fleet.wish(name)],
-            });
-            let Value::Object(own) = own else { unreachable!() };
-            fleet.own[number] = own;
-            fleet.machines.push(Machine { name, agent: None, directories, _listener: listener });
+        let members = (0..hosts.len()).collect();
+        let mut fleet = Self { machines: Vec::new(), home, members, common: common(), own: Vec::new(), lab };
+        for (name, host) in hosts {
+            fleet.add_machine(name, host, ports);
         }
         fleet
+    }
+
+    fn add_machine(&mut self, name: &'static str, host: &'static str, ports: &[u16]) {
+        let lab = Arc::clone(&self.lab);
+        let at = lab.host(host).unwrap();
+        let directories = Directories::new();
+        // Every module, and what it starts, runs in the node's network: no connection of Ansible's own is needed for that.
+        let wrapper = self.home.path().join(format!("python-{name}"));
+        let (namespace, python) = (at.netns().path(), python("python"));
+        let text =
+            format!("#!/bin/sh\nexec nsenter --net='{}' -- '{}' \"$@\"\n", namespace.display(), python.display());
+        fs::write(&wrapper, text).unwrap();
+        fs::set_permissions(&wrapper, Permissions::from_mode(0o755)).unwrap();
+        let own = json!({
+            "ansible_connection": "local",
+            "ansible_python_interpreter": wrapper,
+            "nodewall_addresses": [at.ipv4(), at.ipv6()],
+            "nodewall_executable": executable(),
+            "nodewall_binary_file": "",
+            "nodewall_config_file": directories.config(),
+            "nodewall_state_dir": directories.state_dir(),
+            "nodewall_bpffs": directories.pins(),
+            "nodewall_start_command": ["touch", self.wish(Wish::Start, name)],
+        });
+        let Value::Object(own) = own else { unreachable!() };
+        self.own.push(own);
+        let listener = Listener::tcp(at.netns(), ports).unwrap();
+        let executable = executable().into();
+        self.machines.push(Machine { name, host, executable, agent: None, directories, _listener: listener });
+    }
+
+    /// Where the node has its nodewall, or is to get it.
+    pub(crate) fn place_executable(&mut self, number: usize, file: PathBuf) {
+        self.own[number].insert("nodewall_executable".into(), json!(file));
+        self.machines[number].executable = file;
+    }
+
+    /// An executable that Ansible exchanges is started in the old one's place. The command ends when that is done, as a service manager's does.
+    pub(crate) fn restart_what_is_exchanged(&mut self) {
+        for number in 0..self.machines.len() {
+            let wish = self.wish(Wish::Restart, self.machines[number].name).display().to_string();
+            let wait = format!("touch '{wish}'; while test -e '{wish}'; do sleep 0.05; done");
+            self.own[number].insert("nodewall_restart_command".into(), json!(["sh", "-c", wait]));
+        }
     }
 
     /// By their IPv4 addresses alone, which makes half the connections: for runs that end early.
@@ -131,17 +177,17 @@ impl Fleet {
 
     /// The lab's host that is node number N.
     pub(crate) fn host(&self, number: usize) -> &Host {
-        [self.lab.node(), self.lab.peer1().unwrap(), self.lab.peer2().unwrap()][number]
+        self.lab.host(self.machines[number].host).unwrap()
     }
 
-    /// Ansible installs it on the first node; the others have it already, which spares much copying.
-    fn executable(&self, number: usize) -> PathBuf {
-        if number == 0 { self.home.path().join("nodewall") } else { executable().into() }
+    /// A folder that goes with the fleet.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
     }
 
     /// The file by which Ansible asks for the agent.
-    fn wish(&self, name: &str) -> PathBuf {
-        self.home.path().join(format!("start-{name}"))
+    fn wish(&self, wish: Wish, name: &str) -> PathBuf {
+        self.home.path().join(format!("{wish:?}-{name}"))
     }
 
     /// Runs the playbook with `nodewall_enforce` to its end, and meanwhile starts the agents that it asks for.
@@ -151,8 +197,8 @@ impl Fleet {
 
     /// The same, but kills Ansible as soon as `is_enough`.
     pub(crate) fn roll_out_unless(&mut self, enforce: bool, is_enough: impl Fn(&Self) -> bool) -> Ran {
-        let hosts: Map<String, Value> =
-            NAMES.iter().zip(&self.own).map(|(name, own)| ((*name).to_owned(), own.clone().into())).collect();
+        let host = |number: &usize| (self.machines[*number].name.to_owned(), self.own[*number].clone().into());
+        let hosts: Map<String, Value> = self.members.iter().map(host).collect();
         let inventory = json!({"all": {"vars": self.common, "children": {"nodewall": {"hosts": hosts}}}});
         let file = self.home.path().join("inventory.json");
         fs::write(&file, inventory.to_string()).unwrap();
@@ -179,30 +225,70 @@ impl Fleet {
     }
 
     fn start_what_is_wished(&mut self) {
-        for (number, name) in NAMES.into_iter().enumerate() {
-            if fs::remove_file(self.wish(name)).is_err() {
-                continue;
+        for number in 0..self.machines.len() {
+            let name = self.machines[number].name;
+            if fs::remove_file(self.wish(Wish::Start, name)).is_ok() {
+                assert!(self.machines[number].agent.is_none(), "{name}'s agent was asked for twice");
+                self.start_agent(number);
             }
-            let agent = Process::spawn("nodewall run", self.command(number, &["run"])).unwrap();
-            let before = self.machines[number].agent.replace(agent);
-            assert!(before.is_none(), "{name}'s agent was asked for twice");
+            let restart = self.wish(Wish::Restart, name);
+            if restart.exists() {
+                // None runs where the role installs before it starts.
+                if let Some(agent) = self.machines[number].agent.take() {
+                    assert!(agent.terminate().unwrap().success(), "{}", agent.output());
+                    self.start_agent(number);
+                    self.agent(number).wait_for_line(PATIENCE, |line| line.contains("policy ")).unwrap();
+                }
+                fs::remove_file(restart).unwrap();
+            }
         }
     }
 
+    pub(crate) fn start_agent(&mut self, number: usize) {
+        let agent = Process::spawn("nodewall run", self.command(number, &["run"])).unwrap();
+        self.machines[number].agent = Some(agent);
+    }
+
+    /// Ends the agent as a fault would.
+    pub(crate) fn kill_agent(&mut self, number: usize) {
+        let agent = self.machines[number].agent.take().expect("no agent runs");
+        agent.signal(Signal::KILL).unwrap();
+        agent.wait(PATIENCE).unwrap();
+    }
+
     /// The node's installed executable, called as the role calls it.
-    fn command(&self, number: usize, arguments: &[&str]) -> Command {
-        let machine = &self.machines[number];
-        let mut command = self.host(number).netns().command(self.executable(number));
-        command.args(arguments).arg("--config").arg(machine.directories.config());
-        command.arg("--state-dir").arg(machine.directories.state_dir()).arg("--bpffs").arg(machine.directories.pins());
-        command.args(["--color", "never"]);
+    pub(crate) fn command(&self, number: usize, arguments: &[&str]) -> Command {
+        let mut command = self.live_command(number, arguments);
+        command.arg("--config").arg(self.config(number));
         command
     }
 
+    fn live_command(&self, number: usize, arguments: &[&str]) -> Command {
+        let machine = &self.machines[number];
+        let mut command = self.host(number).netns().command(&machine.executable);
+        command.args(arguments).arg("--state-dir").arg(machine.directories.state_dir());
+        command.arg("--bpffs").arg(machine.directories.pins()).args(["--color", "never"]);
+        command
+    }
+
+    /// Runs one of nodewall's commands on the node to its end.
+    pub(crate) fn nodewall(&self, number: usize, arguments: &[&str]) -> Finished {
+        run_to_end("nodewall", self.command(number, arguments), PATIENCE).unwrap()
+    }
+
+    /// The same for one that answers for what is in force, unless a configuration is named.
+    pub(crate) fn live(&self, number: usize, arguments: &[&str]) -> Finished {
+        run_to_end("nodewall", self.live_command(number, arguments), PATIENCE).unwrap()
+    }
+
+    /// What a command says with `-o json`.
+    pub(crate) fn json(&self, number: usize, arguments: &[&str]) -> Value {
+        let finished = self.nodewall(number, &[arguments, &["-o", "json"]].concat());
+        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {finished:?}"))
+    }
+
     pub(crate) fn status(&self, number: usize) -> Value {
-        let finished =
-            run_to_end("nodewall status", self.command(number, &["status", "-o", "json"]), PATIENCE).unwrap();
-        serde_json::from_str(&finished.stdout).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+        self.json(number, &["status"])
     }
 
     /// What the node's journal calls the things that were done.
@@ -226,7 +312,7 @@ impl Fleet {
     pub(crate) fn assert_untouched(&self, number: usize) {
         let machine = &self.machines[number];
         let state = machine.directories.state_dir();
-        assert!(machine.agent.is_none() && !self.wish(machine.name).exists(), "an agent was asked for");
+        assert!(machine.agent.is_none() && !self.wish(Wish::Start, machine.name).exists(), "an agent was asked for");
         for path in [machine.directories.config(), machine.directories.pins().into()] {
             assert!(!path.exists(), "{}", path.display());
         }

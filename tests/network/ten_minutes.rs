@@ -103,7 +103,10 @@ impl Walk {
             }
             ["events", "list"] => {
                 let outsider = self.node.outsider().ipv4().to_string();
-                eventually("the evidence has the outsider", || self.run(words, &[0]).contains(&outsider).then_some(()));
+                // On a busy machine the first question comes before the recorder has made its store, which is said, and exits 1.
+                eventually("the evidence has the outsider", || {
+                    self.run(words, &[0, 1]).contains(&outsider).then_some(())
+                });
             }
             ["plan", "--mode", "enforce"] => {
                 let plan = self.run(words, &[3]);

@@ -104,6 +104,22 @@ fn the_filter_for_single_buffers_calls_nothing() {
     }
 }
 
+/// What is not asked for is not in the program: each setting brings instructions that are not there without it.
+#[test]
+fn a_setting_that_is_off_leaves_nothing_behind() {
+    if skip("a_setting_that_is_off_leaves_nothing_behind") {
+        return;
+    }
+    let compiled = Policy::Enforce.compiled();
+    let long = |shape| Loaded::new(&compiled, shape, Buffers::Linear).instructions.len();
+    let plain = long(Shape::PLAIN);
+    for name in Shape::NAMES.iter().filter(|name| **name != "answer") {
+        let with = long(Shape::PLAIN.with(name));
+        println!("{name}: {with} instructions, {plain} without");
+        assert!(with > plain, "{name}: {with} instructions, {plain} without");
+    }
+}
+
 /// Frames of one buffer, whatever is in them: the program for many buffers calls only where a length says that there is more.
 #[test]
 fn no_accounted_packet_meets_a_call() {

@@ -55,3 +55,36 @@ fn undefined(object: &[u8]) -> Result<Vec<(usize, String)>, DatapathError> {
 fn broken(problem: &str) -> DatapathError {
     DatapathError::Missing(format!("a sound kernel object in this executable ({problem})"))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::object::OBJECT;
+
+    /// A setting that the program does not ask for would do nothing, and one that nobody can set would keep the object from being loaded.
+    #[test]
+    fn the_object_asks_for_every_setting_and_for_nothing_else() {
+        let asked: BTreeSet<String> = undefined(OBJECT).unwrap().into_iter().map(|(_, symbol)| symbol).collect();
+        let known = Shape::NAMES.iter().map(|name| format!("setting_{name}")).collect();
+        assert_eq!(asked, known);
+    }
+
+    #[test]
+    fn only_the_loads_of_settings_change() {
+        let plain = resolve(OBJECT, Shape::PLAIN).unwrap();
+        assert_eq!(
+            plain.as_bytes().get(..OBJECT.len()),
+            Some(OBJECT),
+            "a setting that is off is the zero that stands there"
+        );
+        for name in Shape::NAMES {
+            let places = undefined(OBJECT).unwrap().into_iter().filter(|(_, symbol)| symbol.ends_with(name)).count();
+            let set = resolve(OBJECT, Shape::PLAIN.with(name)).unwrap();
+            let changed = plain.as_bytes().iter().zip(set.as_bytes()).filter(|(a, b)| a != b).count();
+            assert_eq!(changed, places, "{name}");
+        }
+    }
+}

@@ -141,10 +141,14 @@ impl Fate {
 #[inline(always)]
 pub const fn values_behind(reason: u32) -> u32 {
     let group = reason / PORTLESS_FROM;
-    group + (group & reason / DROP_BIT)
+    group + (group & (reason / DROP_BIT))
 }
 
 /// A fate for each reason's number, under a policy of that mode: what an image holds.
+#[allow(
+    clippy::indexing_slicing,
+    reason = "a constant function has no get, and a reason's number is below the table's end"
+)]
 pub const fn fates(enforce: bool) -> [Fate; REASON_SLOTS as usize] {
     let mut fates = [Fate(0); REASON_SLOTS as usize];
     let mut at = 0;

@@ -142,7 +142,7 @@ fn memory_reading_and_waiting_stay_small() {
     let before = cpu_time(&node, None);
     thread::sleep(IDLE);
     let waiting = cpu_time(&node, None).checked_sub(before).unwrap();
-    let share = waiting.as_nanos() * 1_000_000 / (IDLE.as_secs() as u128 * NS_PER_S);
+    let share = waiting.as_nanos() * 1_000_000 / (u128::from(IDLE.as_secs()) * NS_PER_S);
     fact("many_cpus_idle_ppm", &share.to_string());
     node.assert_counted(Counters::drops, &[(dropped, sent)].into());
 }

@@ -105,8 +105,9 @@ fn filter(context: &XdpContext, groups_of: impl Fn(Address) -> u32) -> u32 {
         (number, reason)
     };
     let decision = Decision { reason, row: row_number, peer: 0, bytes: packet.bytes };
-    maps::count(decision.place(image), u64::from(packet.bytes));
-    XDP_PASS - (decision.drop_bit() & u32::from(image.enforce) & 1)
+    let fate = decision.fate(image);
+    maps::count(decision.value(), fate.cell(), u64::from(packet.bytes));
+    XDP_PASS - fate.dropped()
 }
 
 #[panic_handler]

@@ -31,6 +31,10 @@ mod job;
 mod maps;
 #[cfg(target_arch = "bpf")]
 mod mix;
+/// Nobody resolves them here, so all are off.
+#[cfg(target_arch = "bpf")]
+#[path = "../../settings.rs"]
+mod settings;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

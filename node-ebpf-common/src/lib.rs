@@ -17,6 +17,7 @@ pub mod counter;
 pub mod decide;
 pub mod flow;
 pub mod frame;
+pub mod layout;
 pub mod maps;
 pub mod outbound;
 pub mod packet;
@@ -30,10 +31,11 @@ pub mod wire;
 
 pub use decide::{Decision, decide};
 pub use frame::Frame;
+pub use layout::Layout;
 pub use policy::PolicyImage;
 pub use reason::{Reason, Verdict};
 pub use shape::Shape;
 
 /// Version of every layout that kernel and userspace share (image, counters, rows, reason numbers). Raised by every change of
-/// one of them; a live datapath of another version is never adopted.
+/// one of them; a live datapath of another version is taken over by [`layout`], never adopted.
 pub const ABI_VERSION: u32 = 8;

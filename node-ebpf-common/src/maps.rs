@@ -45,6 +45,9 @@ pub struct PeerRecord {
 /// The policy image as the verifier of Linux 6.1 wants an inner map's value: not a struct.
 pub type ImageWords = [u64; size_of::<PolicyImage>() / 8];
 
+/// A layout's account of itself, as plain words.
+pub type LayoutWords = [u64; 74];
+
 /// `BPF_F_RDONLY_PROG`: programs may only read.
 pub const RDONLY_PROG: u32 = 1 << 7;
 /// `BPF_F_MMAPABLE`: userspace reads it through memory.
@@ -106,6 +109,8 @@ macro_rules! with_maps {
             nw_rows: Array<$crate::maps::RowRecord>, $crate::counter::ROWS, 0;
             /// Which peer each slot of the matrix belongs to. Userspace only.
             nw_peers: Array<$crate::maps::PeerRecord>, $crate::peer_traffic::SLOTS, 0;
+            /// Where these maps keep what they count, see `layout`. Userspace only.
+            nw_layout: Array<$crate::maps::LayoutWords>, 1, $crate::maps::MMAPABLE;
             /// One of the two images: the slot of `nw_policy` refers to it, or it is the one to fill next.
             nw_image_0: Array<$crate::maps::ImageWords>, 1, $crate::maps::IMAGE_FLAGS;
             /// The other image.
@@ -147,6 +152,8 @@ pub mod name {
     pub const ROWS: &str = "nw_rows";
     /// The peers.
     pub const PEERS: &str = "nw_peers";
+    /// The layout's account of itself.
+    pub const LAYOUT: &str = "nw_layout";
     /// The two images.
     pub const IMAGES: [&str; 2] = ["nw_image_0", "nw_image_1"];
 }
@@ -170,6 +177,7 @@ mod tests {
             name::POLICY,
             name::ROWS,
             name::PEERS,
+            name::LAYOUT,
         ];
         for name in named.into_iter().chain(name::IMAGES) {
             assert!(ALL.iter().any(|s| s.name == name), "{name}");

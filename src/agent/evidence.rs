@@ -18,7 +18,7 @@ pub(super) struct Pinned {
 impl InForce for Pinned {
     fn data_path(&self, budget: CaptureBudget) -> Result<Option<Box<dyn DataPath>>, Failure> {
         let Some((pins, maps)) = Maps::live(&self.bpffs)? else { return Ok(None) };
-        let counters_id = maps.counters_id()?;
+        let counters_id = maps.counters_id(&pins)?;
         let evidence = maps.evidence(of_kernel(budget))?;
         Ok(Some(Box::new(Live { pins, maps, evidence, counters_id })))
     }

@@ -90,7 +90,7 @@ fn covered(applied: &Applied) -> impl Iterator<Item = (&InterfaceCoverage, u32)>
 pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Result<Vec<Finding>, AgentError> {
     let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(vec![Finding::Pins]) };
     let mut findings = Vec::new();
-    if pins.lacks_maps() {
+    if applied.loaded.maps.lack_pins(&pins) {
         findings.push(Finding::Pins);
     }
     if !applied.loaded.maps.are_pinned(&pins)? {

@@ -52,7 +52,11 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
 
 /// Nothing is in force and a policy is stored: a boot. Else the refusal stands.
 fn last_good(common: &Common, refused: Failure) -> Result<u8, Failure> {
-    if !has_last_good(common) || Maps::live(&common.bpffs)?.is_some() {
+    let runs = match Maps::live(&common.bpffs) {
+        Err(error) if error.is_other_layout() => true,
+        live => live?.is_some(),
+    };
+    if !has_last_good(common) || runs {
         return Err(refused);
     }
     tracing::error!("{}", refused.text());

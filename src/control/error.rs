@@ -85,6 +85,14 @@ pub enum AgentError {
     /// Somebody detached and applied: what this process holds is no longer in force.
     #[error("other maps are pinned than those that this agent holds")]
     OtherMaps,
+    /// The live data path has another layout, and an agent beside this process holds it.
+    #[error("{why}; process {pid} is an agent of that build: end it first")]
+    OtherBuild {
+        /// Its process id.
+        pid: u32,
+        /// What both layouts are.
+        why: String,
+    },
     /// A change waits for its confirmation.
     #[error(
         "`{}` is on trial; {}, and then this can be done",
@@ -156,11 +164,11 @@ pub enum AgentError {
 }
 
 impl AgentError {
-    /// Whether pins are gone, all of them or those of maps.
+    /// Whether this build's maps are not there: pins are gone, all of them or those of maps, or they are of another layout.
     pub(crate) fn is_lost_pins(&self) -> bool {
         match self {
             Self::NothingRuns => true,
-            Self::Datapath(error) => error.is_not_found(),
+            Self::Datapath(error) => error.is_not_found() || error.is_other_layout(),
             _ => false,
         }
     }

@@ -56,8 +56,9 @@ pub struct Good {
     pub since_unix_ns: u64,
     /// Unix time at which somebody decided that it be in force (a configuration, a lever), ns. Repairs, blocks and peers decide nothing.
     pub decided_unix_ns: u64,
-    /// Names of the interfaces that were attached or waited for, as an older version wrote them here.
-    #[serde(default, skip_serializing)]
+    /// Names of the interfaces that were attached or waited for, as an older version wrote them here. Empty ones are still written: such a version's command
+    /// that waits for the end of a trial reads this file after an upgrade, and ends by it.
+    #[serde(default)]
     pub attached: Vec<String>,
     /// What it was made from.
     pub desired: Desired,

@@ -65,6 +65,13 @@ pub(super) async fn start(site: &Site, lock: &PolicyLock, request: Request) -> R
     let first = match Maps::live(&site.bpffs) {
         // Some pins are gone: those maps are made anew.
         Err(error) if error.is_not_found() => false,
+        Err(error) if error.is_other_layout() => {
+            // An agent that holds the old maps would take the links back to them.
+            if let Some(pid) = site.state.agent().filter(|pid| *pid != std::process::id()) {
+                return Err(AgentError::OtherBuild { pid, why: error.to_string() });
+            }
+            false
+        }
         live => live?.is_none(),
     };
     let known = Good::last(&site.state).ok().flatten().is_some();
@@ -93,7 +100,12 @@ async fn load_and_swap(site: &Site, lock: &PolicyLock, pins: &PinDir, request: R
     let shape = shape(site, &request.desired.policy);
     let mut loaded = Loaded::new(Some(pins), shape)?;
     loaded.load()?;
+    let upgrade = loaded.begin_upgrade(pins)?;
     let in_force = swap(site, lock, &mut loaded.maps, request).await?;
+    if let Some(upgrade) = upgrade {
+        upgrade.end(&mut loaded, pins)?;
+        tracing::info!("the maps of another layout were taken over, with all that they had counted");
+    }
     let mut applied = Applied { in_force, coverage: Coverage::default(), loaded, shape, retries: Retries::default() };
     if let Err(error) = applied.cover(site, lock, Program::Exchange, Instant::now()).await {
         applied.coverage.problems.push(format!("the interfaces can not be looked after: {error}"));

@@ -8,6 +8,7 @@ mod cpus;
 mod disk;
 mod interfaces;
 mod kill;
+mod layouts;
 mod looks;
 mod malformed;
 mod measure;

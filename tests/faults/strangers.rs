@@ -100,6 +100,7 @@ fn what_somebody_else_can_write_is_not_believed() {
     with(&state, 0o700, SOMEBODY, &[&name(&state), "owner 65534"]);
     with(pins, 0o755, 0, &[&name(pins), "mode 0755"]);
     with(&pins.join("maps"), 0o700, SOMEBODY, &[&name(pins), "owner 65534"]);
+    with(&node.directories.maps(), 0o700, SOMEBODY, &[&name(pins), "owner 65534"]);
     with(&pins.join("links"), 0o770, 0, &[&name(pins), "mode 0770"]);
     assert_eq!(in_force(&node), before);
 

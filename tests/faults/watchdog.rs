@@ -50,7 +50,7 @@ const HARMS: [(&str, Harm); 5] = [
         None
     }),
     ("the maps' pins removed", |node| {
-        for pin in fs::read_dir(node.directories.pins().join("maps")).unwrap() {
+        for pin in fs::read_dir(node.directories.maps()).unwrap() {
             fs::remove_file(pin.unwrap().path()).unwrap();
         }
         None

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::node::Node;
 
 /// Every map that userspace knows by name.
-const MAPS: [&str; 10] = [
+const MAPS: [&str; 11] = [
     "nw_counters",
     "nw_outbound",
     "nw_peer_traffic",
@@ -15,6 +15,7 @@ const MAPS: [&str; 10] = [
     "nw_policy",
     "nw_rows",
     "nw_peers",
+    "nw_layout",
     "nw_image_0",
     "nw_image_1",
 ];
@@ -65,13 +66,13 @@ fn bpftool_map_shows_named_and_typed_maps() {
     }
     let node = Node::enforcing();
     for map in MAPS {
-        let pin = node.directories.pins().join("maps").join(map);
+        let pin = node.directories.maps().join(map);
         let shown = bpftool(&node, &["map", "show", "pinned", pin.to_str().unwrap()]);
         assert_eq!(shown["name"], map);
         // The kernel takes no types for a map of maps, nor for one of perf buffers; those of inner maps are looked at here, too.
         assert!(shown["btf_id"].as_u64().is_some() || ["nw_policy", "nw_captures"].contains(&map), "{shown}");
     }
-    let pins = node.directories.pins().join("maps");
+    let pins = node.directories.maps();
     let mut pinned: Vec<String> =
         pins.read_dir().unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     let mut known = MAPS.map(str::to_owned).to_vec();
@@ -80,7 +81,7 @@ fn bpftool_map_shows_named_and_typed_maps() {
     assert_eq!(pinned, known);
 }
 
-/// What another version left behind is refused with both versions, and nothing is changed.
+/// What a version that nobody knows left behind is refused with both versions, and nothing is changed.
 #[test]
 fn a_datapath_of_another_version_is_refused_with_both_numbers() {
     let name = "a_datapath_of_another_version_is_refused_with_both_numbers";
@@ -105,8 +106,10 @@ fn a_datapath_of_another_version_is_refused_with_both_numbers() {
     for verb in ["apply", "run", "status"] {
         let refused = node.nodewall(verb, &[]);
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-        let versions = format!("ABI version 1, this build has {}", node_ebpf_common::ABI_VERSION);
-        assert!(refused.stderr.contains(&versions), "{refused:?}");
+        let ours = format!("this build {}", if verb == "status" { "has " } else { "(" });
+        let versions = refused.stderr.contains("ABI version 1,")
+            && refused.stderr.contains(&format!("{ours}{}", node_ebpf_common::ABI_VERSION));
+        assert!(versions, "{refused:?}");
     }
     super::traffic::assert_filtered(&node);
     assert!(node.nodewall("detach", &[]).status.success());

@@ -231,7 +231,7 @@ fn a_trial_ends_although_the_maps_pins_are_gone() {
         let guard = guard(&node);
         // It comes when all is prepared, however long that takes.
         kill_process(guard, Signal::STOP).unwrap();
-        let maps = node.directories.pins().join("maps");
+        let maps = node.directories.maps();
         match one {
             None => fs::remove_dir_all(&maps).unwrap(),
             Some(name) => fs::remove_file(maps.join(name)).unwrap(),
@@ -244,7 +244,7 @@ fn a_trial_ends_although_the_maps_pins_are_gone() {
         assert_open(&node);
     }
     // Nor do they stop an `apply`.
-    fs::remove_file(node.directories.pins().join("maps/nw_policy")).unwrap();
+    fs::remove_file(node.directories.maps().join("nw_policy")).unwrap();
     assert!(node.nodewall("apply", &[]).status.success());
     assert_eq!(node.json("status")["healthy"], true);
 }

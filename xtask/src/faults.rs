@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use fs_err as fs;
 
-use crate::{cmd::Cmd, progress::seconds, setup, vm, workspace};
+use crate::{cmd::Cmd, last_round, progress::seconds, setup, vm, workspace};
 use table::FaultResult;
 
 /// Where a fault is done.
@@ -23,12 +23,14 @@ enum RunsIn {
 }
 
 /// Every fault by its name, in the order of the table.
-const FAULTS: [(&str, RunsIn); 18] = [
+const FAULTS: [(&str, RunsIn); 20] = [
     ("kill", RunsIn::Here("kill::kill_9_under_a_flood")),
     ("stop", RunsIn::Here("stopped::a_stopped_agent_under_a_flood")),
     ("reload", RunsIn::Here("reload::reload_under_load")),
     ("hangups", RunsIn::Here("reload::reloads_upon_reloads")),
     ("upgrade", RunsIn::Here("upgrade::upgrades_under_load")),
+    ("upgrade-kill", RunsIn::Here("upgrade::an_upgrade_that_is_killed_anywhere_goes_on")),
+    ("layouts", RunsIn::Here("layouts::layout_7_is_taken_over_whole")),
     ("looks", RunsIn::Here("looks::whoever_looks_beside_changes_is_told_what_is_so")),
     ("interfaces", RunsIn::Here("interfaces::an_interface_is_made_again_and_again")),
     ("agents", RunsIn::Here("agents::two_agents_at_once")),
@@ -135,9 +137,16 @@ fn here(args: &Args, chosen: &[(&str, RunsIn)], folder: &Path) -> Result<Vec<Fau
     fs::write(&results, "")?;
     let mut command = Cmd::cargo("test").args(["--package", "nodewall", "--test", "faults"]);
     if args.full {
-        // As it is delivered, and an executable of another build beside it.
-        command =
-            command.arg("--release").env("NODEWALL_FAULTS", "full").env("NODEWALL_FAULTS_NEXT", next::build(folder)?);
+        // As it is delivered.
+        command = command.arg("--release").env("NODEWALL_FAULTS", "full");
+    }
+    let is_chosen = |name: &str| chosen.iter().any(|(chosen, _)| *chosen == name);
+    // Other executables to upgrade to, and from.
+    if is_chosen("upgrade") || is_chosen("upgrade-kill") {
+        command = command.env("NODEWALL_FAULTS_NEXT", next::build(folder, args.full)?);
+    }
+    if is_chosen("layouts") {
+        command = command.env(last_round::VARIABLE, last_round::build()?);
     }
     let command = command
         .args(["--", "--nocapture", "--exact"])

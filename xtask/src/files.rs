@@ -62,12 +62,13 @@ pub(crate) fn known_to_git() -> Result<Vec<String>> {
     Ok(listed.split_terminator('\0').map(str::to_owned).collect())
 }
 
-/// Copies what git knows or would know; files that are the same keep their times, so that cargo builds little twice.
-pub(crate) fn copy_sources(copy: &Path) -> Result<()> {
+/// Copies what git knows or would know, each file changed by its name; files that are the same keep their times, so that cargo builds little twice.
+pub(crate) fn copy_sources(copy: &Path, change: impl Fn(&str, Vec<u8>) -> Result<Vec<u8>>) -> Result<()> {
     for name in known_to_git()? {
         let (from, to) = (workspace::root().join(&name), copy.join(&name));
         // Listed, and deleted in the working tree.
         let Ok(bytes) = fs::read(&from) else { continue };
+        let bytes = change(&name, bytes)?;
         if fs::read(&to).is_ok_and(|there| there == bytes) {
             continue;
         }

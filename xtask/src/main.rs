@@ -10,6 +10,7 @@ mod dist;
 mod faults;
 mod files;
 mod fuzz;
+mod last_round;
 mod lint;
 mod mutants;
 mod progress;

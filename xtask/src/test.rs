@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::cmd::{Cmd, name_of};
-use crate::{setup, workspace};
+use crate::{last_round, setup, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -26,6 +26,13 @@ pub(crate) struct Args {
     /// Arguments of the test executables, after `--` (such as --nocapture)
     #[arg(last = true, value_name = "ARGS")]
     harness: Vec<String>,
+}
+
+impl Args {
+    /// Whether tests of this executable are to run.
+    fn concerns(&self, target: &str) -> bool {
+        self.rungs.is_empty() || self.rungs.iter().any(|rung| name_of(rung) == target)
+    }
 }
 
 /// Most tests wait for packets that must not come, so more of them than cores run side by side.
@@ -78,6 +85,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if env::var_os("NODEWALL_SEED").is_none() {
         command = command.env("NODEWALL_SEED", SEED);
     }
+    if (args.all || in_ci) && args.concerns("faults") {
+        command = command.env(last_round::VARIABLE, last_round::build()?);
+    }
     let list = workspace::cargo_target().join(format!("skipped-tests-{}", std::process::id()));
     let outcome = command.env("NODEWALL_SKIP_LIST", &list).run();
     report_skips(&list);
@@ -102,8 +112,7 @@ fn left_out(args: &Args, in_ci: bool) -> Vec<&'static str> {
     if args.all || in_ci || args.filter.is_some() {
         return Vec::new();
     }
-    let concerned = |target: &str| args.rungs.is_empty() || args.rungs.iter().any(|rung| name_of(rung) == target);
-    OF_OTHERS.iter().filter(|(target, _)| concerned(target)).map(|(_, test)| *test).collect()
+    OF_OTHERS.iter().filter(|(target, _)| args.concerns(target)).map(|(_, test)| *test).collect()
 }
 
 /// What follows `cargo test`.

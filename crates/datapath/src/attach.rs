@@ -55,6 +55,20 @@ pub fn detach(pins: &PinDir, target: &Target) -> Result<bool, DatapathError> {
     Ok(true)
 }
 
+/// Runs the loaded filter wherever one of ours runs, whether the interface is wanted or known any more.
+pub(super) fn exchange(loaded: &mut Loaded, pins: &PinDir) -> Result<(), DatapathError> {
+    for link in links(pins)?.into_iter().filter(|link| link.if_index != 0) {
+        let pin = link.pin.file_name().unwrap_or_default().to_string_lossy();
+        let target = Target { name: pin.into_owned(), if_index: link.if_index };
+        match replace(loaded, &link, &target) {
+            // The interface has gone since.
+            Err(DatapathError::Attach { source, .. }) if os_error(&source) == Some(libc::ENOLINK) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
 fn replace(loaded: &mut Loaded, link: &Link, target: &Target) -> Result<(), DatapathError> {
     let broken = |e: String| DatapathError::io(format!("can not adopt {}", link.pin.display()))(io::Error::other(e));
     let pinned = PinnedLink::from_pin(&link.pin).map_err(|e| broken(e.to_string()))?;

@@ -1,9 +1,10 @@
 //! The pin directory: on bpffs, ours alone, trusted only after it was checked. It must not know what is pinned in it, except that
-//! links and maps have a folder each.
+//! links have a folder, and the maps of each layout.
 //!
 //! ```text
-//! <bpffs>/maps/<name>     every map of the one list
-//! <bpffs>/links/<name>    the XDP link of each interface, and what counts outbound there
+//! <bpffs>/<layout>/<name>   every map of the one list, in the folder of its layout's number, and what was counted before them
+//! <bpffs>/maps/nw_image_0   the sign of the layout in force
+//! <bpffs>/links/<name>      the XDP link of each interface, and what counts outbound there
 //! ```
 
 use std::{
@@ -12,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use node_ebpf_common::maps;
+use node_ebpf_common::{ABI_VERSION, Layout};
 use rustix::{
     fs::{Mode, statfs},
     mount::{MountFlags, mount},
@@ -24,6 +25,9 @@ use super::error::DatapathError;
 const BPFFS_MOUNT: &str = "/sys/fs/bpf";
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
+
+/// Begins the names of what is beside the links and no link: what sorts first is what an earlier build fails at.
+pub(super) const NO_LINK: char = '!';
 
 /// A checked pin directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +46,7 @@ impl PinDir {
         Self::mount(root)?;
         refuse_own_mounts(root)?;
         let dir = Self { root: root.to_path_buf() };
-        for path in [dir.root.clone(), dir.maps(), dir.links()] {
+        for path in [dir.root.clone(), dir.sign_folder(), dir.links(), dir.maps()] {
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -56,36 +60,41 @@ impl PinDir {
     /// The directory as it is, or `None` when nothing was ever pinned there.
     pub fn open(root: &Path) -> Result<Option<Self>, DatapathError> {
         let dir = Self { root: root.to_path_buf() };
-        match fs::symlink_metadata(dir.maps()) {
+        match fs::symlink_metadata(dir.sign_folder()) {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 refuse_own_mounts(root)?;
                 return Ok(None);
             }
-            Err(error) => return Err(DatapathError::io(format!("can not look at {}", dir.maps().display()))(error)),
+            Err(error) => {
+                return Err(DatapathError::io(format!("can not look at {}", dir.sign_folder().display()))(error));
+            }
         }
-        for path in [dir.root.clone(), dir.maps(), dir.links()] {
+        let of_maps = Some(dir.maps()).filter(|path| path.exists());
+        for path in [dir.root.clone(), dir.sign_folder(), dir.links()].into_iter().chain(of_maps) {
             check(&path)?;
         }
         Ok(Some(dir))
     }
 
-    /// Where the maps are.
+    /// Where this build's maps are.
     pub(super) fn maps(&self) -> PathBuf {
+        self.maps_of(ABI_VERSION)
+    }
+
+    /// Where the maps of a layout are.
+    pub(super) fn maps_of(&self, version: u32) -> PathBuf {
+        if version == Layout::SEVEN.version { self.sign_folder() } else { self.root.join(version.to_string()) }
+    }
+
+    /// Where the sign of the layout in force is, and where the maps of layout 7 were.
+    pub(super) fn sign_folder(&self) -> PathBuf {
         self.root.join("maps")
     }
 
     /// Where the links are.
     pub(super) fn links(&self) -> PathBuf {
         self.root.join("links")
-    }
-
-    /// Whether the pin of a map is gone.
-    pub fn lacks_maps(&self) -> bool {
-        // One reading of the folder instead of a look at each name: it is asked each second.
-        let Ok(pins) = fs::read_dir(self.maps()) else { return true };
-        let names: Vec<_> = pins.flatten().map(|pin| pin.file_name()).collect();
-        maps::ALL.iter().any(|spec| !names.iter().any(|name| name == spec.name))
     }
 
     /// Pins of links, by name.
@@ -97,6 +106,7 @@ impl PinDir {
             let entry = entry.map_err(failed)?;
             pins.push((entry.file_name().to_string_lossy().into_owned(), entry.path()));
         }
+        pins.retain(|(name, _)| !name.starts_with(NO_LINK));
         pins.sort();
         Ok(pins)
     }

@@ -13,6 +13,7 @@ use node_ebpf_common::{
 use zerocopy::transmute;
 
 use super::{
+    carried,
     error::DatapathError,
     maps::Maps,
     sys,
@@ -75,6 +76,7 @@ impl Maps {
             sum.packets += packets;
             sum.bytes += bytes;
         }
+        self.carried.add(carried::OUTBOUND + index as usize, std::slice::from_mut(&mut sum));
         Ok(sum)
     }
 
@@ -96,7 +98,9 @@ impl Maps {
     /// The cells of a value, each summed over all CPUs.
     fn row_cells(&self, value: u32) -> Result<Vec<Counter>, DatapathError> {
         let values = self.counters.get(&value, 0).map_err(DatapathError::map(name::COUNTERS))?;
-        Ok(sums(&values))
+        let mut sums = sums(&values);
+        self.carried.add(carried::INBOUND + (value * CELLS_PER_ROW) as usize, &mut sums);
+        Ok(sums)
     }
 
     /// One cell, summed over all CPUs.

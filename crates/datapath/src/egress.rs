@@ -26,6 +26,7 @@ use super::{
     error::{DatapathError, os_error},
     links::{Attached, CLSACT_SUFFIX, FILTER_SUFFIX, TCX_SUFFIX, Target, is_outbound, pin_of, release},
     object::{EGRESS_PROGRAM, Loaded},
+    sign,
     sys::{self, LINK_TYPE_TCX},
     tc::{self, Filter, Side},
 };
@@ -108,6 +109,33 @@ pub fn attach_egress(
         }
     }
     attach_filter(loaded, pins, target).map(|()| Attached::New)
+}
+
+/// Counts by the loaded program wherever one of ours counts. One that can not be exchanged is taken away: it must not go on counting where nobody reads.
+pub(super) fn exchange(loaded: &mut Loaded, pins: &PinDir) -> Result<(), DatapathError> {
+    for (Outlet { if_index, hook, .. }, pin) in pinned(pins)? {
+        let name = pin.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let exchanged = interface_name(if_index).and_then(|interface| {
+            let target = Target { name: interface, if_index };
+            match hook {
+                Hook::Tcx => replace_tcx(loaded, &target, &pin),
+                // The mark is a pin of the map that the program counts in.
+                Hook::Clsact => replace_filter(loaded, &target)
+                    .and_then(|()| sign::put(sys::fd_of(IterableMap::map(&loaded.maps.outbound)), &pin)),
+            }
+        });
+        if let Err(error) = exchanged {
+            tracing::warn!("{error}; what leaves there is counted anew");
+            remove(&name, &pin)?;
+        }
+    }
+    Ok(())
+}
+
+fn interface_name(if_index: u32) -> Result<String, DatapathError> {
+    use rustix::net::{AddressFamily, SocketType, netdevice::index_to_name, socket};
+    let name = socket(AddressFamily::INET, SocketType::DGRAM, None).and_then(|socket| index_to_name(socket, if_index));
+    name.map_err(|error| DatapathError::io(format!("interface {if_index} has no name"))(error.into()))
 }
 
 /// Stops counting what leaves by one interface. `false`: nothing did.

@@ -39,7 +39,7 @@ pub enum DatapathError {
     /// A pinned map is not what this build expects.
     #[error(
         "{path}: this map has {found} where this build of nodewall expects {expected}; \
-         it was made by another version: run that version's `nodewall detach` (which opens the node) and start again"
+         something else made it: `nodewall detach` takes it away, and opens the node"
     )]
     ForeignMap {
         /// The pin.
@@ -51,10 +51,22 @@ pub enum DatapathError {
     },
     /// The live data path has another layout.
     #[error(
-        "the live data path has ABI version {found}, this build has {expected}; use the nodewall version that made it, or `nodewall detach` with it first"
+        "the live data path has ABI version {found}, this build has {expected}; starting this build's agent (`systemctl restart nodewall`) takes it over without a \
+         gap, or `nodewall apply` where no agent runs"
     )]
     Abi {
         /// Version of the live image.
+        found: u32,
+        /// This build's.
+        expected: u32,
+    },
+    /// The live data path has a layout that can not be read.
+    #[error(
+        "the live data path has ABI version {found}, which this build ({expected}) does not know: what is enforced stays; use the nodewall that made it, and \
+         upgrade by a version that knows both"
+    )]
+    UnknownLayout {
+        /// Version of the live data path.
         found: u32,
         /// This build's.
         expected: u32,
@@ -175,6 +187,11 @@ impl DatapathError {
             },
             _ => false,
         }
+    }
+
+    /// Whether maps of another layout are in force, which a start takes over.
+    pub const fn is_other_layout(&self) -> bool {
+        matches!(self, Self::Abi { .. })
     }
 
     /// Whether the cause is a missing privilege.

@@ -3,12 +3,14 @@
 
 mod attach;
 mod bpffs;
+mod carried;
 mod counting;
 mod egress;
 mod engine;
 mod error;
 mod evidence;
 mod features;
+mod former;
 mod kernel_log;
 mod links;
 mod maps;
@@ -18,9 +20,11 @@ mod owner;
 mod peer_cells;
 mod remove;
 mod resolve;
+mod sign;
 mod slot;
 mod sys;
 mod tc;
+mod upgrade;
 mod words;
 
 pub use attach::{attach, detach, forget_dead};
@@ -41,6 +45,7 @@ pub use owner::{Owner, owner};
 pub use peer_cells::PeerCell;
 pub use slot::{Filled, ImageFacts};
 pub use sys::missing_capabilities;
+pub use upgrade::Upgrade;
 
 /// Attempts to open a data path that is being made or removed by another process at this moment.
 const OPEN_ATTEMPTS: u32 = 10;

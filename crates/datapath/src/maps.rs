@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     os::fd::{AsFd, OwnedFd},
     path::Path,
 };
@@ -12,14 +13,15 @@ use aya::{
     util::nr_cpus,
 };
 use node_ebpf_common::{
-    ABI_VERSION,
+    ABI_VERSION, Layout,
     flow::CpuFlows,
-    maps::{self, ImageWords, MapKind, PER_CPU_ENTRIES, Spec, name},
-    policy::MAGIC,
+    maps::{self, ImageWords, LayoutWords, MapKind, PER_CPU_ENTRIES, Spec, name},
 };
+use zerocopy::transmute;
 
 use super::{
     bpffs::PinDir,
+    carried::Carried,
     error::DatapathError,
     sys,
     words::{CounterWords, PeerBytes, RowBytes, RowWords, SlotWords},
@@ -44,28 +46,38 @@ pub struct Maps {
     pub(super) policy_fd: OwnedFd,
     pub(super) rows: Array<MapData, RowBytes>,
     pub(super) peers: Array<MapData, PeerBytes>,
+    /// Only where these maps were just made or adopted: who looks at them mostly does not ask.
+    layout: Option<Array<MapData, LayoutWords>>,
+    /// What was counted before these.
+    pub(super) carried: Carried,
     pub(super) images: [ImageMap; 2],
 }
 
 impl Maps {
     /// The maps of an object that was just loaded.
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
-        Self::from(|name| ebpf.take_map(name).ok_or_else(|| DatapathError::Missing(format!("map {name}"))))
+        let mut find = |name: &str| ebpf.take_map(name).ok_or_else(|| DatapathError::Missing(format!("map {name}")));
+        let layout = Some(find(name::LAYOUT)?.try_into().map_err(DatapathError::map(name::LAYOUT))?);
+        Ok(Self { layout, ..Self::from(find)? })
     }
 
     /// The pinned maps, without loading any program.
     pub(super) fn open(pins: &PinDir) -> Result<Self, DatapathError> {
+        if let Some(found) = pins.in_force()?.filter(|version| *version != ABI_VERSION) {
+            return Err(DatapathError::Abi { found, expected: ABI_VERSION });
+        }
         let mut opened = BTreeMap::new();
-        for spec in images_first() {
+        for spec in maps::ALL.iter().filter(|spec| spec.name != name::LAYOUT) {
             let path = pins.maps().join(spec.name);
             let data = MapData::from_pin(&path).map_err(DatapathError::map(path.display().to_string()))?;
             check(&path, spec, &data)?;
             opened.insert(spec.name, data);
         }
-        Self::from(|name| {
+        let maps = Self::from(|name| {
             let data = opened.remove(name).ok_or_else(|| DatapathError::Missing(format!("map {name}")))?;
             Map::from_map_data(data).map_err(DatapathError::map(name))
-        })
+        })?;
+        Ok(Self { carried: Carried::open(&pins.maps())?, ..maps })
     }
 
     fn from(mut find: impl FnMut(&'static str) -> Result<Map, DatapathError>) -> Result<Self, DatapathError> {
@@ -100,6 +112,8 @@ impl Maps {
             policy_fd,
             rows: typed(&mut find, name::ROWS)?,
             peers: typed(&mut find, name::PEERS)?,
+            layout: None,
+            carried: Carried::default(),
             images: [typed(&mut find, first)?, typed(&mut find, second)?],
         })
     }
@@ -115,17 +129,44 @@ impl Maps {
             }
             result => result.and_then(|map| map.info()).map_err(DatapathError::map(path.display().to_string()))?,
         };
-        Ok(pinned.id() == self.counters_id()?)
+        Ok(pinned.id() == self.map_id()?)
     }
 
-    /// The kernel's number of the counters: no other map of this boot has or will have it.
-    pub fn counters_id(&self) -> Result<u32, DatapathError> {
+    /// The kernel's number of the map that these counters began in, which is another where an upgrade carried them over: nothing else of this boot has or will
+    /// have it.
+    pub fn counters_id(&self, pins: &PinDir) -> Result<u32, DatapathError> {
+        let account: Vec<Layout> = values(&pins.maps(), name::LAYOUT, 1)?;
+        match account.first() {
+            Some(Layout { origin, .. }) if *origin != 0 => Ok(*origin),
+            _ => self.map_id(),
+        }
+    }
+
+    /// Writes down where these maps keep what they count. `origin`: they go on from the counters of that number; `None`: from where they were.
+    pub(super) fn describe(&mut self, origin: Option<u32>) -> Result<(), DatapathError> {
+        let Some(map) = &mut self.layout else { return Err(DatapathError::Missing("the layout's account".into())) };
+        let there: LayoutWords = map.get(&0, 0).map_err(DatapathError::map(name::LAYOUT))?;
+        let there: Layout = transmute!(there);
+        let words: LayoutWords = transmute!(Layout { origin: origin.unwrap_or(there.origin), ..Layout::OURS });
+        map.set(0, words, 0).map_err(DatapathError::map(name::LAYOUT))
+    }
+
+    fn map_id(&self) -> Result<u32, DatapathError> {
         let info = IterableMap::map(&self.counters).info().map_err(DatapathError::map(name::COUNTERS))?;
         Ok(info.id())
     }
 
-    /// Pins again those maps whose pins are gone, so that their contents carry on. Returns their names.
-    pub fn repin(&self, pins: &PinDir) -> Result<Vec<&'static str>, DatapathError> {
+    /// Whether the pin of a map is gone, or the sign of the layout.
+    pub fn lack_pins(&self, pins: &PinDir) -> bool {
+        // One reading of the folder instead of a look at each name: it is asked each second.
+        let Ok(there) = fs::read_dir(pins.maps()) else { return true };
+        let there: Vec<_> = there.flatten().map(|pin| pin.file_name()).collect();
+        let mut names = maps::ALL.iter().map(|spec| spec.name).chain(self.carried.maps().map(|(name, _)| name));
+        names.any(|name| !there.iter().any(|pin| pin == name)) || !pins.sign().exists()
+    }
+
+    /// Pins again those maps whose pins are gone, so that their contents carry on.
+    pub fn repin(&self, pins: &PinDir) -> Result<(), DatapathError> {
         let [first, second] = &self.images;
         let all = [
             (name::COUNTERS, sys::fd_of(IterableMap::map(&self.counters))),
@@ -139,24 +180,23 @@ impl Maps {
             (name::IMAGES[0], sys::fd_of(IterableMap::map(first))),
             (name::IMAGES[1], sys::fd_of(IterableMap::map(second))),
         ];
-        let mut done = Vec::new();
-        for (name, map) in all {
+        let layout = self.layout.as_ref().map(|map| (name::LAYOUT, sys::fd_of(IterableMap::map(map))));
+        for (name, map) in all.into_iter().chain(layout).chain(self.carried.maps()) {
             let path = pins.maps().join(name);
             match sys::pin(map, &path) {
-                Ok(()) => done.push(name),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                     return Err(DatapathError::io(format!("can not pin {}", path.display()))(error));
                 }
+                _ => {}
             }
         }
-        Ok(done)
+        if pins.sign().exists() { Ok(()) } else { pins.put_sign() }
     }
 }
 
 /// Refuses pinned maps that this build did not make or could not have made.
 pub(super) fn check_pins(pins: &PinDir) -> Result<(), DatapathError> {
-    for spec in images_first() {
+    for spec in maps::ALL {
         let path = pins.maps().join(spec.name);
         if path.exists() {
             let map = MapData::from_pin(&path).map_err(DatapathError::map(path.display().to_string()))?;
@@ -166,20 +206,24 @@ pub(super) fn check_pins(pins: &PinDir) -> Result<(), DatapathError> {
     Ok(())
 }
 
-/// All maps, those first that tell which version made all of them.
-fn images_first() -> impl Iterator<Item = &'static Spec> {
-    let (images, others): (Vec<&Spec>, Vec<&Spec>) = maps::ALL.iter().partition(|s| name::IMAGES.contains(&s.name));
-    images.into_iter().chain(others)
+pub(super) fn pinned(path: &Path) -> Result<MapData, DatapathError> {
+    MapData::from_pin(path).map_err(DatapathError::map(path.display().to_string()))
 }
 
-/// The version of an image of another size: the first words of every version are the same. `None`: this is no image.
-fn abi_of(map: &MapData, value_bytes: u32) -> Option<u32> {
-    if (value_bytes as usize) < size_of::<[u64; 2]>() {
-        return None;
+/// The values of a plain array that has so many.
+pub(super) fn values<T: zerocopy::FromBytes>(folder: &Path, name: &str, entries: u32) -> Result<Vec<T>, DatapathError> {
+    let path = folder.join(name);
+    let map = pinned(&path)?;
+    let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
+    if (info.value_size() as usize, info.max_entries()) != (size_of::<T>(), entries) {
+        return Err(DatapathError::ForeignMap {
+            path,
+            found: format!("{} values of {} bytes", info.max_entries(), info.value_size()),
+            expected: format!("{entries} of {}", size_of::<T>()),
+        });
     }
-    let view = sys::View::<[u64; 2]>::new(sys::fd_of(map)).ok()?;
-    let [magic, version] = *view;
-    (magic == MAGIC).then_some(version as u32)
+    let failed = DatapathError::io(format!("can not read {}", path.display()));
+    sys::array_values(sys::fd_of(&map), entries as usize).map_err(failed)
 }
 
 /// How many entries a map has on this machine.
@@ -195,12 +239,6 @@ pub(super) fn entries(spec: &Spec) -> Result<u32, DatapathError> {
 
 fn check(path: &Path, spec: &Spec, map: &MapData) -> Result<(), DatapathError> {
     let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
-    if name::IMAGES.contains(&spec.name)
-        && info.value_size() != spec.value_bytes
-        && let Some(found) = abi_of(map, info.value_size())
-    {
-        return Err(DatapathError::Abi { found, expected: ABI_VERSION });
-    }
     let kind = match spec.kind {
         MapKind::Array => MapType::Array,
         MapKind::PerCpuArray => MapType::PerCpuArray,

@@ -3,10 +3,12 @@
 
 use std::{
     io::{Error, Result},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr::NonNull,
     sync::atomic::AtomicU64,
 };
+
+use node_ebpf_common::maps::MMAPABLE;
 
 use super::sys::bpf;
 
@@ -63,8 +65,9 @@ pub(super) struct Grace {
 
 impl Grace {
     pub(super) fn new() -> Result<Self> {
-        let inner = create(MAP_TYPE_ARRAY, None)?;
-        let outer = create(MAP_TYPE_ARRAY_OF_MAPS, Some(inner.as_fd()))?;
+        let inner = create(&Attributes::of(MAP_TYPE_ARRAY, 4, 1))?;
+        let outer = Attributes { inner: inner.as_raw_fd(), ..Attributes::of(MAP_TYPE_ARRAY_OF_MAPS, 4, 1) };
+        let outer = create(&outer)?;
         Ok(Self { outer, inner })
     }
 
@@ -90,19 +93,36 @@ impl Grace {
     }
 }
 
-fn create(kind: u32, inner: Option<BorrowedFd<'_>>) -> Result<OwnedFd> {
-    #[repr(C)]
-    struct Attributes {
-        kind: u32,
-        key_bytes: u32,
-        value_bytes: u32,
-        max_entries: u32,
-        flags: u32,
-        inner: i32,
+/// A new array that userspace alone uses, through memory.
+pub(super) fn new_array(name: &str, value_bytes: u32, entries: u32) -> Result<OwnedFd> {
+    let mut attributes = Attributes { flags: MMAPABLE, ..Attributes::of(MAP_TYPE_ARRAY, value_bytes, entries) };
+    // The kernel's names have 15 bytes and a zero.
+    attributes.name.iter_mut().zip(name.bytes().take(15)).for_each(|(to, from)| *to = from);
+    create(&attributes)
+}
+
+/// What BPF_MAP_CREATE takes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Attributes {
+    kind: u32,
+    key_bytes: u32,
+    value_bytes: u32,
+    max_entries: u32,
+    flags: u32,
+    inner: i32,
+    numa_node: u32,
+    name: [u8; 16],
+}
+
+impl Attributes {
+    const fn of(kind: u32, value_bytes: u32, max_entries: u32) -> Self {
+        Self { kind, key_bytes: 4, value_bytes, max_entries, flags: 0, inner: 0, numa_node: 0, name: [0; 16] }
     }
-    let inner = inner.map_or(0, |fd| fd.as_raw_fd());
-    let mut attributes = Attributes { kind, key_bytes: 4, value_bytes: 4, max_entries: 1, flags: 0, inner };
-    let fd = bpf(BPF_MAP_CREATE, &mut attributes)?;
+}
+
+fn create(attributes: &Attributes) -> Result<OwnedFd> {
+    let fd = bpf(BPF_MAP_CREATE, &mut { *attributes })?;
     // SAFETY: BPF_MAP_CREATE returned a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }

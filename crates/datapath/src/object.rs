@@ -4,12 +4,14 @@ use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
-use node_ebpf_common::{Shape, maps};
+use node_ebpf_common::{ABI_VERSION, Shape, maps};
 use zerocopy::IntoBytes;
 
 use super::{
     bpffs::PinDir,
+    carried::Carried,
     error::{DatapathError, os_error},
+    former::{Former, forget_carried},
     maps::{Maps, check_pins, entries},
     resolve::resolve,
     sys,
@@ -74,7 +76,13 @@ impl Loaded {
         for spec in maps::ALL {
             loader.map_max_entries(spec.name, entries(spec)?);
         }
+        let mut is_ours = false;
         if let Some(pins) = pins {
+            let in_force = pins.in_force()?;
+            is_ours = in_force.is_none_or(|version| version == ABI_VERSION);
+            // Before anything is made: a layout that can not be read is not taken over.
+            Former::all(pins, in_force)?;
+            forget_carried(pins, in_force)?;
             check_pins(pins)?;
             for spec in maps::ALL {
                 loader.map_pin_path(spec.name, pins.maps().join(spec.name));
@@ -82,8 +90,16 @@ impl Loaded {
         }
         let object = resolve(OBJECT, shape)?;
         let mut ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
-        let maps = Maps::take(&mut ebpf)?;
+        let mut maps = Maps::take(&mut ebpf)?;
         maps.prepare_flows()?;
+        if let Some(pins) = pins {
+            maps.describe(None)?;
+            maps.carried = Carried::open(&pins.maps())?;
+            // Where other maps are in force, that ends with an upgrade and not before.
+            if is_ours {
+                if pins.sign().exists() { pins.guard_links()? } else { pins.put_sign()? }
+            }
+        }
         Ok(Self { ebpf, maps, program: None })
     }
 

@@ -12,6 +12,7 @@ use node_ebpf_common::{
 use zerocopy::transmute;
 
 use super::{
+    carried,
     error::DatapathError,
     maps::Maps,
     sys,
@@ -53,7 +54,8 @@ impl Maps {
         let is_used = |row: &u32| rows.get(*row as usize).is_some_and(|record| record.protocol != 0);
         let used: Vec<u32> = (ROW_FIRST..rows.len() as u32).filter(is_used).collect();
         let own = used.iter().copied().filter(|row| column(*row) != COLUMN_SHARED).map(|row| (column(row), Some(row)));
-        let shared = used.iter().any(|row| column(*row) == COLUMN_SHARED).then_some((COLUMN_SHARED, None));
+        // Also without such a row: another layout's may have had more.
+        let shared = Some((COLUMN_SHARED, None));
         let columns: Vec<(u32, Option<u32>)> = own.chain(shared).collect();
         let given = (0..).zip(peers).filter(|(_, record)| record.family != 0).map(|(slot, r)| (slot, Some(*r)));
         let slots: Vec<(u32, Option<PeerRecord>)> = given.chain([(SLOT_OTHER, None)]).collect();
@@ -74,7 +76,9 @@ impl Maps {
     /// The cells of a slot, each summed over all CPUs.
     pub fn slot_cells(&self, slot: u32) -> Result<Vec<Counter>, DatapathError> {
         let values = self.peer_traffic.get(&slot, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
-        Ok(sums(&values))
+        let mut sums = sums(&values);
+        self.carried.add(first_cell(slot), &mut sums);
+        Ok(sums)
     }
 
     /// The record of every slot, in the order of their numbers.
@@ -120,6 +124,7 @@ impl Maps {
     }
 
     fn empty(&mut self, slot: u32) -> Result<(), DatapathError> {
+        self.carried.empty(first_cell(slot), SLOT_CELLS as usize);
         let cpus = nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
         let zero: Vec<SlotWords> = vec![[[0; 2]; SLOT_CELLS as usize]; cpus];
         let zero = PerCpuValues::try_from(zero).map_err(DatapathError::io("can not make empty counters"))?;
@@ -127,7 +132,12 @@ impl Maps {
     }
 }
 
+/// Of a slot, among what was carried over.
+const fn first_cell(slot: u32) -> usize {
+    carried::PEERS + (slot * SLOT_CELLS) as usize
+}
+
 /// Whether both records are one peer's.
-fn is_of(one: &PeerRecord, other: &PeerRecord) -> bool {
+pub(super) fn is_of(one: &PeerRecord, other: &PeerRecord) -> bool {
     (one.family, one.prefix_len, one.address) == (other.family, other.prefix_len, other.address)
 }

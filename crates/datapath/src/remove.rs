@@ -2,14 +2,15 @@
 
 use std::{fs, io, path::Path};
 
-use node_ebpf_common::maps;
-
 use super::{
-    bpffs::PinDir,
+    bpffs::{NO_LINK, PinDir},
     egress,
     error::DatapathError,
     links::{is_outbound, release},
 };
+
+/// Begins the names of all maps.
+const MAP_PREFIX: &str = "nw_";
 
 impl PinDir {
     /// Detaches our links, removes our pins and, where nothing of others is in them, our directories. Links go first: maps
@@ -25,14 +26,31 @@ impl PinDir {
         for (name, path) in outbound {
             egress::remove(&name, &path)?;
         }
-        for spec in maps::ALL {
-            let path = self.maps().join(spec.name);
-            match fs::remove_file(&path) {
+        let mut folders = vec![self.links()];
+        // Of every layout, also of one that this build does not know. The sign goes last.
+        for entry in self.entries(&self.root)? {
+            if entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()) {
+                folders.push(entry.path());
+            }
+        }
+        folders.push(self.sign_folder());
+        for entry in folders.iter().flat_map(|folder| self.entries(folder)).flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            let path = entry.path();
+            let removed = if name.starts_with(NO_LINK) && path.is_dir() {
+                fs::remove_dir(&path)
+            } else if name.starts_with(MAP_PREFIX) || name.starts_with(NO_LINK) {
+                fs::remove_file(&path)
+            } else {
+                continue;
+            };
+            match removed {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&path)(error)),
                 _ => {}
             }
         }
-        for path in [self.links(), self.maps(), self.root.clone()] {
+        for path in folders.into_iter().chain([self.root.clone()]) {
             match fs::remove_dir(&path) {
                 // Somebody else's pins: not ours to remove.
                 Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
@@ -42,5 +60,14 @@ impl PinDir {
             }
         }
         Ok(())
+    }
+
+    fn entries(&self, folder: &Path) -> Result<Vec<fs::DirEntry>, DatapathError> {
+        match fs::read_dir(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            entries => entries
+                .map(|entries| entries.flatten().collect())
+                .map_err(DatapathError::io(format!("can not list {}", folder.display()))),
+        }
     }
 }

@@ -162,6 +162,16 @@ pub(super) fn xdp_links() -> Result<bool> {
 
 /// The id of the inner map in a slot of a map of maps; `None` while the slot is empty.
 pub(super) fn inner_map_id(outer: BorrowedFd<'_>, slot: u32) -> Result<Option<u32>> {
+    let mut id = [0_u32];
+    match lookup(outer, slot, &mut id) {
+        Ok(()) => Ok(Some(id[0])),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the value of a key. `value` must be as long as the map's values are, of a per-CPU map times the number of CPUs (the caller checked the map's sizes).
+pub(super) fn lookup<T: zerocopy::FromBytes>(map: BorrowedFd<'_>, key: u32, value: &mut [T]) -> Result<()> {
     #[repr(C)]
     struct Attributes {
         fd: u32,
@@ -170,19 +180,14 @@ pub(super) fn inner_map_id(outer: BorrowedFd<'_>, slot: u32) -> Result<Option<u3
         value: u64,
         flags: u64,
     }
-    let mut id = 0_u32;
     let mut attributes = Attributes {
-        fd: outer.as_raw_fd().cast_unsigned(),
+        fd: map.as_raw_fd().cast_unsigned(),
         padding: 0,
-        key: std::ptr::from_ref(&slot) as u64,
-        value: std::ptr::from_mut(&mut id) as u64,
+        key: std::ptr::from_ref(&key) as u64,
+        value: value.as_mut_ptr() as u64,
         flags: 0,
     };
-    match bpf(BPF_MAP_LOOKUP_ELEM, &mut attributes) {
-        Ok(_) => Ok(Some(id)),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        Err(error) => Err(error),
-    }
+    bpf(BPF_MAP_LOOKUP_ELEM, &mut attributes).map(drop)
 }
 
 /// The values of a plain array map of `entries` values, in the order of their keys, in one call.

@@ -21,7 +21,7 @@ impl CounterReader {
     /// Those that are gone since the last call, and those that are there.
     pub(super) fn read(&mut self) -> Result<Vec<Snapshot>, DatapathError> {
         let live = match Maps::live(&self.bpffs)? {
-            Some((_, maps)) => Some((format!("{} {}", Clock::now().boot_id, maps.counters_id()?), maps)),
+            Some((pins, maps)) => Some((format!("{} {}", Clock::now().boot_id, maps.counters_id(&pins)?), maps)),
             None => None,
         };
         let mut snapshots = Vec::new();

@@ -46,6 +46,17 @@ impl Directories {
         &self.pins
     }
 
+    /// Where the maps are pinned: the one folder with a number, that of their layout.
+    pub fn maps(&self) -> PathBuf {
+        let is_number = |path: &PathBuf| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.parse::<u32>().is_ok())
+        };
+        let mut folders = fs::read_dir(&self.pins).unwrap().map(|entry| entry.unwrap().path()).filter(is_number);
+        let folder = folders.next().expect("no maps are pinned");
+        assert_eq!(folders.next(), None, "of two layouts");
+        folder
+    }
+
     pub fn config(&self) -> PathBuf {
         self.state.path().join("nodewall.toml")
     }

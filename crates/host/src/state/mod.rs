@@ -26,7 +26,8 @@ const POLICY_LOCK: &str = "policy.lock";
 const OWNER_ATTEMPTS: u32 = 50;
 const OWNER_RETRY: std::time::Duration = std::time::Duration::from_millis(10);
 /// Says that an operator opened the node.
-const DETACHED: &str = "detached";
+/// Up to layout 7 of the maps it was `detached`: what such a build marks before it is refused must mean nothing to this one.
+const DETACHED: &str = "opened";
 
 /// A process of which there is one at a time. It holds a lock for as long as it lives, so that nobody is misled by one that died; the lock's file has its
 /// process id.

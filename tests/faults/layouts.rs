@@ -31,7 +31,8 @@ pub(crate) fn before(test: &str) -> Option<PathBuf> {
         return Some(built);
     }
     let why = format!("{} is not there: `cargo xtask faults --only layouts` builds it from git", built.display());
-    assert!(env::var_os("NODEWALL_REQUIRE_ROOT").is_none_or(|value| value != "1"), "{test}: {why}");
+    let cannot_be_had = built == Path::new("absent");
+    assert!(cannot_be_had || env::var_os("NODEWALL_REQUIRE_ROOT").is_none_or(|value| value != "1"), "{test}: {why}");
     println!("SKIPPED {test}: {why}");
     None
 }

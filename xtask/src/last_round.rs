@@ -15,6 +15,18 @@ const COMMIT: &str = "25a784f";
 /// Tells the tests where it is.
 pub(crate) const VARIABLE: &str = "NODEWALL_LAYOUT_7";
 
+/// Says to the tests that it cannot be had here.
+pub(crate) const ABSENT: &str = "absent";
+
+/// Whether it can be had: a shallow clone has no commit to build it from.
+pub(crate) fn can_be_had() -> bool {
+    git().args(["cat-file", "-e", &format!("{COMMIT}^{{commit}}")]).dir(workspace::root()).run_quiet().is_ok()
+}
+
+fn git() -> Cmd {
+    Cmd::new("git").args(["-c", &format!("safe.directory={}", workspace::root().display())])
+}
+
 /// Builds it where it is not there yet, and returns the executable.
 pub(crate) fn build() -> Result<PathBuf> {
     let folder = workspace::root().join("target/layouts").join(COMMIT);
@@ -25,8 +37,8 @@ pub(crate) fn build() -> Result<PathBuf> {
     let step = Step::start("building nodewall of commit 25a784f from git, to upgrade from (once, some 4 minutes)");
     let (sources, archive) = (folder.join("sources"), folder.join("sources.tar"));
     files::renew(&sources)?;
-    Cmd::new("git")
-        .args(["-c", &format!("safe.directory={}", workspace::root().display()), "archive", "--output"])
+    git()
+        .args(["archive", "--output"])
         .arg(&archive)
         .arg(COMMIT)
         .dir(workspace::root())

@@ -86,7 +86,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         command = command.env("NODEWALL_SEED", SEED);
     }
     if (args.all || in_ci) && args.concerns("faults") {
-        command = command.env(last_round::VARIABLE, last_round::build()?);
+        if last_round::can_be_had() {
+            command = command.env(last_round::VARIABLE, last_round::build()?);
+        } else {
+            println!(
+                "this clone is shallow: upgrades from the last round's nodewall are not tested (`git fetch --unshallow`)"
+            );
+            command = command.env(last_round::VARIABLE, last_round::ABSENT);
+        }
     }
     let list = workspace::cargo_target().join(format!("skipped-tests-{}", std::process::id()));
     let outcome = command.env("NODEWALL_SKIP_LIST", &list).run();

@@ -228,6 +228,7 @@ fn map_flags_and_sizes_are_the_kernels() {
             maps::name::POLICY | maps::name::CAPTURES => 4,
             maps::name::ROWS => 40,
             maps::name::PEERS => 20,
+            maps::name::LAYOUT => 592,
             // Two banks of 1,024 flows with a line of their own each, and two lines before.
             maps::name::FLOWS => 2 * (1_024 + 1) * 64 + 2 * 64,
             _ => size_of::<PolicyImage>() as u32,

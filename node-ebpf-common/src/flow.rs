@@ -7,6 +7,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
+    counter::Counter,
     decide::Decision,
     frame::Frame,
     query::{KIND_SHIFT, Query, V6_SHIFT},
@@ -106,10 +107,8 @@ impl FlowKey {
 pub struct FlowEntry {
     /// Whose it is; all zero while it is free.
     pub key: FlowKey,
-    /// Frames.
-    pub packets: u64,
-    /// Bytes, as the counters count them.
-    pub bytes: u64,
+    /// Frames and bytes, as the counters count them.
+    pub sums: Counter,
     /// Of the first frame: the link-layer source's six wire bytes (read little-endian) in the low 48 bits, above them the frame's length up to 65,535.
     pub first: u64,
     /// Of the first frame: the policy's generation.
@@ -144,10 +143,8 @@ impl FlowEntry {
 pub struct Bank {
     /// For [`FlowKey::bucket`]: odd numbers, drawn by userspace before the bank is turned to.
     pub multipliers: [u64; 2],
-    /// Denied frames that are in no entry, as their bucket was full.
-    pub other_packets: u64,
-    /// Their bytes.
-    pub other_bytes: u64,
+    /// Denied frames that are in no entry, as their bucket was full, and their bytes.
+    pub other: Counter,
     /// First frames of flows: what could have been captured.
     pub offered: u64,
     /// Of these, given to userspace.
@@ -180,6 +177,73 @@ pub struct CpuFlows {
     pub banks: [Bank; 2],
 }
 
+/// How a program changes words that other programs of its processor may change in between: on real-time kernels alone.
+pub trait Change: Copy {
+    /// Whether nothing comes in between.
+    fn is_alone(self) -> bool;
+    /// Counts a frame; each of the sums in one step, where others may come in between.
+    fn count(self, sums: &mut Counter, bytes: u64);
+    /// Adds to a word, likewise.
+    fn add(self, word: &mut u64, by: u64);
+    /// The word as it is now, whatever was known of it.
+    fn read(self, word: &u64) -> u64;
+}
+
+/// For whoever has the table to himself.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+impl Change for Alone {
+    #[inline(always)]
+    fn is_alone(self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn count(self, sums: &mut Counter, bytes: u64) {
+        sums.packets += 1;
+        sums.bytes += bytes;
+    }
+
+    #[inline(always)]
+    fn add(self, word: &mut u64, by: u64) {
+        *word += by;
+    }
+
+    #[inline(always)]
+    fn read(self, word: &u64) -> u64 {
+        *word
+    }
+}
+
+/// In [`FlowKey::word`] of a free entry: one program that wants it. No key has these three bits, so nobody takes such an entry for a flow of his own.
+const CLAIM: u64 = 1 << 29;
+
+/// Takes the free entry that has this word. By additions alone, which every kernel has: whoever is not the only one takes his claim back, and the entry
+/// may stay free, but is never two programs'.
+#[inline(always)]
+fn claim<C: Change>(change: C, word: &mut u64) -> bool {
+    if change.is_alone() {
+        return true;
+    }
+    change.add(word, CLAIM);
+    if change.read(word) == CLAIM {
+        return true;
+    }
+    change.add(word, CLAIM.wrapping_neg());
+    false
+}
+
+/// Turns the claim into the key's word; others may be about to take theirs back.
+#[inline(always)]
+fn publish<C: Change>(change: C, word: &mut u64, key: u64) {
+    if change.is_alone() {
+        *word = key;
+    } else {
+        change.add(word, key.wrapping_sub(CLAIM));
+    }
+}
+
 /// What became of a denied frame.
 #[derive(Debug)]
 pub enum Attributed<'a> {
@@ -192,33 +256,117 @@ pub enum Attributed<'a> {
 impl Bank {
     /// Notes a denied frame. `frame` and `zero` (the image's) only hide from the verifier which place of a bucket it is, so that it follows one.
     #[inline(always)]
-    pub fn attribute<F: Frame + ?Sized>(&mut self, frame: &F, zero: u64, key: &FlowKey, bytes: u64) -> Attributed<'_> {
+    pub fn attribute<F: Frame + ?Sized, C: Change>(
+        &mut self,
+        frame: &F,
+        change: C,
+        zero: u64,
+        key: &FlowKey,
+        bytes: u64,
+    ) -> Attributed<'_> {
         #[allow(clippy::indexing_slicing, reason = "masked, also for the verifier's eyes")]
         let bucket = &mut self.buckets[key.bucket(self.multipliers) & (BUCKETS - 1)];
+        // The word first: where others come in between, the rest is sure once that is there.
         let is_there =
-            |entry: &FlowEntry| entry.key.lo == key.lo && entry.key.word == key.word && entry.key.hi == key.hi;
+            |entry: &FlowEntry| entry.key.word == key.word && entry.key.lo == key.lo && entry.key.hi == key.hi;
         // Whoever floods came first: straight to the point.
         let [first, ..] = bucket;
         if is_there(first) {
-            first.packets += 1;
-            first.bytes += bytes;
+            change.count(&mut first.sums, bytes);
             return Attributed::Counted;
         }
         let Some(place) = bucket.iter().position(|entry| is_there(entry) || entry.key.word == 0) else {
-            self.other_packets += 1;
-            self.other_bytes += bytes;
+            change.count(&mut self.other, bytes);
             return Attributed::Counted;
         };
         #[allow(clippy::indexing_slicing, reason = "masked")]
         let entry = &mut bucket[rebound::<F, { BUCKET_ENTRIES - 1 }>(frame, zero, place)];
-        entry.packets += 1;
-        entry.bytes += bytes;
-        if entry.key.word != 0 {
+        let is_free = entry.key.word == 0;
+        let is_ours = if is_free { claim(change, &mut entry.key.word) } else { change.is_alone() || is_there(entry) };
+        if !is_ours {
+            // Another program took it a moment ago, or is about to. Looking on would be work without a bound.
+            change.count(&mut self.other, bytes);
             return Attributed::Counted;
         }
-        entry.key = *key;
+        change.count(&mut entry.sums, bytes);
+        if !is_free {
+            return Attributed::Counted;
+        }
+        (entry.key.hi, entry.key.lo) = (key.hi, key.lo);
+        publish(change, &mut entry.key.word, key.word);
         Attributed::First(entry)
     }
 }
 
+const _: () = assert!(CLAIM > 1 << V6_SHIFT && CLAIM << 3 == 1 << INTERFACE_SHIFT);
 const _: () = assert!(size_of::<FlowEntry>() == 64 && size_of::<Bank>() == 64 * (1 + BANK_ENTRIES));
+
+#[cfg(test)]
+mod tests {
+    use core::cell::Cell;
+
+    use super::*;
+
+    /// After each of a program's additions, what others add before it goes on.
+    struct Between<'a> {
+        others: &'a [u64],
+        next: Cell<usize>,
+    }
+
+    impl Change for &Between<'_> {
+        fn is_alone(self) -> bool {
+            false
+        }
+
+        fn count(self, _sums: &mut Counter, _bytes: u64) {}
+
+        fn add(self, word: &mut u64, by: u64) {
+            let others = self.others.get(self.next.get()).copied().unwrap_or_default();
+            self.next.set(self.next.get() + 1);
+            *word = word.wrapping_add(by).wrapping_add(others);
+        }
+
+        fn read(self, word: &u64) -> u64 {
+            *word
+        }
+    }
+
+    const MINE: u64 = 9042_u16.swap_bytes() as u64 | 8 << REASON_SHIFT | 7 << INTERFACE_SHIFT;
+    const THEIRS: u64 = 7000_u16.swap_bytes() as u64 | 8 << REASON_SHIFT | 9 << INTERFACE_SHIFT;
+    const BACK: u64 = CLAIM.wrapping_neg();
+
+    /// What the word is at the end, and whether the entry was taken. `before`: what others did since it was seen to be free.
+    fn claimed(before: u64, others: &[u64]) -> (bool, u64) {
+        let (mut word, between) = (before, Between { others, next: Cell::new(0) });
+        let is_mine = claim(&between, &mut word);
+        if is_mine {
+            publish(&between, &mut word, MINE);
+        }
+        (is_mine, word)
+    }
+
+    #[test]
+    fn an_entry_is_never_two_programs_and_no_claim_is_left_behind() {
+        assert_eq!(claimed(0, &[]), (true, MINE), "nobody else");
+        // Who comes in between claims, sees that he is not alone, and takes it back at once.
+        assert_eq!(claimed(0, &[0, 0]), (true, MINE));
+        // Or is held up before that: both take their claims back.
+        assert_eq!(claimed(0, &[CLAIM, BACK]), (false, 0), "two at once: nobody's");
+        assert_eq!(claimed(CLAIM, &[0, BACK]), (false, 0), "the other was first and is held up, too");
+        // The other had it, and says so before or after this one's claim.
+        assert_eq!(claimed(CLAIM, &[0, 0]), (false, CLAIM), "it stays the other's");
+        assert_eq!(claimed(THEIRS, &[]), (false, THEIRS));
+        assert_eq!(claimed(CLAIM, &[THEIRS.wrapping_sub(CLAIM), 0]), (false, THEIRS));
+        // This one has it, and another's claim comes and goes around the moment in which it says so.
+        assert_eq!(claimed(0, &[0, CLAIM]), (true, MINE + CLAIM), "the other's is still there");
+        assert_eq!(claimed(0, &[0, CLAIM]).1.wrapping_add(BACK), MINE);
+    }
+
+    #[test]
+    fn no_key_looks_like_a_claim() {
+        let query = Query { hi: u64::MAX, lo: u64::MAX, word: 0xffff | 0xf << KIND_SHIFT | 1 << V6_SHIFT };
+        let decision = Decision { reason: REASON_SLOTS - 1, row: 0, peer: 0, bytes: 0 };
+        let key = FlowKey::new(&query, &decision, DROPPED, u32::MAX);
+        assert_eq!(key.word & 7 * CLAIM, 0, "{:x}", key.word);
+    }
+}

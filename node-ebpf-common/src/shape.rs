@@ -47,6 +47,8 @@ settings! {
     log;
     /// Not every peer may come in by every interface.
     interface_rules;
+    /// Programs of one processor can come between one another (`PREEMPT_RT`): what they count is added in one step each.
+    atomic;
     /// The decision is returned instead of an action, and nothing is counted: for `replay` and tests.
     answer;
 }
@@ -54,7 +56,7 @@ settings! {
 impl Shape {
     /// The filter that does nothing besides counting.
     pub const PLAIN: Self =
-        Self { evidence: false, per_peer: false, log: false, interface_rules: false, answer: false };
+        Self { evidence: false, per_peer: false, log: false, interface_rules: false, atomic: false, answer: false };
     /// The filter that says what it decides.
     pub const ANSWERS: Self = Self { answer: true, ..Self::PLAIN };
     /// The filter that notes who is denied.

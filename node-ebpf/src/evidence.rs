@@ -11,12 +11,12 @@ use aya_ebpf::{
 };
 use node_ebpf_common::{
     Decision, Frame, PolicyImage,
-    flow::{self, Attributed, FlowEntry, FlowKey},
+    flow::{self, Attributed, Change as _, FlowEntry, FlowKey},
     query::Query,
     wire::LinkAddresses,
 };
 
-use crate::{frame::anew, maps};
+use crate::{add::Tables, frame::anew, maps};
 
 /// Notes a frame that the policy denies; `read` makes the way to read it anew.
 #[inline(always)]
@@ -31,8 +31,8 @@ pub fn record<F: Frame>(
     // SAFETY: no more than a number is read.
     let cpu = unsafe { bpf_get_smp_processor_id() };
     let Some(table) = maps::nw_flows.get_ptr_mut(cpu as u32) else { return };
-    // SAFETY: the value is this CPU's own, and XDP programs do not preempt one another on a CPU. Userspace writes into the first line, each word of which
-    // is read once, and into the bank that is not in use.
+    // SAFETY: the value is this CPU's own. XDP programs do not preempt one another on a CPU, or `Tables` changes what they share. Userspace writes into the
+    // first line, each word of which is read once, and into the bank that is not in use.
     let table = unsafe { &mut *table };
     // SAFETY: as above.
     let which = unsafe { core::ptr::from_ref(&table.bank).read_volatile() } & 1;
@@ -40,7 +40,9 @@ pub fn record<F: Frame>(
     // So that the verifier follows what comes now once, not for each way to a decision; of the source it knows nothing already.
     let key = FlowKey { word: frame.opaque(key.word ^ image.zero), ..key };
     let Some(bank) = table.banks.get_mut(which as usize) else { return };
-    let Attributed::First(entry) = bank.attribute(frame, image.zero, &key, u64::from(decision.bytes)) else { return };
+    let Attributed::First(entry) = bank.attribute(frame, Tables, image.zero, &key, u64::from(decision.bytes)) else {
+        return;
+    };
     cold_path();
     let context = anew(context);
     let frame = read(&context);
@@ -49,11 +51,11 @@ pub fn record<F: Frame>(
     entry.first = flow::first(sender, frame_bytes);
     entry.generation = image.generation;
     let entry = core::ptr::from_mut(entry);
-    bank.offered += 1;
+    Tables.add(&mut bank.offered, 1);
     // SAFETY: as above.
     let granted = unsafe { core::ptr::from_ref(&table.granted).read_volatile() };
     if granted <= table.spent {
-        bank.over_budget += 1;
+        Tables.add(&mut bank.over_budget, 1);
         return;
     }
     // SAFETY: as above.
@@ -66,10 +68,10 @@ pub fn record<F: Frame>(
         bpf_perf_event_output(context.as_ptr(), maps::captures(), flags, entry.cast(), size_of::<FlowEntry>() as u64)
     };
     if result == 0 {
-        table.spent += 1;
-        bank.written += 1;
+        Tables.add(&mut table.spent, 1);
+        Tables.add(&mut bank.written, 1);
     } else {
-        bank.unread += 1;
+        Tables.add(&mut bank.unread, 1);
         // SAFETY: as above.
         unsafe { (*entry).boot_ns = 0 };
     }

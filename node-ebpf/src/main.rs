@@ -16,6 +16,8 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod add;
+#[cfg(target_arch = "bpf")]
 mod egress;
 #[cfg(target_arch = "bpf")]
 mod entry;

@@ -8,7 +8,7 @@ use node_ebpf_common::{
     peer_traffic::SLOT_CELLS,
 };
 
-use crate::frame::launder;
+use crate::{add, frame::launder};
 
 macro_rules! statics {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$value:ty>, $entries:expr, $flags:expr;)+) => {
@@ -60,11 +60,8 @@ pub fn captures() -> *mut core::ffi::c_void {
 #[inline(always)]
 pub fn count_outbound(cell: u32, packets: u64, bytes: u64) {
     if let Some(counter) = nw_outbound.get_ptr_mut(cell) {
-        // SAFETY: the slot is this CPU's own, and what is sent is sent with soft interrupts off: no other outbound frame comes between.
-        unsafe {
-            (*counter).packets += packets;
-            (*counter).bytes += bytes;
-        }
+        // SAFETY: the slot is this CPU's own.
+        unsafe { add::count(counter, packets, bytes) };
     }
 }
 
@@ -72,12 +69,8 @@ pub fn count_outbound(cell: u32, packets: u64, bytes: u64) {
 #[inline(always)]
 pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
     if let Some(cells) = nw_peer_traffic.get_ptr_mut(cell / SLOT_CELLS) {
-        // SAFETY: as in `count` for what comes in, as in `count_outbound` for what is sent; the place is within the slot's cells.
-        unsafe {
-            let counter = cells.cast::<Counter>().add((cell % SLOT_CELLS) as usize);
-            (*counter).packets += packets;
-            (*counter).bytes += bytes;
-        }
+        // SAFETY: the slot is this CPU's own, and the place is within its cells.
+        unsafe { add::count(cells.cast::<Counter>().add((cell % SLOT_CELLS) as usize), packets, bytes) };
     }
 }
 
@@ -87,11 +80,7 @@ pub fn count(value: u32, cell: u32, bytes: u64) {
     if let Some(cells) = nw_counters.get_ptr_mut(value) {
         // LLVM knows that a reason's number is small and drops the mask; the verifiers of 5.10 and 6.1 do not.
         let cell = launder(u64::from(cell)) as u32 % CELLS_PER_ROW;
-        // SAFETY: the value is this CPU's own, XDP programs do not preempt one another on a CPU, and the place is within the row's cells.
-        unsafe {
-            let counter = cells.cast::<Counter>().add(cell as usize);
-            (*counter).packets += 1;
-            (*counter).bytes += bytes;
-        }
+        // SAFETY: the value is this CPU's own, and the place is within the row's cells.
+        unsafe { add::count_frame(cells.cast::<Counter>().add(cell as usize), bytes) };
     }
 }

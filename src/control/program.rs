@@ -56,7 +56,7 @@ impl Applied {
 
 /// The instructions that are asked for.
 fn shape(site: &Site, policy: &Policy) -> Shape {
-    Shape { log: site.kernel_log, ..policy.shape() }
+    Shape { log: site.kernel_log, atomic: datapath::is_realtime(), ..policy.shape() }
 }
 
 /// Puts a policy into force with a program of this executable, whatever ran before, and covers the interfaces. The caller holds the lock.

@@ -30,7 +30,9 @@ fn counters(engine: &KernelEngine, compiled: &nodewall_policy::Compiled) -> BTre
 }
 
 /// What a filter may be that acts. What any of them decides is the same.
-const SHAPES: [Shape; 3] = [Shape::PLAIN, Shape { interface_rules: true, ..Shape::PER_PEER }, Shape::LOGGED];
+const SHAPES: [Shape; 4] = [Shape::PLAIN, Shape { interface_rules: true, ..Shape::PER_PEER }, Shape::LOGGED, ATOMIC];
+/// As on a real-time kernel.
+const ATOMIC: Shape = Shape { atomic: true, ..Shape::PER_PEER };
 
 fn run(policy: Policy, buffers: Buffers, table: &[Case]) {
     for shape in SHAPES {
@@ -121,7 +123,7 @@ fn the_verifier_has_headroom() {
     }
     let compiled = Policy::Enforce.compiled();
     let by_interface = Shape { interface_rules: true, ..Shape::PER_PEER };
-    for shape in [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, by_interface, Shape::ANSWERS] {
+    for shape in [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, by_interface, Shape::ANSWERS, ATOMIC] {
         for buffers in [Buffers::Linear, Buffers::Frags] {
             let facts = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap().facts().unwrap();
             println!("{shape}, {buffers:?}: {facts:?}");

@@ -24,6 +24,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 const BUDGET: CaptureBudget = CaptureBudget { snap_bytes: 256, per_second: 200 };
 const NO_CAPTURES: CaptureBudget = CaptureBudget { snap_bytes: 0, per_second: 0 };
 
+/// As on a real-time kernel.
+const ATOMIC: Shape = Shape { atomic: true, ..Shape::EVIDENCE };
+
 fn engine(policy: Policy) -> KernelEngine {
     KernelEngine::new(&policy.compiled().image, Shape::EVIDENCE, None).unwrap()
 }
@@ -66,8 +69,8 @@ fn counted(engine: &KernelEngine) -> (u64, u64) {
 fn assert_adds_up(total: &Sweep, engine: &KernelEngine) {
     let sum = |of: fn(&FlowEntry) -> u64| total.flows.iter().map(of).sum::<u64>();
     assert_eq!((total.denied_packets, total.denied_bytes), counted(engine), "noted (left) is not what was counted");
-    assert_eq!(total.denied_packets, sum(|flow| flow.packets) + total.not_attributed_packets);
-    assert_eq!(total.denied_bytes, sum(|flow| flow.bytes) + total.not_attributed_bytes);
+    assert_eq!(total.denied_packets, sum(|flow| flow.sums.packets) + total.not_attributed_packets);
+    assert_eq!(total.denied_bytes, sum(|flow| flow.sums.bytes) + total.not_attributed_bytes);
     assert_eq!(total.offered, total.written + total.over_budget + total.unread);
     assert_eq!(total.written, total.captures.len() as u64, "written (left) is not what arrived");
 }
@@ -77,6 +80,12 @@ fn every_denied_case_is_in_its_flow_and_nothing_else_is() {
     if skip_unless_privileged("every_denied_case_is_in_its_flow_and_nothing_else_is") {
         return;
     }
+    for shape in [Shape::EVIDENCE, ATOMIC] {
+        every_denied_case(shape);
+    }
+}
+
+fn every_denied_case(shape: Shape) {
     // Some kernels' test runs refuse shorter frames, and longer ones than a page.
     let cases = all();
     let usable = |case: &&Case| (14..3_000).contains(&case.frame.len());
@@ -84,7 +93,7 @@ fn every_denied_case_is_in_its_flow_and_nothing_else_is() {
     let mut denied = 0;
     for case in cases.iter().filter(usable) {
         let (engine, evidence) = engines.entry(format!("{:?}", case.policy)).or_insert_with(|| {
-            let engine = engine(case.policy);
+            let engine = KernelEngine::new(&case.policy.compiled().image, shape, None).unwrap();
             let evidence = evidence(&engine, BUDGET);
             (engine, evidence)
         });
@@ -100,7 +109,7 @@ fn every_denied_case_is_in_its_flow_and_nothing_else_is() {
         assert_eq!((sweep.flows.len(), sweep.captures.len()), (1, 1), "{}: {sweep:?}", case.name);
         let (flow, capture) = (sweep.flows[0], &sweep.captures[0]);
         assert_eq!(flow.key.reason(), case.reason.number(), "{}", case.name);
-        assert_eq!((flow.packets, flow.bytes), (1, u64::from(decision.bytes)), "{}", case.name);
+        assert_eq!((flow.sums.packets, flow.sums.bytes), (1, u64::from(decision.bytes)), "{}", case.name);
         assert_eq!((flow.key.hi, flow.key.lo), (asked.hi, asked.lo), "{}", case.name);
         assert_eq!(flow.key.port(), (asked.port_wire() as u16).swap_bytes(), "{}", case.name);
         assert_eq!(flow.key.kind(), asked.kind(), "{}", case.name);
@@ -148,7 +157,13 @@ fn a_spoofed_flood_adds_up() {
     if skip_unless_privileged("a_spoofed_flood_adds_up") {
         return;
     }
-    let mut engine = engine(Policy::Enforce);
+    for shape in [Shape::EVIDENCE, ATOMIC] {
+        a_spoofed_flood(shape);
+    }
+}
+
+fn a_spoofed_flood(shape: Shape) {
+    let mut engine = KernelEngine::new(&Policy::Enforce.compiled().image, shape, None).unwrap();
     let mut evidence = evidence(&engine, BUDGET);
     let mut total = Sweep::default();
     for round in 0..8_u32 {
@@ -229,7 +244,7 @@ fn a_noisy_source_hides_nobody() {
         }
         let sweep = evidence.sweep(SECOND_NS).unwrap();
         let quiet = u64::from(u32::from_le_bytes([192, 0, 2, n]));
-        let flow = sweep.flows.iter().any(|flow| flow.key.lo == quiet && flow.packets == 1);
+        let flow = sweep.flows.iter().any(|flow| flow.key.lo == quiet && flow.sums.packets == 1);
         let capture = sweep.captures.iter().any(|capture| capture.entry.key.lo == quiet);
         found += u32::from(flow && capture);
     }

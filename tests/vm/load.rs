@@ -27,12 +27,13 @@ fn cost(test: &str, facts: ProgramFacts) -> String {
 }
 
 /// Every shape that the product uses.
-const SHAPES: [Shape; 6] = [
+const SHAPES: [Shape; 7] = [
     Shape::PLAIN,
     Shape::EVIDENCE,
     Shape::PER_PEER,
     Shape { interface_rules: true, ..Shape::PER_PEER },
     Shape { interface_rules: true, ..Shape::LOGGED },
+    Shape { atomic: true, ..Shape::PER_PEER },
     Shape::ANSWERS,
 ];
 

@@ -5,6 +5,7 @@
 mod devices;
 mod load;
 mod many_cpus;
+mod realtime;
 mod systemd;
 mod upgrade;
 mod ways_in;

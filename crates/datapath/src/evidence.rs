@@ -43,7 +43,7 @@ const BUFFERED_SWEEPS: usize = 2;
 const MAX_BUFFER_BYTES: usize = 1 << 20;
 
 macro_rules! words {
-    ($($name:ident = $of:ty, $field:ident;)+) => { $(const $name: usize = offset_of!($of, $field) / 8;)+ };
+    ($($name:ident = $of:ty, $($field:ident).+;)+) => { $(const $name: usize = offset_of!($of, $($field).+) / 8;)+ };
 }
 words! {
     BANK = CpuFlows, bank;
@@ -52,8 +52,8 @@ words! {
     SPENT = CpuFlows, spent;
     BANKS = CpuFlows, banks;
     MULTIPLIERS = Bank, multipliers;
-    OTHER_PACKETS = Bank, other_packets;
-    OTHER_BYTES = Bank, other_bytes;
+    OTHER_PACKETS = Bank, other.packets;
+    OTHER_BYTES = Bank, other.bytes;
     OFFERED = Bank, offered;
     WRITTEN = Bank, written;
     OVER_BUDGET = Bank, over_budget;
@@ -347,12 +347,12 @@ fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
             *word = cell.load(Relaxed);
         }
         let flow: FlowEntry = transmute!(words);
-        if flow.packets != 0 {
+        if flow.sums.packets != 0 {
             for cell in entry {
                 cell.store(0, Relaxed);
             }
-            sweep.denied_packets += flow.packets;
-            sweep.denied_bytes += flow.bytes;
+            sweep.denied_packets += flow.sums.packets;
+            sweep.denied_bytes += flow.sums.bytes;
             sweep.flows.push(flow);
         }
     }

@@ -1,7 +1,7 @@
 //! What this kernel can do for the data path, by trying it: maps are created, programs loaded and run on test frames, and all of it is
 //! gone when the answer is there. It must not attach or pin anything, and judges nothing by the kernel's version.
 
-use std::path::Path;
+use std::{fs, path::Path, sync::OnceLock};
 
 use aya::{
     maps::MapType,
@@ -58,6 +58,16 @@ pub struct Features {
     pub egress: Result<FilterFacts, String>,
     /// The number of test frames for which the kernel's decision was the host's; or the first difference, or why none ran.
     pub test_run: Result<usize, String>,
+}
+
+/// Whether soft interrupts are threads here, so that programs of one processor can come between one another (`PREEMPT_RT`).
+pub fn is_realtime() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| match fs::read_to_string("/sys/kernel/realtime") {
+        Ok(text) => text.trim() == "1",
+        // Kernels that have no such file say so in their version's text.
+        Err(_) => rustix::system::uname().version().to_string_lossy().contains("PREEMPT_RT"),
+    })
 }
 
 /// Tries every feature, and the filter of `shape`. `image` is the policy that the test frames are judged by, in the kernel and here.

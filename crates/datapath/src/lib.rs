@@ -34,7 +34,7 @@ pub use egress::{Hook, Outlet, attach_egress, detach_egress, outlets};
 pub use engine::{EgressEngine, KernelEngine, Sending};
 pub use error::DatapathError;
 pub use evidence::{CaptureBudget, Captured, Evidence, Sweep};
-pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, on_bpffs, probe};
+pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, is_realtime, on_bpffs, probe};
 pub use kernel_log::forward as forward_kernel_log;
 pub use links::{Attached, Link, Mode, Target, links, links_remain};
 pub use maps::Maps;

@@ -187,13 +187,16 @@ impl Walk<'_> {
     }
 
     fn store(&mut self, this: Instruction) {
-        assert_eq!(this.opcode & 0xe0, 0x60, "unknown store {this:?}");
+        let is_atomic_addition = this.opcode & 0xe0 == 0xc0 && this.immediate == 0;
+        assert!(is_atomic_addition || this.opcode & 0xe0 == 0x60, "unknown store {this:?}");
         let value = if this.opcode & 7 == 2 {
             i64::from(this.immediate) as u64
         } else {
             self.registers[usize::from(this.source)]
         };
-        self.write(self.address(this, this.destination), width(this.opcode), value);
+        let (address, bytes) = (self.address(this, this.destination), width(this.opcode));
+        let before = if is_atomic_addition { self.read(address, bytes) } else { 0 };
+        self.write(address, bytes, before.wrapping_add(value));
     }
 
     fn address(&self, this: Instruction, register: u8) -> u64 {

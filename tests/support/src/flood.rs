@@ -63,6 +63,28 @@ impl NetNs {
     /// Sends these Ethernet frames in turn, unchanged, from an interface of this namespace: at most `rate_pps` frames a second, and no longer than
     /// `at_most`.
     pub fn flood(&self, interface: &str, frames: Vec<Vec<u8>>, rate_pps: u32, at_most: Duration) -> Result<Flood> {
+        self.flood_by(BATCH, interface, frames, rate_pps, at_most)
+    }
+
+    /// The same, with every frame handed over by itself.
+    pub fn flood_singly(
+        &self,
+        interface: &str,
+        frames: Vec<Vec<u8>>,
+        rate_pps: u32,
+        at_most: Duration,
+    ) -> Result<Flood> {
+        self.flood_by(1, interface, frames, rate_pps, at_most)
+    }
+
+    fn flood_by(
+        &self,
+        batch: usize,
+        interface: &str,
+        frames: Vec<Vec<u8>>,
+        rate_pps: u32,
+        at_most: Duration,
+    ) -> Result<Flood> {
         if frames.is_empty() || rate_pps == 0 {
             return Err(Error::BadLab("a flood needs a frame and a rate".into()));
         }
@@ -70,7 +92,7 @@ impl NetNs {
         let shared = Arc::new(Shared::default());
         let count = frames.len();
         let theirs = Arc::clone(&shared);
-        let work = move || flood(&sender, &frames, rate_pps, at_most, &theirs);
+        let work = move || flood(&sender, &frames, (batch, rate_pps), at_most, &theirs);
         let thread = thread::Builder::new().name("flood".into()).spawn(work).map_err(Error::io("starting a thread"))?;
         Ok(Flood { shared, frames: count, thread: Some(thread) })
     }
@@ -108,12 +130,12 @@ impl Drop for Flood {
 fn flood(
     sender: &RawSender,
     frames: &[Vec<u8>],
-    rate_pps: u32,
+    (batch, rate_pps): (usize, u32),
     at_most: Duration,
     shared: &Shared,
 ) -> io::Result<Duration> {
     let began = Instant::now();
-    let batch = Duration::from_secs(1) * BATCH as u32 / rate_pps;
+    let every = Duration::from_secs(1) * batch as u32 / rate_pps;
     let mut due = began;
     let mut next = 0;
     while !shared.stop.load(Ordering::Acquire) && began.elapsed() < at_most {
@@ -123,8 +145,8 @@ fn flood(
         } else if now - due > CATCH_UP_AT_MOST {
             due = now;
         }
-        due += batch;
-        let mut left = BATCH;
+        due += every;
+        let mut left = batch;
         while left > 0 {
             match send_some(sender, frames, next, left) {
                 Ok(sent) => {

@@ -2,7 +2,9 @@
 //! result, a deadline, a panic there or here, Ctrl-C), QEMU is ended by its process id.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -61,7 +63,9 @@ pub(super) fn run(
     let tests = with_suffix(log, "tests");
     let mut copy = File::create(&tests)?;
 
+    let monitor = with_suffix(log, "monitor");
     let mut command = qemu(vmlinuz, initramfs, &console, hardware.processors);
+    command.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
     if let Some(disk) = hardware.disk {
         // What the guest writes is forgotten with it.
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.display()));
@@ -107,6 +111,10 @@ pub(super) fn run(
                 say(format!("{check}: {passed} of {ran} tests passed in {}", seconds(took)));
                 awaited = Awaited { what: "the next check".to_owned(), since: Instant::now(), within: GRACE };
             }
+            Some(Event::Steps(single)) => {
+                let connected = UnixStream::connect(&monitor).context("QEMU's monitor does not answer")?;
+                single_steps(connected, single)?;
+            }
             Some(Event::Done) => break,
             None => {}
         }
@@ -120,6 +128,19 @@ pub(super) fn run(
         }
     }
     Ok(transcript)
+}
+
+/// Has QEMU let interrupts in after any instruction. Else it does at jumps only, and nothing is torn that a real processor would tear.
+fn single_steps(mut monitor: UnixStream, single: bool) -> Result<()> {
+    let word = if single { "on" } else { "off" };
+    // As QEMU calls it since 8.1, and before; what it does not know does nothing.
+    write!(monitor, "one-insn-per-tb {word}\nsinglestep {word}\n")?;
+    monitor.shutdown(Shutdown::Write)?;
+    let mut answer = String::new();
+    monitor.set_read_timeout(Some(LOOK_EVERY))?;
+    // It goes on listening, so that the end of its answer is a silence.
+    let _ = monitor.read_to_string(&mut answer);
+    Ok(())
 }
 
 /// What is waited for.
@@ -160,7 +181,7 @@ pub(super) fn qemu(vmlinuz: &Path, initramfs: &Path, console: &Path, (processors
         .arg("-initrd")
         .arg(initramfs)
         .arg("-append")
-        .arg(format!("console=ttyS0 quiet loglevel=4 panic=-1 net.ifnames=0 maxcpus={started}"))
+        .arg(format!("console=ttyS0 quiet loglevel=4 panic=-1 net.ifnames=0 no_timer_check maxcpus={started}"))
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .args(["-serial", "stdio"])

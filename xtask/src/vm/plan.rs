@@ -14,7 +14,7 @@ pub(super) enum Guest {
     Systemd,
     /// One processor, and 127 that were never started.
     ManyCpus,
-    /// One processor: what waits for it can only come in between.
+    /// One processor, which may be interrupted after any instruction.
     OneCpu,
 }
 
@@ -100,7 +100,7 @@ impl Check {
     }
 }
 
-pub(super) const CHECKS: [Check; 16] = [
+pub(super) const CHECKS: [Check; 17] = [
     Check::new("load", "vm", &["load::"], 240),
     Check::new("cases", "kernel", &["cases::"], 240),
     Check::new("devices", "vm", &["devices::", "ways_in::"], 360),
@@ -127,6 +127,7 @@ pub(super) const CHECKS: [Check; 16] = [
     Check::new("oracle", "delivery", &[], 480).with(&["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"]),
     Check::new(SYSTEMD, "vm", &["systemd::"], 480).inside(Guest::Systemd),
     Check::new("many-cpus", "vm", &["many_cpus::"], 480).inside(Guest::ManyCpus),
+    Check::new("realtime", "vm", &["realtime::"], 900).inside(Guest::OneCpu),
     // Ten minutes a kernel: too long for every run.
     Check::new(NETWORK, "network", &[], 1500).on_request(),
     // Faults: `cargo xtask faults --full` runs them on one kernel.

@@ -163,8 +163,8 @@ impl Flows {
                     open.record.generation = entry.generation;
                     open.record.mac = entry.mac();
                 }
-                open.record.packets += entry.packets;
-                open.record.bytes += entry.bytes;
+                open.record.packets += entry.sums.packets;
+                open.record.bytes += entry.sums.bytes;
                 open.record.last_unix_ns = now_ns;
                 open.seen_ns = now_ns;
                 continue;
@@ -172,7 +172,7 @@ impl Flows {
             let key =
                 if self.open.len() < MAX_FLOWS && self.tokens_ns >= SECOND_NS { names.key(&entry.key) } else { None };
             let Some((key, class)) = key else {
-                losses.add(LossKind::NotKept, entry.packets, entry.bytes, since_ns, now_ns);
+                losses.add(LossKind::NotKept, entry.sums.packets, entry.sums.bytes, since_ns, now_ns);
                 continue;
             };
             self.tokens_ns -= SECOND_NS;
@@ -183,8 +183,8 @@ impl Flows {
                 generation: entry.generation,
                 first_unix_ns: since_ns,
                 last_unix_ns: now_ns,
-                packets: entry.packets,
-                bytes: entry.bytes,
+                packets: entry.sums.packets,
+                bytes: entry.sums.bytes,
             };
             self.open.insert(id, Open { record, began_ns: now_ns, written_ns: 0, seen_ns: now_ns });
         }
@@ -262,10 +262,12 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
+    use node_ebpf_common::counter::Counter;
+
     use super::*;
 
     fn entry(n: u64) -> FlowEntry {
-        let mut entry = FlowEntry { packets: 1, bytes: 60, ..FlowEntry::default() };
+        let mut entry = FlowEntry { sums: Counter { packets: 1, bytes: 60 }, ..FlowEntry::default() };
         entry.key.lo = n;
         entry
     }

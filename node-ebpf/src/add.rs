@@ -1,0 +1,106 @@
+//! Adding to words of this CPU's tables. Where programs of one CPU can come between one another (`setting_atomic`), each addition is one instruction that
+//! nothing comes into.
+//!
+//! Both ways are one piece of assembly each: of two that LLVM chooses between it would keep more in registers, and every packet would pay for it. The verifier
+//! leaves one of them, and the load of a constant.
+
+use core::arch::asm;
+
+use node_ebpf_common::{counter::Counter, flow::Change};
+
+use crate::settings::setting;
+
+/// Adds to both words of a counter.
+///
+/// # Safety
+/// It must be valid memory of a map, this CPU's own.
+#[inline(always)]
+pub unsafe fn count(counter: *mut Counter, packets: u64, bytes: u64) {
+    // SAFETY: the caller's; the words are aligned.
+    unsafe {
+        asm!(
+            "{t} = setting_atomic ll",
+            "if {t} == 0 goto +3",
+            "lock *(u64 *)({at} + 0) += {packets}",
+            "lock *(u64 *)({at} + 8) += {bytes}",
+            "goto +6",
+            "{t} = *(u64 *)({at} + 0)",
+            "{t} += {packets}",
+            "*(u64 *)({at} + 0) = {t}",
+            "{t} = *(u64 *)({at} + 8)",
+            "{t} += {bytes}",
+            "*(u64 *)({at} + 8) = {t}",
+            t = out(reg) _, at = in(reg) counter, packets = in(reg) packets, bytes = in(reg) bytes,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// Adds one frame to a counter.
+///
+/// # Safety
+/// As for [`count`].
+#[inline(always)]
+pub unsafe fn count_frame(counter: *mut Counter, bytes: u64) {
+    // SAFETY: the caller's; the words are aligned.
+    unsafe {
+        asm!(
+            "{t} = setting_atomic ll",
+            "if {t} == 0 goto +4",
+            "{t} = 1",
+            "lock *(u64 *)({at} + 0) += {t}",
+            "lock *(u64 *)({at} + 8) += {bytes}",
+            "goto +6",
+            "{t} = *(u64 *)({at} + 0)",
+            "{t} += 1",
+            "*(u64 *)({at} + 0) = {t}",
+            "{t} = *(u64 *)({at} + 8)",
+            "{t} += {bytes}",
+            "*(u64 *)({at} + 8) = {t}",
+            // Not one of the inputs': it is written before they are read.
+            t = out(reg) _, at = in(reg) counter, bytes = in(reg) bytes,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+/// How the tables of denied flows are changed.
+#[derive(Clone, Copy)]
+pub struct Tables;
+
+impl Change for Tables {
+    #[inline(always)]
+    fn is_alone(self) -> bool {
+        !setting!(atomic)
+    }
+
+    #[inline(always)]
+    fn count(self, sums: &mut Counter, bytes: u64) {
+        // SAFETY: a reference into this CPU's table.
+        unsafe { count_frame(core::ptr::from_mut(sums), bytes) };
+    }
+
+    #[inline(always)]
+    fn add(self, word: &mut u64, by: u64) {
+        // SAFETY: an aligned word that can be written.
+        unsafe {
+            asm!(
+                "{t} = setting_atomic ll",
+                "if {t} == 0 goto +2",
+                "lock *(u64 *)({at} + 0) += {by}",
+                "goto +3",
+                "{t} = *(u64 *)({at} + 0)",
+                "{t} += {by}",
+                "*(u64 *)({at} + 0) = {t}",
+                t = out(reg) _, at = in(reg) core::ptr::from_mut(word), by = in(reg) by,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    #[inline(always)]
+    fn read(self, word: &u64) -> u64 {
+        // SAFETY: a reference can be read.
+        unsafe { core::ptr::from_ref(word).read_volatile() }
+    }
+}

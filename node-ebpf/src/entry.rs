@@ -18,7 +18,7 @@ use node_ebpf_common::{
 
 use crate::{
     evidence,
-    frame::{Frags, Linear},
+    frame::{Frags, Linear, launder},
     maps,
     settings::setting,
 };
@@ -67,6 +67,8 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
     #[inline(always)]
     fn settle(self, query: Query, decision: Decision) -> u32 {
         let Self { context, read, frame, image } = self;
+        // LLVM knows that a reason's number is small and drops the masks; the verifiers of 5.10 and 6.1 do not.
+        let decision = Decision { reason: launder(u64::from(decision.reason)) as u32, ..decision };
         if setting!(answer) {
             return decision.pack();
         }

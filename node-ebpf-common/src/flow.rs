@@ -367,6 +367,6 @@ mod tests {
         let query = Query { hi: u64::MAX, lo: u64::MAX, word: 0xffff | 0xf << KIND_SHIFT | 1 << V6_SHIFT };
         let decision = Decision { reason: REASON_SLOTS - 1, row: 0, peer: 0, bytes: 0 };
         let key = FlowKey::new(&query, &decision, DROPPED, u32::MAX);
-        assert_eq!(key.word & 7 * CLAIM, 0, "{:x}", key.word);
+        assert_eq!(key.word & (7 * CLAIM), 0, "{:x}", key.word);
     }
 }

@@ -1,4 +1,4 @@
-//! A kernel with PREEMPT_RT: soft interrupts are threads there, and `local_bh_disable` keeps none of them off the processor. So a program that judges a frame
+//! A kernel with `PREEMPT_RT`: soft interrupts are threads there, and `local_bh_disable` keeps none of them off the processor. So a program that judges a frame
 //! of one interface can come in the middle of one that judges another's, on the same processor and over the same counters.
 
 use std::{fs, thread, time::Duration};
@@ -55,7 +55,7 @@ fn receive_by_thread(node: &Node, interface: &str, priority: i32) {
 struct Hidden;
 
 impl Hidden {
-    /// Where kernels with the patch that PREEMPT_RT once was have the answer. Others have nothing there, and nodewall asks for their version.
+    /// Where kernels with the patch that `PREEMPT_RT` once was have the answer. Others have nothing there, and nodewall asks for their version.
     const FOLDER: &'static str = "/sys/kernel";
 
     fn hide() -> Self {

@@ -146,9 +146,9 @@ impl Former {
         let (from, to) = (&self.layout, &Layout::OURS);
         let shared = to.columns - 1;
         // A column is a row's as long as there are any; the rows behind share the last one, here as there.
-        let column = |column: u32| match column == from.columns - 1 {
-            true => shared,
-            false => here(ROW_FIRST + column).map_or(shared, |row| to.column(row)),
+        let column = |column: u32| {
+            let is_shared = column == from.columns - 1;
+            here(ROW_FIRST + column).filter(|_| !is_shared).map_or(shared, |row| to.column(row))
         };
         for (slot, record) in (0..from.slots).zip(&self.peers) {
             let slot_here = slot_of(record, peers);
@@ -250,12 +250,13 @@ impl Placed {
         if counter == Counter::default() {
             return;
         }
-        match cell.and_then(|cell| self.cells.get_mut(cell as usize)) {
-            Some(cell) => add(cell, counter),
-            None => tracing::warn!(
-                "{} packets are of a row or a reason that this build does not have, and are forgotten",
-                counter.packets
-            ),
+        if let Some(cell) = cell.and_then(|cell| self.cells.get_mut(cell as usize)) {
+            add(cell, counter);
+        } else {
+            let packets = counter.packets;
+            tracing::warn!(
+                "{packets} packets are of a row or a reason that this build does not have, and are forgotten"
+            );
         }
     }
 }

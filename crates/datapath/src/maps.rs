@@ -13,7 +13,7 @@ use aya::{
     util::nr_cpus,
 };
 use node_ebpf_common::{
-    ABI_VERSION, Layout,
+    Layout,
     flow::CpuFlows,
     maps::{self, ImageWords, LayoutWords, MapKind, PER_CPU_ENTRIES, Spec, name},
 };
@@ -63,9 +63,7 @@ impl Maps {
 
     /// The pinned maps, without loading any program.
     pub(super) fn open(pins: &PinDir) -> Result<Self, DatapathError> {
-        if let Some(found) = pins.in_force()?.filter(|version| *version != ABI_VERSION) {
-            return Err(DatapathError::Abi { found, expected: ABI_VERSION });
-        }
+        pins.require_ours()?;
         let mut opened = BTreeMap::new();
         for spec in maps::ALL.iter().filter(|spec| spec.name != name::LAYOUT) {
             let path = pins.maps().join(spec.name);
@@ -77,7 +75,10 @@ impl Maps {
             let data = opened.remove(name).ok_or_else(|| DatapathError::Missing(format!("map {name}")))?;
             Map::from_map_data(data).map_err(DatapathError::map(name))
         })?;
-        Ok(Self { carried: Carried::open(&pins.maps())?, ..maps })
+        let maps = Self { carried: Carried::open(&pins.maps())?, ..maps };
+        // An upgrade to another layout may have come between: it takes away first what these had carried over, and without that they would have gone back.
+        pins.require_ours()?;
+        Ok(maps)
     }
 
     fn from(mut find: impl FnMut(&'static str) -> Result<Map, DatapathError>) -> Result<Self, DatapathError> {

@@ -101,7 +101,7 @@ pub(super) fn new_array(name: &str, value_bytes: u32, entries: u32) -> Result<Ow
     create(&attributes)
 }
 
-/// What BPF_MAP_CREATE takes.
+/// What `BPF_MAP_CREATE` takes.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Attributes {

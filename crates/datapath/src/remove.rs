@@ -28,13 +28,13 @@ impl PinDir {
         }
         let mut folders = vec![self.links()];
         // Of every layout, also of one that this build does not know. The sign goes last.
-        for entry in self.entries(&self.root)? {
+        for entry in entries(&self.root)? {
             if entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()) {
                 folders.push(entry.path());
             }
         }
         folders.push(self.sign_folder());
-        for entry in folders.iter().flat_map(|folder| self.entries(folder)).flatten() {
+        for entry in folders.iter().flat_map(|folder| entries(folder)).flatten() {
             let name = entry.file_name();
             let name = name.to_string_lossy();
             let path = entry.path();
@@ -61,13 +61,13 @@ impl PinDir {
         }
         Ok(())
     }
+}
 
-    fn entries(&self, folder: &Path) -> Result<Vec<fs::DirEntry>, DatapathError> {
-        match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            entries => entries
-                .map(|entries| entries.flatten().collect())
-                .map_err(DatapathError::io(format!("can not list {}", folder.display()))),
-        }
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>, DatapathError> {
+    match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries
+            .map(|entries| entries.flatten().collect())
+            .map_err(DatapathError::io(format!("can not list {}", folder.display()))),
     }
 }

@@ -54,6 +54,14 @@ impl PinDir {
         }
     }
 
+    /// Refuses where the layout of another build is in force.
+    pub(super) fn require_ours(&self) -> Result<(), DatapathError> {
+        match self.in_force()? {
+            Some(found) if found != ABI_VERSION => Err(DatapathError::Abi { found, expected: ABI_VERSION }),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes the layout of this build the one in force, for every process at once.
     pub(super) fn put_sign(&self) -> Result<(), DatapathError> {
         let path = self.sign();

@@ -19,7 +19,9 @@ fn peer(last: u8) -> PeerRecord {
 
 fn table<T: Copy>(len: u32, empty: T, records: &[(usize, T)]) -> Vec<T> {
     let mut all = vec![empty; len as usize];
-    records.iter().for_each(|(n, record)| all[*n] = *record);
+    for (n, record) in records {
+        all[*n] = *record;
+    }
     all
 }
 
@@ -40,7 +42,9 @@ fn an_amount_is_where_its_meaning_is() {
     };
     let here = (table(Layout::OURS.rows, row(0), &[]), table(Layout::OURS.slots, PeerRecord::default(), &[]));
     let (mut rows, mut peers) = here;
-    rows.iter_mut().for_each(|row| row.protocol = 0);
+    for row in &mut rows {
+        row.protocol = 0;
+    }
     (rows[9], rows[11], peers[4]) = (row(9042), row(7000), peer(1));
     for layout in [seven, turned] {
         let free = RowRecord { protocol: 0, ..row(0) };

@@ -18,6 +18,10 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+#[path = "../../add.rs"]
+#[allow(dead_code, reason = "the references count frames only")]
+mod add;
+#[cfg(target_arch = "bpf")]
 #[path = "../../frame.rs"]
 #[allow(dead_code, reason = "the references need frames of one buffer only")]
 mod frame;

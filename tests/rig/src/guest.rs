@@ -20,11 +20,6 @@ pub fn fact(key: &str, value: &str) {
     say(&format!("fact {key} {value}"));
 }
 
-/// Asks the host to let interrupts come in after any instruction, which makes everything slow, or to leave it again.
-pub fn single_steps(on: bool) {
-    say(if on { "steps on" } else { "steps off" });
-}
-
 /// Says that the kernel lacks a feature, so that this test does not need it. Fails where the kernel has to have it.
 pub fn lacks(test_name: &str, feature: &str, since: (u32, u32)) {
     let kernel = version();

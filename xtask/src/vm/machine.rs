@@ -2,9 +2,7 @@
 //! result, a deadline, a panic there or here, Ctrl-C), QEMU is ended by its process id.
 
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::Shutdown;
-use std::os::unix::net::UnixStream;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
@@ -43,10 +41,13 @@ pub(super) struct Hardware<'h> {
     /// How many there are, and how many of them the kernel starts.
     pub(super) processors: (&'static str, &'static str),
     pub(super) disk: Option<&'h Path>,
+    /// Whether its time is what it has run (16 ns an instruction) and an interrupt can come after any of them. Else QEMU lets one in at jumps only, and
+    /// nothing is torn that a real processor would tear.
+    pub(super) counts_instructions: bool,
 }
 
 /// Two processors, and no more.
-pub(super) const USUAL: Hardware<'static> = Hardware { processors: ("2", "2"), disk: None };
+pub(super) const USUAL: Hardware<'static> = Hardware { processors: ("2", "2"), disk: None, counts_instructions: false };
 
 /// Boots a kernel, with a disk where one is given, and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`, progress to `say`.
 pub(super) fn run(
@@ -63,9 +64,10 @@ pub(super) fn run(
     let tests = with_suffix(log, "tests");
     let mut copy = File::create(&tests)?;
 
-    let monitor = with_suffix(log, "monitor");
     let mut command = qemu(vmlinuz, initramfs, &console, hardware.processors);
-    command.arg("-monitor").arg(format!("unix:{},server=on,wait=off", monitor.display()));
+    if hardware.counts_instructions {
+        command.args(["-icount", "shift=4,sleep=off"]);
+    }
     if let Some(disk) = hardware.disk {
         // What the guest writes is forgotten with it.
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.display()));
@@ -111,10 +113,6 @@ pub(super) fn run(
                 say(format!("{check}: {passed} of {ran} tests passed in {}", seconds(took)));
                 awaited = Awaited { what: "the next check".to_owned(), since: Instant::now(), within: GRACE };
             }
-            Some(Event::Steps(single)) => {
-                let connected = UnixStream::connect(&monitor).context("QEMU's monitor does not answer")?;
-                single_steps(connected, single)?;
-            }
             Some(Event::Done) => break,
             None => {}
         }
@@ -128,19 +126,6 @@ pub(super) fn run(
         }
     }
     Ok(transcript)
-}
-
-/// Has QEMU let interrupts in after any instruction. Else it does at jumps only, and nothing is torn that a real processor would tear.
-fn single_steps(mut monitor: UnixStream, single: bool) -> Result<()> {
-    let word = if single { "on" } else { "off" };
-    // As QEMU calls it since 8.1, and before; what it does not know does nothing.
-    write!(monitor, "one-insn-per-tb {word}\nsinglestep {word}\n")?;
-    monitor.shutdown(Shutdown::Write)?;
-    let mut answer = String::new();
-    monitor.set_read_timeout(Some(LOOK_EVERY))?;
-    // It goes on listening, so that the end of its answer is a silence.
-    let _ = monitor.read_to_string(&mut answer);
-    Ok(())
 }
 
 /// What is waited for.

@@ -16,8 +16,6 @@ pub(super) enum Event {
     Booted,
     Began(String),
     Ended(String),
-    /// It wants interrupts to come in after any instruction, or that no longer.
-    Steps(bool),
     Done,
 }
 
@@ -99,7 +97,6 @@ impl Transcript {
                 self.skipped.push((test.to_owned(), words.collect::<Vec<_>>().join(" ")));
                 None
             }
-            ("steps", Some(word)) => Some(Event::Steps(word == "on")),
             ("done", _) => Some(Event::Done),
             _ => {
                 self.problems.push(said.to_owned());

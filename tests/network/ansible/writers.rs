@@ -13,7 +13,7 @@ use super::etcd::{Cluster, put};
 
 const WRITE_EVERY: Duration = Duration::from_millis(50);
 /// A write takes milliseconds, and seconds on a machine with fifty other things to do: later than this it is as good as refused.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(10);
+const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
 
 /// What was seen in one stage of the day.
 #[derive(Debug, Default)]

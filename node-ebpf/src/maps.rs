@@ -78,7 +78,7 @@ pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
 #[inline(always)]
 pub fn count(value: u32, cell: u32, bytes: u64) {
     if let Some(cells) = nw_counters.get_ptr_mut(value) {
-        // LLVM knows that a reason's number is small and drops the mask; the verifiers of 5.10 and 6.1 do not.
+        // Hidden, so that the mask stays where LLVM knows the number and the verifiers of 5.10 and 6.1 do not.
         let cell = launder(u64::from(cell)) as u32 % CELLS_PER_ROW;
         // SAFETY: the value is this CPU's own, and the place is within the row's cells.
         unsafe { add::count_frame(cells.cast::<Counter>().add(cell as usize), bytes) };

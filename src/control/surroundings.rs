@@ -42,12 +42,12 @@ impl Surroundings {
     }
 }
 
-/// What comes in by a bond has the index of the slave that it came by.
+/// What comes in by a bond has the index of the slave that it came by; what comes in by a bridge's port is that port's.
 pub(crate) fn interfaces(network: &Network, policy: &Policy) -> BTreeMap<String, BTreeSet<u32>> {
     let indexes = |name: &String| {
         let link = network.by_name(name)?;
-        let ports = network.ports_of(link.index).map(|port| port.index);
-        Some((name.clone(), std::iter::once(link.index).chain(ports).collect()))
+        let slaves = network.ports_of(link.index).filter(|_| link.kind == "bond").map(|slave| slave.index);
+        Some((name.clone(), std::iter::once(link.index).chain(slaves).collect()))
     };
     policy.interface_peers.keys().filter_map(indexes).collect()
 }
@@ -87,5 +87,33 @@ fn selected(desired: &Desired, network: &Network, stored: &[String]) -> Result<S
         }
         Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(&stored))?),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nodewall_policy::config::Config;
+
+    #[test]
+    fn a_rule_is_for_a_bond_s_slaves_and_for_no_port_of_a_bridge() {
+        let text =
+            "[[interface]]\nname = \"bond0\"\npeers = \"none\"\n[[interface]]\nname = \"br0\"\npeers = \"none\"\n";
+        let policy = Policy::from_config(&Config::parse(text, "test.toml").unwrap()).unwrap();
+        let link = |index, name: &str, kind: &str, master| Link {
+            index,
+            name: name.to_owned(),
+            kind: kind.to_owned(),
+            master,
+            ..Link::default()
+        };
+        let network = Network::new([
+            link(1, "bond0", "bond", None),
+            link(2, "eth0", "", Some(1)),
+            link(3, "br0", "bridge", None),
+            link(4, "eth1", "", Some(3)),
+        ]);
+        let expected = [("bond0".to_owned(), [1, 2].into()), ("br0".to_owned(), [3].into())].into();
+        assert_eq!(interfaces(&network, &policy), expected);
     }
 }

@@ -107,8 +107,8 @@ fn bond(name: &str, findings: &mut Findings) {
     findings
         .add(Status::Note, "bond", format!("{name}: a bond that is filtered natively takes not every change"))
         .because(
-            "the kernel enslaves no card that has a program of its own or no native XDP, and refuses xmit_hash_policy vlan+srcmac \
-             and the modes broadcast, balance-tlb and balance-alb",
+            "the kernel enslaves no card that has no native XDP; by its source it also refuses one that has a program of its own, and the \
+             modes broadcast, balance-tlb and balance-alb",
         )
         .advice(format!(
             "nothing until you need one of these; then give {name} an [[interface]] with attach = \"generic\" and `nodewall apply` it before the change"

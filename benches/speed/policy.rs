@@ -15,17 +15,15 @@ use crate::{
     setting::Setting,
 };
 use anyhow::{Context, Result, anyhow, ensure};
-use aya::maps::{Array, MapData};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::{
     PolicyImage, Shape,
-    maps::{ALL, IMAGE_FLAGS, ImageWords, MapKind, PER_CPU_ENTRIES},
+    maps::{ALL, MapKind, PER_CPU_ENTRIES},
 };
 use nodewall_datapath::Loaded;
 use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 use serde::Serialize;
 use serde_json::json;
-use zerocopy::{FromBytes, IntoBytes};
 
 /// Peers and prefixes of each size of policy; the last is as many as a configuration may name.
 const SIZES: [(usize, usize); 4] = [(3, 0), (64, 0), (1_024, 64), (16_384, 1_024)];
@@ -45,8 +43,8 @@ struct Change {
     compile: f64,
     /// Writing it into a map of the kernel's.
     write: f64,
-    /// Putting it into the slot, which waits for the packets in flight.
-    slot: f64,
+    /// Putting it into force, which waits for the packets in flight.
+    grace: f64,
 }
 
 /// A size of policy and its changes.
@@ -76,14 +74,13 @@ impl Section for PolicyWork {
         let rounds = setting.rounds.max(ROUNDS_MIN);
         let mut loaded = Loaded::new(None, Shape::PLAIN)?;
         loaded.load()?;
-        let mut spare = Array::<MapData, ImageWords>::create(1, IMAGE_FLAGS)?;
         let mut sizes = Vec::new();
         for (peers, prefixes) in SIZES {
             let text = configuration(peers, prefixes, setting.seed)?;
             let mut size = Size { peers, prefixes, lengths_v4: 0, lengths_v6: 0, changes: Vec::new() };
             // The first warms up.
             for round in 0..=rounds {
-                let (compiled, change) = change(&text, &mut loaded, &mut spare)?;
+                let (compiled, change) = change(&text, &mut loaded)?;
                 (size.lengths_v4, size.lengths_v6) = lengths(&compiled)?;
                 if round > 0 {
                     size.changes.push(change);
@@ -96,7 +93,7 @@ impl Section for PolicyWork {
 }
 
 /// One change, as the agent makes it.
-fn change(text: &str, loaded: &mut Loaded, spare: &mut Array<MapData, ImageWords>) -> Result<(Compiled, Change)> {
+fn change(text: &str, loaded: &mut Loaded) -> Result<(Compiled, Change)> {
     let began = Instant::now();
     let policy = Policy::from_config(&Config::parse(text, "bench.toml").map_err(|errors| anyhow!("{errors}"))?)?;
     let read = ms_since(began);
@@ -106,18 +103,12 @@ fn change(text: &str, loaded: &mut Loaded, spare: &mut Array<MapData, ImageWords
     let compiled = compile(&policy, RowTable::default(), &facts)?;
     let compile = ms_since(began);
 
-    // Into a map of its own, of the same kind: the swap below writes, too, and waits besides.
-    let words =
-        ImageWords::ref_from_bytes(compiled.image.as_bytes()).map_err(|_| anyhow!("an image is not whole words"))?;
     let began = Instant::now();
-    spare.set(0, words, 0)?;
+    let filled = loaded.maps.fill(&compiled.image)?;
     let write = ms_since(began);
-    loaded.maps.swap(&compiled.image)?;
-    // The slot alone, there and back again: only the pointer changes.
-    loaded.maps.swap_back()?;
     let began = Instant::now();
-    loaded.maps.swap_back()?;
-    Ok((compiled, Change { read, compile, write, slot: ms_since(began) }))
+    filled.put(&mut loaded.maps)?;
+    Ok((compiled, Change { read, compile, write, grace: ms_since(began) }))
 }
 
 fn ms_since(began: Instant) -> f64 {
@@ -182,7 +173,7 @@ fn report(sizes: &[Size]) -> Report {
         let spread = |of: fn(&Change) -> f64| median(size, of).ok();
         let work = spread(|c| c.compile + c.write);
         let mut row = vec![format!("{} peers, {} prefixes", size.peers, size.prefixes)];
-        for one in [spread(|c| c.read), spread(|c| c.compile), spread(|c| c.write), work, spread(|c| c.slot)] {
+        for one in [spread(|c| c.read), spread(|c| c.compile), spread(|c| c.write), work, spread(|c| c.grace)] {
             row.push(one.map_or_else(String::new, |s| short(s.median)));
         }
         row.push(work.map_or_else(String::new, |s| short(s.max)));
@@ -196,8 +187,8 @@ fn report(sizes: &[Size]) -> Report {
     }
     let changes = Table {
         name: "policy-changes".into(),
-        title: "A change of policy, ms, medians: reading the configuration, compiling the image, writing it to the kernel, both together (and their largest), the slot's swap (the kernel's grace period); probes for a source, one each distinct prefix length of the image".to_owned(),
-        head: ["policy", "read", "compile", "write", "both", "slot", "largest", "IPv4 probes", "IPv6 probes"].map(str::to_owned).to_vec(),
+        title: "A change of policy, ms, medians: reading the configuration, compiling the image, writing it to the kernel, both together (and their largest), the swap (the kernel's grace period); probes for a source, one each distinct prefix length of the image".to_owned(),
+        head: ["policy", "read", "compile", "write", "both", "swap", "largest", "IPv4 probes", "IPv6 probes"].map(str::to_owned).to_vec(),
         rows,
     };
     Report {

@@ -17,6 +17,7 @@ pub mod counter;
 pub mod decide;
 pub mod flow;
 pub mod frame;
+pub mod images;
 pub mod layout;
 pub mod maps;
 pub mod outbound;
@@ -38,4 +39,4 @@ pub use shape::Shape;
 
 /// Version of every layout that kernel and userspace share (image, counters, rows, reason numbers). Raised by every change of
 /// one of them; a live datapath of another version is taken over by [`layout`], never adopted.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;

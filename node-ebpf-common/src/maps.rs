@@ -2,8 +2,6 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::policy::PolicyImage;
-
 /// The name's room in a [`RowRecord`], bytes.
 pub const CLASS_NAME_BYTES: usize = 32;
 
@@ -42,18 +40,11 @@ pub struct PeerRecord {
     pub reserved: u8,
 }
 
-/// The policy image as the verifier of Linux 6.1 wants an inner map's value: not a struct.
-pub type ImageWords = [u64; size_of::<PolicyImage>() / 8];
-
 /// A layout's account of itself, as plain words.
 pub type LayoutWords = [u64; 74];
 
-/// `BPF_F_RDONLY_PROG`: programs may only read.
-pub const RDONLY_PROG: u32 = 1 << 7;
 /// `BPF_F_MMAPABLE`: userspace reads it through memory.
 pub const MMAPABLE: u32 = 1 << 10;
-/// Flags of the map that holds an image.
-pub const IMAGE_FLAGS: u32 = MMAPABLE | RDONLY_PROG;
 
 /// Instead of a number of entries: one for each CPU that may ever come.
 pub const PER_CPU_ENTRIES: u32 = 0;
@@ -65,8 +56,8 @@ pub enum MapKind {
     Array,
     /// `BPF_MAP_TYPE_PERCPU_ARRAY`
     PerCpuArray,
-    /// `BPF_MAP_TYPE_ARRAY_OF_MAPS`
-    ArrayOfMaps,
+    /// `BPF_MAP_TYPE_ARRAY` of one value, whose address stands in the program (`BPF_PSEUDO_MAP_VALUE`, Linux 5.2): no lookup.
+    DirectValue,
     /// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
     PerfEventArray,
 }
@@ -103,18 +94,14 @@ macro_rules! with_maps {
             nw_flows: Array<$crate::flow::CpuFlows>, $crate::maps::PER_CPU_ENTRIES, $crate::maps::MMAPABLE;
             /// Captured frames on their way to userspace.
             nw_captures: PerfEventArray<u32>, $crate::maps::PER_CPU_ENTRIES, 0;
-            /// One slot: the policy image in force, the single value of an inner array.
-            nw_policy: ArrayOfMaps<$crate::maps::ImageWords>, 1, 0;
+            /// The policy image in force and the one before it. Programs only read it, which no flag says: a map that they may not write cannot be mapped writable.
+            nw_policy: DirectValue<$crate::images::Images>, 1, $crate::maps::MMAPABLE;
             /// Which port each counter row belongs to. Userspace only.
             nw_rows: Array<$crate::maps::RowRecord>, $crate::counter::ROWS, 0;
             /// Which peer each slot of the matrix belongs to. Userspace only.
             nw_peers: Array<$crate::maps::PeerRecord>, $crate::peer_traffic::SLOTS, 0;
             /// Where these maps keep what they count, see `layout`. Userspace only.
             nw_layout: Array<$crate::maps::LayoutWords>, 1, $crate::maps::MMAPABLE;
-            /// One of the two images: the slot of `nw_policy` refers to it, or it is the one to fill next.
-            nw_image_0: Array<$crate::maps::ImageWords>, 1, $crate::maps::IMAGE_FLAGS;
-            /// The other image.
-            nw_image_1: Array<$crate::maps::ImageWords>, 1, $crate::maps::IMAGE_FLAGS;
         }
     };
 }
@@ -126,7 +113,7 @@ macro_rules! specs {
             name: stringify!($name),
             kind: MapKind::$kind,
             key_bytes: 4,
-            value_bytes: match MapKind::$kind { MapKind::ArrayOfMaps => 4, _ => size_of::<$value>() as u32 },
+            value_bytes: size_of::<$value>() as u32,
             max_entries: $entries,
             flags: $flags,
         },)+];
@@ -146,7 +133,7 @@ pub mod name {
     pub const FLOWS: &str = "nw_flows";
     /// The captured frames.
     pub const CAPTURES: &str = "nw_captures";
-    /// The slot of the policy in force.
+    /// The policy images.
     pub const POLICY: &str = "nw_policy";
     /// The rows.
     pub const ROWS: &str = "nw_rows";
@@ -154,8 +141,6 @@ pub mod name {
     pub const PEERS: &str = "nw_peers";
     /// The layout's account of itself.
     pub const LAYOUT: &str = "nw_layout";
-    /// The two images.
-    pub const IMAGES: [&str; 2] = ["nw_image_0", "nw_image_1"];
 }
 
 #[cfg(test)]
@@ -179,7 +164,7 @@ mod tests {
             name::PEERS,
             name::LAYOUT,
         ];
-        for name in named.into_iter().chain(name::IMAGES) {
+        for name in named {
             assert!(ALL.iter().any(|s| s.name == name), "{name}");
         }
     }

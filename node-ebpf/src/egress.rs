@@ -18,7 +18,7 @@ pub fn nodewall_egress(context: TcContext) -> i32 {
 
 #[inline(always)]
 fn count(context: &TcContext) {
-    let Some(image) = maps::image() else { return };
+    let image = maps::image();
     let outbound = account(&Outgoing::new(context), image);
     let (packets, bytes) = on_the_wire(context);
     maps::count_outbound(outbound.cell(), packets, bytes);

@@ -1,11 +1,7 @@
 //! The XDP entries: `nodewall` filters frames of one buffer, `nodewall_frags` also multi-buffer (jumbo) frames, where the driver and the kernel (5.18)
 //! can. Which instructions they have is the shape's.
 
-use aya_ebpf::{
-    bindings::xdp_action::{XDP_ABORTED, XDP_PASS},
-    macros::xdp,
-    programs::XdpContext,
-};
+use aya_ebpf::{bindings::xdp_action::XDP_PASS, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::info;
 use node_ebpf_common::{
     Decision, Frame, PolicyImage,
@@ -39,7 +35,7 @@ pub fn nodewall_frags(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn filter<F: Frame>(context: &XdpContext, read: impl Fn(&XdpContext) -> F + Copy) -> u32 {
-    let Some(image) = maps::image() else { return XDP_ABORTED };
+    let image = maps::image();
     let frame = &read(context);
     judge(frame, image, Act { context, read, frame, image })
 }

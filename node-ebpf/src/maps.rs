@@ -4,7 +4,8 @@ use aya_ebpf::{btf_maps, macros::btf_map};
 use node_ebpf_common::{
     PolicyImage,
     counter::{CELLS_PER_ROW, Counter},
-    maps::{IMAGE_FLAGS, PER_CPU_ENTRIES},
+    images::STRIDE,
+    maps::PER_CPU_ENTRIES,
     peer_traffic::SLOT_CELLS,
 };
 
@@ -14,12 +15,12 @@ macro_rules! statics {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$value:ty>, $entries:expr, $flags:expr;)+) => {
         $(statics!(@one $(#[$doc])* $name, $kind, $value, $entries, $flags);)+
     };
-    (@one $(#[$doc:meta])* $name:ident, ArrayOfMaps, $value:ty, $entries:expr, $flags:expr) => {
-        $(#[$doc])*
-        #[btf_map]
-        #[allow(non_upper_case_globals)]
-        pub static $name: btf_maps::ArrayOfMaps<btf_maps::Array<$value, 1, { IMAGE_FLAGS as usize }>, { $entries as usize }> =
-            btf_maps::ArrayOfMaps::new();
+    (@one $(#[$doc:meta])* $name:ident, DirectValue, $value:ty, $entries:expr, $flags:expr) => {
+        unsafe extern "C" {
+            // In no object: the loader makes the map and writes its value's address into the loads of this symbol.
+            $(#[$doc])*
+            static $name: $value;
+        }
     };
     (@one $(#[$doc:meta])* $name:ident, PerfEventArray, $value:ty, $entries:expr, $flags:expr) => {
         $(#[$doc])*
@@ -41,13 +42,16 @@ const fn at_least_one(entries: u32) -> usize {
 }
 node_ebpf_common::with_maps!(statics);
 
-/// The policy in force. `None` only before the loader filled the slot, when nothing is attached yet.
+/// The policy in force. Before the loader wrote one, when nothing is attached yet, an image of zeros.
 #[inline(always)]
-pub fn image() -> Option<&'static PolicyImage> {
-    let words = nw_policy.get_value(0, &0)?;
-    // SAFETY: the inner value is `size_of::<PolicyImage>()` bytes, 8-aligned, read-only for programs, and every bit pattern is a
-    // valid image (FromBytes); the kernel keeps the inner map alive until all programs that may hold it have ended.
-    Some(unsafe { &*core::ptr::from_ref(words).cast::<PolicyImage>() })
+pub fn image() -> &'static PolicyImage {
+    // SAFETY: by the mask within the value, which is 8-aligned; every bit pattern is a valid image (FromBytes), and the loader writes an image only when
+    // no program may read it.
+    unsafe {
+        let images = &raw const nw_policy;
+        let offset = (&raw const (*images).in_force).read_volatile() as usize & STRIDE;
+        &*(&raw const (*images).images).cast::<u8>().add(offset).cast::<PolicyImage>()
+    }
 }
 
 /// The captures' map, as the helper that writes into it wants it.

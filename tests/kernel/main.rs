@@ -5,5 +5,6 @@ mod cases;
 mod denied;
 mod outbound;
 mod peer_traffic;
+mod policy_map;
 mod property;
 mod translated;

@@ -7,8 +7,9 @@
 //! instruction by instruction, and must not meet one.
 
 mod machine;
+mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use machine::{Memory, Path, walk};
 use node_ebpf_common::{Shape, Verdict, decide, maps::name, wire::ETHERNET_BYTES};
@@ -19,7 +20,6 @@ use nodewall_testbed::{
     program::{Instruction, Program},
     skip_unless_privileged,
 };
-use zerocopy::IntoBytes;
 
 /// The first kernel that inlines the lookup of a per-CPU array.
 const INLINES_COUNTERS: (u32, u32) = (6, 10);
@@ -45,26 +45,43 @@ fn skip(test: &str) -> bool {
 struct Loaded {
     engine: KernelEngine,
     instructions: Vec<Instruction>,
-    policy_map: u32,
     counter_map: u32,
-    constants: Vec<(u32, Vec<u8>)>,
+    per_cpu: BTreeMap<u32, u32>,
+    values: BTreeMap<u32, Vec<u8>>,
 }
 
 impl Loaded {
     fn new(compiled: &Compiled, shape: Shape, buffers: Buffers) -> Self {
-        let mut engine = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap();
-        let program = Program::by_id(engine.facts().unwrap().id).unwrap();
-        let (mut policy_map, mut counter_map, mut constants) = (0, 0, Vec::new());
-        for map in program.maps().unwrap() {
-            match map.name.as_str() {
-                name::POLICY => policy_map = map.id,
-                name::COUNTERS => counter_map = map.id,
-                _ => constants.extend(map.first_value().unwrap().map(|value| (map.id, value))),
+        let engine = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap();
+        let mut loaded = Self {
+            engine,
+            instructions: Vec::new(),
+            counter_map: 0,
+            per_cpu: BTreeMap::new(),
+            values: BTreeMap::new(),
+        };
+        let program = loaded.program();
+        loaded.instructions = program.instructions().unwrap();
+        loaded.read();
+        assert!(loaded.counter_map != 0, "the program's maps are not the ones of the list");
+        loaded
+    }
+
+    fn program(&mut self) -> Program {
+        Program::by_id(self.engine.facts().unwrap().id).unwrap()
+    }
+
+    /// Reads what is in the maps now.
+    fn read(&mut self) {
+        for map in self.program().maps().unwrap() {
+            if map.name == name::COUNTERS {
+                self.counter_map = map.id;
+            }
+            match map.first_value().unwrap() {
+                Some(value) => drop(self.values.insert(map.id, value)),
+                None => drop(self.per_cpu.insert(map.id, map.value_bytes)),
             }
         }
-        let instructions = program.instructions().unwrap();
-        assert!(policy_map != 0 && counter_map != 0, "the program's maps are not the ones of the list");
-        Self { engine, instructions, policy_map, counter_map, constants }
     }
 
     fn calls(&self) -> Vec<usize> {
@@ -74,16 +91,14 @@ impl Loaded {
 
     /// CPU time of a run, in a row of many.
     fn ns(&mut self, frame: &[u8]) -> u64 {
-        let program = Program::by_id(self.engine.facts().unwrap().id).unwrap();
+        let program = self.program();
         let times = (0..9).map(|_| program.run(frame, 100_000).unwrap().cpu_ns / 100_000);
         times.min().unwrap()
     }
 
     /// Walks the frame; the walk itself is checked: it must end as `decide` says.
     fn path(&self, compiled: &Compiled, frame: &[u8], what: &str) -> Path {
-        let image = compiled.image.as_bytes();
-        let memory =
-            Memory { image, policy_map: self.policy_map, counter_map: self.counter_map, constants: &self.constants };
+        let memory = Memory { counter_map: self.counter_map, per_cpu: &self.per_cpu, values: &self.values };
         let path = walk(&self.instructions, &memory, frame);
         if path.calls.is_empty() {
             let decision = decide(frame, &compiled.image);

@@ -1,12 +1,17 @@
 //! What the system's own tool sees of nodewall: named objects with types, where they should be.
 
+use std::thread;
+
+use nodewall_datapath::Maps;
+use nodewall_model::cases::{Compile as _, Policy};
 use nodewall_testbed::{find_tool, skip_unless_privileged};
 use serde_json::Value;
+use zerocopy::IntoBytes as _;
 
 use super::node::Node;
 
 /// Every map that userspace knows by name.
-const MAPS: [&str; 11] = [
+const MAPS: [&str; 9] = [
     "nw_counters",
     "nw_outbound",
     "nw_peer_traffic",
@@ -16,8 +21,6 @@ const MAPS: [&str; 11] = [
     "nw_rows",
     "nw_peers",
     "nw_layout",
-    "nw_image_0",
-    "nw_image_1",
 ];
 
 /// Whether bpftool is missing; where skipping is forbidden that is an error.
@@ -69,7 +72,7 @@ fn bpftool_map_shows_named_and_typed_maps() {
         let pin = node.directories.maps().join(map);
         let shown = bpftool(&node, &["map", "show", "pinned", pin.to_str().unwrap()]);
         assert_eq!(shown["name"], map);
-        // The kernel takes no types for a map of maps, nor for one of perf buffers; those of inner maps are looked at here, too.
+        // The kernel takes no types for a map of perf buffers; that of the policy is made without the object that has the types.
         assert!(shown["btf_id"].as_u64().is_some() || ["nw_policy", "nw_captures"].contains(&map), "{shown}");
     }
     let pins = node.directories.maps();
@@ -113,4 +116,37 @@ fn a_datapath_of_another_version_is_refused_with_both_numbers() {
     }
     super::traffic::assert_filtered(&node);
     assert!(node.nodewall("detach", &[]).status.success());
+}
+
+/// A copy that was taken while the policy changed is one of the policies, from its first byte to its last.
+#[test]
+fn a_policy_read_beside_swaps_is_whole() {
+    const SWAPS: u64 = 300;
+    if skip_unless_privileged("a_policy_read_beside_swaps_is_whole") {
+        return;
+    }
+    let image = |generation: u64| {
+        let mut compiled = if generation % 2 == 0 { Policy::Enforce } else { Policy::Audit }.compiled();
+        compiled.image.generation = generation;
+        // Far behind the head, so that a torn copy shows.
+        compiled.image.mission_v4.fill(generation as u32);
+        compiled.image
+    };
+    let mut node = Node::enforcing();
+    node.end_agent(nodewall_testbed::Signal::TERM);
+    let live = || Maps::live(&node.directories.pins()).unwrap().unwrap().1;
+    let (mut writer, reader) = (live(), live());
+    writer.swap(&image(0)).unwrap();
+    thread::scope(|scope| {
+        let swaps = scope.spawn(move || (1..=SWAPS).for_each(|generation| writer.swap(&image(generation)).unwrap()));
+        let mut last = 0;
+        while !swaps.is_finished() {
+            let read = reader.policy().unwrap();
+            assert!(read.generation >= last, "{} came after {last}", read.generation);
+            last = read.generation;
+            assert!(read.as_bytes() == image(last).as_bytes(), "generation {last} is not whole");
+        }
+        swaps.join().unwrap();
+        assert!(last > 0, "nothing was read while policies were swapped");
+    });
 }

@@ -9,26 +9,22 @@ use std::{
 use super::{frames::MixWords, sources::Sources};
 use anyhow::{Context, Result};
 use aya::{
-    Ebpf, EbpfLoader,
-    maps::{Array, ArrayOfMaps, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key},
+    EbpfLoader,
+    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key},
     programs::Xdp,
 };
 use ipnet::IpNet;
-use node_ebpf_common::{
-    counter::CELLS_PER_ROW,
-    maps::{ImageWords, name},
-};
-use nodewall_datapath::REFERENCE_OBJECT;
+use node_ebpf_common::{counter::CELLS_PER_ROW, maps::name};
+use nodewall_datapath::{ReferenceObject, load_reference};
 use nodewall_policy::source_of;
 use nodewall_testbed::program::Program;
-use zerocopy::{FromBytes, IntoBytes};
 
 /// What a cell counted: packets, bytes.
 pub type Counted = [u64; 2];
 
 /// The loaded reference object.
 pub struct Reference {
-    _ebpf: Ebpf,
+    _object: ReferenceObject,
     ids: BTreeMap<String, u32>,
     counters: PerCpuArray<MapData, [Counted; CELLS_PER_ROW as usize]>,
     mix: Array<MapData, MixWords>,
@@ -46,7 +42,8 @@ impl Reference {
         {
             loader.map_max_entries(map, entries as u32);
         }
-        let mut ebpf = loader.load(REFERENCE_OBJECT).context("the reference object")?;
+        let mut object = load_reference(&mut loader, &sources.compiled.image).context("the reference object")?;
+        let ebpf = &mut object.ebpf;
         // Before the maps are taken out: programs refer to them.
         let mut ids = BTreeMap::new();
         for (name, program) in ebpf.programs_mut() {
@@ -56,8 +53,6 @@ impl Reference {
         }
         let mut take =
             |name: &str| ebpf.take_map(name).with_context(|| format!("no map {name} in the reference object"));
-        put_image(&mut take, sources)?;
-
         let mut hash_v4 = HashMap::<_, u32, u32>::try_from(take("ref_hash_v4")?)?;
         let mut hash_v6 = HashMap::<_, [u64; 2], u32>::try_from(take("ref_hash_v6")?)?;
         let mut lpm_v4 = LpmTrie::<_, u32, u32>::try_from(take("ref_lpm_v4")?)?;
@@ -81,7 +76,7 @@ impl Reference {
         let counters = take(name::COUNTERS)?.try_into()?;
         let mix = take("mix_table")?.try_into()?;
         let (next, next_frags) = (take("mix_next")?, take("mix_next_frags")?);
-        Ok(Self { _ebpf: ebpf, ids, counters, mix, next, next_frags })
+        Ok(Self { _object: object, ids, counters, mix, next, next_frags })
     }
 
     /// One of its programs.
@@ -109,15 +104,4 @@ impl Reference {
         let of_each_cpu = values.iter().filter_map(|row| row.get((cell % CELLS_PER_ROW) as usize));
         Ok(of_each_cpu.fold([0, 0], |[packets, bytes], [p, b]| [packets + p, bytes + b]))
     }
-}
-
-/// The same policy image as nodewall's, for the port table.
-fn put_image(take: &mut impl FnMut(&str) -> Result<Map>, sources: &Sources) -> Result<()> {
-    let [first, _] = name::IMAGES;
-    let mut image: Array<MapData, ImageWords> = take(first)?.try_into()?;
-    let words = ImageWords::ref_from_bytes(sources.compiled.image.as_bytes())
-        .map_err(|_| anyhow::anyhow!("an image is not whole words"))?;
-    image.set(0, words, 0)?;
-    let mut slot: ArrayOfMaps<MapData, Array<MapData, ImageWords>> = take(name::POLICY)?.try_into()?;
-    Ok(slot.set(0, &image, 0)?)
 }

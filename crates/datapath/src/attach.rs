@@ -30,6 +30,8 @@ pub fn attach(loaded: &mut Loaded, pins: &PinDir, target: &Target, mode: Mode) -
         replace(loaded, &link, target)?;
         return Ok(Attached::Replaced);
     }
+    // Without one the program reads zeros, and would let everything pass.
+    loaded.maps.in_force_facts()?;
     let xdp_mode = match mode {
         Mode::Native => XdpMode::Driver,
         Mode::Generic => XdpMode::Skb,

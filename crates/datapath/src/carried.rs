@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::maps::MapData;
-use node_ebpf_common::{Layout, counter::Counter};
+use node_ebpf_common::{Layout, counter::Counter, maps::MMAPABLE};
 
 use super::{
     error::DatapathError,
@@ -104,7 +104,7 @@ pub(super) fn names(folder: &Path) -> Result<Vec<String>, DatapathError> {
 /// Carries what a former map of counters had counted, instead of what was carried of it before.
 pub(super) fn write(folder: &Path, counters_id: u32, amounts: &[Counter]) -> Result<(), DatapathError> {
     let failed = || DatapathError::io("can not make a map of what was counted");
-    let map = new_array("nw_carried", CELL_BYTES, ALL as u32).map_err(failed())?;
+    let map = new_array("nw_carried", CELL_BYTES, ALL as u32, MMAPABLE).map_err(failed())?;
     let words = Words::new(map.as_fd(), ALL * CELL_WORDS).map_err(failed())?;
     for (cell, amount) in words.all().chunks_exact(CELL_WORDS).zip(amounts) {
         if let [packets, bytes] = cell {

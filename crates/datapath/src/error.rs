@@ -141,7 +141,7 @@ pub enum DatapathError {
     /// Something that must be there is not.
     #[error("{0} is missing; the data path is damaged: run `nodewall detach`, then `nodewall apply`")]
     Missing(String),
-    /// The slot of the policy is empty.
+    /// No policy was ever put into force.
     #[error("no policy is in force")]
     NoPolicy,
     /// An operating system call failed.

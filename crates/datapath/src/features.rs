@@ -86,7 +86,7 @@ pub fn probe(image: &PolicyImage, shape: Shape, frames: &[&[u8]]) -> Result<Feat
         Probe { feature: "per-CPU array", needed: true, since: "4.6", answer: map(MapType::PerCpuArray) },
         Probe { feature: "array of maps", needed: true, since: "4.12", answer: map(MapType::ArrayOfMaps) },
         Probe {
-            feature: "array of maps whose inner maps can be mapped into memory",
+            feature: "arrays at a fixed address, which can be mapped into memory",
             needed: true,
             since: "5.5",
             // Our own maps are just that.

@@ -21,7 +21,7 @@ use super::{
     error::DatapathError,
     maps::{pinned, values},
     peer_cells::is_of,
-    sys,
+    sign, sys,
 };
 
 const CELL_BYTES: u32 = size_of::<Counter>() as u32;
@@ -229,7 +229,7 @@ fn remove(version: u32, folder: &Path) -> Result<(), DatapathError> {
     let is_seven = version == Layout::SEVEN.version;
     for entry in fs::read_dir(folder).map_err(failed())?.flatten() {
         // Where the maps of layout 7 were is the sign now.
-        let stays = entry.file_name() == name::COUNTERS || is_seven && entry.file_name() == name::IMAGES[0];
+        let stays = entry.file_name() == name::COUNTERS || is_seven && entry.file_name() == sign::SIGN;
         if !stays {
             fs::remove_file(entry.path()).map_err(failed())?;
         }

@@ -1,4 +1,4 @@
-//! Everything that touches the kernel's BPF side: the object, the pins, the policy slot, the links, the counters. The only crate
+//! Everything that touches the kernel's BPF side: the object, the pins, the policy map, the links, the counters. The only crate
 //! that depends on aya. It must not know about configuration, and it changes nothing before it checked what it can.
 
 mod attach;
@@ -18,10 +18,10 @@ mod memory;
 mod object;
 mod owner;
 mod peer_cells;
+mod policy_map;
 mod remove;
 mod resolve;
 mod sign;
-mod slot;
 mod sys;
 mod tc;
 mod upgrade;
@@ -38,12 +38,12 @@ pub use features::{Features, FilterFacts, Probe, VERIFIER_LIMIT_INSTRUCTIONS, is
 pub use kernel_log::forward as forward_kernel_log;
 pub use links::{Attached, Link, Mode, Target, links, links_remain};
 pub use maps::Maps;
-#[cfg(feature = "bench")]
-pub use object::REFERENCE_OBJECT;
 pub use object::{Buffers, COMPILER, Loaded, OBJECT, ProgramFacts, TARGET};
+#[cfg(feature = "bench")]
+pub use object::{ReferenceObject, load_reference};
 pub use owner::{Owner, owner};
 pub use peer_cells::PeerCell;
-pub use slot::{Filled, ImageFacts};
+pub use policy_map::{Filled, ImageFacts};
 pub use sys::missing_capabilities;
 pub use upgrade::Upgrade;
 

@@ -9,13 +9,13 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, ArrayOfMaps, IterableMap, Map, MapData, MapError, MapType, PerCpuArray},
+    maps::{Array, IterableMap, Map, MapData, MapError, MapType, PerCpuArray},
     util::nr_cpus,
 };
 use node_ebpf_common::{
     Layout,
     flow::CpuFlows,
-    maps::{self, ImageWords, LayoutWords, MapKind, PER_CPU_ENTRIES, Spec, name},
+    maps::{self, LayoutWords, MapKind, PER_CPU_ENTRIES, Spec, name},
 };
 use zerocopy::transmute;
 
@@ -23,13 +23,13 @@ use super::{
     bpffs::PinDir,
     carried::Carried,
     error::DatapathError,
+    policy_map::PolicyMap,
     sys,
     words::{CounterWords, PeerBytes, RowBytes, RowWords, SlotWords},
 };
 
 /// The tables of denied flows, as plain words; they are read through memory.
 pub(super) type FlowMap = Array<MapData, [u64; size_of::<CpuFlows>() / 8]>;
-pub(super) type ImageMap = Array<MapData, ImageWords>;
 
 /// Handles of every map.
 pub struct Maps {
@@ -41,24 +41,21 @@ pub struct Maps {
     _captures: Map,
     /// The same map: aya's handle gives no descriptor.
     pub(super) captures_fd: OwnedFd,
-    pub(super) policy: ArrayOfMaps<MapData, ImageMap>,
-    /// The same map: aya's handle of a map of maps gives no descriptor.
-    pub(super) policy_fd: OwnedFd,
+    pub(super) policy: PolicyMap,
     pub(super) rows: Array<MapData, RowBytes>,
     pub(super) peers: Array<MapData, PeerBytes>,
     /// Only where these maps were just made or adopted: who looks at them mostly does not ask.
     layout: Option<Array<MapData, LayoutWords>>,
     /// What was counted before these.
     pub(super) carried: Carried,
-    pub(super) images: [ImageMap; 2],
 }
 
 impl Maps {
-    /// The maps of an object that was just loaded.
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, DatapathError> {
+    /// The maps of an object that was just loaded, over this policy.
+    pub(super) fn take(ebpf: &mut Ebpf, policy: PolicyMap) -> Result<Self, DatapathError> {
         let mut find = |name: &str| ebpf.take_map(name).ok_or_else(|| DatapathError::Missing(format!("map {name}")));
         let layout = Some(find(name::LAYOUT)?.try_into().map_err(DatapathError::map(name::LAYOUT))?);
-        Ok(Self { layout, ..Self::from(find)? })
+        Ok(Self { layout, ..Self::from(find, policy)? })
     }
 
     /// The pinned maps, without loading any program.
@@ -71,17 +68,19 @@ impl Maps {
             check(&path, spec, &data)?;
             opened.insert(spec.name, data);
         }
-        let maps = Self::from(|name| {
-            let data = opened.remove(name).ok_or_else(|| DatapathError::Missing(format!("map {name}")))?;
-            Map::from_map_data(data).map_err(DatapathError::map(name))
-        })?;
+        let mut take = |name: &str| opened.remove(name).ok_or_else(|| DatapathError::Missing(format!("map {name}")));
+        let policy = PolicyMap::of(take(name::POLICY)?);
+        let maps = Self::from(|name| Map::from_map_data(take(name)?).map_err(DatapathError::map(name)), policy)?;
         let maps = Self { carried: Carried::open(&pins.maps())?, ..maps };
         // An upgrade to another layout may have come between: it takes away first what these had carried over, and without that they would have gone back.
         pins.require_ours()?;
         Ok(maps)
     }
 
-    fn from(mut find: impl FnMut(&'static str) -> Result<Map, DatapathError>) -> Result<Self, DatapathError> {
+    fn from(
+        mut find: impl FnMut(&'static str) -> Result<Map, DatapathError>,
+        policy: PolicyMap,
+    ) -> Result<Self, DatapathError> {
         fn typed<M: TryFrom<Map, Error = MapError>>(
             find: &mut impl FnMut(&'static str) -> Result<Map, DatapathError>,
             name: &'static str,
@@ -91,12 +90,6 @@ impl Maps {
         fn fd_of(data: &MapData) -> Result<OwnedFd, DatapathError> {
             sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))
         }
-        let [first, second] = name::IMAGES;
-        let policy = find(name::POLICY)?;
-        let Map::ArrayOfMaps(data) = &policy else {
-            return Err(DatapathError::Missing(format!("map {}", name::POLICY)));
-        };
-        let policy_fd = fd_of(data)?;
         let captures = find(name::CAPTURES)?;
         let Map::PerfEventArray(data) = &captures else {
             return Err(DatapathError::Missing(format!("map {}", name::CAPTURES)));
@@ -109,13 +102,11 @@ impl Maps {
             flows: typed(&mut find, name::FLOWS)?,
             captures_fd,
             _captures: captures,
-            policy: policy.try_into().map_err(DatapathError::map(name::POLICY))?,
-            policy_fd,
+            policy,
             rows: typed(&mut find, name::ROWS)?,
             peers: typed(&mut find, name::PEERS)?,
             layout: None,
             carried: Carried::default(),
-            images: [typed(&mut find, first)?, typed(&mut find, second)?],
         })
     }
 }
@@ -168,18 +159,15 @@ impl Maps {
 
     /// Pins again those maps whose pins are gone, so that their contents carry on.
     pub fn repin(&self, pins: &PinDir) -> Result<(), DatapathError> {
-        let [first, second] = &self.images;
         let all = [
             (name::COUNTERS, sys::fd_of(IterableMap::map(&self.counters))),
             (name::OUTBOUND, sys::fd_of(IterableMap::map(&self.outbound))),
             (name::PEER_TRAFFIC, sys::fd_of(IterableMap::map(&self.peer_traffic))),
             (name::FLOWS, sys::fd_of(IterableMap::map(&self.flows))),
             (name::CAPTURES, self.captures_fd.as_fd()),
-            (name::POLICY, self.policy_fd.as_fd()),
+            (name::POLICY, self.policy.fd()),
             (name::ROWS, sys::fd_of(IterableMap::map(&self.rows))),
             (name::PEERS, sys::fd_of(IterableMap::map(&self.peers))),
-            (name::IMAGES[0], sys::fd_of(IterableMap::map(first))),
-            (name::IMAGES[1], sys::fd_of(IterableMap::map(second))),
         ];
         let layout = self.layout.as_ref().map(|map| (name::LAYOUT, sys::fd_of(IterableMap::map(map))));
         for (name, map) in all.into_iter().chain(layout).chain(self.carried.maps()) {
@@ -241,9 +229,8 @@ pub(super) fn entries(spec: &Spec) -> Result<u32, DatapathError> {
 fn check(path: &Path, spec: &Spec, map: &MapData) -> Result<(), DatapathError> {
     let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
     let kind = match spec.kind {
-        MapKind::Array => MapType::Array,
+        MapKind::Array | MapKind::DirectValue => MapType::Array,
         MapKind::PerCpuArray => MapType::PerCpuArray,
-        MapKind::ArrayOfMaps => MapType::ArrayOfMaps,
         MapKind::PerfEventArray => MapType::PerfEventArray,
     };
     let refuse = |what: &str, found: String, expected: String| {

@@ -5,10 +5,8 @@ use std::{
     io::{Error, Result},
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     ptr::NonNull,
-    sync::atomic::AtomicU64,
+    sync::atomic::{AtomicU64, Ordering::Acquire},
 };
-
-use node_ebpf_common::maps::MMAPABLE;
 
 use super::sys::bpf;
 
@@ -27,10 +25,18 @@ unsafe impl Sync for Words {}
 impl Words {
     /// Maps the first `words` words of `map`, which must hold that many (the caller checked the map's sizes).
     pub(super) fn new(map: BorrowedFd<'_>, words: usize) -> Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        Self::part(map, 0, words)
+    }
+
+    /// The same from byte `begin` on, which must be the first of a page.
+    pub(super) fn part(map: BorrowedFd<'_>, begin: usize, words: usize) -> Result<Self> {
+        Self::mapped(map, begin, words, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn mapped(map: BorrowedFd<'_>, begin: usize, words: usize, protection: libc::c_int) -> Result<Self> {
+        let (begin, nowhere) = (libc::off_t::try_from(begin).map_err(Error::other)?, std::ptr::null_mut());
         // SAFETY: a fresh shared mapping; the kernel chooses the address.
-        let at =
-            unsafe { libc::mmap(std::ptr::null_mut(), words * 8, protection, libc::MAP_SHARED, map.as_raw_fd(), 0) };
+        let at = unsafe { libc::mmap(nowhere, words * 8, protection, libc::MAP_SHARED, map.as_raw_fd(), begin) };
         if at == libc::MAP_FAILED {
             return Err(Error::last_os_error());
         }
@@ -47,6 +53,22 @@ impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: the same address and length that mmap gave.
         unsafe { libc::munmap(self.at.as_ptr().cast(), self.words * 8) };
+    }
+}
+
+/// A view of an mmapable map that cannot be written through.
+#[derive(Debug)]
+pub(super) struct ReadOnly(Words);
+
+impl ReadOnly {
+    /// Maps `words` words of `map` from byte `begin` on, as [`Words::part`] does.
+    pub(super) fn part(map: BorrowedFd<'_>, begin: usize, words: usize) -> Result<Self> {
+        Words::mapped(map, begin, words, libc::PROT_READ).map(Self)
+    }
+
+    /// The words, each as it is when it is asked for.
+    pub(super) fn load(&self) -> impl Iterator<Item = u64> {
+        self.0.all().iter().map(|word| word.load(Acquire))
     }
 }
 
@@ -93,9 +115,9 @@ impl Grace {
     }
 }
 
-/// A new array that userspace alone uses, through memory.
-pub(super) fn new_array(name: &str, value_bytes: u32, entries: u32) -> Result<OwnedFd> {
-    let mut attributes = Attributes { flags: MMAPABLE, ..Attributes::of(MAP_TYPE_ARRAY, value_bytes, entries) };
+/// A new array.
+pub(super) fn new_array(name: &str, value_bytes: u32, entries: u32, flags: u32) -> Result<OwnedFd> {
+    let mut attributes = Attributes { flags, ..Attributes::of(MAP_TYPE_ARRAY, value_bytes, entries) };
     // The kernel's names have 15 bytes and a zero.
     attributes.name.iter_mut().zip(name.bytes().take(15)).for_each(|(to, from)| *to = from);
     create(&attributes)

@@ -4,7 +4,10 @@ use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
     programs::{ProgramInfo, SchedClassifier, Xdp},
 };
-use node_ebpf_common::{ABI_VERSION, Shape, maps};
+use node_ebpf_common::{
+    ABI_VERSION, Shape,
+    maps::{self, MapKind},
+};
 use zerocopy::IntoBytes;
 
 use super::{
@@ -13,6 +16,7 @@ use super::{
     error::{DatapathError, os_error},
     former::{Former, forget_carried},
     maps::{Maps, check_pins, entries},
+    policy_map::PolicyMap,
     resolve::resolve,
     sys,
 };
@@ -24,7 +28,28 @@ const LOAD_ATTEMPTS: u32 = 100;
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
 /// The programs that nodewall is measured against.
 #[cfg(feature = "bench")]
-pub static REFERENCE_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_REFERENCE_OBJECT"));
+static REFERENCE_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_REFERENCE_OBJECT"));
+
+/// The programs that nodewall is measured against, over the policy `image`.
+#[cfg(feature = "bench")]
+pub fn load_reference(
+    loader: &mut EbpfLoader<'_>,
+    image: &node_ebpf_common::PolicyImage,
+) -> Result<ReferenceObject, DatapathError> {
+    let mut policy = PolicyMap::new(None)?;
+    policy.fill(image)?.put_into(&mut policy)?;
+    let object = resolve(REFERENCE_OBJECT, Shape::PLAIN, policy.fd())?;
+    let ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
+    Ok(ReferenceObject { ebpf, _policy: policy })
+}
+
+/// They, and the map that their instructions refer to.
+#[cfg(feature = "bench")]
+pub struct ReferenceObject {
+    /// What is loaded.
+    pub ebpf: Ebpf,
+    _policy: PolicyMap,
+}
 /// The target triple that this was built for.
 pub const TARGET: &str = env!("NODEWALL_TARGET");
 /// The compiler that built it, as it names itself.
@@ -73,7 +98,9 @@ impl Loaded {
         let mut loader = EbpfLoader::new();
         // Statistics only: a full log of a big program costs seconds. On failure the kernel is asked again by the error path.
         loader.verifier_log_level(VerifierLogLevel::STATS);
-        for spec in maps::ALL {
+        // The policy's map is in no object.
+        let of_object = || maps::ALL.iter().filter(|spec| spec.kind != MapKind::DirectValue);
+        for spec in of_object() {
             loader.map_max_entries(spec.name, entries(spec)?);
         }
         let mut is_ours = false;
@@ -84,13 +111,14 @@ impl Loaded {
             Former::all(pins, in_force)?;
             forget_carried(pins, in_force)?;
             check_pins(pins)?;
-            for spec in maps::ALL {
+            for spec in of_object() {
                 loader.map_pin_path(spec.name, pins.maps().join(spec.name));
             }
         }
-        let object = resolve(OBJECT, shape)?;
+        let policy = PolicyMap::new(pins)?;
+        let object = resolve(OBJECT, shape, policy.fd())?;
         let mut ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
-        let mut maps = Maps::take(&mut ebpf)?;
+        let mut maps = Maps::take(&mut ebpf, policy)?;
         maps.prepare_flows()?;
         if let Some(pins) = pins {
             maps.describe(None)?;
@@ -100,6 +128,17 @@ impl Loaded {
                 if pins.sign().exists() { pins.guard_links()? } else { pins.put_sign()? }
             }
         }
+        Ok(Self { ebpf, maps, program: None })
+    }
+
+    /// The same with private maps, over a policy that programs may not write: one that would is refused. It can hold no policy, so it is for asking the verifier.
+    pub fn over_read_only_policy(shape: Shape) -> Result<Self, DatapathError> {
+        let policy = PolicyMap::read_only()?;
+        let mut loader = EbpfLoader::new();
+        loader.map_max_entries(maps::name::FLOWS, 1).map_max_entries(maps::name::CAPTURES, 1);
+        let object = resolve(OBJECT, shape, policy.fd())?;
+        let mut ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
+        let maps = Maps::take(&mut ebpf, policy)?;
         Ok(Self { ebpf, maps, program: None })
     }
 

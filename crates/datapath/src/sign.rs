@@ -11,15 +11,21 @@ use std::{
     sync::atomic::Ordering::Relaxed,
 };
 
-use node_ebpf_common::{ABI_VERSION, Layout, maps::name, policy::MAGIC};
+use node_ebpf_common::{
+    ABI_VERSION, Layout,
+    maps::{MMAPABLE, name},
+    policy::MAGIC,
+};
 
 use super::{
     bpffs::{NO_LINK, PinDir},
     error::DatapathError,
-    memory::{Words, new_array},
+    memory::{ReadOnly, Words, new_array},
     sys,
 };
 
+/// Its name and that of its pin: where layout 7 had its first image, and a build of that layout looks.
+pub(super) const SIGN: &str = "nw_image_0";
 /// Words of the sign. Another size than any image's, by which an earlier build tells it from one of its own.
 const SIGN_WORDS: u32 = 8;
 /// What is to be renamed to its place.
@@ -39,7 +45,9 @@ impl PinDir {
             sign => sign.map_err(failed())?,
         };
         // Of every image and of every sign the first words are the same; an image has more beside its version.
-        let [magic, version] = *sys::View::<[u64; 2]>::new(sign.as_fd()).map_err(failed())?;
+        let mut first_words =
+            ReadOnly::part(sign.as_fd(), 0, 2).map_err(failed())?.load().collect::<Vec<_>>().into_iter();
+        let (magic, version) = (first_words.next().unwrap_or(0), first_words.next().unwrap_or(0));
         match magic {
             MAGIC => Ok(Some(version as u32)),
             // The first image of layout 7, before there was a policy.
@@ -66,7 +74,7 @@ impl PinDir {
     pub(super) fn put_sign(&self) -> Result<(), DatapathError> {
         let path = self.sign();
         let failed = || DatapathError::io(format!("can not put {}", path.display()));
-        let sign = new_array(name::IMAGES[0], SIGN_WORDS * 8, 1).map_err(failed())?;
+        let sign = new_array(SIGN, SIGN_WORDS * 8, 1, MMAPABLE).map_err(failed())?;
         let words = Words::new(sign.as_fd(), SIGN_WORDS as usize).map_err(failed())?;
         for (word, value) in words.all().iter().zip([MAGIC, ABI_VERSION.into()]) {
             word.store(value, Relaxed);
@@ -111,7 +119,7 @@ impl PinDir {
 
     /// Where the sign is.
     pub(super) fn sign(&self) -> PathBuf {
-        self.sign_folder().join(name::IMAGES[0])
+        self.sign_folder().join(SIGN)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The few system calls that aya does not wrap: a link's interface, a map-of-maps' slot, a read-only view of a map's memory, resource
+//! The few system calls that aya does not wrap: a link's interface, a map's values in one call, pins, resource
 //! limits, signals and capabilities. Raw numbers and pointers stay in this file.
 
 use std::{
@@ -12,7 +12,6 @@ use std::{
         unix::ffi::OsStrExt,
     },
     path::Path,
-    ptr::NonNull,
 };
 
 /// Commands of bpf(2), include/uapi/linux/bpf.h.
@@ -160,16 +159,6 @@ pub(super) fn xdp_links() -> Result<bool> {
     }
 }
 
-/// The id of the inner map in a slot of a map of maps; `None` while the slot is empty.
-pub(super) fn inner_map_id(outer: BorrowedFd<'_>, slot: u32) -> Result<Option<u32>> {
-    let mut id = [0_u32];
-    match lookup(outer, slot, &mut id) {
-        Ok(()) => Ok(Some(id[0])),
-        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Reads the value of a key. `value` must be as long as the map's values are, of a per-CPU map times the number of CPUs (the caller checked the map's sizes).
 pub(super) fn lookup<T: zerocopy::FromBytes>(map: BorrowedFd<'_>, key: u32, value: &mut [T]) -> Result<()> {
     #[repr(C)]
@@ -225,47 +214,6 @@ pub(super) fn array_values<T: zerocopy::FromBytes>(map: BorrowedFd<'_>, entries:
         return Err(Error::other(format!("{} of {entries} values", attributes.count)));
     }
     Ok(values)
-}
-
-/// A read-only view of an mmapable map's memory.
-#[derive(Debug)]
-pub(super) struct View<T> {
-    at: NonNull<T>,
-}
-
-// SAFETY: the view is read-only memory that lives until it is dropped.
-unsafe impl<T: Sync> Send for View<T> {}
-// SAFETY: as above.
-unsafe impl<T: Sync> Sync for View<T> {}
-
-impl<T: zerocopy::FromBytes> View<T> {
-    /// Maps `size_of::<T>()` bytes of `map`, whose value must be at least that long (the caller checked the map's sizes).
-    pub(super) fn new(map: BorrowedFd<'_>) -> Result<Self> {
-        // SAFETY: a fresh shared read-only mapping; the kernel chooses the address.
-        let at = unsafe {
-            libc::mmap(std::ptr::null_mut(), size_of::<T>(), libc::PROT_READ, libc::MAP_SHARED, map.as_raw_fd(), 0)
-        };
-        if at == libc::MAP_FAILED {
-            return Err(Error::last_os_error());
-        }
-        NonNull::new(at.cast()).map(|at| Self { at }).ok_or_else(|| Error::other("mmap returned null"))
-    }
-}
-
-impl<T> std::ops::Deref for View<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: mapped for size_of::<T>() bytes, page-aligned, and T is valid for all bytes. An image in force is never written.
-        unsafe { self.at.as_ref() }
-    }
-}
-
-impl<T> Drop for View<T> {
-    fn drop(&mut self) {
-        // SAFETY: the same address and length that mmap gave.
-        unsafe { libc::munmap(self.at.as_ptr().cast(), size_of::<T>()) };
-    }
 }
 
 /// Kernels before 5.11 charge maps to the memory-lock limit.

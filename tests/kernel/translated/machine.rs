@@ -1,6 +1,6 @@
 //! A small interpreter of translated BPF: walks the path that one frame takes through the program that the kernel compiled, instruction by
-//! instruction, and says what it met: how many instructions, which calls, which counter, which action. It reads maps nowhere: the image and the
-//! read-only data come from the test. It knows the kernel's inlined lookups (`array_map_gen_lookup` and its kin) by what they load, and nothing
+//! instruction, and says what it met: how many instructions, which calls, which counter, which action. It reads maps nowhere: values at fixed addresses
+//! (the policy, read-only data) come from the test. It knows the kernel's inlined lookups (`array_map_gen_lookup` and its kin) by what they load, and nothing
 //! of what the program means.
 #![allow(
     clippy::cast_sign_loss,
@@ -8,6 +8,8 @@
     clippy::match_same_arms,
     reason = "registers are two's complement, and one arm for each number of an operation reads better"
 )]
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use nodewall_testbed::program::Instruction;
 
@@ -19,26 +21,26 @@ const CONTEXT: u64 = 0x10 << 32;
 const PACKET: u64 = 0x20 << 32;
 const STACK_END: u64 = 0x31 << 32;
 const STACK_BYTES: u64 = 512;
-/// The policy's inner map (`struct bpf_array`), whose address the slot of the outer map holds.
-const INNER: u64 = 0x40 << 32;
-const CELLS: u64 = 0x50 << 32;
 const CELL_BYTES: u64 = 16;
-const ROW_BYTES: u64 = 16 * CELL_BYTES;
+/// The receive queue and the device of the frame.
+const DEVICE: u64 = 0x40 << 32;
+/// Where this CPU's number is.
+const CPU: u64 = 0x60 << 32;
 /// `struct bpf_map` of the map with this id, and the value of the one with read-only data.
 const MAPS: u64 = 0x100 << 32;
-const VALUES: u64 = 0x200 << 32;
+const VALUES: u64 = 0x20_0000 << 32;
+/// This CPU's part of the map with this id.
+const PARTS: u64 = 0x40_0000 << 32;
 const REGION: u64 = 1 << 32;
 
 /// What the program may look at besides the frame.
 pub(crate) struct Memory<'m> {
-    /// Bytes of the policy image.
-    pub(crate) image: &'m [u8],
-    /// Id of the outer map with the policy's slot.
-    pub(crate) policy_map: u32,
     /// Id of the per-CPU array with the counters.
     pub(crate) counter_map: u32,
-    /// Values of maps that are read at fixed addresses (`.rodata`), by id.
-    pub(crate) constants: &'m [(u32, Vec<u8>)],
+    /// Size of a value of each per-CPU array, by id.
+    pub(crate) per_cpu: &'m BTreeMap<u32, u32>,
+    /// First values of arrays, by id: read at fixed addresses (the policy's, `.rodata`), or found by this CPU's number, which is 0.
+    pub(crate) values: &'m BTreeMap<u32, Vec<u8>>,
 }
 
 /// What the walk met.
@@ -48,10 +50,12 @@ pub(crate) struct Path {
     pub(crate) steps: Vec<usize>,
     /// Those of them that call.
     pub(crate) calls: Vec<usize>,
-    /// Cells of the per-CPU array that were written.
+    /// Cells of the counters that were written.
     pub(crate) cells: Vec<u32>,
     /// Packets and bytes added to the last of them.
     pub(crate) counted: [u64; 2],
+    /// All other maps that were written.
+    pub(crate) written: BTreeSet<u32>,
     /// What the program returned; `None` after a call, behind which nothing can be known.
     pub(crate) action: Option<u64>,
 }
@@ -62,8 +66,10 @@ struct Walk<'w> {
     packet: &'w [u8],
     registers: [u64; 11],
     stack: [u8; STACK_BYTES as usize],
-    /// Where an array's value begins in `struct bpf_array`: learnt from the first lookup.
+    /// Where an array's values begin in `struct bpf_array`: what a lookup adds to the counters' map.
     value_offset: u64,
+    /// What was written into maps, by the address.
+    stored: BTreeMap<u64, u64>,
     path: Path,
 }
 
@@ -73,7 +79,8 @@ pub(crate) fn walk(program: &[Instruction], memory: &Memory<'_>, packet: &[u8]) 
     registers[1] = CONTEXT;
     registers[10] = STACK_END;
     let stack = [0xa5; STACK_BYTES as usize];
-    let mut walk = Walk { memory, packet, registers, stack, value_offset: 0, path: Path::default() };
+    let mut walk =
+        Walk { memory, packet, registers, stack, value_offset: 0, stored: BTreeMap::new(), path: Path::default() };
     let mut at = 0;
     while let Some(next) = walk.step(program, at) {
         at = next;
@@ -146,6 +153,10 @@ impl Walk<'_> {
         let (a, b) = (self.registers[usize::from(this.destination)], self.operand(this));
         let bits = if is_wide { 64 } else { 32 };
         let (a, b) = if is_wide { (a, b) } else { (a & 0xffff_ffff, b & 0xffff_ffff) };
+        let is_map = (MAPS..VALUES).contains(&a) && a % REGION == 0;
+        if is_wide && this.opcode >> 4 == 0 && this.opcode & 8 == 0 && is_map {
+            self.value_offset = b;
+        }
         let shift = (b & (bits - 1)) as u32;
         let result = match this.opcode >> 4 {
             0x0 => a.wrapping_add(b),
@@ -159,9 +170,11 @@ impl Walk<'_> {
             0x8 => a.wrapping_neg(),
             0x9 if this.offset == 0 => a.checked_rem(b).unwrap_or(a),
             0xa => a ^ b,
-            // Plain, sign-extending, or (-1) the address of this CPU's part, which is the same here.
+            // Plain, sign-extending, or (-1) the address of this CPU's part: of a map the same here, else of the one variable that is asked for.
             0xb => match this.offset {
-                0 | -1 => b,
+                0 => b,
+                -1 if b >= MAPS && b < u64::MAX / 2 => b,
+                -1 => CPU,
                 8 => i64::from(b as i8) as u64,
                 16 => i64::from(b as i16) as u64,
                 32 => i64::from(b as i32) as u64,
@@ -211,8 +224,6 @@ impl Walk<'_> {
             value[..bytes].copy_from_slice(&memory[at..at + bytes]);
             u64::from_le_bytes(value)
         };
-        let policy_map = MAPS + u64::from(self.memory.policy_map) * REGION;
-        let counter_map = MAPS + u64::from(self.memory.counter_map) * REGION;
         match address & !(REGION - 1) {
             // `struct xdp_buff` begins with data and data_end.
             CONTEXT if bytes == 8 && address == CONTEXT => PACKET,
@@ -221,22 +232,26 @@ impl Walk<'_> {
             _ if (STACK_END - STACK_BYTES..STACK_END).contains(&address) => {
                 within(address - (STACK_END - STACK_BYTES), &self.stack)
             }
-            region if region == policy_map && bytes == 8 => {
-                self.value_offset = address - region;
-                INNER
+            CPU => 0,
+            // The interface's index is two pointers away; a test run has the loopback device's.
+            CONTEXT | DEVICE if bytes == 8 => DEVICE,
+            DEVICE => 1,
+            // What userspace wrote is in one word with what the program writes nowhere.
+            _ if let Some(value) = self.stored.get(&address) => *value,
+            region @ MAPS..VALUES => {
+                let id = ((region - MAPS) / REGION) as u32;
+                let place = address - region - self.value_offset;
+                match self.memory.per_cpu.get(&id) {
+                    // The pointers to this CPU's parts lie where other arrays have their values.
+                    Some(value_bytes) => PARTS + u64::from(id) * REGION + place / 8 * u64::from(*value_bytes),
+                    None => within(place, &self.memory.values[&id]),
+                }
             }
-            // The pointers to the rows' cells lie where other arrays have their values.
-            region if region == counter_map && bytes == 8 => {
-                CELLS + (address - region - self.value_offset) / 8 * ROW_BYTES
+            region @ VALUES..PARTS => {
+                within(address - region, &self.memory.values[&(((region - VALUES) / REGION) as u32)])
             }
-            INNER => within(address - INNER - self.value_offset, self.memory.image),
-            CELLS => self.path.counted[usize::from(address % CELL_BYTES >= 8)],
-            region => {
-                let id = (region.wrapping_sub(VALUES) / REGION) as u32;
-                let constants = self.memory.constants.iter().find(|(map, _)| *map == id);
-                let (_, constants) = constants.unwrap_or_else(|| panic!("a load of {bytes} bytes at {address:#x}"));
-                within(address - region, constants)
-            }
+            PARTS.. => 0,
+            _ => panic!("a load of {bytes} bytes at {address:#x}"),
         }
     }
 
@@ -244,14 +259,20 @@ impl Walk<'_> {
         if (STACK_END - STACK_BYTES..STACK_END).contains(&address) {
             let at = (address - (STACK_END - STACK_BYTES)) as usize;
             self.stack[at..at + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
-        } else if address & !(REGION - 1) == CELLS && bytes == 8 {
-            let cell = ((address - CELLS) / CELL_BYTES) as u32;
+            return;
+        }
+        assert!(bytes == 8 && address >= MAPS, "a store of {bytes} bytes at {address:#x}");
+        self.stored.insert(address, value);
+        let region = address & !(REGION - 1);
+        if region == PARTS + u64::from(self.memory.counter_map) * REGION {
+            let cell = ((address - region) / CELL_BYTES) as u32;
             if self.path.cells.last() != Some(&cell) {
                 self.path.cells.push(cell);
             }
             self.path.counted[usize::from(address % CELL_BYTES >= 8)] = value;
         } else {
-            panic!("a store of {bytes} bytes at {address:#x}");
+            let first = [MAPS, VALUES, PARTS].into_iter().rev().find(|first| region >= *first).unwrap_or(MAPS);
+            self.path.written.insert(((region - first) / REGION) as u32);
         }
     }
 }

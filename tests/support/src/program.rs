@@ -69,7 +69,8 @@ pub struct Map {
     /// At most 15 bytes of its name.
     pub name: String,
     kind: u32,
-    value_bytes: u32,
+    /// Size of a value; of a per-CPU array that of one CPU.
+    pub value_bytes: u32,
 }
 
 /// `BPF_MAP_TYPE_ARRAY`

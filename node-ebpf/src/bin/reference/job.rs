@@ -73,7 +73,7 @@ pub fn reference_lpm(context: XdpContext) -> u32 {
 
 #[inline(always)]
 fn filter(context: &XdpContext, groups_of: impl Fn(Address) -> u32) -> u32 {
-    let Some(image) = maps::image() else { return XDP_ABORTED };
+    let image = maps::image();
     let frame = Linear::new(context);
     let packet = if let Some(packet) = common(&frame) {
         packet

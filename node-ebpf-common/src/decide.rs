@@ -171,7 +171,7 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
 #[inline(always)]
 fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, source: Address, bytes: u32) -> Decision {
     let mut found = image.source(frame, source, || word.asks_for_source() || image.blocked != 0);
-    if let Some(if_index) = frame.interface() {
+    if let Some(if_index) = frame.interface(found) {
         found = image.by_interface(found, if_index);
     }
     let groups = found as u32;

@@ -20,9 +20,9 @@ pub trait Frame {
     /// Whether the whole frame has at least `end` bytes.
     fn holds(&self, end: usize) -> bool;
 
-    /// Index of the interface that it came in by, where that may matter.
+    /// Index of the interface that it came in by, where that may matter. `number` is any at hand: the kernel's side wants one to ask by.
     #[inline(always)]
-    fn interface(&self) -> Option<u32> {
+    fn interface(&self, _number: u64) -> Option<u32> {
         None
     }
 
@@ -137,7 +137,7 @@ impl Frame for Received<'_> {
         *self
     }
 
-    fn interface(&self) -> Option<u32> {
+    fn interface(&self, _number: u64) -> Option<u32> {
         (self.if_index != 0).then_some(self.if_index)
     }
 

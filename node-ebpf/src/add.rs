@@ -1,8 +1,8 @@
 //! Adding to words of this CPU's tables. Where programs of one CPU can come between one another (`setting_atomic`), each addition is one instruction that
 //! nothing comes into.
 //!
-//! Both ways are one piece of assembly each: of two that LLVM chooses between it would keep more in registers, and every packet would pay for it. The verifier
-//! leaves one of them, and the load of a constant.
+//! Both ways are one piece of assembly each, asked for as `settings` does: of two that LLVM chooses between it would keep more in registers, and every packet
+//! would pay for it. The verifier leaves one of them.
 
 use core::arch::asm;
 
@@ -19,17 +19,17 @@ pub unsafe fn count(counter: *mut Counter, packets: u64, bytes: u64) {
     // SAFETY: the caller's; the words are aligned.
     unsafe {
         asm!(
-            "{t} = setting_atomic ll",
-            "if {t} == 0 goto +3",
-            "lock *(u64 *)({at} + 0) += {packets}",
-            "lock *(u64 *)({at} + 8) += {bytes}",
-            "goto +6",
+            "call setting_atomic",
+            "if {bytes} > -1 goto +7",
             "{t} = *(u64 *)({at} + 0)",
             "{t} += {packets}",
             "*(u64 *)({at} + 0) = {t}",
             "{t} = *(u64 *)({at} + 8)",
             "{t} += {bytes}",
             "*(u64 *)({at} + 8) = {t}",
+            "goto +2",
+            "lock *(u64 *)({at} + 0) += {packets}",
+            "lock *(u64 *)({at} + 8) += {bytes}",
             t = out(reg) _, at = in(reg) counter, packets = in(reg) packets, bytes = in(reg) bytes,
             options(nostack, preserves_flags)
         );
@@ -45,18 +45,18 @@ pub unsafe fn count_frame(counter: *mut Counter, bytes: u64) {
     // SAFETY: the caller's; the words are aligned.
     unsafe {
         asm!(
-            "{t} = setting_atomic ll",
-            "if {t} == 0 goto +4",
-            "{t} = 1",
-            "lock *(u64 *)({at} + 0) += {t}",
-            "lock *(u64 *)({at} + 8) += {bytes}",
-            "goto +6",
+            "call setting_atomic",
+            "if {bytes} > -1 goto +7",
             "{t} = *(u64 *)({at} + 0)",
             "{t} += 1",
             "*(u64 *)({at} + 0) = {t}",
             "{t} = *(u64 *)({at} + 8)",
             "{t} += {bytes}",
             "*(u64 *)({at} + 8) = {t}",
+            "goto +3",
+            "{t} = 1",
+            "lock *(u64 *)({at} + 0) += {t}",
+            "lock *(u64 *)({at} + 8) += {bytes}",
             // Not one of the inputs': it is written before they are read.
             t = out(reg) _, at = in(reg) counter, bytes = in(reg) bytes,
             options(nostack, preserves_flags)
@@ -71,7 +71,7 @@ pub struct Tables;
 impl Change for Tables {
     #[inline(always)]
     fn is_alone(self) -> bool {
-        !setting!(atomic)
+        !setting!(atomic, 0_u64)
     }
 
     #[inline(always)]
@@ -85,13 +85,13 @@ impl Change for Tables {
         // SAFETY: an aligned word that can be written.
         unsafe {
             asm!(
-                "{t} = setting_atomic ll",
-                "if {t} == 0 goto +2",
-                "lock *(u64 *)({at} + 0) += {by}",
-                "goto +3",
+                "call setting_atomic",
+                "if {by} > -1 goto +4",
                 "{t} = *(u64 *)({at} + 0)",
                 "{t} += {by}",
                 "*(u64 *)({at} + 0) = {t}",
+                "goto +1",
+                "lock *(u64 *)({at} + 0) += {by}",
                 t = out(reg) _, at = in(reg) core::ptr::from_mut(word), by = in(reg) by,
                 options(nostack, preserves_flags)
             );

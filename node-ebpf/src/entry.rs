@@ -65,16 +65,16 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
         let Self { context, read, frame, image } = self;
         // LLVM knows that a reason's number is small and drops the masks; the verifiers of 5.10 and 6.1 do not.
         let decision = Decision { reason: launder(u64::from(decision.reason)) as u32, ..decision };
-        if setting!(answer) {
+        if setting!(answer, decision.bytes) {
             return decision.pack();
         }
         let fate = decision.fate(image);
         maps::count(decision.value(), fate.cell(), u64::from(decision.bytes));
-        if setting!(evidence) && decision.reason & u32::from(image.evidence) != 0 {
+        if setting!(evidence, decision.bytes) && decision.reason & u32::from(image.evidence) != 0 {
             evidence::record(context, read, frame, image, &query, &decision);
             return XDP_PASS - fate.dropped();
         }
-        if setting!(per_peer)
+        if setting!(per_peer, decision.bytes)
             && image.per_peer != 0
             && let Some(cell) = peer_traffic::inbound(&decision)
         {
@@ -87,12 +87,12 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
     /// What logs is too much to be there three times: with a log every packet goes the long way.
     #[inline(always)]
     fn takes_shortcuts(self) -> bool {
-        !setting!(log)
+        !setting!(log, self.frame.linear_bytes() as u64)
     }
 
     #[inline(always)]
     fn settle_other(self, query: Query, decision: Decision) -> u32 {
-        if setting!(log) {
+        if setting!(log, decision.bytes) {
             log(self.context, self.frame, self.image.zero, &query, decision);
         }
         self.settle(query, decision)

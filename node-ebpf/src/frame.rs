@@ -47,9 +47,9 @@ impl Frame for Linear {
     type Forgotten<'a> = Self;
 
     #[inline(always)]
-    fn interface(&self) -> Option<u32> {
+    fn interface(&self, number: u64) -> Option<u32> {
         // SAFETY: the context is this program's own; the verifier turns the field into a load.
-        if setting!(interface_rules) { Some(unsafe { (*self.context).ingress_ifindex }) } else { None }
+        if setting!(interface_rules, number) { Some(unsafe { (*self.context).ingress_ifindex }) } else { None }
     }
 
     #[inline(always)]
@@ -124,8 +124,8 @@ impl Frame for Frags {
     type Forgotten<'a> = Self;
 
     #[inline(always)]
-    fn interface(&self) -> Option<u32> {
-        self.first.interface()
+    fn interface(&self, number: u64) -> Option<u32> {
+        self.first.interface(number)
     }
 
     #[inline(always)]

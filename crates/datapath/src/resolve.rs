@@ -1,5 +1,8 @@
-//! What the kernel object names and does not have: its settings, and the map whose value lies at a fixed address. Each is an undefined symbol, asked for by
-//! a 64-bit load. aya passes over relocations against undefined symbols, so what is written here is what the kernel gets.
+//! What the kernel object names and does not have: its settings, and the map whose value lies at a fixed address. Each is an undefined symbol. aya passes over
+//! relocations against undefined symbols, so what is written here is what the kernel gets.
+//!
+//! A setting is asked for by a call and a conditional jump (`node-ebpf/src/settings.rs`). Of a setting that is off the verifier leaves nothing: it takes out a
+//! jump that is never taken, and what only that leads to; of one that is on, the jump.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -9,11 +12,18 @@ use zerocopy::IntoBytes;
 
 use super::error::DatapathError;
 
-/// `BPF_LD | BPF_IMM | BPF_DW`: the only instruction that can hold a symbol.
+/// `BPF_LD | BPF_IMM | BPF_DW`: the only instruction that can hold an address. It is two instructions long.
 const LOAD_64: u8 = 0x18;
-/// Bytes of that load: it is two instructions long.
-const LOAD_64_BYTES: usize = 16;
-
+/// `BPF_JMP | BPF_CALL`
+const CALL: u8 = 0x85;
+/// `BPF_JMP | BPF_JGT | BPF_K`
+const JUMP_IF_ABOVE: u8 = 0x25;
+/// `BPF_JMP | BPF_JGE | BPF_K`
+const JUMP_IF_AT_LEAST: u8 = 0x35;
+/// A jump to the next instruction, which the verifier takes out (Linux 5.1).
+const NOTHING: [u8; 8] = [5, 0, 0, 0, 0, 0, 0, 0];
+/// Bytes of the two instructions that a symbol is asked for by.
+const PLACE_BYTES: usize = 16;
 /// `BPF_PSEUDO_MAP_VALUE`: the load's first half is a map's descriptor, its second the place in the map's value (Linux 5.2).
 const PSEUDO_MAP_VALUE: u8 = 2;
 
@@ -25,26 +35,36 @@ pub(super) fn resolve(object: &[u8], shape: Shape, policy: BorrowedFd<'_>) -> Re
         *to = *from;
     }
     for (at, symbol) in undefined(object)? {
-        let load: &mut [u8; LOAD_64_BYTES] = resolved
-            .get_mut(at..at + LOAD_64_BYTES)
-            .and_then(|load| load.try_into().ok())
+        let place: &mut [u8; PLACE_BYTES] = resolved
+            .get_mut(at..at + PLACE_BYTES)
+            .and_then(|place| place.try_into().ok())
             .ok_or_else(|| broken(&format!("{symbol} is asked for behind its end")))?;
-        // Of a symbol's value, the place that is asked for stands in the load.
-        let [LOAD_64, registers, _, _, p0, p1, p2, p3, 0, _, _, _, 0, 0, 0, 0] = *load else {
-            return Err(broken(&format!("{symbol} is asked for by {load:02x?}, which is no plain 64-bit load")));
+        let resolved = match shape.symbol(&symbol) {
+            Some(value) => setting(*place, value),
+            None if symbol == name::POLICY => map_value(*place, policy),
+            None => return Err(broken(&format!("it wants {symbol}, which is no setting and no map"))),
         };
-        let (register, place) = (registers & 0xf, u32::from_le_bytes([p0, p1, p2, p3]));
-        let (register, low, high) = match (shape.symbol(&symbol), place) {
-            (Some(value), 0) => (register, u32::from(value), 0),
-            (None, _) if symbol == name::POLICY => {
-                (register | PSEUDO_MAP_VALUE << 4, policy.as_raw_fd().cast_unsigned(), place)
-            }
-            _ => return Err(broken(&format!("it wants {symbol} + {place}, which is no setting and no map"))),
-        };
-        let ([l0, l1, l2, l3], [h0, h1, h2, h3]) = (low.to_le_bytes(), high.to_le_bytes());
-        *load = [LOAD_64, register, 0, 0, l0, l1, l2, l3, 0, 0, 0, 0, h0, h1, h2, h3];
+        *place = resolved.ok_or_else(|| broken(&format!("it asks for {symbol} by {place:02x?}")))?;
     }
     Ok(words)
+}
+
+/// A setting's question: the call goes, and the jump behind it, which is never taken, is always taken where the setting is on.
+const fn setting(place: [u8; PLACE_BYTES], value: bool) -> Option<[u8; PLACE_BYTES]> {
+    let [CALL, _, _, _, _, _, _, _, JUMP_IF_ABOVE, register, o0, o1, 0xff, 0xff, 0xff, 0xff] = place else {
+        return None;
+    };
+    let [a, b, c, d, e, f, g, h] = NOTHING;
+    let (opcode, immediate) = if value { (JUMP_IF_AT_LEAST, 0) } else { (JUMP_IF_ABOVE, 0xff) };
+    Some([a, b, c, d, e, f, g, h, opcode, register, o0, o1, immediate, immediate, immediate, immediate])
+}
+
+/// The address of a part of a map's value. Which part stands in the load.
+fn map_value(place: [u8; PLACE_BYTES], map: BorrowedFd<'_>) -> Option<[u8; PLACE_BYTES]> {
+    let [LOAD_64, register, 0, 0, p0, p1, p2, p3, 0, 0, 0, 0, 0, 0, 0, 0] = place else { return None };
+    let [d0, d1, d2, d3] = map.as_raw_fd().to_le_bytes();
+    let register = register & 0xf | PSEUDO_MAP_VALUE << 4;
+    Some([LOAD_64, register, 0, 0, d0, d1, d2, d3, 0, 0, 0, 0, p0, p1, p2, p3])
 }
 
 /// Where each undefined symbol is asked for: the load's place in the file, and the symbol's name.
@@ -88,23 +108,29 @@ mod tests {
     }
 
     #[test]
-    fn only_the_loads_of_settings_change() {
+    fn only_the_places_of_symbols_change_and_each_setting_changes_its_own() {
         let policy = std::fs::File::open("/dev/null").unwrap();
         let plain = resolve(OBJECT, Shape::PLAIN, policy.as_fd()).unwrap();
-        let policies = undefined(OBJECT).unwrap().into_iter().filter(|(_, symbol)| symbol == name::POLICY);
-        let mut expected = OBJECT.to_vec();
-        for (at, _) in policies {
-            // The register is the low half of the second byte; a setting that is off is the zero that stands there.
-            expected[at + 1] |= PSEUDO_MAP_VALUE << 4;
-            expected.copy_within(at + 4..at + 8, at + 12);
-            expected[at + 4..at + 8].copy_from_slice(&policy.as_raw_fd().to_le_bytes());
-        }
-        assert!(plain.as_bytes().get(..OBJECT.len()) == Some(&expected[..]));
+        let plain = &plain.as_bytes()[..OBJECT.len()];
+        let places = |of: &str| -> Vec<usize> {
+            undefined(OBJECT)
+                .unwrap()
+                .into_iter()
+                .filter(|(_, symbol)| symbol.ends_with(of))
+                .map(|(at, _)| at)
+                .collect()
+        };
+        let is_place = |at: usize| places("").iter().any(|place| (*place..place + PLACE_BYTES).contains(&at));
+        let differs: Vec<usize> = (0..OBJECT.len()).filter(|at| plain[*at] != OBJECT[*at]).collect();
+        assert!(!differs.is_empty() && differs.into_iter().all(is_place));
         for name in Shape::NAMES {
-            let places = undefined(OBJECT).unwrap().into_iter().filter(|(_, symbol)| symbol.ends_with(name)).count();
             let set = resolve(OBJECT, Shape::PLAIN.with(name), policy.as_fd()).unwrap();
-            let changed = plain.as_bytes().iter().zip(set.as_bytes()).filter(|(a, b)| a != b).count();
-            assert_eq!(changed, places, "{name}");
+            let own: Vec<usize> = (0..OBJECT.len()).filter(|at| plain[*at] != set.as_bytes()[*at]).collect();
+            // The operation and the number of each jump.
+            let expected: Vec<usize> =
+                places(name).iter().flat_map(|at| [8, 12, 13, 14, 15].map(|byte| at + byte)).collect();
+            assert!(!own.is_empty());
+            assert_eq!(own, expected, "{name}");
         }
     }
 }

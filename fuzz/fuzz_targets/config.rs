@@ -93,7 +93,7 @@ fn answers_as_its_lists_do(policy: &Policy, compiled: &Compiled) {
                     assert_eq!(said, (right.verdict, Some(right.reason)), "{decision:?}, the model: {right}\n{text}");
                     let protocol = if number == TCP { Protocol::Tcp } else { Protocol::Udp };
                     if let Some(class) = policy.class_of(protocol, port) {
-                        let record = compiled.rows.records().get(decision.row as usize).expect("a row that exists");
+                        let record = compiled.rows.records().get(decision.row() as usize).expect("a row that exists");
                         assert_eq!(class_name(record), class.name, "{source} to {port} is counted for another class");
                     }
                 }

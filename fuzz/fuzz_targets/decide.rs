@@ -38,9 +38,9 @@ fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
     let Compiled { image, rows, .. } = &judge.compiled;
     let reason = decision.reason().expect("a reason that this build knows");
     assert!(decision.bytes as usize <= frame.len(), "{decision:?} counts more than {} bytes", frame.len());
-    let cell = decision.cell(image);
+    let cell = decision.cell;
     let outcome = Outcome::of(reason.verdict(), image.enforce == 1);
-    assert_eq!(meaning(cell), Some((decision.row, reason, outcome)), "{decision:?} moves cell {cell}");
+    assert_eq!(meaning(cell), Some((decision.row(), reason, outcome)), "{decision:?} moves cell {cell}");
     assert!(decision.peer <= u32::from(image.peers), "{decision:?} names a peer of {}", image.peers);
     if reason == Reason::Peer {
         assert_ne!(decision.peer, 0, "a peer without a number");
@@ -49,9 +49,9 @@ fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
         assert!(!judge.blocked.is_empty() && decision.peer == 0, "{decision:?} where nobody is blocked, or of a peer");
     }
     if !reason.has_row() {
-        assert_eq!((decision.row, decision.peer), (0, 0), "{decision:?} has no port, so no row and no peer");
-    } else if decision.row >= ROW_FIRST {
-        let record = rows.records().get(decision.row as usize).expect("a row that exists");
+        assert_eq!((decision.row(), decision.peer), (0, 0), "{decision:?} has no port, so no row and no peer");
+    } else if decision.row() >= ROW_FIRST {
+        let record = rows.records().get(decision.row() as usize).expect("a row that exists");
         assert_eq!(record.active, 1, "{decision:?} is counted on a row that no port has");
     }
     let unpacked = Decision::unpack(decision.pack());
@@ -70,8 +70,8 @@ fn is_right(judge: &Judge, decision: &Decision, right: &Answer) {
     let number = (decision.peer as usize).checked_sub(1);
     let peer = number.map(|at| judge.policy.peers.get(at).expect("a peer that exists"));
     assert_eq!(peer, right.peer.as_ref(), "{}: the peer of {decision:?}, the model: {right}", judge.name);
-    if decision.row >= ROW_FIRST {
-        let record = judge.compiled.rows.records().get(decision.row as usize).expect("a row that exists");
+    if decision.row() >= ROW_FIRST {
+        let record = judge.compiled.rows.records().get(decision.row() as usize).expect("a row that exists");
         let class = Some(class_name(record));
         assert_eq!(class, right.class, "{}: the class of {decision:?}, the model: {right}", judge.name);
     }

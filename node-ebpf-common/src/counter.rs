@@ -1,22 +1,22 @@
-//! The counter cell and which cell a decision moves. Does not count: the kernel program does.
+//! The counter cell that a decision moves, and what it means. Does not count: the kernel program does.
 //!
-//! One per-CPU array holds every counter, a value for each row. What was counted is told by row, reason and [`Outcome`], and each of these has one
-//! cell of its own ([`cell`]), whatever policy is in force: what passed has one in both modes, what is denied one for each. So a change of the mode moves
-//! no counter. The program finds the cell by the image's table of [`Fate`]s, which is that of its mode.
+//! Every row has the same cells, a cell for each (row, reason, [`Outcome`]): what passed has one in both modes, what is denied one for each. So a change of the
+//! mode moves no counter, and the cell alone says why a frame went which way: it is what the verdict function answers ([`crate::Decision::cell`]), and what a
+//! port's word holds ([`crate::policy::PortWord`]).
 //!
 //! A frame whose port was looked up is counted on the port's row; every other frame, by its reason, on rows that no port ever has; a blocked
 //! source's packet without a port on row 0.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::reason::{DROP_BIT, PORTLESS_FROM, REASON_SLOTS, Reason, Verdict};
+use crate::reason::{DROP_BIT, PORTLESS_FROM, Reason, Verdict};
 
-/// Cells of a row: four for the reasons to pass, six for what was dropped, six for what would have been.
+/// Cells of a row: four for what passed, six for what would have been dropped, six for what was.
 pub const CELLS_PER_ROW: u32 = 16;
-/// The first cell of what was dropped.
-const DROPS: u32 = 4;
-/// The first cell of what would have been dropped.
-const WOULD_DROPS: u32 = 10;
+/// A cell's place on its row from which on it is of what the policy denies.
+pub const DENIED_FROM: u32 = 4;
+/// The same for what was dropped.
+pub const DROPPED_FROM: u32 = 10;
 /// No port at all: what such a packet of a blocked source is counted on. The two rows after it are for the reasons without a port.
 pub const ROW_PORTLESS: u32 = 0;
 /// Counter rows. Ranges of more than 256 ports share one; the kernel holds them all for each CPU (512 KiB).
@@ -83,27 +83,52 @@ pub struct Counter {
 /// The cells of one row: one value of the map, as the kernel takes 20 ms to allocate 65,536 values and half of one for 4,096.
 pub type RowCells = [Counter; CELLS_PER_ROW as usize];
 
-/// The cell of what `reason` made of frames on `row` ([`ROW_PORTLESS`] for those without a port); `None` where the reason never has that outcome.
-pub const fn cell(row: u32, reason: Reason, outcome: Outcome) -> Option<u32> {
-    match offset(reason, outcome) {
-        Some(offset) => Some(row * CELLS_PER_ROW + offset),
-        None => None,
+/// Where on its row the cell of a frame is that the policy denies for `reason`: dropped, or under a policy that only audits. What passes has one place.
+#[inline(always)]
+pub const fn place(reason: Reason, enforce: bool) -> u32 {
+    let number = reason.number() % PORTLESS_FROM;
+    match reason.verdict() {
+        Verdict::Pass => number % DENIED_FROM,
+        Verdict::Drop => denied_from(enforce) + number - DROP_BIT,
     }
 }
 
-/// The same, counted from the row's first cell. Reasons without a port have two rows: one for what passed, one for what was denied.
-const fn offset(reason: Reason, outcome: Outcome) -> Option<u32> {
-    let (group, number) = (reason.number() / PORTLESS_FROM, reason.number() % PORTLESS_FROM);
+/// The first place of what is denied: dropped, or under a policy that only audits.
+pub const fn denied_from(enforce: bool) -> u32 {
+    if enforce { DROPPED_FROM } else { DENIED_FROM }
+}
+
+/// The cell of a reason without a port, by its number; `denied_from` as [`denied_from`] says. They pass on rows 1 and 3 and are denied on row 2.
+#[inline(always)]
+pub const fn portless(reason: u32, denied_from: u32) -> u32 {
+    let number = reason % PORTLESS_FROM;
+    if reason & DROP_BIT == 0 {
+        (1 + 2 * (number / DENIED_FROM)) * CELLS_PER_ROW + number % DENIED_FROM
+    } else {
+        2 * CELLS_PER_ROW + denied_from + number - DROP_BIT
+    }
+}
+
+/// The cell of what `reason` made of frames on `row` ([`ROW_PORTLESS`] for those without a port); `None` where the reason never has that outcome.
+pub const fn cell(row: u32, reason: Reason, outcome: Outcome) -> Option<u32> {
+    let enforce = matches!(outcome, Outcome::Drop);
     match (reason.verdict(), outcome) {
-        (Verdict::Pass, Outcome::Pass) => Some(group * CELLS_PER_ROW + number),
-        (Verdict::Drop, Outcome::Drop) => Some(2 * group * CELLS_PER_ROW + DROPS + number - DROP_BIT),
-        (Verdict::Drop, Outcome::WouldDrop) => Some(2 * group * CELLS_PER_ROW + WOULD_DROPS + number - DROP_BIT),
+        (Verdict::Pass, Outcome::Pass) | (Verdict::Drop, Outcome::Drop | Outcome::WouldDrop) => {
+            Some(if reason.has_row() {
+                row * CELLS_PER_ROW + place(reason, enforce)
+            } else {
+                portless(reason.number(), denied_from(enforce))
+            })
+        }
         _ => None,
     }
 }
 
 /// What a cell counts: the inverse of [`cell`]. `None`: nothing is ever counted there.
 pub fn meaning(index: u32) -> Option<(u32, Reason, Outcome)> {
+    if index >= CELLS {
+        return None;
+    }
     let row = index / CELLS_PER_ROW;
     let is_port_row = row >= ROW_TCP_UNMANAGED;
     let row = if is_port_row { row } else { ROW_PORTLESS };
@@ -113,55 +138,6 @@ pub fn meaning(index: u32) -> Option<(u32, Reason, Outcome)> {
     });
     let counted = reasons.flat_map(|reason| Outcome::ALL.map(|outcome| (row, *reason, outcome)));
     counted.into_iter().find(|(row, reason, outcome)| cell(*row, *reason, *outcome) == Some(index))
-}
-
-/// What becomes of a frame by the number of its reason: whether it is dropped, and its cell on the row. A byte, so that an image has one for each reason.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(transparent)]
-pub struct Fate(u8);
-
-impl Fate {
-    /// Above the bit of a frame that is dropped: where the cell's number begins. A cell has 16 bytes, so that what is masked is its place in bytes.
-    const CELL: u32 = 4;
-
-    /// 1: dropped, 0: not.
-    #[inline(always)]
-    pub const fn dropped(self) -> u32 {
-        self.0 as u32 & 1
-    }
-
-    /// The cell of its value.
-    #[inline(always)]
-    pub const fn cell(self) -> u32 {
-        (self.0 >> Self::CELL) as u32
-    }
-}
-
-/// The value of the map that a reason without a port is counted in, behind that of [`ROW_PORTLESS`]; 0 for all other reasons.
-#[inline(always)]
-pub const fn values_behind(reason: u32) -> u32 {
-    let group = reason / PORTLESS_FROM;
-    group + (group & (reason / DROP_BIT))
-}
-
-/// A fate for each reason's number, under a policy of that mode: what an image holds.
-#[allow(
-    clippy::indexing_slicing,
-    reason = "a constant function has no get, and a reason's number is below the table's end"
-)]
-pub const fn fates(enforce: bool) -> [Fate; REASON_SLOTS as usize] {
-    let mut fates = [Fate(0); REASON_SLOTS as usize];
-    let mut at = 0;
-    while at < Reason::ALL.len() {
-        let reason = Reason::ALL[at];
-        let outcome = Outcome::of(reason.verdict(), enforce);
-        if let Some(offset) = offset(reason, outcome) {
-            let dropped = matches!(outcome, Outcome::Drop) as u32;
-            fates[reason.number() as usize] = Fate((dropped | (offset % CELLS_PER_ROW) << Fate::CELL) as u8);
-        }
-        at += 1;
-    }
-    fates
 }
 
 #[cfg(test)]
@@ -209,25 +185,6 @@ mod tests {
                 .keys()
                 .all(|cell| *cell < ROW_TCP_UNMANAGED * CELLS_PER_ROW || cell / CELLS_PER_ROW >= ROW_TCP_UNMANAGED)
         );
-    }
-
-    #[test]
-    fn an_images_fates_lead_to_the_same_cells() {
-        for enforce in [true, false] {
-            let table = fates(enforce);
-            for reason in Reason::ALL {
-                for row in rows_of(*reason) {
-                    let fate = table[reason.number() as usize];
-                    let (value, within) = (row + values_behind(reason.number()), fate.cell());
-                    let outcome = Outcome::of(reason.verdict(), enforce);
-                    assert_eq!(
-                        Some(value * CELLS_PER_ROW + within),
-                        cell(row, *reason, outcome),
-                        "{reason:?} on {row}"
-                    );
-                }
-            }
-        }
     }
 
     #[test]

@@ -4,22 +4,23 @@ use core::hint::cold_path;
 
 use crate::{
     address::Address,
-    counter::{CELLS_PER_ROW, Fate, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROWS, values_behind},
+    counter::{
+        CELLS, CELLS_PER_ROW, DENIED_FROM, DROPPED_FROM, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS,
+        ROW_TCP_UNMANAGED, meaning, place, portless,
+    },
     frame::Frame,
     packet::{self, Packet, PacketKind},
     policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, PortWord, Row},
     query::Query,
-    reason::{DROP_BIT, PORTLESS_FROM, REASON_SLOTS, Reason, Verdict},
+    reason::{REASON_SLOTS, Reason, Verdict},
     verifier::rebound,
 };
 
 /// The whole answer for one frame. Plain 32-bit numbers: narrower fields cost packing in BPF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision {
-    /// Number of the [`Reason`]; always exactly one.
-    pub reason: u32,
-    /// Counter row of the port; 0 for packets without one.
-    pub row: u32,
+    /// The counter cell, which says all: the row, the reason, and what becomes of the frame ([`crate::counter::meaning`]).
+    pub cell: u32,
     /// Number of the peer that sent it, where it passes as one; else 0.
     pub peer: u32,
     /// Bytes to count.
@@ -27,39 +28,32 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// The reason, or `None` for a number that this build does not know (an image of another version).
-    pub const fn reason(&self) -> Option<Reason> {
-        Reason::from_number(self.reason)
+    /// The one reason, or `None` for a cell that this build does not know (an image of another version).
+    pub fn reason(&self) -> Option<Reason> {
+        meaning(self.cell).map(|(_, reason, _)| reason)
     }
 
-    /// 1 for drop, 0 for pass, without a table and without a branch.
+    /// Counter row of the port; 0 for packets without one.
+    pub const fn row(&self) -> u32 {
+        let row = self.cell / CELLS_PER_ROW;
+        if row < ROW_TCP_UNMANAGED { ROW_PORTLESS } else { row }
+    }
+
+    /// Whether the policy denies it, in both modes.
     #[inline(always)]
-    pub const fn drop_bit(&self) -> u32 {
-        (self.reason / DROP_BIT) & 1
+    pub const fn is_denied(&self) -> bool {
+        self.cell % CELLS_PER_ROW >= DENIED_FROM
+    }
+
+    /// 1 for a frame that is dropped, 0 for one that goes on: what audit mode denies goes on.
+    #[inline(always)]
+    pub const fn dropped(&self) -> u32 {
+        (self.cell % CELLS_PER_ROW + CELLS_PER_ROW - DROPPED_FROM) / CELLS_PER_ROW
     }
 
     /// The policy's answer, the same in both modes.
     pub const fn verdict(&self) -> Verdict {
-        if self.drop_bit() == 0 { Verdict::Pass } else { Verdict::Drop }
-    }
-
-    /// The counter cell that this decision moves under `image`.
-    #[inline(always)]
-    pub const fn cell(&self, image: &PolicyImage) -> u32 {
-        self.value() * CELLS_PER_ROW + self.fate(image).cell()
-    }
-
-    /// The value of the map that it moves a cell of.
-    #[inline(always)]
-    pub const fn value(&self) -> u32 {
-        self.row + values_behind(self.reason)
-    }
-
-    /// What becomes of the frame under `image`, and which cell of that value it moves.
-    #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "masked to the table's length, a power of two")]
-    pub const fn fate(&self, image: &PolicyImage) -> Fate {
-        image.fates[self.reason as usize & (REASON_SLOTS as usize - 1)]
+        if self.is_denied() { Verdict::Drop } else { Verdict::Pass }
     }
 }
 
@@ -86,13 +80,16 @@ pub trait Settle: Copy {
         true
     }
 
-    /// Gets what a packet of the commonest shapes asks, and the decision.
-    fn settle(self, query: Query, decision: Decision) -> Self::Settled;
+    /// Gets what a packet asks that the policy lets in, and the decision.
+    fn passed(self, query: Query, decision: Decision) -> Self::Settled;
 
-    /// The same for all other packets.
+    /// The same for one that it denies.
+    fn denied(self, query: Query, decision: Decision) -> Self::Settled;
+
+    /// The same for packets that are of no common shape.
     #[inline(always)]
     fn settle_other(self, query: Query, decision: Decision) -> Self::Settled {
-        self.settle(query, decision)
+        if decision.is_denied() { self.denied(query, decision) } else { self.passed(query, decision) }
     }
 }
 
@@ -103,15 +100,20 @@ impl Settle for Both {
     type Settled = (Query, Decision);
 
     #[inline(always)]
-    fn settle(self, query: Query, decision: Decision) -> (Query, Decision) {
+    fn passed(self, query: Query, decision: Decision) -> (Query, Decision) {
+        (query, decision)
+    }
+
+    #[inline(always)]
+    fn denied(self, query: Query, decision: Decision) -> (Query, Decision) {
         (query, decision)
     }
 }
 
 /// What `image` says about `frame`, and what is done with it.
 ///
-/// What follows the parse, `settle` included, is there once for each family's common shape and once for all others: were it shared, every common packet
-/// would pay for what the others keep.
+/// What follows the parse is there once for each family's common shape and once for all others: were it shared, every common packet would pay for what the
+/// others keep.
 #[inline(always)]
 pub fn judge<F: Frame + ?Sized, S: Settle>(frame: &F, image: &PolicyImage, settle: S) -> S::Settled {
     let v4 = |packet: Packet| by_port(frame, image, &packet, Address::v4(packet.source.lo as u32), settle);
@@ -135,7 +137,13 @@ fn by_port<F: Frame + ?Sized, S: Settle>(
     settle: S,
 ) -> S::Settled {
     let word = image.port_word(packet.kind as u32, packet.port_wire);
-    settle.settle(Query::of(packet, source), by_word(frame, image, word, source, packet.bytes))
+    let decision = by_word(frame, image, word, source, packet.bytes);
+    let query = Query::of(packet, source);
+    if decision.is_denied() {
+        settle.denied(query, unless_genuine(frame, image, decision, source))
+    } else {
+        settle.passed(query, decision)
+    }
 }
 
 /// As [`judge`], without the shortcut.
@@ -144,7 +152,8 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
     let packet = packet::walk(frame, image.zero);
     let reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, packet.reason.number() as usize) as u32;
     let bytes = frame.opaque(u64::from(packet.bytes) ^ image.zero) as u32;
-    let own = Decision { reason, row: ROW_PORTLESS, peer: 0, bytes };
+    let cell = |cell: u32| rebound::<F, { CELLS as usize - 1 }>(frame, image.zero, cell as usize) as u32;
+    let own = Decision { cell: cell(portless(reason, image.denied_from.into())), peer: 0, bytes };
     let query = Query::forgotten(&packet, frame, image.zero);
     let on_row = |row| PortWord::new(row, image.row(row));
     let word = match packet.kind {
@@ -158,16 +167,19 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
     };
     // So that the verifier follows what comes now once, not for each row and reason.
     let word = PortWord::from_bits(rebound::<F, 0xffff>(frame, image.zero, usize::from(word.bits())) as u16);
-    let mut decision = by_word(frame, image, word, query.source(), bytes);
-    // Without a port the source says nothing but whether it is blocked.
-    if decision.row == ROW_PORTLESS && decision.reason != Reason::BlockedSource.number() {
-        decision.reason = reason;
+    let mut decision = by_word(frame, image, word, query.source, bytes);
+    if decision.is_denied() {
+        decision = unless_genuine(frame, image, decision, query.source);
     }
-    // The same for what is looked up by the reason.
-    decision.reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, decision.reason as usize) as u32;
+    // Without a port the source says nothing but whether it is blocked.
+    if word.row() == ROW_PORTLESS && !decision.is_denied() {
+        decision = own;
+    }
+    decision.cell = cell(decision.cell);
     (query, decision)
 }
 
+/// The decision on a port, by its word and the source. Who can not be genuine is a stranger here like any other ([`unless_genuine`]).
 #[inline(always)]
 fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, source: Address, bytes: u32) -> Decision {
     let mut found = image.source(frame, source, || word.asks_for_source() || image.blocked != 0);
@@ -175,67 +187,74 @@ fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, so
         found = image.by_interface(found, if_index);
     }
     let groups = found as u32;
-    // Without a branch: on mixed traffic each is mispredicted.
-    let admitted = frame.opaque(u64::from(word.admits(groups).wrapping_neg())) as u32;
-    let otherwise = word.otherwise();
-    let mut reason = otherwise ^ ((otherwise ^ Reason::Peer.number()) & admitted);
-    // A reason that the verifier knows would have it follow all that comes once more.
-    let unknown = |reason: u32| rebound::<F, { PORTLESS_FROM as usize - 1 }>(frame, image.zero, reason as usize) as u32;
-    let mut peer = (found >> 32) as u32 & 0xffff & admitted;
+    let mut cell = word.cell_for(frame, groups);
+    let mut peer = (found >> 32) as u32 & 0xffff;
     if groups & !GROUP_PEER != 0 {
         cold_path();
-        (reason, peer) = by_groups(image.row(word.row()), source, found);
-        reason = unknown(reason);
+        let at = by_groups(image.row(word.row()), source, groups);
+        // A place that the verifier knows would have it follow all that comes once more.
+        cell =
+            rebound::<F, { CELLS as usize - 1 }>(frame, image.zero, (word.row() * CELLS_PER_ROW + at) as usize) as u32;
     }
-    // Both drop, so who can not be genuine is told apart where he is denied. No martian is let in by the table: the compiler has marked its address there.
-    if reason & DROP_BIT != 0 && source.is_martian() {
-        cold_path();
-        reason = unknown(Reason::SpoofedSource.number());
+    if cell % CELLS_PER_ROW != place(Reason::Peer, true) {
+        peer = 0;
     }
-    Decision { reason, row: word.row(), peer, bytes }
+    Decision { cell, peer, bytes }
 }
 
-/// Reason and peer of a source that is in more groups than the peers': a rule's, the blocked ones, those that can not be genuine.
+/// A decision to deny, told by its own reason where the source can not be genuine: both deny, so it is asked only here. No martian is let in by the table: the
+/// compiler has marked its address there.
 #[inline(always)]
-fn by_groups(row: Row, source: Address, found: u64) -> (u32, u32) {
+fn unless_genuine<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, decision: Decision, source: Address) -> Decision {
+    if !source.is_martian() {
+        return decision;
+    }
+    cold_path();
+    let spoofed = spoofed(decision.cell % CELLS_PER_ROW);
+    let cell = decision.cell / CELLS_PER_ROW * CELLS_PER_ROW + spoofed;
+    Decision { cell: rebound::<F, { CELLS as usize - 1 }>(frame, image.zero, cell as usize) as u32, ..decision }
+}
+
+/// Where the cell of a source is that can not be genuine, where others are denied at the place `denied`.
+#[inline(always)]
+const fn spoofed(denied: u32) -> u32 {
+    place(Reason::SpoofedSource, denied >= DROPPED_FROM)
+}
+
+/// The place of the cell for a source that is in more groups than the peers': a rule's, the blocked ones, those that can not be genuine.
+#[inline(always)]
+fn by_groups(row: Row, source: Address, groups: u32) -> u32 {
     // Nobody can block what is no address: on a port that is open to anyone it passes like any other.
-    let groups = if source.is_martian() { GROUP_SPOOFED } else { found as u32 };
+    let groups = if source.is_martian() { GROUP_SPOOFED } else { groups };
     let allowed = groups & row.allow;
-    // It is of a port: so LLVM knows it, too, and counts it on the port's row without a question.
-    let otherwise = row.otherwise & (PORTLESS_FROM - 1);
+    let otherwise = u32::from(row.otherwise) % CELLS_PER_ROW;
     if groups & GROUP_BLOCKED != 0 {
-        (Reason::BlockedSource.number(), 0)
+        u32::from(row.blocked) % CELLS_PER_ROW
     } else if groups & GROUP_SPOOFED != 0 {
-        (if otherwise & DROP_BIT == 0 { otherwise } else { Reason::SpoofedSource.number() }, 0)
+        if row.is_open() { otherwise } else { spoofed(otherwise) }
     } else if allowed & GROUP_PEER != 0 {
-        (Reason::Peer.number(), (found >> 32) as u32 & 0xffff)
+        place(Reason::Peer, true)
     } else if allowed != 0 {
-        (Reason::AllowedSource.number(), 0)
+        place(Reason::AllowedSource, true)
     } else {
-        (otherwise, 0)
+        otherwise
     }
 }
 
-/// Bits of the packed form: reason, row, peer.
-const PACKED_ROW_SHIFT: u32 = 6;
-const PACKED_PEER_SHIFT: u32 = 17;
+/// Bits of the packed form: the cell, and above it the peer.
+const PACKED_PEER_SHIFT: u32 = 15;
 const PACKED_PEER_MASK: u32 = 0x7fff;
 
 impl Decision {
-    /// Reason, row and peer (its low 15 bits) in one number, for the programs that answer instead of acting.
+    /// Cell and peer (its low 15 bits) in one number, for the programs that answer instead of acting.
     #[inline(always)]
     pub const fn pack(&self) -> u32 {
-        self.reason | self.row << PACKED_ROW_SHIFT | (self.peer & PACKED_PEER_MASK) << PACKED_PEER_SHIFT
+        self.cell | (self.peer & PACKED_PEER_MASK) << PACKED_PEER_SHIFT
     }
 
     /// The decision that was packed; `bytes` is not part of it.
     pub const fn unpack(packed: u32) -> Self {
-        Self {
-            reason: packed & (REASON_SLOTS - 1),
-            row: packed >> PACKED_ROW_SHIFT & (ROWS - 1),
-            peer: packed >> PACKED_PEER_SHIFT & PACKED_PEER_MASK,
-            bytes: 0,
-        }
+        Self { cell: packed & (CELLS - 1), peer: packed >> PACKED_PEER_SHIFT & PACKED_PEER_MASK, bytes: 0 }
     }
 }
-const _: () = assert!(REASON_SLOTS == 1 << PACKED_ROW_SHIFT && ROWS == 1 << (PACKED_PEER_SHIFT - PACKED_ROW_SHIFT));
+const _: () = assert!(CELLS == 1 << PACKED_PEER_SHIFT);

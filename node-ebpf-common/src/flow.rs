@@ -1,18 +1,24 @@
 //! The table of denied flows: who was denied at which port, per CPU and bounded. Which entry a denied frame moves; it reads no clock and no frame.
 //!
 //! Each CPU has a table of its own with two banks. The program writes into the one that [`CpuFlows::bank`] names; userspace turns that over, waits
-//! until no program still runs that read the old number, and then has the other bank for itself. The hash is multiplied by numbers that userspace
-//! draws anew for each turn, so that nobody can choose addresses that share a bucket.
+//! until no program still runs that read the old number, and then has the other bank for itself. Each word of a key is multiplied by a number of its own that
+//! userspace draws anew for each turn, so that nobody can choose addresses or ports that share a bucket.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    counter::Counter,
+    counter::{
+        CELLS, CELLS_PER_ROW, Counter, DROPPED_FROM, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED,
+        ROW_UDP_UNMANAGED, meaning,
+    },
     decide::Decision,
     frame::Frame,
-    query::{KIND_SHIFT, Query, V6_SHIFT},
-    reason::REASON_SLOTS,
+    maps::RowRecord,
+    packet::PacketKind,
+    query::Query,
+    reason::Reason,
     verifier::rebound,
+    wire::protocol,
 };
 
 /// Flows of one bucket.
@@ -24,47 +30,85 @@ pub const BANK_ENTRIES: usize = BUCKETS * BUCKET_ENTRIES;
 /// Bits of the hash that name a bucket.
 const BUCKET_SHIFT: u32 = 64 - BUCKETS.trailing_zeros();
 
-/// What tells flows apart: the source, and the rest in one word.
+/// What tells flows apart: the source, the destination port, and the counter cell, which says which rule's, why, and whether it was dropped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct FlowKey {
-    /// As in [`crate::address::Address`]: the wire's bytes.
-    pub hi: u64,
-    /// As there; all of an IPv4 address.
-    pub lo: u64,
-    /// From the lowest bit: 16 of the destination port's wire bytes (read little-endian), 6 of the reason, 1 whether it was dropped, 1 unused, 4 of the kind of
-    /// packet ([`crate::packet::PacketKind`]), 1 whether the source is IPv6, 3 unused, 32 of the interface. Never 0: a reason to deny is not 0.
+    /// From the lowest bit: 32 of an IPv4 source's wire bytes (read little-endian), 16 of the destination port's, 1 whether the source is IPv6, 15 of the
+    /// counter cell. Never 0: no cell of what is denied is 0. Without a port its bits say the kind of packet ([`crate::packet::PacketKind`]).
     pub word: u64,
+    /// First eight wire bytes of an IPv6 source, read little-endian.
+    pub hi: u64,
+    /// Last eight.
+    pub lo: u64,
 }
 
-const REASON_SHIFT: u32 = 16;
-/// Beside the reason: it was dropped. In [`crate::PolicyImage::evidence`] it stands at the same place, so that one `or` puts it here.
-pub const DROPPED: u32 = REASON_SLOTS;
-const INTERFACE_SHIFT: u32 = 32;
+const PORT_SHIFT: u32 = 32;
+const V6_SHIFT: u32 = 48;
+const CELL_SHIFT: u32 = 49;
+const _: () = assert!((CELLS as u64 - 1) << CELL_SHIFT >> CELL_SHIFT == CELLS as u64 - 1);
 
 impl FlowKey {
-    /// The key of a denied frame. `evidence` is the image's.
+    /// The key of a denied frame.
     #[inline(always)]
-    pub const fn new(query: &Query, decision: &Decision, evidence: u32, interface: u32) -> Self {
-        // The bit of a denial is in the reason, too.
-        let own = (decision.reason | evidence) << REASON_SHIFT;
-        let word = query.word | own as u64 | (interface as u64) << INTERFACE_SHIFT;
-        Self { hi: query.hi, lo: query.lo, word }
+    pub const fn new(query: &Query, decision: &Decision) -> Self {
+        let rest = (decision.cell as u64) << CELL_SHIFT | (query.port_wire as u64) << PORT_SHIFT;
+        // Of an IPv6 source only words of their own.
+        let source = query.source;
+        if source.is_v6 == 0 {
+            Self { word: rest | source.lo, hi: 0, lo: 0 }
+        } else {
+            Self { word: rest | 1 << V6_SHIFT, hi: source.hi, lo: source.lo }
+        }
+    }
+
+    /// The counter cell that its frames move.
+    pub const fn cell(&self) -> u32 {
+        (self.word >> CELL_SHIFT) as u32
+    }
+
+    /// The counter row.
+    pub const fn row(&self) -> u32 {
+        self.cell() / CELLS_PER_ROW
+    }
+
+    /// What kind of packet it is, by the counter rows' records; `None`: nobody has the row.
+    pub fn kind(&self, rows: &[RowRecord]) -> Option<PacketKind> {
+        let port_wire = self.port_wire();
+        match self.row() {
+            ROW_TCP_UNMANAGED => Some(PacketKind::Tcp),
+            ROW_UDP_UNMANAGED => Some(PacketKind::Udp),
+            // Ports that found no row of their own are on it, too.
+            ROW_IP_TUNNELS if port_wire == 0 => Some(PacketKind::Tunnel),
+            ROW_IP_TUNNELS => Some(PacketKind::Udp),
+            ROW_LATER_FRAGMENTS => Some(PacketKind::LaterFragment),
+            ..ROW_TCP_UNMANAGED => PacketKind::from_number(port_wire.into()),
+            row => match rows.get(row as usize)?.protocol {
+                protocol::TCP => Some(PacketKind::Tcp),
+                protocol::UDP => Some(PacketKind::Udp),
+                _ => None,
+            },
+        }
     }
 
     /// The destination port; 0 where there is none.
     pub const fn port(&self) -> u16 {
-        (self.word as u16).swap_bytes()
+        let has_port = self.row() >= ROW_TCP_UNMANAGED && self.row() != ROW_LATER_FRAGMENTS;
+        if has_port { self.port_wire().swap_bytes() } else { 0 }
     }
 
-    /// The reason's number.
-    pub const fn reason(&self) -> u32 {
-        (self.word >> REASON_SHIFT) as u32 & (REASON_SLOTS - 1)
+    const fn port_wire(&self) -> u16 {
+        (self.word >> PORT_SHIFT) as u16
     }
 
-    /// Number of the [`crate::packet::PacketKind`].
-    pub const fn kind(&self) -> u32 {
-        (self.word >> KIND_SHIFT) as u32 & 0xf
+    /// Why; `None` for a number that this build does not know.
+    pub fn reason(&self) -> Option<Reason> {
+        meaning(self.cell()).map(|(_, reason, _)| reason)
+    }
+
+    /// Whether it was dropped; else the policy only audits.
+    pub const fn dropped(&self) -> bool {
+        self.cell() % CELLS_PER_ROW >= DROPPED_FROM
     }
 
     /// Whether the source is an IPv6 address.
@@ -72,68 +116,123 @@ impl FlowKey {
         self.word >> V6_SHIFT & 1 == 1
     }
 
-    /// Whether it was dropped; else the policy only audits.
-    pub const fn dropped(&self) -> bool {
-        (self.word >> REASON_SHIFT) as u32 & DROPPED != 0
-    }
-
-    /// Index of the interface it came in by.
-    pub const fn interface(&self) -> u32 {
-        (self.word >> INTERFACE_SHIFT) as u32
-    }
-
     /// The source's bytes as on the wire; of IPv4 the first four.
     pub const fn source_be(&self) -> [u8; 16] {
         if self.is_v6() {
             (self.hi as u128 | (self.lo as u128) << 64).to_le_bytes()
         } else {
-            (self.lo as u128).to_le_bytes()
+            (self.word as u32 as u128).to_le_bytes()
         }
     }
 
     /// The bucket that is this key's in a bank with these multipliers: multiply-shift hashing, which for random odd multipliers is universal.
+    /// `is_v6`: what the word says as well, but LLVM knows it here.
     #[inline(always)]
-    pub const fn bucket(&self, multipliers: [u64; 2]) -> usize {
-        // Not by the interface, which comes late: it takes three loads in a row.
-        let low = self.lo ^ self.word << 32;
-        let hash = low.wrapping_mul(multipliers[0]).wrapping_add(self.hi.wrapping_mul(multipliers[1]));
+    const fn bucket(&self, is_v6: bool, multipliers: &[u64; KEY_WORDS]) -> usize {
+        let [word, hi, lo] = multipliers;
+        let mut hash = self.word.wrapping_mul(*word);
+        if is_v6 {
+            hash = hash.wrapping_add(self.hi.wrapping_mul(*hi)).wrapping_add(self.lo.wrapping_mul(*lo));
+        }
         (hash >> BUCKET_SHIFT) as usize & (BUCKETS - 1)
+    }
+
+    /// Whether an entry has this key. The word first: where programs come between one another, the rest is sure once that is there.
+    #[inline(always)]
+    const fn is_of(&self, is_v6: bool, entry: &FlowEntry) -> bool {
+        entry.key.word == self.word && (!is_v6 || entry.key.lo == self.lo && entry.key.hi == self.hi)
     }
 }
 
-/// One flow: a cache line.
+/// Words of a key, each with a multiplier of its own.
+pub const KEY_WORDS: usize = size_of::<FlowKey>() / 8;
+
+/// One flow. The first of a bucket has all that a further frame moves in one cache line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub struct FlowEntry {
     /// Whose it is; all zero while it is free.
     pub key: FlowKey,
     /// Frames and bytes, as the counters count them.
     pub sums: Counter,
-    /// Of the first frame: the link-layer source's six wire bytes (read little-endian) in the low 48 bits, above them the frame's length up to 65,535.
-    pub first: u64,
-    /// Of the first frame: the policy's generation.
-    pub generation: u64,
-    /// Of the first frame, where it was captured: `CLOCK_BOOTTIME`, ns; else 0.
+    /// What the first frame was like.
+    pub first: FirstFrame,
+    /// Programs that want it while it is free, where programs come between one another.
+    pub claims: u64,
+}
+
+/// What only a flow's first frame tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct FirstFrame {
+    /// The link-layer source's six wire bytes (read little-endian) in the low 48 bits, above them the frame's length up to 65,535.
+    pub link: u64,
+    /// Index of the interface that it came in by, and above it the low 32 bits of the policy's generation.
+    pub seen: u64,
+    /// Where it was captured: `CLOCK_BOOTTIME`, ns; else 0.
     pub boot_ns: u64,
+    /// First eight wire bytes of the destination address, read little-endian; 0 for IPv4.
+    pub destination_hi: u64,
+    /// Last eight, or the four of IPv4.
+    pub destination_lo: u64,
+    /// 16 of the source port's wire bytes, read little-endian, and above them 8 of TCP's flags.
+    pub sender: u64,
 }
 
-/// Makes [`FlowEntry::first`].
-#[inline(always)]
-pub const fn first(mac_le: u64, frame_bytes: u64) -> u64 {
-    let length = if frame_bytes > 0xffff { 0xffff } else { frame_bytes };
-    mac_le & 0xffff_ffff_ffff | length << 48
-}
+impl FirstFrame {
+    /// Makes [`Self::link`].
+    #[inline(always)]
+    pub const fn link(sender_le: u64, frame_bytes: u64) -> u64 {
+        let length = if frame_bytes > 0xffff { 0xffff } else { frame_bytes };
+        sender_le & 0xffff_ffff_ffff | length << 48
+    }
 
-impl FlowEntry {
-    /// The link-layer source of the first frame.
+    /// Makes [`Self::seen`].
+    #[inline(always)]
+    pub const fn seen(if_index: u32, generation: u64) -> u64 {
+        if_index as u64 | generation << 32
+    }
+
+    /// Makes [`Self::sender`].
+    #[inline(always)]
+    pub const fn sender(source_port_wire: u32, tcp_flags: u8) -> u64 {
+        source_port_wire as u64 | (tcp_flags as u64) << 16
+    }
+
+    /// The link-layer source.
     pub const fn mac(&self) -> [u8; 6] {
-        let [a, b, c, d, e, f, _, _] = self.first.to_le_bytes();
+        let [a, b, c, d, e, f, _, _] = self.link.to_le_bytes();
         [a, b, c, d, e, f]
     }
 
-    /// Length of the first frame, up to 65,535.
-    pub const fn first_frame_bytes(&self) -> u32 {
-        (self.first >> 48) as u32
+    /// The frame's length, up to 65,535.
+    pub const fn frame_bytes(&self) -> u32 {
+        (self.link >> 48) as u32
+    }
+
+    /// Index of the interface that it came in by.
+    pub const fn interface(&self) -> u32 {
+        self.seen as u32
+    }
+
+    /// The low 32 bits of the number of the policy that denied it.
+    pub const fn generation(&self) -> u32 {
+        (self.seen >> 32) as u32
+    }
+
+    /// The destination's bytes as on the wire; of IPv4 the first four. All zero: it is not known.
+    pub const fn destination_be(&self) -> [u8; 16] {
+        (self.destination_hi as u128 | (self.destination_lo as u128) << 64).to_le_bytes()
+    }
+
+    /// The source port; 0 where there is none.
+    pub const fn source_port(&self) -> u16 {
+        (self.sender as u16).swap_bytes()
+    }
+
+    /// TCP's flags (SYN is 2); 0 where they are not known.
+    pub const fn tcp_flags(&self) -> u8 {
+        (self.sender >> 16) as u8
     }
 }
 
@@ -142,7 +241,7 @@ impl FlowEntry {
 #[repr(C, align(64))]
 pub struct Bank {
     /// For [`FlowKey::bucket`]: odd numbers, drawn by userspace before the bank is turned to.
-    pub multipliers: [u64; 2],
+    pub multipliers: [u64; KEY_WORDS],
     /// Denied frames that are in no entry, as their bucket was full, and their bytes.
     pub other: Counter,
     /// First frames of flows: what could have been captured.
@@ -153,6 +252,8 @@ pub struct Bank {
     pub over_budget: u64,
     /// Of these, not captured as the buffer was full, or nobody reads it.
     pub unread: u64,
+    /// Lets the buckets begin with a cache line.
+    pub reserved: [u64; 7],
     /// The flows.
     pub buckets: [[FlowEntry; BUCKET_ENTRIES]; BUCKETS],
 }
@@ -187,6 +288,8 @@ pub trait Change: Copy {
     fn add(self, word: &mut u64, by: u64);
     /// The word as it is now, whatever was known of it.
     fn read(self, word: &u64) -> u64;
+    /// Stores a word after all that was stored before.
+    fn publish(self, word: &mut u64, value: u64);
 }
 
 /// For whoever has the table to himself.
@@ -214,34 +317,26 @@ impl Change for Alone {
     fn read(self, word: &u64) -> u64 {
         *word
     }
+
+    #[inline(always)]
+    fn publish(self, word: &mut u64, value: u64) {
+        *word = value;
+    }
 }
 
-/// In [`FlowKey::word`] of a free entry: one program that wants it. No key has these three bits, so nobody takes such an entry for a flow of his own.
-const CLAIM: u64 = 1 << 29;
-
-/// Takes the free entry that has this word. By additions alone, which every kernel has: whoever is not the only one takes his claim back, and the entry
-/// may stay free, but is never two programs'.
+/// Takes a free entry. By additions alone, which every kernel has: whoever is not the only one takes his claim back, and the entry may stay free, but is never
+/// two programs'. Who has it keeps the claim until userspace empties the entry.
 #[inline(always)]
-fn claim<C: Change>(change: C, word: &mut u64) -> bool {
+fn claim<C: Change>(change: C, claims: &mut u64) -> bool {
     if change.is_alone() {
         return true;
     }
-    change.add(word, CLAIM);
-    if change.read(word) == CLAIM {
+    change.add(claims, 1);
+    if change.read(claims) == 1 {
         return true;
     }
-    change.add(word, CLAIM.wrapping_neg());
+    change.add(claims, 1_u64.wrapping_neg());
     false
-}
-
-/// Turns the claim into the key's word; others may be about to take theirs back.
-#[inline(always)]
-fn publish<C: Change>(change: C, word: &mut u64, key: u64) {
-    if change.is_alone() {
-        *word = key;
-    } else {
-        change.add(word, key.wrapping_sub(CLAIM));
-    }
 }
 
 /// What became of a denied frame.
@@ -254,7 +349,7 @@ pub enum Attributed<'a> {
 }
 
 impl Bank {
-    /// Notes a denied frame. `frame` and `zero` (the image's) only hide from the verifier which place of a bucket it is, so that it follows one.
+    /// Notes a denied frame of this key; `is_v6`: of which family. `frame` and `zero` (the image's) only hide from the verifier which place of a bucket it is, so that it follows one.
     #[inline(always)]
     pub fn attribute<F: Frame + ?Sized, C: Change>(
         &mut self,
@@ -262,27 +357,26 @@ impl Bank {
         change: C,
         zero: u64,
         key: &FlowKey,
+        is_v6: bool,
         bytes: u64,
     ) -> Attributed<'_> {
         #[allow(clippy::indexing_slicing, reason = "masked, also for the verifier's eyes")]
-        let bucket = &mut self.buckets[key.bucket(self.multipliers) & (BUCKETS - 1)];
-        // The word first: where others come in between, the rest is sure once that is there.
-        let is_there =
-            |entry: &FlowEntry| entry.key.word == key.word && entry.key.lo == key.lo && entry.key.hi == key.hi;
+        let bucket = &mut self.buckets[key.bucket(is_v6, &self.multipliers) & (BUCKETS - 1)];
         // Whoever floods came first: straight to the point.
         let [first, ..] = bucket;
-        if is_there(first) {
+        if key.is_of(is_v6, first) {
             change.count(&mut first.sums, bytes);
             return Attributed::Counted;
         }
-        let Some(place) = bucket.iter().position(|entry| is_there(entry) || entry.key.word == 0) else {
+        let Some(place) = bucket.iter().position(|entry| key.is_of(is_v6, entry) || entry.key.word == 0) else {
             change.count(&mut self.other, bytes);
             return Attributed::Counted;
         };
         #[allow(clippy::indexing_slicing, reason = "masked")]
         let entry = &mut bucket[rebound::<F, { BUCKET_ENTRIES - 1 }>(frame, zero, place)];
         let is_free = entry.key.word == 0;
-        let is_ours = if is_free { claim(change, &mut entry.key.word) } else { change.is_alone() || is_there(entry) };
+        let is_ours =
+            if is_free { claim(change, &mut entry.claims) } else { change.is_alone() || key.is_of(is_v6, entry) };
         if !is_ours {
             // Another program took it a moment ago, or is about to. Looking on would be work without a bound.
             change.count(&mut self.other, bytes);
@@ -292,14 +386,17 @@ impl Bank {
         if !is_free {
             return Attributed::Counted;
         }
-        (entry.key.hi, entry.key.lo) = (key.hi, key.lo);
-        publish(change, &mut entry.key.word, key.word);
+        // A free entry is all zero.
+        if is_v6 {
+            (entry.key.hi, entry.key.lo) = (key.hi, key.lo);
+        }
+        change.publish(&mut entry.key.word, key.word);
         Attributed::First(entry)
     }
 }
 
-const _: () = assert!(CLAIM > 1 << V6_SHIFT && CLAIM << 3 == 1 << INTERFACE_SHIFT);
-const _: () = assert!(size_of::<FlowEntry>() == 64 && size_of::<Bank>() == 64 * (1 + BANK_ENTRIES));
+const _: () =
+    assert!(size_of::<[FlowEntry; BUCKET_ENTRIES]>() % 64 == 0 && size_of::<Bank>() == 128 + BANK_ENTRIES * 96);
 
 #[cfg(test)]
 mod tests {
@@ -329,44 +426,29 @@ mod tests {
         fn read(self, word: &u64) -> u64 {
             *word
         }
+
+        fn publish(self, word: &mut u64, value: u64) {
+            *word = value;
+        }
     }
 
-    const MINE: u64 = 9042_u16.swap_bytes() as u64 | 8 << REASON_SHIFT | 7 << INTERFACE_SHIFT;
-    const THEIRS: u64 = 7000_u16.swap_bytes() as u64 | 8 << REASON_SHIFT | 9 << INTERFACE_SHIFT;
-    const BACK: u64 = CLAIM.wrapping_neg();
+    const BACK: u64 = 1_u64.wrapping_neg();
 
-    /// What the word is at the end, and whether the entry was taken. `before`: what others did since it was seen to be free.
+    /// Whether the entry was taken, and how many claims there are at the end. `before`: what others did since it was seen to be free.
     fn claimed(before: u64, others: &[u64]) -> (bool, u64) {
-        let (mut word, between) = (before, Between { others, next: Cell::new(0) });
-        let is_mine = claim(&between, &mut word);
-        if is_mine {
-            publish(&between, &mut word, MINE);
-        }
-        (is_mine, word)
+        let (mut claims, between) = (before, Between { others, next: Cell::new(0) });
+        (claim(&between, &mut claims), claims)
     }
 
     #[test]
     fn an_entry_is_never_two_programs_and_no_claim_is_left_behind() {
-        assert_eq!(claimed(0, &[]), (true, MINE), "nobody else");
+        assert_eq!(claimed(0, &[]), (true, 1), "nobody else");
         // Who comes in between claims, sees that he is not alone, and takes it back at once.
-        assert_eq!(claimed(0, &[0, 0]), (true, MINE));
+        assert_eq!(claimed(0, &[0, 0]), (true, 1));
         // Or is held up before that: both take their claims back.
-        assert_eq!(claimed(0, &[CLAIM, BACK]), (false, 0), "two at once: nobody's");
-        assert_eq!(claimed(CLAIM, &[0, BACK]), (false, 0), "the other was first and is held up, too");
-        // The other had it, and says so before or after this one's claim.
-        assert_eq!(claimed(CLAIM, &[0, 0]), (false, CLAIM), "it stays the other's");
-        assert_eq!(claimed(THEIRS, &[]), (false, THEIRS));
-        assert_eq!(claimed(CLAIM, &[THEIRS.wrapping_sub(CLAIM), 0]), (false, THEIRS));
-        // This one has it, and another's claim comes and goes around the moment in which it says so.
-        assert_eq!(claimed(0, &[0, CLAIM]), (true, MINE + CLAIM), "the other's is still there");
-        assert_eq!(claimed(0, &[0, CLAIM]).1.wrapping_add(BACK), MINE);
-    }
-
-    #[test]
-    fn no_key_looks_like_a_claim() {
-        let query = Query { hi: u64::MAX, lo: u64::MAX, word: 0xffff | 0xf << KIND_SHIFT | 1 << V6_SHIFT };
-        let decision = Decision { reason: REASON_SLOTS - 1, row: 0, peer: 0, bytes: 0 };
-        let key = FlowKey::new(&query, &decision, DROPPED, u32::MAX);
-        assert_eq!(key.word & (7 * CLAIM), 0, "{:x}", key.word);
+        assert_eq!(claimed(0, &[1, BACK]), (false, 0), "two at once: nobody's");
+        assert_eq!(claimed(1, &[0, BACK]), (false, 0), "the other was first and is held up, too");
+        assert_eq!(claimed(1, &[0, 0]), (false, 1), "it is the other's, and stays so");
+        assert_eq!(claimed(1, &[1, BACK]), (false, 1), "a third comes and goes");
     }
 }

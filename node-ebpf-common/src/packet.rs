@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// Index of the TCP table in [`PolicyImage::port_rows`].
+/// Index of the TCP table in [`crate::PolicyImage::port_words`].
 pub const TABLE_TCP: u32 = 0;
 /// Index of the UDP table.
 pub const TABLE_UDP: u32 = 1;
@@ -44,6 +44,29 @@ pub enum PacketKind {
     /// Nothing whose sender is ever asked for: no IP packet, no sound one, or neighbour discovery, which no block may stop: without it the node could
     /// not even reach a blocked neighbour on its own account, and no network behind a blocked router.
     Settled,
+}
+
+impl PacketKind {
+    /// The kind with this number.
+    pub const fn from_number(number: u32) -> Option<Self> {
+        const ALL: [PacketKind; 6] = [
+            PacketKind::Tcp,
+            PacketKind::Udp,
+            PacketKind::Tunnel,
+            PacketKind::LaterFragment,
+            PacketKind::Portless,
+            PacketKind::Settled,
+        ];
+        let mut n = 0;
+        while n < ALL.len() {
+            #[allow(clippy::indexing_slicing, reason = "a constant function has no get")]
+            if ALL[n] as u32 == number {
+                return Some(ALL[n]);
+            }
+            n += 1;
+        }
+        None
+    }
 }
 
 /// What a frame is about. Flat, with every field always set: where an enum's variants have different fields LLVM leaves registers undefined, and the
@@ -94,6 +117,21 @@ impl Packet {
             source_port_wire: from,
             bytes: bytes as u32,
         }
+    }
+}
+
+impl Packet {
+    /// TCP's flags, of a packet that [`common`] found in `frame`; 0 for UDP, and where the packet ends before them.
+    #[inline(always)]
+    pub fn tcp_flags<F: Frame + ?Sized>(&self, frame: &F, zero: u64) -> u8 {
+        let Some(Untagged { ethertype, .. }) = frame.start::<Untagged>(0) else { return 0 };
+        let tag_bytes = if ethertype == ethertype_le::VLAN { VLAN_TAG_BYTES } else { 0 };
+        let ip_bytes = if self.source.is_v6 == 0 { size_of::<Ipv4>() } else { IPV6_BYTES };
+        let at = rebound::<F, 127>(frame, zero, ETHERNET_BYTES + tag_bytes + ip_bytes + wire::TCP_FLAGS_OFFSET);
+        if self.kind as u32 != PacketKind::Tcp as u32 || at >= self.bytes as usize {
+            return 0;
+        }
+        frame.read::<u8>(at).unwrap_or(0)
     }
 }
 

@@ -5,7 +5,7 @@
 //! sent it, outbound when it goes to a peer. So the sum over a row's peers is what the row counted as passed for the reason `peer`.
 
 use crate::{
-    counter::{Counter, ROW_FIRST, ROWS},
+    counter::{CELLS_PER_ROW, Counter, ROW_FIRST, ROWS, place},
     decide::Decision,
     outbound::Outbound,
     reason::Reason,
@@ -66,10 +66,11 @@ pub const fn cell(direction: Direction, column: u32, slot: u32) -> u32 {
 /// The cell that an inbound frame moves.
 #[inline(always)]
 pub const fn inbound(decision: &Decision) -> Option<u32> {
-    if decision.reason != Reason::Peer.number() || decision.row < ROW_FIRST {
+    let row = decision.cell / CELLS_PER_ROW;
+    if decision.cell % CELLS_PER_ROW != place(Reason::Peer, true) || row < ROW_FIRST {
         return None;
     }
-    Some(cell(Direction::In, column(decision.row), slot(decision.peer)))
+    Some(cell(Direction::In, column(row), slot(decision.peer)))
 }
 
 /// The cell that an outbound frame moves.
@@ -98,10 +99,11 @@ mod tests {
 
     #[test]
     fn only_what_passes_as_a_peer_on_a_named_row_is_in_it() {
-        let decision = |reason: Reason, row| Decision { reason: reason.number(), row, peer: 3, bytes: 60 };
+        let decision =
+            |reason: Reason, row| Decision { cell: row * CELLS_PER_ROW + place(reason, true), peer: 3, bytes: 60 };
         assert_eq!(inbound(&decision(Reason::Peer, ROW_FIRST + 2)), Some(cell(Direction::In, 2, 3)));
         assert_eq!(inbound(&decision(Reason::Peer, ROW_FIRST - 1)), None, "a tunnel or a fragment");
-        for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Peer) {
+        for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Peer && reason.has_row()) {
             assert_eq!(inbound(&decision(*reason, ROW_FIRST)), None, "{reason:?}");
         }
     }

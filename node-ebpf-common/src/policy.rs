@@ -8,9 +8,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
     address::Address,
-    counter::{Fate, ROWS},
+    counter::{CELLS_PER_ROW, DENIED_FROM, ROWS, place},
     frame::Frame,
-    reason::{DROP_BIT, PORTLESS_FROM, REASON_SLOTS},
+    reason::Reason,
     verifier::zero_mask,
 };
 use core::hint::cold_path;
@@ -56,8 +56,26 @@ pub const GROUP_BLOCKED: u32 = 1 << 31;
 pub struct Row {
     /// Group bits of the sources that may; 0 where the source does not matter.
     pub allow: u32,
-    /// Number of the reason when no group of the source is allowed.
-    pub otherwise: u32,
+    /// The place of the cell ([`place`]) when no group of the source is allowed.
+    pub otherwise: u16,
+    /// The place of the cell of what a blocked source sends. It is denied on ports that are open to all as well, so `otherwise` does not tell the mode.
+    pub blocked: u16,
+}
+
+impl Row {
+    /// A row that lets in sources of the groups `allow`, and judges all others by `otherwise`; `enforce`: what it denies is dropped.
+    pub const fn new(allow: u32, otherwise: Reason, enforce: bool) -> Self {
+        Self {
+            allow,
+            otherwise: place(otherwise, enforce) as u16,
+            blocked: place(Reason::BlockedSource, enforce) as u16,
+        }
+    }
+
+    /// Whether it lets in anyone who is not blocked.
+    pub const fn is_open(&self) -> bool {
+        (self.otherwise as u32) < DENIED_FROM
+    }
 }
 
 /// What a peer must be to come in by an interface.
@@ -70,21 +88,22 @@ pub struct InterfaceRule {
     pub admits: u32,
 }
 
-/// What a port's own word says: its counter row, the reason when nothing of the source speaks for it, and whether peers may. What rules let in besides is on
-/// the row.
+/// What a port's own word says: its counter row, the place of the cell there when nothing of the source speaks for it, and whether peers may. What rules let in
+/// besides is on the row. Row and place side by side are the cell, so that a decision is this word with another place, and no table is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PortWord(u32);
 
 impl PortWord {
     /// Bit 0: peers may. It is [`GROUP_PEER`], so that one `and` with a source's groups says whether it is a peer that may.
     const PEERS_MAY: u32 = GROUP_PEER;
-    const OTHERWISE_SHIFT: u32 = 1;
+    const PLACE_SHIFT: u32 = 1;
+    const PLACE_MASK: u32 = (CELLS_PER_ROW - 1) << Self::PLACE_SHIFT;
     const ROW_SHIFT: u32 = 5;
 
     /// The word of a row with this rule.
     #[inline(always)]
     pub const fn new(row: u32, rule: Row) -> Self {
-        Self(row << Self::ROW_SHIFT | rule.otherwise << Self::OTHERWISE_SHIFT | rule.allow & Self::PEERS_MAY)
+        Self(row << Self::ROW_SHIFT | (rule.otherwise as u32) << Self::PLACE_SHIFT | rule.allow & Self::PEERS_MAY)
     }
 
     /// As the image holds it.
@@ -105,27 +124,34 @@ impl PortWord {
         self.0 >> Self::ROW_SHIFT
     }
 
-    /// Number of the reason when nothing of the source speaks for it.
-    #[inline(always)]
-    pub const fn otherwise(self) -> u32 {
-        self.0 >> Self::OTHERWISE_SHIFT & (PORTLESS_FROM - 1)
+    /// Whether it lets in anyone who is not blocked.
+    pub const fn is_open(self) -> bool {
+        self.0 & Self::PLACE_MASK < DENIED_FROM << Self::PLACE_SHIFT
     }
 
-    /// 1 when a source of these groups is a peer that may, else 0.
+    /// The counter cell, as long as nothing of the source speaks for it.
     #[inline(always)]
-    pub const fn admits(self, groups: u32) -> u32 {
-        self.0 & groups & Self::PEERS_MAY
+    pub const fn cell(self) -> u32 {
+        self.0 >> Self::PLACE_SHIFT
+    }
+
+    /// The same for a source of these groups, where they are only the peers'. Without a branch: on mixed traffic each is mispredicted.
+    #[inline(always)]
+    pub fn cell_for<F: Frame + ?Sized>(self, frame: &F, groups: u32) -> u32 {
+        const PEER: u32 = place(Reason::Peer, true) << PortWord::PLACE_SHIFT;
+        let admitted = frame.opaque(u64::from((self.0 & groups & Self::PEERS_MAY).wrapping_neg())) as u32;
+        (self.0 ^ ((self.0 ^ PEER) & Self::PLACE_MASK & admitted)) >> Self::PLACE_SHIFT
     }
 
     /// Whether the source decides anything on this port, where nobody is blocked.
     #[inline(always)]
     pub const fn asks_for_source(self) -> bool {
-        self.0 & (DROP_BIT << Self::OTHERWISE_SHIFT | Self::PEERS_MAY) != 0
+        self.0 & Self::PEERS_MAY != 0 || self.0 & Self::PLACE_MASK >= DENIED_FROM << Self::PLACE_SHIFT
     }
 }
 
 const _: () = assert!(
-    ROWS << PortWord::ROW_SHIFT == 1 << 16 && PORTLESS_FROM == 1 << (PortWord::ROW_SHIFT - PortWord::OTHERWISE_SHIFT)
+    ROWS << PortWord::ROW_SHIFT == 1 << 16 && CELLS_PER_ROW == 1 << (PortWord::ROW_SHIFT - PortWord::PLACE_SHIFT)
 );
 
 /// One IPv4 prefix length in use: what an address with all ones above it is masked by to make the key.
@@ -205,8 +231,8 @@ pub struct PolicyImage {
     pub enforce: u16,
     /// 1: traffic of peers is counted for each peer, too.
     pub per_peer: u8,
-    /// Who is denied is noted ([`crate::flow`]): [`crate::reason::DROP_BIT`], which every denial's reason has, and [`crate::flow::DROPPED`] where it is dropped; 0: it is not.
-    pub evidence: u8,
+    /// Where the place of what is denied without a port begins ([`crate::counter::denied_from`]).
+    pub denied_from: u8,
     /// Always 0, which the verifier can not know (see [`rebound`]).
     pub zero: u64,
     /// Number of this image; each swap raises it.
@@ -237,8 +263,6 @@ pub struct PolicyImage {
     pub multiplier_v4: u64,
     /// Odd multipliers of the IPv6 hash.
     pub multiplier_v6: [u64; 2],
-    /// What becomes of frames under this policy, by the number of their reason: [`crate::counter::fates`] of its mode.
-    pub fates: [Fate; REASON_SLOTS as usize],
     /// The IPv4 lengths, longest first.
     pub length_v4: [LengthV4; MAX_LENGTHS_V4],
     /// The IPv6 lengths, longest first.

@@ -299,6 +299,9 @@ pub struct Start<L, I> {
     pub ports: Ports,
 }
 
+/// Where TCP's flags are in its header (RFC 9293, 3.1).
+pub const TCP_FLAGS_OFFSET: usize = 13;
+
 /// The first four bytes that TCP (RFC 9293) and UDP (RFC 768) share.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C, packed)]

@@ -103,4 +103,17 @@ impl Change for Tables {
         // SAFETY: a reference can be read.
         unsafe { core::ptr::from_ref(word).read_volatile() }
     }
+
+    #[inline(always)]
+    fn publish(self, word: &mut u64, value: u64) {
+        // Assembly that may touch memory: LLVM moves no store over it.
+        // SAFETY: an aligned word that can be written.
+        unsafe {
+            asm!(
+                "*(u64 *)({at} + 0) = {value}",
+                at = in(reg) core::ptr::from_mut(word), value = in(reg) value,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
 }

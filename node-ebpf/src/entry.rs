@@ -9,12 +9,11 @@ use node_ebpf_common::{
     packet::PacketKind,
     peer_traffic,
     query::Query,
-    reason::DROP_BIT,
 };
 
 use crate::{
     evidence,
-    frame::{Frags, Linear, launder},
+    frame::{Frags, Linear},
     maps,
     settings::setting,
 };
@@ -61,27 +60,31 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
     type Settled = u32;
 
     #[inline(always)]
-    fn settle(self, query: Query, decision: Decision) -> u32 {
-        let Self { context, read, frame, image } = self;
-        // LLVM knows that a reason's number is small and drops the masks; the verifiers of 5.10 and 6.1 do not.
-        let decision = Decision { reason: launder(u64::from(decision.reason)) as u32, ..decision };
+    fn passed(self, _query: Query, decision: Decision) -> u32 {
         if setting!(answer, decision.bytes) {
             return decision.pack();
         }
-        let fate = decision.fate(image);
-        maps::count(decision.value(), fate.cell(), u64::from(decision.bytes));
-        if setting!(evidence, decision.bytes) && decision.reason & u32::from(image.evidence) != 0 {
-            evidence::record(context, read, frame, image, &query, &decision);
-            return XDP_PASS - fate.dropped();
-        }
+        maps::count(decision.cell, u64::from(decision.bytes));
         if setting!(per_peer, decision.bytes)
-            && image.per_peer != 0
             && let Some(cell) = peer_traffic::inbound(&decision)
         {
             maps::count_peer(cell, 1, u64::from(decision.bytes));
         }
-        // XDP_DROP is XDP_PASS - 1: the verdict needs no branch.
-        XDP_PASS - fate.dropped()
+        XDP_PASS
+    }
+
+    #[inline(always)]
+    fn denied(self, query: Query, decision: Decision) -> u32 {
+        let Self { context, read, frame, image } = self;
+        if setting!(answer, decision.bytes) {
+            return decision.pack();
+        }
+        maps::count(decision.cell, u64::from(decision.bytes));
+        if setting!(evidence, decision.bytes) {
+            evidence::record(context, read, frame, image, &query, &decision);
+        }
+        // XDP_DROP is XDP_PASS - 1: what only an audit denies needs no branch.
+        XDP_PASS - decision.dropped()
     }
 
     /// What logs is too much to be there three times: with a log every packet goes the long way.
@@ -95,37 +98,38 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
         if setting!(log, decision.bytes) {
             log(self.context, self.frame, self.image.zero, &query, decision);
         }
-        self.settle(query, decision)
+        if decision.is_denied() { self.denied(query, decision) } else { self.passed(query, decision) }
     }
 }
 
-/// One line for a frame. The loader turns the trailing number into the reason's name.
+/// One line for a frame. The loader turns the trailing number, the counter cell, into the reason's name.
 #[inline(always)]
 fn log<F: Frame>(context: &XdpContext, frame: &F, zero: u64, query: &Query, decision: Decision) {
     const TCP: u32 = PacketKind::Tcp as u32;
     const UDP: u32 = PacketKind::Udp as u32;
     const TUNNEL: u32 = PacketKind::Tunnel as u32;
     const FRAGMENT: u32 = PacketKind::LaterFragment as u32;
-    let (reason, bytes) = (unknown(frame, zero, decision.reason), unknown(frame, zero, decision.bytes));
-    let verdict = if reason & DROP_BIT == 0 { "pass" } else { "drop" };
-    let protocol = match unknown(frame, zero, query.kind()) {
+    let (cell, bytes) = (unknown(frame, zero, decision.cell), unknown(frame, zero, decision.bytes));
+    let verdict = if decision.is_denied() { "drop" } else { "pass" };
+    let protocol = match unknown(frame, zero, query.kind) {
         TCP => "tcp",
         UDP => "udp",
         TUNNEL => "tunnel",
         FRAGMENT => "fragment",
         _ => {
-            info!(context, "{} {} bytes, reason {}", verdict, bytes, reason);
+            info!(context, "{} {} bytes, reason {}", verdict, bytes, cell);
             return;
         }
     };
-    let port = (unknown(frame, zero, query.port_wire()) as u16).swap_bytes();
-    let (hi, lo) = (frame.opaque(query.hi ^ zero), frame.opaque(query.lo ^ zero));
-    if unknown(frame, zero, query.source().is_v6) == 0 {
+    let port = if query.kind == FRAGMENT { 0 } else { unknown(frame, zero, query.port_wire) };
+    let port = (port as u16).swap_bytes();
+    let (hi, lo) = (frame.opaque(query.source.hi ^ zero), frame.opaque(query.source.lo ^ zero));
+    if unknown(frame, zero, query.source.is_v6) == 0 {
         let address = (lo as u32).swap_bytes();
-        info!(context, "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, bytes, reason);
+        info!(context, "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, bytes, cell);
     } else {
         let address = (u128::from(hi) | u128::from(lo) << 64).to_le_bytes();
-        info!(context, "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, bytes, reason);
+        info!(context, "{} {:i} -> {}/{}, {} bytes, reason {}", verdict, address, protocol, port, bytes, cell);
     }
 }
 

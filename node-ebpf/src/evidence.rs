@@ -11,7 +11,8 @@ use aya_ebpf::{
 };
 use node_ebpf_common::{
     Decision, Frame, PolicyImage,
-    flow::{self, Attributed, Change as _, FlowEntry, FlowKey},
+    flow::{Attributed, Change as _, FirstFrame, FlowEntry, FlowKey},
+    packet,
     query::Query,
     wire::LinkAddresses,
 };
@@ -36,11 +37,13 @@ pub fn record<F: Frame>(
     let table = unsafe { &mut *table };
     // SAFETY: as above.
     let which = unsafe { core::ptr::from_ref(&table.bank).read_volatile() } & 1;
-    let key = FlowKey::new(query, decision, u32::from(image.evidence), context.ingress_ifindex() as u32);
+    let key = FlowKey::new(query, decision);
     // So that the verifier follows what comes now once, not for each way to a decision; of the source it knows nothing already.
     let key = FlowKey { word: frame.opaque(key.word ^ image.zero), ..key };
     let Some(bank) = table.banks.get_mut(which as usize) else { return };
-    let Attributed::First(entry) = bank.attribute(frame, Tables, image.zero, &key, u64::from(decision.bytes)) else {
+    let Attributed::First(entry) =
+        bank.attribute(frame, Tables, image.zero, &key, query.source.is_v6 != 0, u64::from(decision.bytes))
+    else {
         return;
     };
     cold_path();
@@ -48,8 +51,15 @@ pub fn record<F: Frame>(
     let frame = read(&context);
     let frame_bytes = frame.total_bytes() as u64;
     let sender = frame.start::<LinkAddresses>(0).map_or(0, LinkAddresses::source_le);
-    entry.first = flow::first(sender, frame_bytes);
-    entry.generation = image.generation;
+    entry.first.link = FirstFrame::link(sender, frame_bytes);
+    entry.first.seen = FirstFrame::seen(context.ingress_ifindex() as u32, image.generation);
+    // Of common shapes read again: kept, it would cost every frame two words.
+    let (destination, source_port_wire, flags) = match packet::common(&frame) {
+        Some(packet) => (packet.destination, packet.source_port_wire, packet.tcp_flags(&frame, image.zero)),
+        None => (query.destination, query.source_port_wire, 0),
+    };
+    (entry.first.destination_hi, entry.first.destination_lo) = (destination.hi, destination.lo);
+    entry.first.sender = FirstFrame::sender(source_port_wire, flags);
     let entry = core::ptr::from_mut(entry);
     Tables.add(&mut bank.offered, 1);
     // SAFETY: as above.
@@ -64,7 +74,7 @@ pub fn record<F: Frame>(
     let flags = BPF_F_CURRENT_CPU | (length & CONTEXT_LENGTH_MASK) << 32;
     // SAFETY: the entry is within the table; the helper reads it and the frame, and fails where the frame is shorter.
     let result = unsafe {
-        (*entry).boot_ns = bpf_ktime_get_boot_ns();
+        (*entry).first.boot_ns = bpf_ktime_get_boot_ns();
         bpf_perf_event_output(context.as_ptr(), maps::captures(), flags, entry.cast(), size_of::<FlowEntry>() as u64)
     };
     if result == 0 {
@@ -73,7 +83,7 @@ pub fn record<F: Frame>(
     } else {
         Tables.add(&mut bank.unread, 1);
         // SAFETY: as above.
-        unsafe { (*entry).boot_ns = 0 };
+        unsafe { (*entry).first.boot_ns = 0 };
     }
 }
 

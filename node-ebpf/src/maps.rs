@@ -80,11 +80,12 @@ pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
 
 /// Adds one frame to this CPU's part of a cell.
 #[inline(always)]
-pub fn count(value: u32, cell: u32, bytes: u64) {
-    if let Some(cells) = nw_counters.get_ptr_mut(value) {
-        // Hidden, so that the mask stays where LLVM knows the number and the verifiers of 5.10 and 6.1 do not.
-        let cell = launder(u64::from(cell)) as u32 % CELLS_PER_ROW;
+pub fn count(cell: u32, bytes: u64) {
+    // Hidden, so that the mask stays where LLVM knows the number and the verifiers of 5.10 and 6.1 do not.
+    let cell = launder(u64::from(cell)) as u32;
+    if let Some(cells) = nw_counters.get_ptr_mut(cell / CELLS_PER_ROW) {
+        let place = launder(u64::from(cell)) as u32 % CELLS_PER_ROW;
         // SAFETY: the value is this CPU's own, and the place is within the row's cells.
-        unsafe { add::count_frame(cells.cast::<Counter>().add(cell as usize), bytes) };
+        unsafe { add::count_frame(cells.cast::<Counter>().add(place as usize), bytes) };
     }
 }

@@ -39,7 +39,7 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
 }
 
 fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> anyhow::Result<Report> {
-    let unknown = || anyhow::anyhow!("reason {} is of another version", decision.reason);
+    let unknown = || anyhow::anyhow!("counter cell {} is of another version", decision.cell);
     let reason = decision.reason().ok_or_else(unknown)?;
     Ok(Report {
         verdict: decision.verdict().name(),

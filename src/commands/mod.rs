@@ -123,12 +123,12 @@ fn live(common: &Common) -> Result<(PinDir, Maps), Failure> {
 
 /// The port class of a decision.
 fn class_of(decision: &Decision, rows: &[RowRecord]) -> Option<String> {
-    match decision.row {
+    match decision.row() {
         ROW_IP_TUNNELS => return Some(TUNNEL_CLASS.into()),
         ROW_LATER_FRAGMENTS => return Some(FRAGMENT_CLASS.into()),
         _ => {}
     }
-    rows.get(decision.row as usize).filter(|record| record.protocol != 0).map(class_name)
+    rows.get(decision.row() as usize).filter(|record| record.protocol != 0).map(class_name)
 }
 
 /// A runtime on this thread: netlink and signals need no more.

@@ -67,7 +67,7 @@ pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
 }
 
 fn line(frame: u64, decision: &Decision, rows: &[RowRecord]) -> anyhow::Result<Line> {
-    let unknown = || anyhow::anyhow!("frame {frame}: reason {} is of another version", decision.reason);
+    let unknown = || anyhow::anyhow!("frame {frame}: counter cell {} is of another version", decision.cell);
     let reason = decision.reason().ok_or_else(unknown)?;
     Ok(Line { frame, verdict: decision.verdict().name(), reason: reason.name(), class: class_of(decision, rows) })
 }

@@ -1,6 +1,6 @@
 //! The ports that the policy in force names, who may reach them, and what was counted there: the page's table. It must not print.
 
-use node_ebpf_common::{PolicyImage, Reason, counter::ROW_FIRST, maps::RowRecord, policy::GROUP_PEER, reason::Verdict};
+use node_ebpf_common::{PolicyImage, counter::ROW_FIRST, maps::RowRecord, policy::GROUP_PEER};
 use serde::Serialize;
 
 use super::counters::{Counters, place_of};
@@ -74,7 +74,7 @@ fn join(image: &PolicyImage, records: &[RowRecord], counters: &Counters) -> Vec<
 fn access(image: &PolicyImage, row: u32) -> (Option<&'static str>, bool) {
     let Some(row) = image.rows.get(row as usize) else { return (None, false) };
     let also = row.allow & !GROUP_PEER != 0;
-    let open = Reason::from_number(row.otherwise).is_some_and(|reason| reason.verdict() == Verdict::Pass);
+    let open = row.is_open();
     let access = match (open, row.allow & GROUP_PEER != 0) {
         (true, _) => "public",
         (false, true) => "cluster",

@@ -67,8 +67,8 @@ fn run_in(shape: Shape, policy: Policy, buffers: Buffers, table: &[Case]) {
 
         let (kernel, host) = (probe.decide(&case.frame).unwrap(), decide(case.frame.as_slice(), &compiled.image));
         assert_eq!(
-            (kernel.reason, kernel.row, kernel.peer),
-            (host.reason, host.row, host.peer),
+            (kernel.cell, kernel.peer),
+            (host.cell, host.peer),
             "{buffers:?} {}: kernel and host disagree",
             case.name
         );

@@ -8,13 +8,13 @@ use std::{
 };
 
 use node_ebpf_common::{
-    Reason, Shape, Verdict,
-    decide::explain,
+    Shape, Verdict, decide,
     flow::{BANK_ENTRIES, FlowEntry},
+    packet::walk,
 };
 use nodewall_datapath::{CaptureBudget, Evidence, KernelEngine, Sweep};
 use nodewall_model::cases::{
-    self, Case, Compile as _, OUTSIDER, Policy, all,
+    self, Case, Compile as _, Counted as _, OUTSIDER, Policy, all,
     frames::{Ip4, Ip6, TCP, UDP, transport},
 };
 use nodewall_testbed::skip_unless_privileged;
@@ -98,7 +98,7 @@ fn every_denied_case(shape: Shape) {
             (engine, evidence)
         });
         let image = case.policy.compiled().image;
-        let (asked, decision) = explain(case.frame.as_slice(), &image);
+        let decision = decide(case.frame.as_slice(), &image);
         engine.run(&case.frame).unwrap();
         let sweep = evidence.sweep(SECOND_NS).unwrap();
         if case.reason.verdict() == Verdict::Pass {
@@ -108,16 +108,26 @@ fn every_denied_case(shape: Shape) {
         denied += 1;
         assert_eq!((sweep.flows.len(), sweep.captures.len()), (1, 1), "{}: {sweep:?}", case.name);
         let (flow, capture) = (sweep.flows[0], &sweep.captures[0]);
-        assert_eq!(flow.key.reason(), case.reason.number(), "{}", case.name);
+        assert_eq!(flow.key.reason(), Some(case.reason), "{}", case.name);
+        assert_eq!(flow.key.cell(), case.cell(&case.policy.compiled()), "{}", case.name);
         assert_eq!((flow.sums.packets, flow.sums.bytes), (1, u64::from(decision.bytes)), "{}", case.name);
-        assert_eq!((flow.key.hi, flow.key.lo), (asked.hi, asked.lo), "{}", case.name);
-        assert_eq!(flow.key.port(), (asked.port_wire() as u16).swap_bytes(), "{}", case.name);
-        assert_eq!(flow.key.kind(), asked.kind(), "{}", case.name);
-        assert_eq!(flow.key.is_v6(), (asked.source().is_v6 == 1), "{}", case.name);
+        let packet = walk(case.frame.as_slice(), 0);
+        let source = (u128::from(packet.source.hi) | u128::from(packet.source.lo) << 64).to_le_bytes();
+        let v4 = u128::from(packet.source.lo).to_le_bytes();
+        assert_eq!(flow.key.is_v6(), packet.source.is_v6 == 1, "{}", case.name);
+        assert_eq!(flow.key.source_be(), if flow.key.is_v6() { source } else { v4 }, "{}", case.name);
+        assert_eq!(flow.key.port(), (packet.port_wire as u16).swap_bytes(), "{}", case.name);
+        let rows = case.policy.compiled().rows;
+        assert_eq!(flow.key.kind(rows.records()), Some(packet.kind), "{}", case.name);
         assert_eq!(flow.key.dropped(), image.enforce == 1, "{}", case.name);
-        assert_eq!(flow.generation, image.generation, "{}", case.name);
-        assert_eq!(flow.mac(), case.frame[6..12], "{}", case.name);
-        assert_eq!(flow.first_frame_bytes() as usize, case.frame.len(), "{}", case.name);
+        let first = flow.first;
+        assert_eq!(u64::from(first.generation()), image.generation, "{}", case.name);
+        assert_eq!(first.interface(), 1, "a test run comes by the loopback device");
+        assert_eq!(first.mac(), case.frame[6..12], "{}", case.name);
+        assert_eq!(first.frame_bytes() as usize, case.frame.len(), "{}", case.name);
+        let destination = (packet.destination.hi, packet.destination.lo);
+        assert_eq!((first.destination_hi, first.destination_lo), destination, "{}", case.name);
+        assert_eq!(first.source_port(), (packet.source_port_wire as u16).swap_bytes(), "{}", case.name);
         assert_eq!(capture.entry.key, flow.key, "{}", case.name);
         assert_eq!(capture.frame, case.frame[..case.frame.len().min(256)], "{}", case.name);
     }
@@ -144,10 +154,14 @@ fn a_capture_says_when_and_is_as_long_as_asked() {
         let after = boot_ns();
         let sweep = evidence.sweep(SECOND_NS).unwrap();
         let capture = &sweep.captures[0];
-        assert!((before..=after).contains(&capture.entry.boot_ns), "{before} {} {after}", capture.entry.boot_ns);
+        assert!(
+            (before..=after).contains(&capture.entry.first.boot_ns),
+            "{before} {} {after}",
+            capture.entry.first.boot_ns
+        );
         assert_eq!(capture.frame, frame[..frame.len().min(snap_bytes as usize)]);
-        assert_eq!(capture.entry.first_frame_bytes() as usize, frame.len());
-        assert_eq!(sweep.flows[0].boot_ns, capture.entry.boot_ns);
+        assert_eq!(capture.entry.first.frame_bytes() as usize, frame.len());
+        assert_eq!(sweep.flows[0].first.boot_ns, capture.entry.first.boot_ns);
     }
 }
 
@@ -178,7 +192,7 @@ fn a_spoofed_flood(shape: Shape) {
     }
     assert_adds_up(&total, &engine);
     assert!(total.written >= 8 * 200, "{} captures", total.written);
-    let different: std::collections::BTreeSet<_> = total.flows.iter().map(|flow| flow.key.lo).collect();
+    let different: std::collections::BTreeSet<_> = total.flows.iter().map(|flow| flow.key.source_be()).collect();
     assert!(different.len() > BANK_ENTRIES, "the hash does not spread");
 }
 
@@ -243,9 +257,9 @@ fn a_noisy_source_hides_nobody() {
             }
         }
         let sweep = evidence.sweep(SECOND_NS).unwrap();
-        let quiet = u64::from(u32::from_le_bytes([192, 0, 2, n]));
-        let flow = sweep.flows.iter().any(|flow| flow.key.lo == quiet && flow.sums.packets == 1);
-        let capture = sweep.captures.iter().any(|capture| capture.entry.key.lo == quiet);
+        let quiet = [192, 0, 2, n];
+        let flow = sweep.flows.iter().any(|flow| flow.key.source_be().starts_with(&quiet) && flow.sums.packets == 1);
+        let capture = sweep.captures.iter().any(|capture| capture.entry.key.source_be().starts_with(&quiet));
         found += u32::from(flow && capture);
     }
     assert!(found >= 99, "{found} of 100");
@@ -283,12 +297,9 @@ fn where_it_is_not_wanted_nothing_is_noted() {
     if skip_unless_privileged("where_it_is_not_wanted_nothing_is_noted") {
         return;
     }
-    let mut image = Policy::Enforce.compiled().image;
-    image.evidence = 0;
-    let mut engine = KernelEngine::new(&image, Shape::EVIDENCE, None).unwrap();
+    let mut engine = KernelEngine::new(&Policy::Enforce.compiled().image, Shape::PLAIN, None).unwrap();
     let mut evidence = evidence(&engine, BUDGET);
     engine.run(&knock([198, 51, 100, 1])).unwrap();
     assert_eq!(evidence.sweep(SECOND_NS).unwrap(), Sweep::default());
     assert_eq!(counted(&engine).0, 1, "it was denied");
-    assert_eq!(Reason::from_number(8), Some(Reason::Outsider));
 }

@@ -128,9 +128,11 @@ fn a_frame_moves_the_cell_of_its_peer_and_port() {
     assert_eq!(moved(outbound.maps()), expected[1]);
 
     let off = compile(&Policy { per_peer: false, ..policy }, compiled.rows.clone(), &Facts::default()).unwrap();
-    inbound.swap(&off.image).unwrap();
+    // Inbound it is the program's shape, outbound the policy.
     outbound.swap(&off.image).unwrap();
-    inbound.run(&cells[0].0).unwrap();
+    let mut without = KernelEngine::new(&off.image, Shape::EVIDENCE, None).unwrap();
+    without.run(&cells[0].0).unwrap();
+    assert!(moved(without.maps()).is_empty(), "switched off");
     outbound.run(plain(&reversed(cells[0].0.clone()))).unwrap();
     assert_eq!([moved(inbound.maps()), moved(outbound.maps())], expected, "switched off");
 }

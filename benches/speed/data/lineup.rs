@@ -151,7 +151,7 @@ impl Lineup {
         let mut expected: BTreeMap<u32, Counted> = BTreeMap::new();
         let mut expect = |frame: &[u8], times: u64| {
             let decision = decide(frame, image);
-            let [packets, bytes] = expected.entry(decision.cell(image)).or_default();
+            let [packets, bytes] = expected.entry(decision.cell).or_default();
             *packets += times;
             *bytes += times * u64::from(decision.bytes);
         };

@@ -92,7 +92,7 @@ impl Takers {
         Ok(Self {
             engine: KernelEngine::new(image, Shape::PLAIN, None)?,
             noting: KernelEngine::new(image, Shape::EVIDENCE, None)?,
-            outsider_cell: decision.cell(image),
+            outsider_cell: decision.cell,
             read_id: generator.bare("reference_read")?,
             drop_id: generator.bare("reference_drop")?,
             pass_id: generator.bare("reference_pass")?,

@@ -1,7 +1,7 @@
 //! The kernel's own answer for a frame, without any interface: the program is loaded with private maps and run by `BPF_PROG_TEST_RUN`.
 
 use aya::programs::{TestRun, TestRunOptions};
-use node_ebpf_common::{Decision, PolicyImage, Reason, Shape, wire::ETHERNET_BYTES};
+use node_ebpf_common::{Decision, PolicyImage, Reason, Shape, counter::portless, wire::ETHERNET_BYTES};
 
 use super::{
     error::DatapathError,
@@ -15,6 +15,8 @@ const LINEAR_MAX_BYTES: usize = 3_200;
 pub struct KernelEngine {
     loaded: Loaded,
     buffers: Buffers,
+    /// The policy's.
+    denied_from: u32,
 }
 
 impl KernelEngine {
@@ -26,11 +28,12 @@ impl KernelEngine {
             None => loaded.load()?,
         };
         loaded.maps.swap(image)?;
-        Ok(Self { loaded, buffers })
+        Ok(Self { loaded, buffers, denied_from: image.denied_from.into() })
     }
 
     /// Judges by another policy from now on.
     pub fn swap(&mut self, image: &PolicyImage) -> Result<(), DatapathError> {
+        self.denied_from = image.denied_from.into();
         self.loaded.maps.swap(image)
     }
 
@@ -40,7 +43,11 @@ impl KernelEngine {
     /// drivers pad or drop it), so for those the answer is the only one there can be.
     pub fn decide(&mut self, frame: &[u8]) -> Result<Decision, DatapathError> {
         if frame.len() < ETHERNET_BYTES {
-            return Ok(Decision { reason: Reason::ShortFrame.number(), row: 0, peer: 0, bytes: frame.len() as u32 });
+            return Ok(Decision {
+                cell: portless(Reason::ShortFrame.number(), self.denied_from),
+                peer: 0,
+                bytes: frame.len() as u32,
+            });
         }
         self.run(frame).map(Decision::unpack)
     }

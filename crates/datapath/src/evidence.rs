@@ -15,7 +15,7 @@ use aya::{
     util::online_cpus,
 };
 use node_ebpf_common::{
-    flow::{Bank, CpuFlows, FlowEntry},
+    flow::{Bank, CpuFlows, FlowEntry, KEY_WORDS},
     maps::{self, name},
 };
 use zerocopy::{FromBytes, transmute};
@@ -311,10 +311,10 @@ fn bank(table: &[AtomicU64], which: u64) -> Option<&[AtomicU64]> {
 }
 
 fn draw_multipliers(bank: &[AtomicU64]) -> Result<(), DatapathError> {
-    let mut drawn = [0_u8; 16];
+    let mut drawn = [0_u8; 8 * KEY_WORDS];
     rustix::rand::getrandom(&mut drawn, rustix::rand::GetRandomFlags::empty())
         .map_err(|error| DatapathError::io("can not draw random numbers")(error.into()))?;
-    let drawn: [u64; 2] = transmute!(drawn);
+    let drawn: [u64; KEY_WORDS] = transmute!(drawn);
     for (n, multiplier) in drawn.into_iter().enumerate() {
         store(bank, MULTIPLIERS + n, multiplier | 1);
     }
@@ -365,6 +365,6 @@ fn captured(cpu: u32, head: &[u8], tail: &[u8], snap_bytes: usize) -> Option<Cap
     let (entry, rest) = bytes.split_at_checked(size_of::<FlowEntry>())?;
     let entry = FlowEntry::read_from_bytes(entry).ok()?;
     // What follows is padding.
-    let length = (entry.first_frame_bytes() as usize).min(snap_bytes).min(rest.len());
+    let length = (entry.first.frame_bytes() as usize).min(snap_bytes).min(rest.len());
     Some(Captured { entry, cpu, frame: rest.get(..length)?.to_vec() })
 }

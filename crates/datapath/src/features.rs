@@ -144,7 +144,7 @@ fn test_run(image: &PolicyImage, frames: &[&[u8]]) -> Result<usize, String> {
     for (n, frame) in frames.iter().enumerate() {
         let kernel = engine.decide(frame).map_err(|error| chain(&error))?;
         let host = decide(*frame, image);
-        if (kernel.reason, kernel.row) != (host.reason, host.row) {
+        if kernel.cell != host.cell {
             return Err(format!("for test frame {n} the kernel answered {kernel:?}, this program {host:?}"));
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aya_log::EbpfLogger;
 use log::{Log, Metadata, Record};
-use node_ebpf_common::Reason;
+use node_ebpf_common::counter::meaning;
 
 use super::{error::DatapathError, object::Loaded};
 
@@ -25,7 +25,7 @@ pub fn forward(loaded: &mut Loaded) -> Result<impl Future<Output = ()> + use<>, 
     })
 }
 
-/// Hands records on with the reason's number replaced by its name.
+/// Hands records on with the number of the counter cell replaced by the reason's name.
 #[derive(Debug)]
 struct Named;
 
@@ -54,7 +54,7 @@ impl Log for Named {
 
 fn with_name(text: &str) -> String {
     let named = text.rsplit_once("reason ").and_then(|(head, number)| {
-        let reason = Reason::from_number(number.trim().parse().ok()?)?;
+        let (_, reason, _) = meaning(number.trim().parse().ok()?)?;
         Some(format!("{head}reason {}", reason.name()))
     });
     named.unwrap_or_else(|| text.to_string())
@@ -67,10 +67,10 @@ mod tests {
     #[test]
     fn numbers_become_names_and_other_text_stays() {
         assert_eq!(
-            with_name("drop 10.0.0.1 -> tcp/9042, 60 bytes, reason 8"),
+            with_name("drop 10.0.0.1 -> tcp/9042, 60 bytes, reason 170"),
             "drop 10.0.0.1 -> tcp/9042, 60 bytes, reason outsider"
         );
-        assert_eq!(with_name("reason 63"), "reason 63");
+        assert_eq!(with_name("reason 99999"), "reason 99999");
         assert_eq!(with_name("something else"), "something else");
     }
 }

@@ -9,14 +9,12 @@ use std::{
 use ipnet::IpNet;
 use node_ebpf_common::{
     ABI_VERSION, PolicyImage, Reason,
-    counter::{self, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
-    flow,
+    counter::{self, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     packet::{TABLE_TCP, TABLE_UDP},
     policy::{
         GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, InterfaceRule, MAGIC, MAX_INTERFACE_RULES,
         MAX_RULE_GROUPS, PortWord, Row,
     },
-    reason::DROP_BIT,
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
 use sha2::{Digest, Sha256};
@@ -115,29 +113,26 @@ pub fn compile(policy: &Policy, mut rows: RowTable, facts: &Facts) -> Result<Com
     image.per_peer = u8::from(policy.per_peer);
     let enforce = policy.mode == Mode::Enforce;
     image.enforce = u16::from(enforce);
-    image.fates = counter::fates(enforce);
-    if policy.evidence {
-        let dropped = if enforce { flow::DROPPED } else { 0 };
-        image.evidence = (DROP_BIT | dropped) as u8;
-    }
+    image.denied_from = counter::denied_from(enforce) as u8;
 
     let groups = Groups::new(policy)?;
     fill_interfaces(&mut image, policy, &groups, &facts.interfaces)?;
     rows.deactivate_all();
-    let unmanaged = Row { allow: 0, otherwise: Reason::Unmanaged.number() };
+    let unmanaged = Row::new(0, Reason::Unmanaged, enforce);
     for (table, row) in image.port_words.iter_mut().zip([ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED]) {
         table.fill(PortWord::new(row, unmanaged).bits());
         put(&mut image.rows, row, unmanaged);
     }
-    put(&mut image.rows, ROW_LATER_FRAGMENTS, later_fragment_row(policy));
-    let tunnel = tunnel_row(policy);
+    put(&mut image.rows, ROW_PORTLESS, unmanaged);
+    put(&mut image.rows, ROW_LATER_FRAGMENTS, later_fragment_row(policy, enforce));
+    let tunnel = tunnel_row(policy, enforce);
     put(&mut image.rows, ROW_IP_TUNNELS, tunnel);
     for port in TUNNEL_UDP_PORTS {
         // A rule of the operator's for such a port comes after and wins.
         name_ports(&mut image, &mut rows, key(Protocol::Udp, port, port), TUNNEL_CLASS, tunnel)?;
     }
     for class in &policy.classes {
-        let row = class_row(class, groups.allowed(class));
+        let row = class_row(class, groups.allowed(class), enforce);
         for entry in &class.ports {
             let (first, last) = (entry.ports.first(), entry.ports.last());
             if entry.ports.count() > MAX_PORTS_WITH_OWN_ROWS {
@@ -245,24 +240,24 @@ fn lead(image: &mut PolicyImage, key: RowKey, word: PortWord) {
     }
 }
 
-fn class_row(class: &PortClass, allow: u32) -> Row {
+fn class_row(class: &PortClass, allow: u32, enforce: bool) -> Row {
     match class.access {
-        Access::Public => Row { allow: 0, otherwise: Reason::Public.number() },
-        Access::Cluster => Row { allow, otherwise: Reason::Outsider.number() },
-        Access::Closed => Row { allow, otherwise: Reason::Closed.number() },
+        Access::Public => Row::new(0, Reason::Public, enforce),
+        Access::Cluster => Row::new(allow, Reason::Outsider, enforce),
+        Access::Closed => Row::new(allow, Reason::Closed, enforce),
     }
 }
 
-fn tunnel_row(policy: &Policy) -> Row {
+fn tunnel_row(policy: &Policy, enforce: bool) -> Row {
     match policy.tunnels {
-        Tunnels::Peers => Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() },
-        Tunnels::All => Row { allow: 0, otherwise: Reason::Public.number() },
+        Tunnels::Peers => Row::new(GROUP_PEER, Reason::TunnelOutsider, enforce),
+        Tunnels::All => Row::new(0, Reason::Public, enforce),
     }
 }
 
-fn later_fragment_row(policy: &Policy) -> Row {
+fn later_fragment_row(policy: &Policy, enforce: bool) -> Row {
     match policy.later_fragments {
-        LaterFragments::Peers => Row { allow: GROUP_PEER, otherwise: Reason::FragmentOutsider.number() },
+        LaterFragments::Peers => Row::new(GROUP_PEER, Reason::FragmentOutsider, enforce),
         // Not consulted: the verdict function passes them under their own reason.
         LaterFragments::All => Row::default(),
     }

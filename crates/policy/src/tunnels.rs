@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use node_ebpf_common::{
-    PolicyImage, Reason, Verdict,
+    PolicyImage,
     counter::{ROW_FIRST, ROW_IP_TUNNELS},
     maps::RowRecord,
     packet::TABLE_UDP,
@@ -14,8 +14,7 @@ use super::rows::class_name;
 /// Those of the UDP `ports` that anyone may send to, each with the class that says so (`None`: no class names it). They are ports that the host's
 /// kernel takes packets out of, so whoever may send there reaches every port. None, where `tunnels` lets everyone in anyway.
 pub fn open_to_all(image: &PolicyImage, rows: &[RowRecord], ports: &BTreeSet<u16>) -> BTreeMap<u16, Option<String>> {
-    let lets_in =
-        |row: u32| Reason::from_number(image.row(row).otherwise).is_none_or(|reason| reason.verdict() == Verdict::Pass);
+    let lets_in = |row: u32| image.row(row).is_open();
     if lets_in(ROW_IP_TUNNELS) {
         return BTreeMap::new();
     }

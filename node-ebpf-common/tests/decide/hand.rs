@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use node_ebpf_common::{
     PolicyImage, Reason,
-    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, fates},
+    counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, denied_from},
     policy::{
         BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, PortWord, Row, SLOTS, SlotV4, SlotV6,
         hash_v4, hash_v6, key_v4, slot, value,
@@ -22,23 +22,24 @@ pub(crate) struct ByHand {
     pub(crate) image: Box<PolicyImage>,
     pub(crate) rows: BTreeMap<(u8, u16), u32>,
     next_row: u32,
+    enforce: bool,
 }
 
 impl ByHand {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(enforce: bool) -> Self {
         let mut image = PolicyImage::new_box_zeroed().unwrap();
-        image.enforce = 1;
-        image.fates = fates(true);
+        image.enforce = u16::from(enforce);
+        image.denied_from = denied_from(enforce) as u8;
+        image.rows.fill(Row::new(0, Reason::Unmanaged, enforce));
         image.multiplier_v4 = 0x9e37_79b9_7f4a_7c15;
         image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
         (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
         (image.bucket_mask_v6, image.slot_mask_v6) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
         for (table, row) in [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED].into_iter().enumerate() {
-            image.rows[row as usize].otherwise = Reason::Unmanaged.number();
             image.port_words[table].fill(PortWord::new(row, image.rows[row as usize]).bits());
         }
-        image.rows[ROW_IP_TUNNELS as usize] = Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() };
-        Self { image, rows: BTreeMap::new(), next_row: 100 }
+        image.rows[ROW_IP_TUNNELS as usize] = Row::new(GROUP_PEER, Reason::TunnelOutsider, enforce);
+        Self { image, rows: BTreeMap::new(), next_row: 100, enforce }
     }
 
     fn port(&mut self, protocol: u8, port: u16, allow: u32, otherwise: Reason) {
@@ -47,7 +48,7 @@ impl ByHand {
             self.next_row += 1;
             self.next_row
         });
-        let rule = Row { allow, otherwise: otherwise.number() };
+        let rule = Row::new(allow, otherwise, self.enforce);
         self.image.port_words[table][port.swap_bytes() as usize] = PortWord::new(row, rule).bits();
         self.image.rows[row as usize] = rule;
     }
@@ -124,7 +125,7 @@ fn length_slot(length: u32, lengths: &[u32]) -> usize {
 
 /// What tests/model/src/cases.rs says in TOML, by hand.
 pub(crate) fn by_hand(policy: Policy) -> ByHand {
-    let mut hand = ByHand::new();
+    let mut hand = ByHand::new(!policy.audits());
     let cluster = [8443, 8018, 8019, 8020, 8021, 8022, 9042, 7000, 7001, 7199, 9200, 9300];
     hand.both([443], 0, Reason::Public);
     hand.both(cluster.into_iter().chain(5701..=5711), GROUP_PEER, Reason::Outsider);
@@ -145,14 +146,9 @@ pub(crate) fn by_hand(policy: Policy) -> ByHand {
         hand.source(text, GROUP_PEER, peer);
     }
     hand.source("2001:db8::1/128", GROUP_SPOOFED, 0);
-    if policy.audits() {
-        hand.image.enforce = 0;
-        hand.image.fates = fates(false);
-    }
     if rules {
-        hand.image.rows[ROW_IP_TUNNELS as usize] = Row { allow: 0, otherwise: Reason::Public.number() };
-        hand.image.rows[ROW_LATER_FRAGMENTS as usize] =
-            Row { allow: GROUP_PEER, otherwise: Reason::FragmentOutsider.number() };
+        hand.image.rows[ROW_IP_TUNNELS as usize] = Row::new(0, Reason::Public, hand.enforce);
+        hand.image.rows[ROW_LATER_FRAGMENTS as usize] = Row::new(GROUP_PEER, Reason::FragmentOutsider, hand.enforce);
         for port in [7199, 20_500, 21_000] {
             hand.port(6, port, GROUP_PEER | OPS, Reason::Outsider);
         }

@@ -35,7 +35,7 @@ impl Swept {
     pub(super) fn refresh_names(&mut self) -> Result<(), Failure> {
         let generation = self.tables.generation()?;
         if generation != self.generation {
-            self.names = Names::new(&self.tables.rows()?);
+            self.names = Names::new(self.tables.rows()?);
             self.generation = generation;
         }
         self.names.forget_interfaces();

@@ -4,15 +4,12 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    ops::RangeInclusive,
 };
 
 use node_ebpf_common::{
-    Reason, flow,
-    flow::FlowEntry,
+    flow::{self, FlowEntry},
     maps::RowRecord,
-    packet::{PacketKind, TABLE_TCP, TABLE_UDP},
-    wire::protocol,
+    packet::PacketKind,
 };
 
 use super::in_force::RawCapture;
@@ -32,23 +29,14 @@ const NEW_PER_SECOND: u64 = 100;
 /// What turns the kernel's numbers into names.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// Protocol, ports, class.
-    rows: Vec<(u8, RangeInclusive<u16>, String)>,
+    rows: Vec<RowRecord>,
     interfaces: HashMap<u32, String>,
 }
 
 impl Names {
-    /// Those of the rows in use; interfaces are asked for when they are met.
-    pub(super) fn new(rows: &[RowRecord]) -> Self {
-        let in_use = rows.iter().filter(|row| row.active != 0);
-        let rows = in_use.map(|row| (row.protocol, row.first_port..=row.last_port, class_name(row))).collect();
+    /// Those of the rows; interfaces are asked for when they are met.
+    pub(super) fn new(rows: Vec<RowRecord>) -> Self {
         Self { rows, interfaces: HashMap::new() }
-    }
-
-    /// A port's own row counts before a range that holds it.
-    fn class(&self, protocol: u8, port: u16) -> Option<String> {
-        let holding = self.rows.iter().filter(|(of, ports, _)| *of == protocol && ports.contains(&port));
-        holding.min_by_key(|(_, ports, _)| ports.len()).map(|(.., class)| class.clone())
     }
 
     fn interface(&mut self, index: u32) -> String {
@@ -70,38 +58,38 @@ impl Names {
         self.interfaces.clear();
     }
 
-    fn key(&mut self, key: &flow::FlowKey) -> Option<(FlowKey, Option<String>)> {
-        const TUNNEL: u32 = PacketKind::Tunnel as u32;
-        const FRAGMENT: u32 = PacketKind::LaterFragment as u32;
-        const SETTLED: u32 = PacketKind::Settled as u32;
-        let (protocol, number) = match key.kind() {
-            TABLE_TCP => ("tcp", Some(protocol::TCP)),
-            TABLE_UDP => ("udp", Some(protocol::UDP)),
-            TUNNEL => ("tunnel", None),
-            FRAGMENT => ("fragment", None),
-            SETTLED => ("none", None),
-            _ => ("other", None),
+    fn key(&mut self, entry: &FlowEntry) -> Option<(FlowKey, Option<String>)> {
+        let key = &entry.key;
+        let kind = key.kind(&self.rows)?;
+        let protocol = match kind {
+            PacketKind::Tcp => "tcp",
+            PacketKind::Udp => "udp",
+            PacketKind::Tunnel => "tunnel",
+            PacketKind::LaterFragment => "fragment",
+            PacketKind::Portless => "other",
+            PacketKind::Settled => "none",
         };
-        let port = number.map(|_| key.port());
-        let class = number.and_then(|number| self.class(number, key.port()));
-        let source = (key.kind() != SETTLED).then(|| source(key));
+        let port = matches!(kind, PacketKind::Tcp | PacketKind::Udp).then(|| key.port());
+        let row = self.rows.get(key.row() as usize).filter(|row| row.protocol != 0);
+        let class = port.and(row).map(class_name);
+        let source = (kind != PacketKind::Settled).then(|| source(key));
         let outcome = if key.dropped() { Outcome::Drop } else { Outcome::WouldDrop };
-        let reason = Reason::from_number(key.reason())?;
-        Some((FlowKey { source, protocol, port, reason, outcome, interface: self.interface(key.interface()) }, class))
+        let interface = self.interface(entry.first.interface());
+        Some((FlowKey { source, protocol, port, reason: key.reason()?, outcome, interface }, class))
     }
 
     /// A capture; `boot_offset_ns` is the wall clock's lead over the boot clock.
     pub(super) fn capture(&mut self, captured: RawCapture, boot_offset_ns: i64) -> Option<Capture> {
-        let (key, class) = self.key(&captured.entry.key)?;
+        let (key, class) = self.key(&captured.entry)?;
         Some(Capture {
             key,
             class,
-            mac: captured.entry.mac(),
-            generation: captured.entry.generation,
-            unix_ns: captured.entry.boot_ns.saturating_add_signed(boot_offset_ns),
-            boot_ns: captured.entry.boot_ns,
+            mac: captured.entry.first.mac(),
+            generation: captured.entry.first.generation().into(),
+            unix_ns: captured.entry.first.boot_ns.saturating_add_signed(boot_offset_ns),
+            boot_ns: captured.entry.first.boot_ns,
             cpu: captured.cpu,
-            original_bytes: captured.entry.first_frame_bytes(),
+            original_bytes: captured.entry.first.frame_bytes(),
             frame: captured.frame,
         })
     }
@@ -134,7 +122,7 @@ struct Open {
 /// The flows that go on.
 #[derive(Debug, Default)]
 pub(super) struct Flows {
-    open: HashMap<(u64, u64, u64), Open>,
+    open: HashMap<(u64, u64, u64, u32), Open>,
     /// New flows that may still be written, in parts of a second.
     tokens_ns: u64,
     refilled_ns: u64,
@@ -156,12 +144,12 @@ impl Flows {
             self.open.retain(|_, open| open.record.packets > 0 || open.seen_ns > since_ns);
         }
         for entry in entries {
-            let id = (entry.key.hi, entry.key.lo, entry.key.word);
+            let id = (entry.key.hi, entry.key.lo, entry.key.word, entry.first.interface());
             if let Some(open) = self.open.get_mut(&id) {
                 if open.record.packets == 0 {
                     open.record.first_unix_ns = since_ns;
-                    open.record.generation = entry.generation;
-                    open.record.mac = entry.mac();
+                    open.record.generation = entry.first.generation().into();
+                    open.record.mac = entry.first.mac();
                 }
                 open.record.packets += entry.sums.packets;
                 open.record.bytes += entry.sums.bytes;
@@ -169,8 +157,7 @@ impl Flows {
                 open.seen_ns = now_ns;
                 continue;
             }
-            let key =
-                if self.open.len() < MAX_FLOWS && self.tokens_ns >= SECOND_NS { names.key(&entry.key) } else { None };
+            let key = if self.open.len() < MAX_FLOWS && self.tokens_ns >= SECOND_NS { names.key(entry) } else { None };
             let Some((key, class)) = key else {
                 losses.add(LossKind::NotKept, entry.sums.packets, entry.sums.bytes, since_ns, now_ns);
                 continue;
@@ -179,8 +166,8 @@ impl Flows {
             let record = Flow {
                 key,
                 class,
-                mac: entry.mac(),
-                generation: entry.generation,
+                mac: entry.first.mac(),
+                generation: entry.first.generation().into(),
                 first_unix_ns: since_ns,
                 last_unix_ns: now_ns,
                 packets: entry.sums.packets,
@@ -262,14 +249,21 @@ impl Losses {
 
 #[cfg(test)]
 mod tests {
-    use node_ebpf_common::counter::Counter;
+    use node_ebpf_common::{
+        Decision, Reason,
+        address::Address,
+        counter::{CELLS_PER_ROW, Counter, ROW_TCP_UNMANAGED, place},
+        query::Query,
+    };
 
     use super::*;
 
     fn entry(n: u64) -> FlowEntry {
-        let mut entry = FlowEntry { sums: Counter { packets: 1, bytes: 60 }, ..FlowEntry::default() };
-        entry.key.lo = n;
-        entry
+        let source = Address::v4(n as u32);
+        let query = Query { source, port_wire: 0, kind: 0, destination: Address::NONE, source_port_wire: 0 };
+        let cell = ROW_TCP_UNMANAGED * CELLS_PER_ROW + place(Reason::BlockedSource, true);
+        let key = flow::FlowKey::new(&query, &Decision { cell, peer: 0, bytes: 60 });
+        FlowEntry { key, sums: Counter { packets: 1, bytes: 60 }, ..FlowEntry::default() }
     }
 
     #[test]

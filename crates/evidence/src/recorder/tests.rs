@@ -3,7 +3,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use node_ebpf_common::{counter::Counter, flow::FlowEntry, maps::RowRecord};
+use node_ebpf_common::{
+    counter::Counter,
+    flow::{FlowEntry, FlowKey},
+    maps::RowRecord,
+};
 
 use super::*;
 use crate::{
@@ -81,7 +85,9 @@ fn what_was_denied_is_in_flows_or_known_to_be_missing() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::create(&dir.path().join("state")).unwrap();
     let shown = Shown::default();
-    let flow = FlowEntry { sums: Counter { packets: 5, bytes: 500 }, ..FlowEntry::default() };
+    // An outsider on the row of unnamed TCP ports.
+    let key = FlowKey { word: (4 * 16 + 10) << 49 | 0x0100_a8c0, ..FlowKey::default() };
+    let flow = FlowEntry { key, sums: Counter { packets: 5, bytes: 500 }, ..FlowEntry::default() };
     let sweep = Sweep { flows: vec![flow], denied_packets: 8, not_attributed: [3, 300], ..Sweep::default() };
     // Two frames were denied before anybody looked.
     *shown.0.lock().unwrap() = Kernel { sweeps: vec![sweep], denied: [10, 1_000], generation: 1 };

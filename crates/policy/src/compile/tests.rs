@@ -1,7 +1,7 @@
 //! The image says of every port what the policy says.
 
 use node_ebpf_common::{
-    counter::{ROW_FIRST, fates},
+    counter::{ROW_FIRST, denied_from, place},
     policy::value,
 };
 
@@ -45,17 +45,17 @@ fn every_port_of_both_protocols_has_the_row_that_the_policy_says() {
                         Access::Cluster => Reason::Outsider,
                         Access::Closed => Reason::Closed,
                     };
-                    assert_eq!(row.otherwise, expected.number(), "{protocol} {port}");
+                    assert_eq!(row.otherwise, place(expected, true) as u16, "{protocol} {port}");
                     assert_eq!(row.allow & GROUP_PEER != 0, class.access == Access::Cluster, "{protocol} {port}");
                     assert_eq!(row.allow & !GROUP_PEER != 0, !class.also_allow.is_empty(), "{protocol} {port}");
                     assert_eq!(class_name(record), class.name);
                     assert!(record.first_port <= port && port <= record.last_port && record.active == 1);
                 }
                 None if protocol == Protocol::Udp && TUNNEL_UDP_PORTS.contains(&port) => {
-                    assert_eq!(row, Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() });
+                    assert_eq!(row, Row::new(GROUP_PEER, Reason::TunnelOutsider, true));
                 }
                 None => {
-                    assert_eq!(row.otherwise, Reason::Unmanaged.number(), "{protocol} {port}");
+                    assert_eq!(row.otherwise, place(Reason::Unmanaged, true) as u16, "{protocol} {port}");
                     assert!(number < ROW_FIRST);
                 }
             }
@@ -78,8 +78,8 @@ fn ports_have_rows_of_their_own_and_large_ranges_share_one() {
 #[test]
 fn modes_generation_and_hash_are_in_the_image() {
     let (enforce, audit) = (compiled("mode = \"enforce\""), compiled("mode = \"audit\""));
-    assert_eq!((enforce.image.enforce, enforce.image.fates), (1, fates(true)));
-    assert_eq!((audit.image.enforce, audit.image.fates), (0, fates(false)));
+    assert_eq!((enforce.image.enforce, enforce.image.denied_from), (1, denied_from(true) as u8));
+    assert_eq!((audit.image.enforce, audit.image.denied_from), (0, denied_from(false) as u8));
     assert_eq!((enforce.image.magic, enforce.image.zero, enforce.image.generation), (MAGIC, 0, 3));
     assert_ne!(enforce.image.policy_sha256, audit.image.policy_sha256);
     assert_eq!(enforce.image.policy_sha256, policy_sha256(&policy("")));
@@ -101,10 +101,10 @@ fn an_own_address_is_no_peer_even_inside_a_peer_prefix() {
 #[test]
 fn tunnels_for_all_are_counted_and_not_dropped_and_an_own_rule_for_their_port_wins() {
     let all = compiled("tunnels = \"all\"");
-    assert_eq!(all.image.row(ROW_IP_TUNNELS), Row { allow: 0, otherwise: Reason::Public.number() });
+    assert_eq!(all.image.row(ROW_IP_TUNNELS), Row::new(0, Reason::Public, true));
     let own = compiled("[[rule]]\nname = \"overlay\"\nports = [4789]\nprotocols = [\"udp\"]\naccess = \"public\"\n");
-    assert_eq!(row_of(&own, TABLE_UDP, 4789).1.otherwise, Reason::Public.number());
-    assert_eq!(row_of(&own, TABLE_UDP, 8472).1.otherwise, Reason::TunnelOutsider.number());
+    assert_eq!(row_of(&own, TABLE_UDP, 4789).1.otherwise, place(Reason::Public, true) as u16);
+    assert_eq!(row_of(&own, TABLE_UDP, 8472).1.otherwise, place(Reason::TunnelOutsider, true) as u16);
 }
 
 /// Ports that this host unpacks, beside a policy's own words about them.
@@ -123,8 +123,8 @@ fn a_port_that_the_host_unpacks_is_a_tunnels_unless_a_class_keeps_it_as_closely(
         access = "closed"
     "#;
     let tunnel = |tunnels: &str| match tunnels {
-        "all" => Row { allow: 0, otherwise: Reason::Public.number() },
-        _ => Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() },
+        "all" => Row::new(0, Reason::Public, true),
+        _ => Row::new(GROUP_PEER, Reason::TunnelOutsider, true),
     };
     let ports = BTreeSet::from([443, 4789, 5555, 5557, 5558, 8443, 9042, 20_001]);
     for tunnels in ["peers", "all"] {
@@ -177,9 +177,12 @@ fn ports_that_come_and_go_take_few_rows() {
         let compiled = compile(&policy, rows, &facts).unwrap();
         for port in ports {
             let row = row_of(&compiled, TABLE_UDP, port).1;
-            assert_eq!(row, Row { allow: GROUP_PEER, otherwise: Reason::TunnelOutsider.number() }, "{port}");
+            assert_eq!(row, Row::new(GROUP_PEER, Reason::TunnelOutsider, true), "{port}");
         }
-        assert_eq!(row_of(&compiled, TABLE_UDP, 30_000 + round * 100 + 100).1.otherwise, Reason::Unmanaged.number());
+        assert_eq!(
+            row_of(&compiled, TABLE_UDP, 30_000 + round * 100 + 100).1.otherwise,
+            place(Reason::Unmanaged, true) as u16
+        );
         let stays = row_of(&compiled, TABLE_UDP, 29_999).0;
         assert!(stays >= ROW_FIRST && *first.get_or_insert(stays) == stays, "a port keeps its row");
         rows = compiled.rows;

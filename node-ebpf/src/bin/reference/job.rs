@@ -13,9 +13,9 @@ use aya_ebpf::{
 use node_ebpf_common::{
     Decision, Frame, Reason,
     address::Address,
+    counter::{CELLS_PER_ROW, place, portless},
     packet::{PacketKind, common, walk},
     policy::{GROUP_PEER, GROUP_SPOOFED},
-    reason::DROP_BIT,
 };
 
 use crate::{frame::Linear, maps};
@@ -81,8 +81,8 @@ fn filter(context: &XdpContext, groups_of: impl Fn(Address) -> u32) -> u32 {
         cold_path();
         walk(&frame.forgotten(image.zero), image.zero)
     };
-    let (row_number, reason) = if packet.kind as u32 > PacketKind::Udp as u32 {
-        (0, packet.reason.number())
+    let cell = if packet.kind as u32 > PacketKind::Udp as u32 {
+        portless(packet.reason.number(), image.denied_from.into())
     } else {
         let number = image.row_of(packet.kind as u32, packet.port_wire);
         let row = image.row(number);
@@ -93,21 +93,20 @@ fn filter(context: &XdpContext, groups_of: impl Fn(Address) -> u32) -> u32 {
         } else {
             groups_of(packet.source)
         };
-        let reason = if groups & GROUP_SPOOFED != 0 && row.otherwise & DROP_BIT != 0 {
-            Reason::SpoofedSource.number()
+        let at = if groups & GROUP_SPOOFED != 0 && !row.is_open() {
+            place(Reason::SpoofedSource, image.enforce != 0)
         } else if groups & row.allow & GROUP_PEER != 0 {
-            Reason::Peer.number()
+            place(Reason::Peer, true)
         } else if groups & row.allow != 0 {
-            Reason::AllowedSource.number()
+            place(Reason::AllowedSource, true)
         } else {
-            row.otherwise
+            u32::from(row.otherwise)
         };
-        (number, reason)
+        number * CELLS_PER_ROW + at
     };
-    let decision = Decision { reason, row: row_number, peer: 0, bytes: packet.bytes };
-    let fate = decision.fate(image);
-    maps::count(decision.value(), fate.cell(), u64::from(packet.bytes));
-    XDP_PASS - fate.dropped()
+    let decision = Decision { cell, peer: 0, bytes: packet.bytes };
+    maps::count(cell, u64::from(packet.bytes));
+    XDP_PASS - decision.dropped()
 }
 
 #[panic_handler]

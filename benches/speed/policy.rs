@@ -18,7 +18,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use node_ebpf_common::{
     PolicyImage, Shape,
-    maps::{ALL, MapKind, PER_CPU_ENTRIES},
+    maps::{ALL, PER_CPU_ENTRIES},
 };
 use nodewall_datapath::Loaded;
 use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
@@ -107,7 +107,7 @@ fn change(text: &str, loaded: &mut Loaded) -> Result<(Compiled, Change)> {
     let filled = loaded.maps.fill(&compiled.image)?;
     let write = ms_since(began);
     let began = Instant::now();
-    filled.put(&mut loaded.maps)?;
+    loaded.maps.put(filled)?;
     Ok((compiled, Change { read, compile, write, grace: ms_since(began) }))
 }
 
@@ -205,25 +205,18 @@ fn report(sizes: &[Size]) -> Report {
 fn memory() -> Table {
     let cpus = aya::util::nr_cpus().unwrap_or(1);
     let rows = ALL.iter().map(|spec| {
-        let copies = if spec.kind == MapKind::PerCpuArray { cpus } else { 1 };
         let entries = if spec.max_entries == PER_CPU_ENTRIES { cpus } else { spec.max_entries as usize };
         let bytes = spec.value_bytes as usize * entries;
-        let all = (bytes * copies) as f64 / 1_048_576.0;
-        vec![
-            spec.name.to_owned(),
-            entries.to_string(),
-            spec.value_bytes.to_string(),
-            copies.to_string(),
-            format!("{all:.2}"),
-        ]
+        let all = bytes as f64 / 1_048_576.0;
+        vec![spec.name.to_owned(), entries.to_string(), spec.value_bytes.to_string(), format!("{all:.2}")]
     });
     Table {
         name: "policy-memory".into(),
         title: format!(
-            "Memory in the kernel: {IMAGES} images of {} bytes, whatever the policy, and the counters",
+            "Memory in the kernel on {cpus} CPUs: {IMAGES} images of {} bytes, whatever the policy, and what each CPU counts",
             size_of::<PolicyImage>()
         ),
-        head: ["map", "entries", "bytes each", "copies (CPUs)", "MiB"].map(str::to_owned).to_vec(),
+        head: ["map", "entries", "bytes each", "MiB"].map(str::to_owned).to_vec(),
         rows: rows.collect(),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every row has the same cells, a cell for each (row, reason, [`Outcome`]): what passed has one in both modes, what is denied one for each. So a change of the
 //! mode moves no counter, and the cell alone says why a frame went which way: it is what the verdict function answers ([`crate::Decision::cell`]), and what a
-//! port's word holds ([`crate::policy::PortWord`]).
+//! port's word holds ([`crate::rule::PortWord`]).
 //!
 //! A frame whose port was looked up is counted on the port's row; every other frame, by its reason, on rows that no port ever has; a blocked
 //! source's packet without a port on row 0.

@@ -10,22 +10,32 @@ use crate::{
     },
     frame::Frame,
     packet::{self, Packet, PacketKind},
-    policy::{GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, PolicyImage, PortWord, Row},
+    policy::{GROUP_BLOCKED, GROUP_SPOOFED, PolicyImage},
     query::Query,
     reason::{REASON_SLOTS, Reason, Verdict},
+    rule::{GROUP_PEER, PortWord, Row},
     verifier::rebound,
 };
 
 /// The whole answer for one frame. Plain 32-bit numbers: narrower fields cost packing in BPF.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Decision {
     /// The counter cell, which says all: the row, the reason, and what becomes of the frame ([`crate::counter::meaning`]).
     pub cell: u32,
-    /// Number of the peer that sent it, where it passes as one; else 0.
-    pub peer: u32,
+    /// Number of the peer that its source is, whether it matters or not; 0: none. [`Self::peer`] is the answer.
+    pub source_peer: u32,
     /// Bytes to count.
     pub bytes: u32,
 }
+
+impl PartialEq for Decision {
+    /// By what it says: whose a source is that does not matter is none of it.
+    fn eq(&self, other: &Self) -> bool {
+        (self.cell, self.peer(), self.bytes) == (other.cell, other.peer(), other.bytes)
+    }
+}
+
+impl Eq for Decision {}
 
 impl Decision {
     /// The one reason, or `None` for a cell that this build does not know (an image of another version).
@@ -37,6 +47,12 @@ impl Decision {
     pub const fn row(&self) -> u32 {
         let row = self.cell / CELLS_PER_ROW;
         if row < ROW_TCP_UNMANAGED { ROW_PORTLESS } else { row }
+    }
+
+    /// Number of the peer that sent it, where it passes as one; else 0. Late, so that only who asks pays for it.
+    #[inline(always)]
+    pub const fn peer(&self) -> u32 {
+        if self.cell % CELLS_PER_ROW == place(Reason::Peer, true) { self.source_peer } else { 0 }
     }
 
     /// Whether the policy denies it, in both modes.
@@ -116,10 +132,8 @@ impl Settle for Both {
 /// others keep.
 #[inline(always)]
 pub fn judge<F: Frame + ?Sized, S: Settle>(frame: &F, image: &PolicyImage, settle: S) -> S::Settled {
-    let v4 = |packet: Packet| by_port(frame, image, &packet, Address::v4(packet.source.lo as u32), settle);
-    let v6 = |packet: Packet| by_port(frame, image, &packet, Address::v6(packet.source.hi, packet.source.lo), settle);
     if settle.takes_shortcuts()
-        && let Some(settled) = packet::common_by_family(frame, v4, v6)
+        && let Some(settled) = packet::common_by_family(frame, ByPort { frame, image, settle })
     {
         return settled;
     }
@@ -128,17 +142,45 @@ pub fn judge<F: Frame + ?Sized, S: Settle>(frame: &F, image: &PolicyImage, settl
     settle.settle_other(query, decision)
 }
 
+/// What comes next for a packet of a common shape, with its family known.
+struct ByPort<'a, F: ?Sized, S> {
+    frame: &'a F,
+    image: &'a PolicyImage,
+    settle: S,
+}
+
+impl<F: ?Sized, S: Copy> Clone for ByPort<'_, F, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F: ?Sized, S: Copy> Copy for ByPort<'_, F, S> {}
+
+impl<F: Frame + ?Sized, S: Settle> packet::Next for ByPort<'_, F, S> {
+    type Result = S::Settled;
+
+    #[inline(always)]
+    fn v4(self, packet: Packet, tag_bytes: usize) -> S::Settled {
+        by_port(self, &packet, Address::v4(packet.source.lo as u32), tag_bytes)
+    }
+
+    #[inline(always)]
+    fn v6(self, packet: Packet, tag_bytes: usize) -> S::Settled {
+        by_port(self, &packet, Address::v6(packet.source.hi, packet.source.lo), tag_bytes)
+    }
+}
+
 #[inline(always)]
 fn by_port<F: Frame + ?Sized, S: Settle>(
-    frame: &F,
-    image: &PolicyImage,
+    ByPort { frame, image, settle }: ByPort<'_, F, S>,
     packet: &Packet,
     source: Address,
-    settle: S,
+    tag_bytes: usize,
 ) -> S::Settled {
-    let word = image.port_word(packet.kind as u32, packet.port_wire);
+    let word = image.port_word(packet.table, packet.port_wire);
     let decision = by_word(frame, image, word, source, packet.bytes);
-    let query = Query::of(packet, source);
+    let query = Query::of(packet, source, tag_bytes);
     if decision.is_denied() {
         settle.denied(query, unless_genuine(frame, image, decision, source))
     } else {
@@ -153,7 +195,7 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
     let reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, packet.reason.number() as usize) as u32;
     let bytes = frame.opaque(u64::from(packet.bytes) ^ image.zero) as u32;
     let cell = |cell: u32| rebound::<F, { CELLS as usize - 1 }>(frame, image.zero, cell as usize) as u32;
-    let own = Decision { cell: cell(portless(reason, image.denied_from.into())), peer: 0, bytes };
+    let own = Decision { cell: cell(portless(reason, image.denied_from.into())), source_peer: 0, bytes };
     let query = Query::forgotten(&packet, frame, image.zero);
     let on_row = |row| PortWord::new(row, image.row(row));
     let word = match packet.kind {
@@ -163,7 +205,7 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
         PacketKind::Portless | PacketKind::LaterFragment if image.blocked == 0 => return (query, own),
         PacketKind::Portless | PacketKind::LaterFragment => on_row(ROW_PORTLESS),
         PacketKind::Tunnel => on_row(ROW_IP_TUNNELS),
-        PacketKind::Tcp | PacketKind::Udp => image.port_word(packet.kind as u32, packet.port_wire),
+        PacketKind::Tcp | PacketKind::Udp => image.port_word(packet.table, packet.port_wire),
     };
     // So that the verifier follows what comes now once, not for each row and reason.
     let word = PortWord::from_bits(rebound::<F, 0xffff>(frame, image.zero, usize::from(word.bits())) as u16);
@@ -188,7 +230,6 @@ fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, so
     }
     let groups = found as u32;
     let mut cell = word.cell_for(frame, groups);
-    let mut peer = (found >> 32) as u32 & 0xffff;
     if groups & !GROUP_PEER != 0 {
         cold_path();
         let at = by_groups(image.row(word.row()), source, groups);
@@ -196,10 +237,7 @@ fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, so
         cell =
             rebound::<F, { CELLS as usize - 1 }>(frame, image.zero, (word.row() * CELLS_PER_ROW + at) as usize) as u32;
     }
-    if cell % CELLS_PER_ROW != place(Reason::Peer, true) {
-        peer = 0;
-    }
-    Decision { cell, peer, bytes }
+    Decision { cell, source_peer: (found >> 32) as u32, bytes }
 }
 
 /// A decision to deny, told by its own reason where the source can not be genuine: both deny, so it is asked only here. No martian is let in by the table: the
@@ -249,12 +287,12 @@ impl Decision {
     /// Cell and peer (its low 15 bits) in one number, for the programs that answer instead of acting.
     #[inline(always)]
     pub const fn pack(&self) -> u32 {
-        self.cell | (self.peer & PACKED_PEER_MASK) << PACKED_PEER_SHIFT
+        self.cell | (self.peer() & PACKED_PEER_MASK) << PACKED_PEER_SHIFT
     }
 
     /// The decision that was packed; `bytes` is not part of it.
     pub const fn unpack(packed: u32) -> Self {
-        Self { cell: packed & (CELLS - 1), peer: packed >> PACKED_PEER_SHIFT & PACKED_PEER_MASK, bytes: 0 }
+        Self { cell: packed & (CELLS - 1), source_peer: packed >> PACKED_PEER_SHIFT & PACKED_PEER_MASK, bytes: 0 }
     }
 }
 const _: () = assert!(CELLS == 1 << PACKED_PEER_SHIFT);

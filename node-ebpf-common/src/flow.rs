@@ -1,6 +1,6 @@
 //! The table of denied flows: who was denied at which port, per CPU and bounded. Which entry a denied frame moves; it reads no clock and no frame.
 //!
-//! Each CPU has a table of its own with two banks. The program writes into the one that [`CpuFlows::bank`] names; userspace turns that over, waits
+//! Each CPU has a table of its own with two banks. The program writes into the one that [`crate::area::CpuArea::bank`] names; userspace turns that over, waits
 //! until no program still runs that read the old number, and then has the other bank for itself. Each word of a key is multiplied by a number of its own that
 //! userspace draws anew for each turn, so that nobody can choose addresses or ports that share a bucket.
 
@@ -13,7 +13,6 @@ use crate::{
     },
     decide::Decision,
     frame::Frame,
-    maps::RowRecord,
     packet::PacketKind,
     query::Query,
     reason::Reason,
@@ -72,18 +71,17 @@ impl FlowKey {
         self.cell() / CELLS_PER_ROW
     }
 
-    /// What kind of packet it is, by the counter rows' records; `None`: nobody has the row.
-    pub fn kind(&self, rows: &[RowRecord]) -> Option<PacketKind> {
+    /// What kind of packet it is. `protocol`: that of the counter row's record; `None`: nobody has the row.
+    pub fn kind(&self, protocol: Option<u8>) -> Option<PacketKind> {
         let port_wire = self.port_wire();
         match self.row() {
             ROW_TCP_UNMANAGED => Some(PacketKind::Tcp),
-            ROW_UDP_UNMANAGED => Some(PacketKind::Udp),
-            // Ports that found no row of their own are on it, too.
             ROW_IP_TUNNELS if port_wire == 0 => Some(PacketKind::Tunnel),
-            ROW_IP_TUNNELS => Some(PacketKind::Udp),
+            // On the tunnels' row are UDP ports, too, that found no row of their own.
+            ROW_UDP_UNMANAGED | ROW_IP_TUNNELS => Some(PacketKind::Udp),
             ROW_LATER_FRAGMENTS => Some(PacketKind::LaterFragment),
             ..ROW_TCP_UNMANAGED => PacketKind::from_number(port_wire.into()),
-            row => match rows.get(row as usize)?.protocol {
+            _ => match protocol? {
                 protocol::TCP => Some(PacketKind::Tcp),
                 protocol::UDP => Some(PacketKind::Udp),
                 _ => None,
@@ -132,7 +130,9 @@ impl FlowKey {
         let [word, hi, lo] = multipliers;
         let mut hash = self.word.wrapping_mul(*word);
         if is_v6 {
-            hash = hash.wrapping_add(self.hi.wrapping_mul(*hi)).wrapping_add(self.lo.wrapping_mul(*lo));
+            // A product's top bits know little of a factor's: of two words, those could make up for one another. So one of them is folded first.
+            let folded = self.lo ^ self.lo >> 32;
+            hash = hash.wrapping_add(self.hi.wrapping_mul(*hi)).wrapping_add(folded.wrapping_mul(*lo));
         }
         (hash >> BUCKET_SHIFT) as usize & (BUCKETS - 1)
     }
@@ -258,26 +258,6 @@ pub struct Bank {
     pub buckets: [[FlowEntry; BUCKET_ENTRIES]; BUCKETS],
 }
 
-/// The table of one CPU. The first line is written by userspace alone.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(64))]
-pub struct CpuFlows {
-    /// Which bank is in use: its lowest bit.
-    pub bank: u64,
-    /// Captures granted since the table was made.
-    pub granted: u64,
-    /// How much of a frame is captured, bytes.
-    pub snap_bytes: u64,
-    /// Keeps the kernel's words on a line of their own.
-    pub reserved: [u64; 5],
-    /// Captures made of what was granted. Written by the kernel alone.
-    pub spent: u64,
-    /// Keeps the layout free of implicit padding.
-    pub reserved_kernel: [u64; 7],
-    /// The banks.
-    pub banks: [Bank; 2],
-}
-
 /// How a program changes words that other programs of its processor may change in between: on real-time kernels alone.
 pub trait Change: Copy {
     /// Whether nothing comes in between.
@@ -395,60 +375,9 @@ impl Bank {
     }
 }
 
-const _: () =
-    assert!(size_of::<[FlowEntry; BUCKET_ENTRIES]>() % 64 == 0 && size_of::<Bank>() == 128 + BANK_ENTRIES * 96);
+const _: () = assert!(
+    size_of::<[FlowEntry; BUCKET_ENTRIES]>().is_multiple_of(64) && size_of::<Bank>() == 128 + BANK_ENTRIES * 96
+);
 
 #[cfg(test)]
-mod tests {
-    use core::cell::Cell;
-
-    use super::*;
-
-    /// After each of a program's additions, what others add before it goes on.
-    struct Between<'a> {
-        others: &'a [u64],
-        next: Cell<usize>,
-    }
-
-    impl Change for &Between<'_> {
-        fn is_alone(self) -> bool {
-            false
-        }
-
-        fn count(self, _sums: &mut Counter, _bytes: u64) {}
-
-        fn add(self, word: &mut u64, by: u64) {
-            let others = self.others.get(self.next.get()).copied().unwrap_or_default();
-            self.next.set(self.next.get() + 1);
-            *word = word.wrapping_add(by).wrapping_add(others);
-        }
-
-        fn read(self, word: &u64) -> u64 {
-            *word
-        }
-
-        fn publish(self, word: &mut u64, value: u64) {
-            *word = value;
-        }
-    }
-
-    const BACK: u64 = 1_u64.wrapping_neg();
-
-    /// Whether the entry was taken, and how many claims there are at the end. `before`: what others did since it was seen to be free.
-    fn claimed(before: u64, others: &[u64]) -> (bool, u64) {
-        let (mut claims, between) = (before, Between { others, next: Cell::new(0) });
-        (claim(&between, &mut claims), claims)
-    }
-
-    #[test]
-    fn an_entry_is_never_two_programs_and_no_claim_is_left_behind() {
-        assert_eq!(claimed(0, &[]), (true, 1), "nobody else");
-        // Who comes in between claims, sees that he is not alone, and takes it back at once.
-        assert_eq!(claimed(0, &[0, 0]), (true, 1));
-        // Or is held up before that: both take their claims back.
-        assert_eq!(claimed(0, &[1, BACK]), (false, 0), "two at once: nobody's");
-        assert_eq!(claimed(1, &[0, BACK]), (false, 0), "the other was first and is held up, too");
-        assert_eq!(claimed(1, &[0, 0]), (false, 1), "it is the other's, and stays so");
-        assert_eq!(claimed(1, &[1, BACK]), (false, 1), "a third comes and goes");
-    }
-}
+mod tests;

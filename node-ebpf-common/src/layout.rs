@@ -4,8 +4,11 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use core::mem::offset_of;
+
 use crate::{
     ABI_VERSION,
+    area::CpuArea,
     counter::{self, CELLS_PER_ROW, Outcome, ROWS},
     maps::{LayoutWords, PeerRecord, RowRecord},
     outbound::{self, Sent},
@@ -63,7 +66,19 @@ pub struct Layout {
     pub columns: u32,
     /// Keeps the layout free of implicit padding.
     pub reserved: u32,
+    /// `nw_counters` is an array with a value for each CPU of so many bytes, which holds all cells; 0: all three are per-CPU arrays. What stands from here on the
+    /// layouts before 9 did not have.
+    pub area_bytes: u32,
+    /// Where the cells of `nw_counters` begin in that value, bytes.
+    pub inbound_at: u32,
+    /// Where those of `nw_outbound` do.
+    pub outbound_at: u32,
+    /// Where those of `nw_peer_traffic` do.
+    pub peers_at: u32,
 }
+
+/// Words of an account of a layout before 9.
+pub const EARLIER_WORDS: usize = size_of::<LayoutWords>() / 8 - 2;
 
 impl Layout {
     /// This build's.
@@ -86,6 +101,10 @@ impl Layout {
         peer: [peer_traffic::cell(Direction::In, 0, 0), peer_traffic::cell(Direction::Out, 0, 0)],
         columns: COLUMNS,
         reserved: 0,
+        area_bytes: size_of::<CpuArea>() as u32,
+        inbound_at: offset_of!(CpuArea, counters) as u32,
+        outbound_at: offset_of!(CpuArea, outbound) as u32,
+        peers_at: offset_of!(CpuArea, peers) as u32,
     };
 
     /// Layout 7, which says nothing of itself: commit 25a784f, `node-ebpf-common/src/{counter,outbound,peer_traffic,maps,reason}.rs`. Frozen.
@@ -110,6 +129,10 @@ impl Layout {
         peer: [0, 128],
         columns: 128,
         reserved: 0,
+        area_bytes: 0,
+        inbound_at: 0,
+        outbound_at: 0,
+        peers_at: 0,
     };
 
     /// The column of a row from [`counter::ROW_FIRST`] on.

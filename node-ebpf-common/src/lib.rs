@@ -13,6 +13,7 @@
 )]
 
 pub mod address;
+pub mod area;
 pub mod counter;
 pub mod decide;
 pub mod flow;
@@ -26,6 +27,7 @@ pub mod peer_traffic;
 pub mod policy;
 pub mod query;
 pub mod reason;
+pub mod rule;
 pub mod shape;
 pub mod verifier;
 pub mod wire;

@@ -41,7 +41,7 @@ pub struct PeerRecord {
 }
 
 /// A layout's account of itself, as plain words.
-pub type LayoutWords = [u64; 74];
+pub type LayoutWords = [u64; 76];
 
 /// `BPF_F_MMAPABLE`: userspace reads it through memory.
 pub const MMAPABLE: u32 = 1 << 10;
@@ -54,8 +54,6 @@ pub const PER_CPU_ENTRIES: u32 = 0;
 pub enum MapKind {
     /// `BPF_MAP_TYPE_ARRAY`
     Array,
-    /// `BPF_MAP_TYPE_PERCPU_ARRAY`
-    PerCpuArray,
     /// `BPF_MAP_TYPE_ARRAY` of one value, whose address stands in the program (`BPF_PSEUDO_MAP_VALUE`, Linux 5.2): no lookup.
     DirectValue,
     /// `BPF_MAP_TYPE_PERF_EVENT_ARRAY`
@@ -71,7 +69,7 @@ pub struct Spec {
     pub kind: MapKind,
     /// Key size.
     pub key_bytes: u32,
-    /// Value size of one CPU.
+    /// Value size.
     pub value_bytes: u32,
     /// Entries; [`PER_CPU_ENTRIES`]: one for each CPU.
     pub max_entries: u32,
@@ -84,14 +82,8 @@ pub struct Spec {
 macro_rules! with_maps {
     ($with:ident) => {
         $with! {
-            /// Every counter, see `counter`.
-            nw_counters: PerCpuArray<$crate::counter::RowCells>, $crate::counter::ROWS, 0;
-            /// Every outbound counter, see `outbound`.
-            nw_outbound: PerCpuArray<$crate::counter::Counter>, $crate::outbound::CELLS, 0;
-            /// The peer matrix, see `peer_traffic`.
-            nw_peer_traffic: PerCpuArray<$crate::peer_traffic::SlotCells>, $crate::peer_traffic::SLOTS, 0;
-            /// The denied flows of each CPU, see `flow`.
-            nw_flows: Array<$crate::flow::CpuFlows>, $crate::maps::PER_CPU_ENTRIES, $crate::maps::MMAPABLE;
+            /// What each CPU counts and notes, see `area`.
+            nw_counters: Array<$crate::area::CpuArea>, $crate::maps::PER_CPU_ENTRIES, $crate::maps::MMAPABLE;
             /// Captured frames on their way to userspace.
             nw_captures: PerfEventArray<u32>, $crate::maps::PER_CPU_ENTRIES, 0;
             /// The policy image in force and the one before it. Programs only read it, which no flag says: a map that they may not write cannot be mapped writable.
@@ -123,14 +115,8 @@ with_maps!(specs);
 
 /// Names as the list has them.
 pub mod name {
-    /// The counters.
+    /// What each CPU counts and notes.
     pub const COUNTERS: &str = "nw_counters";
-    /// The outbound counters.
-    pub const OUTBOUND: &str = "nw_outbound";
-    /// The peer matrix.
-    pub const PEER_TRAFFIC: &str = "nw_peer_traffic";
-    /// The denied flows.
-    pub const FLOWS: &str = "nw_flows";
     /// The captured frames.
     pub const CAPTURES: &str = "nw_captures";
     /// The policy images.
@@ -153,17 +139,7 @@ mod tests {
             // BPF_OBJ_NAME_LEN is 16 with its terminator.
             assert!(spec.name.len() < 16, "{}", spec.name);
         }
-        let named = [
-            name::COUNTERS,
-            name::OUTBOUND,
-            name::PEER_TRAFFIC,
-            name::FLOWS,
-            name::CAPTURES,
-            name::POLICY,
-            name::ROWS,
-            name::PEERS,
-            name::LAYOUT,
-        ];
+        let named = [name::COUNTERS, name::CAPTURES, name::POLICY, name::ROWS, name::PEERS, name::LAYOUT];
         for name in named {
             assert!(ALL.iter().any(|s| s.name == name), "{name}");
         }

@@ -75,6 +75,8 @@ impl PacketKind {
 pub struct Packet {
     /// What kind of thing it is.
     pub kind: PacketKind,
+    /// Index of the port table of TCP or UDP: the kind's number, for these two.
+    pub table: u32,
     /// For [`PacketKind::Portless`], [`PacketKind::LaterFragment`] and [`PacketKind::Settled`]: why, always one without a row. Else [`Reason::Unmanaged`].
     pub reason: Reason,
     /// Who sent it, if the packet tells the truth. [`Address::NONE`] for [`PacketKind::Settled`].
@@ -110,6 +112,7 @@ impl Packet {
     const fn of(kind: PacketKind, reason: Reason, addresses: Addresses, from: u32, to: u32, bytes: usize) -> Self {
         Self {
             kind,
+            table: kind as u32,
             reason,
             source: addresses.source,
             destination: addresses.destination,
@@ -117,21 +120,6 @@ impl Packet {
             source_port_wire: from,
             bytes: bytes as u32,
         }
-    }
-}
-
-impl Packet {
-    /// TCP's flags, of a packet that [`common`] found in `frame`; 0 for UDP, and where the packet ends before them.
-    #[inline(always)]
-    pub fn tcp_flags<F: Frame + ?Sized>(&self, frame: &F, zero: u64) -> u8 {
-        let Some(Untagged { ethertype, .. }) = frame.start::<Untagged>(0) else { return 0 };
-        let tag_bytes = if ethertype == ethertype_le::VLAN { VLAN_TAG_BYTES } else { 0 };
-        let ip_bytes = if self.source.is_v6 == 0 { size_of::<Ipv4>() } else { IPV6_BYTES };
-        let at = rebound::<F, 127>(frame, zero, ETHERNET_BYTES + tag_bytes + ip_bytes + wire::TCP_FLAGS_OFFSET);
-        if self.kind as u32 != PacketKind::Tcp as u32 || at >= self.bytes as usize {
-            return 0;
-        }
-        frame.read::<u8>(at).unwrap_or(0)
     }
 }
 
@@ -163,26 +151,51 @@ impl Addresses {
 /// in the first buffer. `None` means nothing but "not one of these". Must say of them what [`walk`] says; a test holds it to that.
 #[inline(always)]
 pub fn common<F: Frame + ?Sized>(frame: &F) -> Option<Packet> {
-    common_by_family(frame, |packet| packet, |packet| packet)
+    common_by_family(frame, Whole)
 }
 
-/// The same, with what comes next: `v4` or `v6`. It is there once for each family, with all that is known of it: were both to come together again, every packet would pay
-/// for what the other family keeps.
-#[inline(always)]
-pub fn common_by_family<F: Frame + ?Sized, R>(
-    frame: &F,
-    v4: impl FnOnce(Packet) -> R,
-    v6: impl FnOnce(Packet) -> R,
-) -> Option<R> {
-    let mut tag_bytes = 0;
-    let mut ethertype = frame.start::<Untagged>(0)?.ethertype;
-    if ethertype == ethertype_le::VLAN {
-        ethertype = frame.start::<Tagged>(0)?.tag.ethertype;
-        tag_bytes = VLAN_TAG_BYTES;
+/// What comes next for a packet of a common shape. A trait, for a closure that is called twice is not inlined.
+pub(crate) trait Next: Copy {
+    /// What comes of it.
+    type Result;
+
+    /// Gets an IPv4 packet behind so many bytes of tags.
+    fn v4(self, packet: Packet, tag_bytes: usize) -> Self::Result;
+
+    /// Gets an IPv6 packet, likewise.
+    fn v6(self, packet: Packet, tag_bytes: usize) -> Self::Result;
+}
+
+#[derive(Clone, Copy)]
+struct Whole;
+
+impl Next for Whole {
+    type Result = Packet;
+
+    #[inline(always)]
+    fn v4(self, packet: Packet, _tag_bytes: usize) -> Packet {
+        packet
     }
-    match ethertype {
-        ethertype_le::IPV4 => common_v4(frame, tag_bytes).map(v4),
-        ethertype_le::IPV6 => common_v6(frame, tag_bytes).map(v6),
+
+    #[inline(always)]
+    fn v6(self, packet: Packet, _tag_bytes: usize) -> Packet {
+        packet
+    }
+}
+
+/// The same, with what comes next. It is there once for each family, with and without a tag, with all that is known of it: were they to come together again, every
+/// packet would pay for what the others keep.
+#[inline(always)]
+pub(crate) fn common_by_family<F: Frame + ?Sized, N: Next>(frame: &F, next: N) -> Option<N::Result> {
+    // The shortest common shape at once, so that what follows asks no more.
+    match frame.start::<Start<Untagged, Ipv4>>(0)?.link.ethertype {
+        ethertype_le::IPV4 => Some(next.v4(common_v4(frame, 0)?, 0)),
+        ethertype_le::VLAN => match frame.start::<Tagged>(0)?.tag.ethertype {
+            ethertype_le::IPV4 => Some(next.v4(common_v4(frame, VLAN_TAG_BYTES)?, VLAN_TAG_BYTES)),
+            ethertype_le::IPV6 => Some(next.v6(common_v6(frame, VLAN_TAG_BYTES)?, VLAN_TAG_BYTES)),
+            _ => None,
+        },
+        ethertype_le::IPV6 => Some(next.v6(common_v6(frame, 0)?, 0)),
         _ => None,
     }
 }
@@ -217,7 +230,9 @@ fn common_port(number: u8, addresses: Addresses, ports: Ports, end: usize) -> Op
         return None;
     }
     let kind = if number == protocol::TCP { PacketKind::Tcp } else { PacketKind::Udp };
-    Some(Packet::to(kind, addresses, ports, end))
+    // Of 6 and 17 this bit tells them apart, without a branch.
+    let table = (u32::from(number) / u32::from(protocol::UDP - 1)) & 1;
+    Some(Packet { table, ..Packet::to(kind, addresses, ports, end) })
 }
 
 /// What any frame is about. `zero` is the image's unknown zero, see [`rebound`].

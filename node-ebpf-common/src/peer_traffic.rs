@@ -70,7 +70,7 @@ pub const fn inbound(decision: &Decision) -> Option<u32> {
     if decision.cell % CELLS_PER_ROW != place(Reason::Peer, true) || row < ROW_FIRST {
         return None;
     }
-    Some(cell(Direction::In, column(row), slot(decision.peer)))
+    Some(cell(Direction::In, column(row), slot(decision.source_peer)))
 }
 
 /// The cell that an outbound frame moves.
@@ -99,8 +99,11 @@ mod tests {
 
     #[test]
     fn only_what_passes_as_a_peer_on_a_named_row_is_in_it() {
-        let decision =
-            |reason: Reason, row| Decision { cell: row * CELLS_PER_ROW + place(reason, true), peer: 3, bytes: 60 };
+        let decision = |reason: Reason, row| Decision {
+            cell: row * CELLS_PER_ROW + place(reason, true),
+            source_peer: 3,
+            bytes: 60,
+        };
         assert_eq!(inbound(&decision(Reason::Peer, ROW_FIRST + 2)), Some(cell(Direction::In, 2, 3)));
         assert_eq!(inbound(&decision(Reason::Peer, ROW_FIRST - 1)), None, "a tunnel or a fragment");
         for reason in Reason::ALL.iter().filter(|reason| **reason != Reason::Peer && reason.has_row()) {

@@ -8,9 +8,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
     address::Address,
-    counter::{CELLS_PER_ROW, DENIED_FROM, ROWS, place},
+    counter::ROWS,
     frame::Frame,
-    reason::Reason,
+    rule::{GROUP_PEER, PortWord, Row},
     verifier::zero_mask,
 };
 use core::hint::cold_path;
@@ -39,8 +39,6 @@ pub const NO_MISSION_V6: [u64; 2] = [u64::MAX; 2];
 /// [`PolicyImage::mission_port_wire`] where nobody is Mission Control.
 pub const NO_MISSION_PORT: u32 = u32::MAX;
 
-/// Group bit of the cluster's peers.
-pub const GROUP_PEER: u32 = 1;
 /// First of the group bits that rules' `also_allow` prefixes get.
 pub const GROUP_RULE_FIRST: u32 = 1 << 1;
 /// Rules with `also_allow` that fit.
@@ -49,34 +47,6 @@ pub const MAX_RULE_GROUPS: usize = 29;
 pub const GROUP_SPOOFED: u32 = 1 << 30;
 /// An operator blocked the source. Outranks everything.
 pub const GROUP_BLOCKED: u32 = 1 << 31;
-
-/// What a row's port lets in: one load.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-pub struct Row {
-    /// Group bits of the sources that may; 0 where the source does not matter.
-    pub allow: u32,
-    /// The place of the cell ([`place`]) when no group of the source is allowed.
-    pub otherwise: u16,
-    /// The place of the cell of what a blocked source sends. It is denied on ports that are open to all as well, so `otherwise` does not tell the mode.
-    pub blocked: u16,
-}
-
-impl Row {
-    /// A row that lets in sources of the groups `allow`, and judges all others by `otherwise`; `enforce`: what it denies is dropped.
-    pub const fn new(allow: u32, otherwise: Reason, enforce: bool) -> Self {
-        Self {
-            allow,
-            otherwise: place(otherwise, enforce) as u16,
-            blocked: place(Reason::BlockedSource, enforce) as u16,
-        }
-    }
-
-    /// Whether it lets in anyone who is not blocked.
-    pub const fn is_open(&self) -> bool {
-        (self.otherwise as u32) < DENIED_FROM
-    }
-}
 
 /// What a peer must be to come in by an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -87,72 +57,6 @@ pub struct InterfaceRule {
     /// Group bits, one of which it must be in: [`GROUP_PEER`] lets every peer in, 0 lets in none.
     pub admits: u32,
 }
-
-/// What a port's own word says: its counter row, the place of the cell there when nothing of the source speaks for it, and whether peers may. What rules let in
-/// besides is on the row. Row and place side by side are the cell, so that a decision is this word with another place, and no table is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PortWord(u32);
-
-impl PortWord {
-    /// Bit 0: peers may. It is [`GROUP_PEER`], so that one `and` with a source's groups says whether it is a peer that may.
-    const PEERS_MAY: u32 = GROUP_PEER;
-    const PLACE_SHIFT: u32 = 1;
-    const PLACE_MASK: u32 = (CELLS_PER_ROW - 1) << Self::PLACE_SHIFT;
-    const ROW_SHIFT: u32 = 5;
-
-    /// The word of a row with this rule.
-    #[inline(always)]
-    pub const fn new(row: u32, rule: Row) -> Self {
-        Self(row << Self::ROW_SHIFT | (rule.otherwise as u32) << Self::PLACE_SHIFT | rule.allow & Self::PEERS_MAY)
-    }
-
-    /// As the image holds it.
-    #[inline(always)]
-    pub const fn bits(self) -> u16 {
-        self.0 as u16
-    }
-
-    /// What the image holds.
-    #[inline(always)]
-    pub const fn from_bits(bits: u16) -> Self {
-        Self(bits as u32)
-    }
-
-    /// The counter row.
-    #[inline(always)]
-    pub const fn row(self) -> u32 {
-        self.0 >> Self::ROW_SHIFT
-    }
-
-    /// Whether it lets in anyone who is not blocked.
-    pub const fn is_open(self) -> bool {
-        self.0 & Self::PLACE_MASK < DENIED_FROM << Self::PLACE_SHIFT
-    }
-
-    /// The counter cell, as long as nothing of the source speaks for it.
-    #[inline(always)]
-    pub const fn cell(self) -> u32 {
-        self.0 >> Self::PLACE_SHIFT
-    }
-
-    /// The same for a source of these groups, where they are only the peers'. Without a branch: on mixed traffic each is mispredicted.
-    #[inline(always)]
-    pub fn cell_for<F: Frame + ?Sized>(self, frame: &F, groups: u32) -> u32 {
-        const PEER: u32 = place(Reason::Peer, true) << PortWord::PLACE_SHIFT;
-        let admitted = frame.opaque(u64::from((self.0 & groups & Self::PEERS_MAY).wrapping_neg())) as u32;
-        (self.0 ^ ((self.0 ^ PEER) & Self::PLACE_MASK & admitted)) >> Self::PLACE_SHIFT
-    }
-
-    /// Whether the source decides anything on this port, where nobody is blocked.
-    #[inline(always)]
-    pub const fn asks_for_source(self) -> bool {
-        self.0 & Self::PEERS_MAY != 0 || self.0 & Self::PLACE_MASK >= DENIED_FROM << Self::PLACE_SHIFT
-    }
-}
-
-const _: () = assert!(
-    ROWS << PortWord::ROW_SHIFT == 1 << 16 && CELLS_PER_ROW == 1 << (PortWord::ROW_SHIFT - PortWord::PLACE_SHIFT)
-);
 
 /// One IPv4 prefix length in use: what an address with all ones above it is masked by to make the key.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -249,7 +153,8 @@ pub struct PolicyImage {
     pub lengths_v4: u32,
     /// IPv6 prefix lengths in use.
     pub lengths_v6: u32,
-    /// Pilots of the IPv4 table in use, minus one: a power of two less one, below [`BUCKETS`].
+    /// Pilots of the IPv4 table in use, minus one: a power of two less one, below [`BUCKETS`]. 0: there are none, each hash leads to its slot at once. So it is
+    /// where sources are few: then a multiplier under which no two meet is soon found.
     pub bucket_mask_v4: u32,
     /// Slots of the IPv4 table in use, minus one, below [`SLOTS`]. A table no larger than it must be stays in the processor's nearest cache.
     pub slot_mask_v4: u32,
@@ -397,7 +302,7 @@ impl PolicyImage {
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
     fn source_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, consult: impl FnOnce() -> bool) -> u64 {
-        let mut found = self.probe_v4(frame, address, self.length_v4[0]);
+        let mut found = self.probe_v4::<F, true>(frame, address, self.length_v4[0]);
         if self.lengths_v4 > 1 {
             cold_path();
             let image = frame.anew(self);
@@ -406,20 +311,27 @@ impl PolicyImage {
                 if n >= image.lengths_v4 as usize {
                     break;
                 }
-                let probed = image.probe_v4(frame, address, image.length_v4[n]);
+                let probed = image.probe_v4::<F, false>(frame, address, image.length_v4[n]);
                 found |= probed & zero_mask(frame, found);
                 n += 1;
             }
+            // So that the verifier follows what comes next once, not for each number of lengths.
+            found = frame.opaque(found.wrapping_add(image.zero));
         }
         found
     }
 
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "bucket and slot are masked to their tables' lengths")]
-    fn probe_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, length: LengthV4) -> u64 {
+    fn probe_v4<F: Frame + ?Sized, const IS_FIRST: bool>(&self, frame: &F, address: u32, length: LengthV4) -> u64 {
         let key = length.key(address);
         let hash = hash_v4(self.multiplier_v4, key);
-        let pilot = self.pilots_v4[bucket(hash) & self.bucket_mask_v4 as usize];
+        let mut pilot = 0;
+        // Where there is none, a 0 stands in its place.
+        if !IS_FIRST || self.bucket_mask_v4 != 0 {
+            cold_path();
+            pilot = self.pilots_v4[bucket(hash) & self.bucket_mask_v4 as usize];
+        }
         let slot = frame.anew(&self.slots_v4[slot(hash, pilot) & self.slot_mask_v4 as usize]);
         zero_mask(frame, slot.key ^ key) & slot.value
     }
@@ -427,7 +339,7 @@ impl PolicyImage {
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
     fn source_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, consult: impl FnOnce() -> bool) -> u64 {
-        let mut found = self.probe_v6(frame, hi, lo, self.length_v6[0]);
+        let mut found = self.probe_v6::<F, true>(frame, hi, lo, self.length_v6[0]);
         if self.lengths_v6 > 1 {
             cold_path();
             let image = frame.anew(self);
@@ -436,20 +348,27 @@ impl PolicyImage {
                 if n >= image.lengths_v6 as usize {
                     break;
                 }
-                let probed = image.probe_v6(frame, hi, lo, image.length_v6[n]);
+                let probed = image.probe_v6::<F, false>(frame, hi, lo, image.length_v6[n]);
                 found |= probed & zero_mask(frame, found);
                 n += 1;
             }
+            // So that the verifier follows what comes next once, not for each number of lengths.
+            found = frame.opaque(found.wrapping_add(image.zero));
         }
         found
     }
 
     #[inline(always)]
     #[expect(clippy::indexing_slicing, reason = "bucket and slot are masked to their tables' lengths")]
-    fn probe_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, length: LengthV6) -> u64 {
+    fn probe_v6<F: Frame + ?Sized, const IS_FIRST: bool>(&self, frame: &F, hi: u64, lo: u64, length: LengthV6) -> u64 {
         let (hi, lo) = (hi & length.mask_hi, lo & length.mask_lo);
         let hash = hash_v6(self.multiplier_v6, hi, lo, length.length_plus_one);
-        let pilot = self.pilots_v6[bucket(hash) & self.bucket_mask_v6 as usize];
+        let mut pilot = 0;
+        // Where there is none, a 0 stands in its place.
+        if !IS_FIRST || self.bucket_mask_v6 != 0 {
+            cold_path();
+            pilot = self.pilots_v6[bucket(hash) & self.bucket_mask_v6 as usize];
+        }
         let slot = frame.anew(&self.slots_v6[slot(hash, pilot) & self.slot_mask_v6 as usize]);
         let differs = (slot.hi ^ hi) | (slot.lo ^ lo) | (slot.length_plus_one ^ length.length_plus_one);
         zero_mask(frame, differs >> 1 | differs & 1) & slot.value

@@ -299,8 +299,29 @@ pub struct Start<L, I> {
     pub ports: Ports,
 }
 
-/// Where TCP's flags are in its header (RFC 9293, 3.1).
-pub const TCP_FLAGS_OFFSET: usize = 13;
+/// An untagged frame up to TCP's flags.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct BeforeTcp<I> {
+    /// The link-layer header.
+    pub link: Untagged,
+    /// The IP header.
+    pub ip: I,
+    /// What is behind it.
+    pub tcp: Tcp,
+}
+
+/// TCP's header up to its flags (RFC 9293, 3.1).
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
+#[repr(C, packed)]
+pub struct Tcp {
+    /// The ports.
+    pub ports: Ports,
+    /// Sequence and acknowledgement numbers, and the header's length.
+    pub middle: [u8; 9],
+    /// FIN is 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128.
+    pub flags: u8,
+}
 
 /// The first four bytes that TCP (RFC 9293) and UDP (RFC 768) share.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]

@@ -21,12 +21,13 @@ fn count(context: &TcContext) {
     let image = maps::image();
     let outbound = account(&Outgoing::new(context), image);
     let (packets, bytes) = on_the_wire(context);
-    maps::count_outbound(outbound.cell(), packets, bytes);
+    let Some(area) = maps::area() else { return };
+    area.count_outbound(outbound.cell(), packets, bytes);
     if outbound.mission_control != 0 {
-        maps::count_outbound(CELL_MISSION_CONTROL, packets, bytes);
+        area.count_outbound(CELL_MISSION_CONTROL, packets, bytes);
     }
     if let Some(cell) = peer_traffic::outbound(&outbound) {
-        maps::count_peer(cell, packets, bytes);
+        area.count_peer(cell, packets, bytes);
     }
 }
 

@@ -64,11 +64,13 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
         if setting!(answer, decision.bytes) {
             return decision.pack();
         }
-        maps::count(decision.cell, u64::from(decision.bytes));
-        if setting!(per_peer, decision.bytes)
-            && let Some(cell) = peer_traffic::inbound(&decision)
-        {
-            maps::count_peer(cell, 1, u64::from(decision.bytes));
+        if let Some(area) = maps::area() {
+            area.count(decision.cell, u64::from(decision.bytes));
+            if setting!(per_peer, decision.bytes)
+                && let Some(cell) = peer_traffic::inbound(&decision)
+            {
+                area.count_peer(cell, 1, u64::from(decision.bytes));
+            }
         }
         XDP_PASS
     }
@@ -79,9 +81,11 @@ impl<F: Frame, R: Fn(&XdpContext) -> F + Copy> Settle for Act<'_, F, R> {
         if setting!(answer, decision.bytes) {
             return decision.pack();
         }
-        maps::count(decision.cell, u64::from(decision.bytes));
-        if setting!(evidence, decision.bytes) {
-            evidence::record(context, read, frame, image, &query, &decision);
+        if let Some(area) = maps::area() {
+            area.count(decision.cell, u64::from(decision.bytes));
+            if setting!(evidence, decision.bytes) {
+                evidence::record(context, read, area, frame, image, &query, &decision);
+            }
         }
         // XDP_DROP is XDP_PASS - 1: what only an audit denies needs no branch.
         XDP_PASS - decision.dropped()

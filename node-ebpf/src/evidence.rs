@@ -6,41 +6,42 @@ use core::hint::cold_path;
 use aya_ebpf::{
     EbpfContext,
     bindings::BPF_F_CURRENT_CPU,
-    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_perf_event_output},
+    helpers::generated::{bpf_ktime_get_boot_ns, bpf_perf_event_output},
     programs::XdpContext,
 };
 use node_ebpf_common::{
     Decision, Frame, PolicyImage,
-    flow::{Attributed, Change as _, FirstFrame, FlowEntry, FlowKey},
-    packet,
-    query::Query,
+    area::BANK_BYTES,
+    flow::{Attributed, Bank, Change as _, FirstFrame, FlowEntry, FlowKey},
+    query::{Query, Sent},
     wire::LinkAddresses,
 };
 
-use crate::{add::Tables, frame::anew, maps};
+use crate::{
+    add::Tables,
+    frame::anew,
+    maps::{self, Area},
+};
 
 /// Notes a frame that the policy denies; `read` makes the way to read it anew.
 #[inline(always)]
 pub fn record<F: Frame>(
     context: &XdpContext,
     read: impl Fn(&XdpContext) -> F,
+    area: Area,
     frame: &F,
     image: &PolicyImage,
     query: &Query,
     decision: &Decision,
 ) {
-    // SAFETY: no more than a number is read.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    let Some(table) = maps::nw_flows.get_ptr_mut(cpu as u32) else { return };
-    // SAFETY: the value is this CPU's own. XDP programs do not preempt one another on a CPU, or `Tables` changes what they share. Userspace writes into the
-    // first line, each word of which is read once, and into the bank that is not in use.
-    let table = unsafe { &mut *table };
-    // SAFETY: as above.
-    let which = unsafe { core::ptr::from_ref(&table.bank).read_volatile() } & 1;
+    // SAFETY: the area is this CPU's own. Userspace writes into the first line, each word of which is read once, and into the bank that is not in use.
+    let area = unsafe { &mut *area.0 };
+    // SAFETY: as above; by the mask within the banks.
+    let bank = unsafe {
+        let offset = core::ptr::from_ref(&area.bank).read_volatile() as usize & BANK_BYTES;
+        &mut *(&raw mut area.banks).byte_add(offset).cast::<Bank>()
+    };
     let key = FlowKey::new(query, decision);
-    // So that the verifier follows what comes now once, not for each way to a decision; of the source it knows nothing already.
-    let key = FlowKey { word: frame.opaque(key.word ^ image.zero), ..key };
-    let Some(bank) = table.banks.get_mut(which as usize) else { return };
     let Attributed::First(entry) =
         bank.attribute(frame, Tables, image.zero, &key, query.source.is_v6 != 0, u64::from(decision.bytes))
     else {
@@ -53,23 +54,19 @@ pub fn record<F: Frame>(
     let sender = frame.start::<LinkAddresses>(0).map_or(0, LinkAddresses::source_le);
     entry.first.link = FirstFrame::link(sender, frame_bytes);
     entry.first.seen = FirstFrame::seen(context.ingress_ifindex() as u32, image.generation);
-    // Of common shapes read again: kept, it would cost every frame two words.
-    let (destination, source_port_wire, flags) = match packet::common(&frame) {
-        Some(packet) => (packet.destination, packet.source_port_wire, packet.tcp_flags(&frame, image.zero)),
-        None => (query.destination, query.source_port_wire, 0),
-    };
+    let Sent { destination, source_port_wire, tcp_flags } = query.sent(&frame);
     (entry.first.destination_hi, entry.first.destination_lo) = (destination.hi, destination.lo);
-    entry.first.sender = FirstFrame::sender(source_port_wire, flags);
+    entry.first.sender = FirstFrame::sender(source_port_wire, tcp_flags);
     let entry = core::ptr::from_mut(entry);
     Tables.add(&mut bank.offered, 1);
     // SAFETY: as above.
-    let granted = unsafe { core::ptr::from_ref(&table.granted).read_volatile() };
-    if granted <= table.spent {
+    let granted = unsafe { core::ptr::from_ref(&area.granted).read_volatile() };
+    if granted <= area.spent {
         Tables.add(&mut bank.over_budget, 1);
         return;
     }
     // SAFETY: as above.
-    let snap_bytes = unsafe { core::ptr::from_ref(&table.snap_bytes).read_volatile() };
+    let snap_bytes = unsafe { core::ptr::from_ref(&area.snap_bytes).read_volatile() };
     let length = if frame_bytes < snap_bytes { frame_bytes } else { snap_bytes };
     let flags = BPF_F_CURRENT_CPU | (length & CONTEXT_LENGTH_MASK) << 32;
     // SAFETY: the entry is within the table; the helper reads it and the frame, and fails where the frame is shorter.
@@ -78,7 +75,7 @@ pub fn record<F: Frame>(
         bpf_perf_event_output(context.as_ptr(), maps::captures(), flags, entry.cast(), size_of::<FlowEntry>() as u64)
     };
     if result == 0 {
-        Tables.add(&mut table.spent, 1);
+        Tables.add(&mut area.spent, 1);
         Tables.add(&mut bank.written, 1);
     } else {
         Tables.add(&mut bank.unread, 1);

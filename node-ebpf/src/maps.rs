@@ -1,12 +1,15 @@
 //! The kernel's statics, made from the one list of maps, and the two ways the program uses them.
 
-use aya_ebpf::{btf_maps, macros::btf_map};
+use core::mem::offset_of;
+
+use aya_ebpf::{btf_maps, helpers::generated::bpf_get_smp_processor_id, macros::btf_map};
 use node_ebpf_common::{
     PolicyImage,
-    counter::{CELLS_PER_ROW, Counter},
+    area::CpuArea,
+    counter::{CELLS, Counter},
     images::STRIDE,
     maps::PER_CPU_ENTRIES,
-    peer_traffic::SLOT_CELLS,
+    outbound, peer_traffic,
 };
 
 use crate::{add, frame::launder};
@@ -50,7 +53,7 @@ pub fn image() -> &'static PolicyImage {
     unsafe {
         let images = &raw const nw_policy;
         let offset = (&raw const (*images).in_force).read_volatile() as usize & STRIDE;
-        &*(&raw const (*images).images).cast::<u8>().add(offset).cast::<PolicyImage>()
+        &*(&raw const (*images).images).byte_add(offset).cast::<PolicyImage>()
     }
 }
 
@@ -60,32 +63,47 @@ pub fn captures() -> *mut core::ffi::c_void {
     core::ptr::from_ref(&nw_captures).cast_mut().cast()
 }
 
-/// Adds to this CPU's part of an outbound cell.
+/// What this CPU counts and notes; there is one for each.
 #[inline(always)]
-pub fn count_outbound(cell: u32, packets: u64, bytes: u64) {
-    if let Some(counter) = nw_outbound.get_ptr_mut(cell) {
-        // SAFETY: the slot is this CPU's own.
-        unsafe { add::count(counter, packets, bytes) };
+pub fn area() -> Option<Area> {
+    // SAFETY: no more than a number is read.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    nw_counters.get_ptr_mut(cpu as u32).map(Area)
+}
+
+/// This CPU's area. XDP programs do not preempt one another on a CPU, or `add` changes what they share.
+#[derive(Clone, Copy)]
+pub struct Area(pub *mut CpuArea);
+
+impl Area {
+    /// Adds one frame to a counter cell.
+    #[inline(always)]
+    pub fn count(self, cell: u32, bytes: u64) {
+        // Hidden, so that the mask stays where LLVM knows the number and the verifiers of 5.10 and 6.1 do not.
+        let cell = launder(u64::from(cell)) as usize % CELLS as usize;
+        // SAFETY: this CPU's own, and within the counters.
+        unsafe { add::count_frame((&raw mut (*self.0).counters).cast::<Counter>().add(cell), bytes) };
+    }
+
+    /// Adds to an outbound cell.
+    #[inline(always)]
+    pub fn count_outbound(self, cell: u32, packets: u64, bytes: u64) {
+        let cell = launder(u64::from(cell)) as usize % outbound::CELLS as usize;
+        // SAFETY: this CPU's own, and within the outbound cells.
+        unsafe { add::count((&raw mut (*self.0).outbound).cast::<Counter>().add(cell), packets, bytes) };
+    }
+
+    /// Adds to a cell of the peer matrix. The two directions never share a cell.
+    #[inline(always)]
+    pub fn count_peer(self, cell: u32, packets: u64, bytes: u64) {
+        // A power of two above the matrix, which its end in the area is behind of: what the verifier needs. The cell itself is always within.
+        let cell = launder(u64::from(cell)) as usize % peer_traffic::CELLS.next_power_of_two() as usize;
+        // SAFETY: this CPU's own, and within the matrix.
+        unsafe { add::count((&raw mut (*self.0).peers).cast::<Counter>().add(cell), packets, bytes) };
     }
 }
 
-/// Adds to this CPU's part of a cell of the peer matrix. The two directions never share a cell.
-#[inline(always)]
-pub fn count_peer(cell: u32, packets: u64, bytes: u64) {
-    if let Some(cells) = nw_peer_traffic.get_ptr_mut(cell / SLOT_CELLS) {
-        // SAFETY: the slot is this CPU's own, and the place is within its cells.
-        unsafe { add::count(cells.cast::<Counter>().add((cell % SLOT_CELLS) as usize), packets, bytes) };
-    }
-}
-
-/// Adds one frame to this CPU's part of a cell.
-#[inline(always)]
-pub fn count(cell: u32, bytes: u64) {
-    // Hidden, so that the mask stays where LLVM knows the number and the verifiers of 5.10 and 6.1 do not.
-    let cell = launder(u64::from(cell)) as u32;
-    if let Some(cells) = nw_counters.get_ptr_mut(cell / CELLS_PER_ROW) {
-        let place = launder(u64::from(cell)) as u32 % CELLS_PER_ROW;
-        // SAFETY: the value is this CPU's own, and the place is within the row's cells.
-        unsafe { add::count_frame(cells.cast::<Counter>().add(place as usize), bytes) };
-    }
-}
+const _: () = assert!(
+    offset_of!(CpuArea, peers) + peer_traffic::CELLS.next_power_of_two() as usize * size_of::<Counter>()
+        <= size_of::<CpuArea>()
+);

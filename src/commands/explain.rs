@@ -45,7 +45,7 @@ fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> anyho
         verdict: decision.verdict().name(),
         reason: reason.name(),
         class: class_of(decision, rows),
-        peer: (decision.peer != 0).then(|| peer(image, decision.peer)).flatten(),
+        peer: (decision.peer() != 0).then(|| peer(image, decision.peer())).flatten(),
         generation: image.generation,
         mode: if image.enforce == 0 { "audit" } else { "enforce" },
         why: reason.text(),

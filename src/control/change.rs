@@ -268,7 +268,7 @@ impl Names {
             .and_then(|()| maps.write_peers(self.peers.records(), compiled.peers.records()))
             .and_then(|()| maps.fill(&compiled.image));
         let write = began.elapsed();
-        let replaced = written.and_then(|filled| filled.put(maps));
+        let replaced = written.and_then(|filled| maps.put(filled));
         if replaced.is_err() {
             self.restore(maps, compiled);
         }

@@ -1,6 +1,6 @@
 //! The ports that the policy in force names, who may reach them, and what was counted there: the page's table. It must not print.
 
-use node_ebpf_common::{PolicyImage, counter::ROW_FIRST, maps::RowRecord, policy::GROUP_PEER};
+use node_ebpf_common::{PolicyImage, counter::ROW_FIRST, maps::RowRecord, rule::GROUP_PEER};
 use serde::Serialize;
 
 use super::counters::{Counters, place_of};

@@ -67,8 +67,8 @@ fn run_in(shape: Shape, policy: Policy, buffers: Buffers, table: &[Case]) {
 
         let (kernel, host) = (probe.decide(&case.frame).unwrap(), decide(case.frame.as_slice(), &compiled.image));
         assert_eq!(
-            (kernel.cell, kernel.peer),
-            (host.cell, host.peer),
+            (kernel.cell, kernel.peer()),
+            (host.cell, host.peer()),
             "{buffers:?} {}: kernel and host disagree",
             case.name
         );
@@ -129,7 +129,7 @@ fn the_verifier_has_headroom() {
             println!("{shape}, {buffers:?}: {facts:?}");
             let verified = facts.verified_instructions.expect("Linux 5.16 and later tell");
             assert!(
-                verified <= 22_000,
+                verified <= 27_000,
                 "{shape}, {buffers:?}: {verified} instructions (the kernel's limit is 1,000,000)"
             );
         }

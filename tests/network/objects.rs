@@ -11,17 +11,7 @@ use zerocopy::IntoBytes as _;
 use super::node::Node;
 
 /// Every map that userspace knows by name.
-const MAPS: [&str; 9] = [
-    "nw_counters",
-    "nw_outbound",
-    "nw_peer_traffic",
-    "nw_flows",
-    "nw_captures",
-    "nw_policy",
-    "nw_rows",
-    "nw_peers",
-    "nw_layout",
-];
+const MAPS: [&str; 6] = ["nw_counters", "nw_captures", "nw_policy", "nw_rows", "nw_peers", "nw_layout"];
 
 /// Whether bpftool is missing; where skipping is forbidden that is an error.
 fn no_bpftool(test_name: &str) -> bool {
@@ -126,7 +116,7 @@ fn a_policy_read_beside_swaps_is_whole() {
         return;
     }
     let image = |generation: u64| {
-        let mut compiled = if generation % 2 == 0 { Policy::Enforce } else { Policy::Audit }.compiled();
+        let mut compiled = if generation.is_multiple_of(2) { Policy::Enforce } else { Policy::Audit }.compiled();
         compiled.image.generation = generation;
         // Far behind the head, so that a torn copy shows.
         compiled.image.mission_v4.fill(generation as u32);
@@ -134,7 +124,7 @@ fn a_policy_read_beside_swaps_is_whole() {
     };
     let mut node = Node::enforcing();
     node.end_agent(nodewall_testbed::Signal::TERM);
-    let live = || Maps::live(&node.directories.pins()).unwrap().unwrap().1;
+    let live = || Maps::live(node.directories.pins()).unwrap().unwrap().1;
     let (mut writer, reader) = (live(), live());
     writer.swap(&image(0)).unwrap();
     thread::scope(|scope| {

@@ -10,11 +10,10 @@ use super::{frames::MixWords, sources::Sources};
 use anyhow::{Context, Result};
 use aya::{
     EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, Map, MapData, PerCpuArray, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, Map, MapData, lpm_trie::Key},
     programs::Xdp,
 };
 use ipnet::IpNet;
-use node_ebpf_common::{counter::CELLS_PER_ROW, maps::name};
 use nodewall_datapath::{ReferenceObject, load_reference};
 use nodewall_policy::source_of;
 use nodewall_testbed::program::Program;
@@ -24,9 +23,8 @@ pub type Counted = [u64; 2];
 
 /// The loaded reference object.
 pub struct Reference {
-    _object: ReferenceObject,
+    object: ReferenceObject,
     ids: BTreeMap<String, u32>,
-    counters: PerCpuArray<MapData, [Counted; CELLS_PER_ROW as usize]>,
     mix: Array<MapData, MixWords>,
     next: Map,
     next_frags: Map,
@@ -42,7 +40,7 @@ impl Reference {
         {
             loader.map_max_entries(map, entries as u32);
         }
-        let mut object = load_reference(&mut loader, &sources.compiled.image).context("the reference object")?;
+        let mut object = load_reference(&mut loader, Some(&sources.compiled.image)).context("the reference object")?;
         let ebpf = &mut object.ebpf;
         // Before the maps are taken out: programs refer to them.
         let mut ids = BTreeMap::new();
@@ -73,10 +71,9 @@ impl Reference {
                 }
             }
         }
-        let counters = take(name::COUNTERS)?.try_into()?;
         let mix = take("mix_table")?.try_into()?;
         let (next, next_frags) = (take("mix_next")?, take("mix_next_frags")?);
-        Ok(Self { _object: object, ids, counters, mix, next, next_frags })
+        Ok(Self { object, ids, mix, next, next_frags })
     }
 
     /// One of its programs.
@@ -100,8 +97,7 @@ impl Reference {
 
     /// A counter cell, summed over the CPUs.
     pub fn counted(&self, cell: u32) -> Result<Counted> {
-        let values = self.counters.get(&(cell / CELLS_PER_ROW), 0)?;
-        let of_each_cpu = values.iter().filter_map(|row| row.get((cell % CELLS_PER_ROW) as usize));
-        Ok(of_each_cpu.fold([0, 0], |[packets, bytes], [p, b]| [packets + p, bytes + b]))
+        let counter = self.object.cell(cell)?;
+        Ok([counter.packets, counter.bytes])
     }
 }

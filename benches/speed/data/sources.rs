@@ -8,7 +8,7 @@ use std::{
 use crate::random::Random;
 use anyhow::{Context, Result, ensure};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use node_ebpf_common::policy::{GROUP_PEER, GROUP_SPOOFED};
+use node_ebpf_common::{policy::GROUP_SPOOFED, rule::GROUP_PEER};
 use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 
 /// The node itself.

@@ -12,7 +12,7 @@ use aya::{
     util::nr_cpus,
 };
 use ipnet::IpNet;
-use node_ebpf_common::{packet::TABLE_TCP, policy::GROUP_PEER};
+use node_ebpf_common::{packet::TABLE_TCP, rule::GROUP_PEER};
 use nodewall_testbed::program::Program;
 use rustix::{
     mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},

@@ -11,7 +11,7 @@ use aya::{
 
 use super::{device::SENDING, wire::Wire};
 use crate::cpus;
-use nodewall_datapath::REFERENCE_OBJECT;
+use nodewall_datapath::{ReferenceObject, load_reference};
 
 /// Frames that the kernel makes before it sends them; what a veth's ring holds is four times as much.
 const BATCH_FRAMES: u32 = 64;
@@ -34,7 +34,7 @@ pub struct Flood {
 
 /// The loaded object.
 pub struct Generator {
-    ebpf: Ebpf,
+    object: ReferenceObject,
     state: Array<MapData, State>,
     frame: Vec<u8>,
     sums: [u64; 2],
@@ -44,18 +44,19 @@ pub struct Generator {
 impl Generator {
     /// `frame`: a TCP SYN over IPv4 in Ethernet, whose source and source port are replaced.
     pub fn load(frame: Vec<u8>, seed: u64) -> Result<Self> {
-        let mut ebpf = EbpfLoader::new().load(REFERENCE_OBJECT).context("the reference object")?;
+        let mut object = load_reference(&mut EbpfLoader::new(), None).context("the reference object")?;
+        let ebpf = &mut object.ebpf;
         for name in ["generator", "reference_drop", "reference_read", "reference_pass"] {
-            xdp(&mut ebpf, name)?.load().with_context(|| format!("loading {name}"))?;
+            xdp(ebpf, name)?.load().with_context(|| format!("loading {name}"))?;
         }
         let state = ebpf.take_map("gen_state").context("no map gen_state in the reference object")?.try_into()?;
         let sums = sums(&frame).context("a frame that is too short to be a TCP segment")?;
-        Ok(Self { ebpf, state, frame, sums, seed })
+        Ok(Self { object, state, frame, sums, seed })
     }
 
     /// The kernel's id of one of the bare programs.
     pub fn bare(&mut self, name: &str) -> Result<u32> {
-        Ok(xdp(&mut self.ebpf, name)?.info()?.id())
+        Ok(xdp(&mut self.object.ebpf, name)?.info()?.id())
     }
 
     /// The frame that is flooded with, from one of its sources.
@@ -72,7 +73,7 @@ impl Generator {
         let [ip_sum, tcp_sum] = self.sums;
         self.seed = self.seed.wrapping_add(u64::from(frames));
         self.state.set(0, [self.seed, interval_ns, 0, ip_sum, tcp_sum], 0)?;
-        let program = xdp(&mut self.ebpf, "generator")?;
+        let program = xdp(&mut self.object.ebpf, "generator")?;
         // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
         let context: Vec<u8> = [0, self.frame.len() as u32, 0, wire.flooding.if_index, 0, 0]
             .iter()

@@ -13,6 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use aya::maps::MapData;
 use node_ebpf_common::{ABI_VERSION, Layout};
 use rustix::{
     fs::{Mode, statfs},
@@ -110,6 +111,11 @@ impl PinDir {
         pins.sort();
         Ok(pins)
     }
+}
+
+/// A pinned map.
+pub(super) fn pinned(path: &Path) -> Result<MapData, DatapathError> {
+    MapData::from_pin(path).map_err(DatapathError::map(path.display().to_string()))
 }
 
 fn mount_when_missing() -> Result<(), DatapathError> {

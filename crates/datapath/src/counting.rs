@@ -1,7 +1,10 @@
 //! Reading the counters and the rows they belong to. It must not change them: counters never go back.
 
+use std::mem::offset_of;
+
 use aya::maps::IterableMap;
 use node_ebpf_common::{
+    area::CpuArea,
     counter::{
         self, CELLS_PER_ROW, Counter, Outcome, ROW_FIRST, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS,
         ROW_TCP_UNMANAGED, ROWS,
@@ -12,13 +15,7 @@ use node_ebpf_common::{
 };
 use zerocopy::transmute;
 
-use super::{
-    carried,
-    error::DatapathError,
-    maps::Maps,
-    sys,
-    words::{RowBytes, sums},
-};
+use super::{carried, error::DatapathError, maps::Maps, sys, words::RowBytes};
 
 /// One cell that has moved, summed over all CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,60 +53,48 @@ impl Maps {
     pub fn outbound_cells(&self, rows: &[RowRecord]) -> Result<Vec<OutboundCell>, DatapathError> {
         let fixed = [ROW_PORTLESS, ROW_MISSION_CONTROL].into_iter().chain(ROW_TCP_UNMANAGED..=ROW_LATER_FRAGMENTS);
         let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
-        let mut cells = Vec::new();
-        for row in fixed.chain(used) {
-            for sent in Sent::ALL {
-                let counter = self.outbound_cell(outbound::cell(row, sent))?;
-                if counter != Counter::default() {
-                    cells.push(OutboundCell { row, sent, counter });
-                }
-            }
-        }
-        Ok(cells)
+        let sums = self.outbound_sums(0, outbound::CELLS)?;
+        let all = fixed.chain(used).flat_map(|row| Sent::ALL.map(|sent| (row, sent)));
+        let counters = all.filter_map(|(row, sent)| Some((row, sent, *sums.get(outbound::cell(row, sent) as usize)?)));
+        let moved = counters.filter(|(.., counter)| *counter != Counter::default());
+        Ok(moved.map(|(row, sent, counter)| OutboundCell { row, sent, counter }).collect())
     }
 
     /// One outbound cell, summed over all CPUs.
     pub fn outbound_cell(&self, index: u32) -> Result<Counter, DatapathError> {
-        let values = self.outbound.get(&index, 0).map_err(DatapathError::map(name::OUTBOUND))?;
-        let mut sum = Counter::default();
-        for [packets, bytes] in values.iter() {
-            sum.packets += packets;
-            sum.bytes += bytes;
-        }
-        self.carried.add(carried::OUTBOUND + index as usize, std::slice::from_mut(&mut sum));
-        Ok(sum)
+        let sums = self.outbound_sums(index, 1)?;
+        sums.first().copied().ok_or_else(|| DatapathError::Missing(format!("outbound cell {index}")))
+    }
+
+    fn outbound_sums(&self, first: u32, cells: u32) -> Result<Vec<Counter>, DatapathError> {
+        let (first, at) = (first as usize, offset_of!(CpuArea, outbound));
+        let mut sums = self.areas.sums(at + first * size_of::<Counter>(), cells as usize)?;
+        self.carried.add(carried::OUTBOUND + first, &mut sums);
+        Ok(sums)
     }
 
     /// Every cell that is not zero, in the order of the array. Reads only the rows that were ever given away.
     pub fn cells(&self, rows: &[RowRecord]) -> Result<Vec<Cell>, DatapathError> {
         let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
-        let mut cells = Vec::new();
-        for value in (ROW_PORTLESS..ROW_FIRST).chain(used) {
-            let first = value * CELLS_PER_ROW;
-            let moved = (first..).zip(self.row_cells(value)?).filter(|(_, counter)| *counter != Counter::default());
-            cells.extend(moved.filter_map(|(index, counter)| {
-                let (row, reason, outcome) = counter::meaning(index)?;
-                Some(Cell { row, reason, outcome, counter })
-            }));
-        }
-        Ok(cells)
+        let sums = self.inbound_sums(0, counter::CELLS)?;
+        let own = (ROW_PORTLESS..ROW_FIRST).chain(used).flat_map(|row| row * CELLS_PER_ROW..(row + 1) * CELLS_PER_ROW);
+        let counters = own.filter_map(|index| Some((index, *sums.get(index as usize)?)));
+        let moved = counters.filter(|(_, counter)| *counter != Counter::default());
+        let meant = moved.filter_map(|(index, counter)| Some((counter::meaning(index)?, counter)));
+        Ok(meant.map(|((row, reason, outcome), counter)| Cell { row, reason, outcome, counter }).collect())
     }
 
-    /// The cells of a value, each summed over all CPUs.
-    fn row_cells(&self, value: u32) -> Result<Vec<Counter>, DatapathError> {
-        let values = self.counters.get(&value, 0).map_err(DatapathError::map(name::COUNTERS))?;
-        let mut sums = sums(&values);
-        self.carried.add(carried::INBOUND + (value * CELLS_PER_ROW) as usize, &mut sums);
+    fn inbound_sums(&self, first: u32, cells: u32) -> Result<Vec<Counter>, DatapathError> {
+        let (first, at) = (first as usize, offset_of!(CpuArea, counters));
+        let mut sums = self.areas.sums(at + first * size_of::<Counter>(), cells as usize)?;
+        self.carried.add(carried::INBOUND + first, &mut sums);
         Ok(sums)
     }
 
     /// One cell, summed over all CPUs.
     pub fn cell(&self, index: u32) -> Result<Counter, DatapathError> {
-        let cells = self.row_cells(index / CELLS_PER_ROW)?;
-        cells
-            .get((index % CELLS_PER_ROW) as usize)
-            .copied()
-            .ok_or_else(|| DatapathError::Missing(format!("counter cell {index}")))
+        let sums = self.inbound_sums(index, 1)?;
+        sums.first().copied().ok_or_else(|| DatapathError::Missing(format!("counter cell {index}")))
     }
 
     /// The record of every row, in the order of their numbers.

@@ -2,7 +2,7 @@
 //! the process, are adopted and get a new program without a gap. It must not touch inbound filtering, which never depends on any of this.
 //!
 //! A tcx link is pinned. A filter of traffic control can not be pinned: it lives with its interface, so a mark beside the links (a further pin of the
-//! map of outbound counters) says that there is one, and whether its queueing discipline is of our making.
+//! map of the counters) says that there is one, and whether its queueing discipline is of our making.
 
 use std::{
     fs, io,
@@ -11,13 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::{
-    maps::IterableMap,
-    programs::{
-        LinkOrder, SchedClassifier, TcAttachType,
-        links::{FdLink, PinnedLink},
-        tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
-    },
+use aya::programs::{
+    LinkOrder, SchedClassifier, TcAttachType,
+    links::{FdLink, PinnedLink},
+    tc::{NlOptions, SchedClassifierLink, TcAttachOptions, TcHandle},
 };
 use serde::Serialize;
 
@@ -120,8 +117,7 @@ pub(super) fn exchange(loaded: &mut Loaded, pins: &PinDir) -> Result<(), Datapat
             match hook {
                 Hook::Tcx => replace_tcx(loaded, &target, &pin),
                 // The mark is a pin of the map that the program counts in.
-                Hook::Clsact => replace_filter(loaded, &target)
-                    .and_then(|()| sign::put(sys::fd_of(IterableMap::map(&loaded.maps.outbound)), &pin)),
+                Hook::Clsact => replace_filter(loaded, &target).and_then(|()| sign::put(loaded.maps.areas.fd(), &pin)),
             }
         });
         if let Err(error) = exchanged {
@@ -236,7 +232,7 @@ fn pin(pins: &PinDir, target: &Target, suffix: &str) -> PathBuf {
 }
 
 fn mark(loaded: &Loaded, path: &Path) -> Result<(), DatapathError> {
-    match sys::pin(sys::fd_of(IterableMap::map(&loaded.maps.outbound)), path) {
+    match sys::pin(loaded.maps.areas.fd(), path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         result => result.map_err(DatapathError::io(format!("can not pin {}", path.display()))),
     }

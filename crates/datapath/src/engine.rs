@@ -45,7 +45,7 @@ impl KernelEngine {
         if frame.len() < ETHERNET_BYTES {
             return Ok(Decision {
                 cell: portless(Reason::ShortFrame.number(), self.denied_from),
-                peer: 0,
+                source_peer: 0,
                 bytes: frame.len() as u32,
             });
         }

@@ -9,28 +9,28 @@ use std::{
 
 use aya::{
     maps::{
-        IterableMap, Map, MapData, PerfEventArray,
+        Map, MapData, PerfEventArray,
         perf::{PerfEvent, PerfEventArrayBuffer},
     },
     util::online_cpus,
 };
 use node_ebpf_common::{
-    flow::{Bank, CpuFlows, FlowEntry, KEY_WORDS},
-    maps::{self, name},
+    area::{BANK_BYTES, CpuArea},
+    flow::{Bank, FlowEntry, KEY_WORDS},
+    maps::name,
 };
 use zerocopy::{FromBytes, transmute};
 
 use super::{
     error::DatapathError,
-    maps::{Maps, entries},
+    maps::Maps,
     memory::{Grace, Words},
-    sys,
 };
 
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
 const SECOND_NS: i128 = 1_000_000_000;
-/// Words of a CPU's table.
-const TABLE_WORDS: usize = size_of::<CpuFlows>() / 8;
+/// Words of an area before its counters.
+const HEAD_WORDS: usize = offset_of!(CpuArea, counters) / 8;
 /// Words of a bank.
 const BANK_WORDS: usize = size_of::<Bank>() / 8;
 /// Words of an entry.
@@ -46,11 +46,10 @@ macro_rules! words {
     ($($name:ident = $of:ty, $($field:ident).+;)+) => { $(const $name: usize = offset_of!($of, $($field).+) / 8;)+ };
 }
 words! {
-    BANK = CpuFlows, bank;
-    GRANTED = CpuFlows, granted;
-    SNAP_BYTES = CpuFlows, snap_bytes;
-    SPENT = CpuFlows, spent;
-    BANKS = CpuFlows, banks;
+    BANK = CpuArea, bank;
+    GRANTED = CpuArea, granted;
+    SNAP_BYTES = CpuArea, snap_bytes;
+    SPENT = CpuArea, spent;
     MULTIPLIERS = Bank, multipliers;
     OTHER_PACKETS = Bank, other.packets;
     OTHER_BYTES = Bank, other.bytes;
@@ -124,7 +123,7 @@ impl Maps {
     /// Opens the evidence for sweeping. From the first [`Evidence::sweep`] on frames are captured.
     pub fn evidence(&self, budget: CaptureBudget) -> Result<Evidence, DatapathError> {
         let tables = self.flow_tables()?;
-        let spent = tables.each().map(|table| load(table, SPENT)).sum();
+        let spent = tables.each().map(|table| load(table.head(), SPENT)).sum();
         let mut evidence = Evidence {
             tables,
             captures: self.captures()?,
@@ -150,20 +149,17 @@ impl Maps {
     }
 
     fn flow_tables(&self) -> Result<Tables, DatapathError> {
-        let spec = maps::ALL.iter().find(|spec| spec.name == name::FLOWS);
-        let cpus = spec.map(entries).transpose()?.unwrap_or(0);
-        let map = sys::fd_of(IterableMap::map(&self.flows));
-        let words = Words::new(map, cpus as usize * TABLE_WORDS).map_err(DatapathError::io("can not map nw_flows"))?;
-        Ok(Tables { words })
+        let heads = self.areas.parts(0, HEAD_WORDS);
+        let banks = self.areas.parts(offset_of!(CpuArea, banks), 2 * BANK_WORDS);
+        let tables = heads.zip(banks).map(|(head, banks)| Ok(Table { head: head?, banks: banks? }));
+        Ok(Tables(tables.collect::<Result<_, DatapathError>>()?))
     }
 
     /// Gives tables that were just made the numbers they hash by. Without them all flows of a CPU would share a bucket.
     pub fn prepare_flows(&self) -> Result<(), DatapathError> {
         for table in self.flow_tables()?.each() {
-            for which in 0..2 {
-                if let Some(bank) = bank(table, which)
-                    && load(bank, MULTIPLIERS) == 0
-                {
+            for bank in [0, 1].into_iter().filter_map(|which| table.bank(which)) {
+                if load(bank, MULTIPLIERS) == 0 {
                     draw_multipliers(bank)?;
                 }
             }
@@ -172,13 +168,43 @@ impl Maps {
     }
 }
 
-struct Tables {
-    words: Words,
+/// The denied flows of one CPU.
+struct Table {
+    head: Words,
+    banks: Words,
 }
 
+impl Table {
+    fn head(&self) -> &[AtomicU64] {
+        self.head.all()
+    }
+
+    fn bank(&self, which: u64) -> Option<&[AtomicU64]> {
+        self.banks.all().chunks_exact(BANK_WORDS).nth(which as usize)
+    }
+
+    /// Which bank the program uses.
+    fn in_use(&self) -> u64 {
+        u64::from(load(self.head(), BANK) != 0)
+    }
+
+    fn turn_to(&self, which: u64) {
+        store(self.head(), BANK, which * BANK_BYTES as u64);
+    }
+
+    /// Whether anything was denied since the last sweep: the first frame of a flow is offered, and one without a place is counted. The bank that is not in use
+    /// has something only where a sweep was broken off; the next ones take that, too.
+    fn has_moved(&self) -> bool {
+        let counted = |bank: &[AtomicU64]| load(bank, OFFERED) != 0 || load(bank, OTHER_PACKETS) != 0;
+        [0, 1].into_iter().filter_map(|which| self.bank(which)).any(counted)
+    }
+}
+
+struct Tables(Vec<Table>);
+
 impl Tables {
-    fn each(&self) -> impl Iterator<Item = &[AtomicU64]> {
-        self.words.all().chunks_exact(TABLE_WORDS)
+    fn each(&self) -> impl Iterator<Item = &Table> {
+        self.0.iter()
     }
 }
 
@@ -186,7 +212,7 @@ impl Evidence {
     /// Captures by another budget from now on. Where the kernel refuses its buffers there are none, and flows all the same.
     pub fn configure(&mut self, budget: CaptureBudget) {
         for table in self.tables.each() {
-            store(table, SNAP_BYTES, u64::from(budget.snap_bytes));
+            store(table.head(), SNAP_BYTES, u64::from(budget.snap_bytes));
         }
         self.budget = budget;
         self.buffers.clear();
@@ -229,26 +255,26 @@ impl Evidence {
 
     /// Whether anything was denied since the last sweep. Costs a load for each CPU.
     pub fn moved(&self) -> bool {
-        self.tables.each().any(has_moved)
+        self.tables.each().any(Table::has_moved)
     }
 
     /// Takes what was noted since the last sweep, and grants captures for `elapsed_ns` more.
     pub fn sweep(&mut self, elapsed_ns: u64) -> Result<Sweep, DatapathError> {
         let mut sweep = Sweep::default();
         // Most processors deny nothing, and many were never started: their tables stay as they are.
-        let moved: Vec<&[AtomicU64]> = self.tables.each().filter(|table| has_moved(table)).collect();
+        let moved: Vec<&Table> = self.tables.each().filter(|table| table.has_moved()).collect();
         if !moved.is_empty() {
             for table in &moved {
-                let next = !load(table, BANK) & 1;
+                let next = 1 - table.in_use();
                 // Emptied when it was swept last; the program does not look at it yet.
-                if let Some(bank) = bank(table, next) {
+                if let Some(bank) = table.bank(next) {
                     draw_multipliers(bank)?;
                 }
-                store(table, BANK, next);
+                table.turn_to(next);
             }
             self.grace.wait().map_err(DatapathError::io("can not wait for the programs that run"))?;
             for table in &moved {
-                if let Some(bank) = bank(table, !load(table, BANK)) {
+                if let Some(bank) = table.bank(1 - table.in_use()) {
                     take(bank, &mut sweep);
                 }
             }
@@ -269,7 +295,7 @@ impl Evidence {
 
     /// What all CPUs spent is taken from what may be spent; each may spend all of the rest, so that one busy CPU gets all of it.
     fn grant(&mut self, elapsed_ns: u64) {
-        let spent: u64 = self.tables.each().map(|table| load(table, SPENT)).sum();
+        let spent: u64 = self.tables.each().map(|table| load(table.head(), SPENT)).sum();
         let full = i128::from(self.budget.per_second) * SECOND_NS;
         let used = i128::from(spent.wrapping_sub(self.spent)) * SECOND_NS;
         let earned = i128::from(self.budget.per_second) * i128::from(elapsed_ns);
@@ -278,9 +304,9 @@ impl Evidence {
         let available =
             if self.buffers.is_empty() { 0 } else { u64::try_from(self.tokens_ns / SECOND_NS).unwrap_or(0) };
         for table in self.tables.each() {
-            let granted = load(table, SPENT) + available;
-            if load(table, GRANTED) != granted {
-                store(table, GRANTED, granted);
+            let granted = load(table.head(), SPENT) + available;
+            if load(table.head(), GRANTED) != granted {
+                store(table.head(), GRANTED, granted);
             }
         }
     }
@@ -290,7 +316,7 @@ impl Drop for Evidence {
     /// Nobody will read the buffers.
     fn drop(&mut self) {
         for table in self.tables.each() {
-            store(table, GRANTED, 0);
+            store(table.head(), GRANTED, 0);
         }
     }
 }
@@ -305,11 +331,6 @@ fn store(words: &[AtomicU64], at: usize, value: u64) {
     }
 }
 
-fn bank(table: &[AtomicU64], which: u64) -> Option<&[AtomicU64]> {
-    let at = BANKS + (which & 1) as usize * BANK_WORDS;
-    table.get(at..at + BANK_WORDS)
-}
-
 fn draw_multipliers(bank: &[AtomicU64]) -> Result<(), DatapathError> {
     let mut drawn = [0_u8; 8 * KEY_WORDS];
     rustix::rand::getrandom(&mut drawn, rustix::rand::GetRandomFlags::empty())
@@ -319,13 +340,6 @@ fn draw_multipliers(bank: &[AtomicU64]) -> Result<(), DatapathError> {
         store(bank, MULTIPLIERS + n, multiplier | 1);
     }
     Ok(())
-}
-
-/// Whether anything was denied since the last sweep: the first frame of a flow is offered, and one without a place is counted. The bank that is not in use
-/// has something only where a sweep was broken off; the next ones take that, too.
-fn has_moved(table: &[AtomicU64]) -> bool {
-    let counted = |bank: &[AtomicU64]| load(bank, OFFERED) != 0 || load(bank, OTHER_PACKETS) != 0;
-    [0, 1].into_iter().filter_map(|which| bank(table, which)).any(counted)
 }
 
 /// Reads and empties a bank that no program writes into.

@@ -5,26 +5,35 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::util::nr_cpus;
+use aya::{
+    maps::{MapData, MapInfo},
+    util::nr_cpus,
+};
 use node_ebpf_common::{
     ABI_VERSION, Layout, Reason,
     counter::{Counter, ROW_FIRST, ROW_PORTLESS, ROW_TCP_UNMANAGED},
-    layout::{LAYOUT_MAGIC, NO_CELL},
-    maps::{PeerRecord, RowRecord, name},
+    layout::{EARLIER_WORDS, LAYOUT_MAGIC, NO_CELL},
+    maps::{LayoutWords, PeerRecord, RowRecord, name},
     peer_traffic::{Direction, SLOT_OTHER},
     reason::PORTLESS_FROM,
 };
 
+use zerocopy::transmute;
+
 use super::{
-    bpffs::PinDir,
+    areas::add_sums,
+    bpffs::{PinDir, pinned},
     carried,
     error::DatapathError,
-    maps::{pinned, values},
+    maps::values,
     peer_cells::is_of,
     sign, sys,
 };
 
 const CELL_BYTES: u32 = size_of::<Counter>() as u32;
+/// Maps that layouts before 9 had beside their counters.
+const OUTBOUND: &str = "nw_outbound";
+const PEER_TRAFFIC: &str = "nw_peer_traffic";
 
 /// Another layout's maps.
 pub(super) struct Former {
@@ -58,11 +67,7 @@ impl Former {
     }
 
     fn open(version: u32, folder: PathBuf, in_force: bool) -> Result<Self, DatapathError> {
-        let layout = if version == Layout::SEVEN.version {
-            Layout::SEVEN
-        } else {
-            *values(&folder, name::LAYOUT, 1)?.first().unwrap_or(&Layout::SEVEN)
-        };
+        let layout = if version == Layout::SEVEN.version { Layout::SEVEN } else { account(&folder)? };
         let sizes = (layout.row_bytes as usize, layout.peer_bytes as usize);
         if (layout.magic, layout.version) != (LAYOUT_MAGIC, version)
             || sizes != (size_of::<RowRecord>(), size_of::<PeerRecord>())
@@ -87,8 +92,21 @@ impl Former {
         let mut cells = vec![Counter::default(); inbound + outbound + self.layout.peer_cells as usize];
         let (first, rest) = cells.split_at_mut(inbound);
         let (second, third) = rest.split_at_mut(outbound);
-        for (name, cells) in [(name::COUNTERS, first), (name::OUTBOUND, second), (name::PEER_TRAFFIC, third)] {
-            self.add_counted(name, cells)?;
+        let layout = &self.layout;
+        if layout.area_bytes == 0 {
+            for (name, cells) in [(name::COUNTERS, first), (OUTBOUND, second), (PEER_TRAFFIC, third)] {
+                self.add_counted(name, cells)?;
+            }
+        } else if let Some(map) = self.pinned(name::COUNTERS)? {
+            let info = map.info().map_err(DatapathError::map(name::COUNTERS))?;
+            for (at, cells) in [(layout.inbound_at, first), (layout.outbound_at, second), (layout.peers_at, third)] {
+                let within = at as usize + size_of_val(cells) <= layout.area_bytes as usize;
+                if info.value_size() != layout.area_bytes || !within {
+                    return Err(self.foreign(name::COUNTERS, &info, &format!("areas of {} bytes", layout.area_bytes)));
+                }
+                let (cpus, area_bytes) = (info.max_entries() as usize, layout.area_bytes as usize);
+                add_sums(sys::fd_of(&map), cpus, area_bytes, at as usize, cells)?;
+            }
         }
         if self.in_force {
             for name in carried::names(&self.folder)? {
@@ -172,24 +190,34 @@ impl Former {
         row_of(record, rows)
     }
 
-    /// Adds up what all CPUs have counted in a map.
-    fn add_counted(&self, name: &str, sums: &mut [Counter]) -> Result<(), DatapathError> {
+    /// One of its maps; `None`, and logged, where somebody removed it.
+    fn pinned(&self, name: &str) -> Result<Option<MapData>, DatapathError> {
         let path = self.folder.join(name);
-        let map = match pinned(&path) {
+        match pinned(&path) {
             Err(error) if error.is_not_found() => {
                 tracing::error!("{} was removed: what it had counted is lost", path.display());
-                return Ok(());
+                Ok(None)
             }
-            result => result?,
-        };
+            result => result.map(Some),
+        }
+    }
+
+    fn foreign(&self, name: &str, info: &MapInfo, expected: &str) -> DatapathError {
+        DatapathError::ForeignMap {
+            path: self.folder.join(name),
+            found: format!("{} values of {} bytes", info.max_entries(), info.value_size()),
+            expected: expected.to_owned(),
+        }
+    }
+
+    /// Adds up what all CPUs have counted in a per-CPU array.
+    fn add_counted(&self, name: &str, sums: &mut [Counter]) -> Result<(), DatapathError> {
+        let path = self.folder.join(name);
+        let Some(map) = self.pinned(name)? else { return Ok(()) };
         let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
         let per_value = (info.value_size() / CELL_BYTES) as usize;
         if per_value * info.max_entries() as usize != sums.len() || info.value_size() % CELL_BYTES != 0 {
-            return Err(DatapathError::ForeignMap {
-                path,
-                found: format!("{} values of {} bytes", info.max_entries(), info.value_size()),
-                expected: format!("{} counters", sums.len()),
-            });
+            return Err(self.foreign(name, &info, &format!("{} counters", sums.len())));
         }
         let cpus = nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
         let mut value = vec![Counter::default(); per_value * cpus];
@@ -207,6 +235,18 @@ impl Former {
     pub(super) fn remove(&self) -> Result<(), DatapathError> {
         remove(self.layout.version, &self.folder)
     }
+}
+
+/// What a layout says of itself.
+fn account(folder: &Path) -> Result<Layout, DatapathError> {
+    let info = pinned(&folder.join(name::LAYOUT))?.info().map_err(DatapathError::map(name::LAYOUT))?;
+    if info.value_size() as usize != EARLIER_WORDS * 8 {
+        return Ok(*values(folder, name::LAYOUT, 1)?.first().unwrap_or(&Layout::SEVEN));
+    }
+    let mut words: LayoutWords = [0; EARLIER_WORDS + 2];
+    let there: Vec<[u64; EARLIER_WORDS]> = values(folder, name::LAYOUT, 1)?;
+    words.iter_mut().zip(there.iter().flatten()).for_each(|(word, there)| *word = *there);
+    Ok(transmute!(words))
 }
 
 /// Takes away what is done with, as a process died before it could: maps whose amounts the layout in force has carried over. They would be counted twice.

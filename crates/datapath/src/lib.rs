@@ -1,6 +1,7 @@
 //! Everything that touches the kernel's BPF side: the object, the pins, the policy map, the links, the counters. The only crate
 //! that depends on aya. It must not know about configuration, and it changes nothing before it checked what it can.
 
+mod areas;
 mod attach;
 mod bpffs;
 mod carried;

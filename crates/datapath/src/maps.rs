@@ -9,34 +9,28 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, IterableMap, Map, MapData, MapError, MapType, PerCpuArray},
+    maps::{Array, IterableMap, Map, MapData, MapError, MapType},
     util::nr_cpus,
 };
 use node_ebpf_common::{
-    Layout,
-    flow::CpuFlows,
+    Layout, PolicyImage,
     maps::{self, LayoutWords, MapKind, PER_CPU_ENTRIES, Spec, name},
 };
 use zerocopy::transmute;
 
 use super::{
-    bpffs::PinDir,
+    areas::Areas,
+    bpffs::{PinDir, pinned},
     carried::Carried,
     error::DatapathError,
-    policy_map::PolicyMap,
+    policy_map::{Filled, ImageFacts, PolicyMap},
     sys,
-    words::{CounterWords, PeerBytes, RowBytes, RowWords, SlotWords},
+    words::{PeerBytes, RowBytes},
 };
-
-/// The tables of denied flows, as plain words; they are read through memory.
-pub(super) type FlowMap = Array<MapData, [u64; size_of::<CpuFlows>() / 8]>;
 
 /// Handles of every map.
 pub struct Maps {
-    pub(super) counters: PerCpuArray<MapData, RowWords>,
-    pub(super) outbound: PerCpuArray<MapData, CounterWords>,
-    pub(super) peer_traffic: PerCpuArray<MapData, SlotWords>,
-    pub(super) flows: FlowMap,
+    pub(super) areas: Areas,
     /// Never used, and held: a program that is still to be loaded refers to it by its descriptor.
     _captures: Map,
     /// The same map: aya's handle gives no descriptor.
@@ -90,16 +84,17 @@ impl Maps {
         fn fd_of(data: &MapData) -> Result<OwnedFd, DatapathError> {
             sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))
         }
+        let counters = find(name::COUNTERS)?;
+        let Map::Array(areas) = counters else {
+            return Err(DatapathError::Missing(format!("map {}", name::COUNTERS)));
+        };
         let captures = find(name::CAPTURES)?;
         let Map::PerfEventArray(data) = &captures else {
             return Err(DatapathError::Missing(format!("map {}", name::CAPTURES)));
         };
         let captures_fd = fd_of(data)?;
         Ok(Self {
-            counters: typed(&mut find, name::COUNTERS)?,
-            outbound: typed(&mut find, name::OUTBOUND)?,
-            peer_traffic: typed(&mut find, name::PEER_TRAFFIC)?,
-            flows: typed(&mut find, name::FLOWS)?,
+            areas: Areas::of(areas)?,
             captures_fd,
             _captures: captures,
             policy,
@@ -112,6 +107,32 @@ impl Maps {
 }
 
 impl Maps {
+    /// A copy of the policy that packets are judged by right now.
+    pub fn policy(&self) -> Result<Box<PolicyImage>, DatapathError> {
+        self.policy.policy()
+    }
+
+    /// What the image in force says of itself: without copying it.
+    pub fn in_force_facts(&self) -> Result<ImageFacts, DatapathError> {
+        self.policy.facts()
+    }
+
+    /// Puts `image` into force.
+    pub fn swap(&mut self, image: &PolicyImage) -> Result<(), DatapathError> {
+        let filled = self.fill(image)?;
+        self.put(filled)
+    }
+
+    /// Writes `image` beside the one in force.
+    pub fn fill(&mut self, image: &PolicyImage) -> Result<Filled, DatapathError> {
+        self.policy.fill(image)
+    }
+
+    /// Puts it into force: one word. Returns after the kernel's grace period: no packet meets the image before it any more.
+    pub fn put(&mut self, filled: Filled) -> Result<(), DatapathError> {
+        filled.put_into(&mut self.policy)
+    }
+
     /// Whether these are the maps that are pinned; a missing pin counts as ours.
     pub fn are_pinned(&self, pins: &PinDir) -> Result<bool, DatapathError> {
         let path = pins.maps().join(name::COUNTERS);
@@ -144,7 +165,7 @@ impl Maps {
     }
 
     fn map_id(&self) -> Result<u32, DatapathError> {
-        let info = IterableMap::map(&self.counters).info().map_err(DatapathError::map(name::COUNTERS))?;
+        let info = self.areas.data().info().map_err(DatapathError::map(name::COUNTERS))?;
         Ok(info.id())
     }
 
@@ -160,10 +181,7 @@ impl Maps {
     /// Pins again those maps whose pins are gone, so that their contents carry on.
     pub fn repin(&self, pins: &PinDir) -> Result<(), DatapathError> {
         let all = [
-            (name::COUNTERS, sys::fd_of(IterableMap::map(&self.counters))),
-            (name::OUTBOUND, sys::fd_of(IterableMap::map(&self.outbound))),
-            (name::PEER_TRAFFIC, sys::fd_of(IterableMap::map(&self.peer_traffic))),
-            (name::FLOWS, sys::fd_of(IterableMap::map(&self.flows))),
+            (name::COUNTERS, self.areas.fd()),
             (name::CAPTURES, self.captures_fd.as_fd()),
             (name::POLICY, self.policy.fd()),
             (name::ROWS, sys::fd_of(IterableMap::map(&self.rows))),
@@ -193,10 +211,6 @@ pub(super) fn check_pins(pins: &PinDir) -> Result<(), DatapathError> {
         }
     }
     Ok(())
-}
-
-pub(super) fn pinned(path: &Path) -> Result<MapData, DatapathError> {
-    MapData::from_pin(path).map_err(DatapathError::map(path.display().to_string()))
 }
 
 /// The values of a plain array that has so many.
@@ -230,7 +244,6 @@ fn check(path: &Path, spec: &Spec, map: &MapData) -> Result<(), DatapathError> {
     let info = map.info().map_err(DatapathError::map(path.display().to_string()))?;
     let kind = match spec.kind {
         MapKind::Array | MapKind::DirectValue => MapType::Array,
-        MapKind::PerCpuArray => MapType::PerCpuArray,
         MapKind::PerfEventArray => MapType::PerfEventArray,
     };
     let refuse = |what: &str, found: String, expected: String| {

@@ -10,11 +10,14 @@ use std::{
 
 use super::sys::bpf;
 
-/// A writable view of an mmapable map.
+/// A writable view of a part of an mmapable map.
 #[derive(Debug)]
 pub(super) struct Words {
-    at: NonNull<AtomicU64>,
-    words: usize,
+    at: NonNull<u8>,
+    /// Bytes that are mapped, of these the ones before the first word, and the number of words.
+    mapped: usize,
+    skipped: usize,
+    length: usize,
 }
 
 // SAFETY: plain shared memory that lives until this is dropped; it is only ever read and written as atomics.
@@ -28,31 +31,36 @@ impl Words {
         Self::part(map, 0, words)
     }
 
-    /// The same from byte `begin` on, which must be the first of a page.
+    /// The same from byte `begin` on, a multiple of 8.
     pub(super) fn part(map: BorrowedFd<'_>, begin: usize, words: usize) -> Result<Self> {
-        Self::mapped(map, begin, words, libc::PROT_READ | libc::PROT_WRITE)
+        Self::map(map, begin, words, libc::PROT_READ | libc::PROT_WRITE)
     }
 
-    fn mapped(map: BorrowedFd<'_>, begin: usize, words: usize, protection: libc::c_int) -> Result<Self> {
-        let (begin, nowhere) = (libc::off_t::try_from(begin).map_err(Error::other)?, std::ptr::null_mut());
+    fn map(map: BorrowedFd<'_>, begin: usize, words: usize, protection: libc::c_int) -> Result<Self> {
+        // A mapping begins with a page.
+        let skipped = begin % rustix::param::page_size();
+        let mapped = skipped + words * 8;
+        let first = libc::off_t::try_from(begin - skipped).map_err(Error::other)?;
+        let nowhere = std::ptr::null_mut();
         // SAFETY: a fresh shared mapping; the kernel chooses the address.
-        let at = unsafe { libc::mmap(nowhere, words * 8, protection, libc::MAP_SHARED, map.as_raw_fd(), begin) };
+        let at = unsafe { libc::mmap(nowhere, mapped, protection, libc::MAP_SHARED, map.as_raw_fd(), first) };
         if at == libc::MAP_FAILED {
             return Err(Error::last_os_error());
         }
-        NonNull::new(at.cast()).map(|at| Self { at, words }).ok_or_else(|| Error::other("mmap returned null"))
+        let at = NonNull::new(at.cast()).ok_or_else(|| Error::other("mmap returned null"))?;
+        Ok(Self { at, mapped, skipped, length: words })
     }
 
     pub(super) fn all(&self) -> &[AtomicU64] {
-        // SAFETY: mapped for that many words, page-aligned; the kernel writes whole aligned words.
-        unsafe { std::slice::from_raw_parts(self.at.as_ptr(), self.words) }
+        // SAFETY: mapped for that many words behind what is skipped, a multiple of 8; the kernel writes whole aligned words.
+        unsafe { std::slice::from_raw_parts(self.at.add(self.skipped).as_ptr().cast(), self.length) }
     }
 }
 
 impl Drop for Words {
     fn drop(&mut self) {
         // SAFETY: the same address and length that mmap gave.
-        unsafe { libc::munmap(self.at.as_ptr().cast(), self.words * 8) };
+        unsafe { libc::munmap(self.at.as_ptr().cast(), self.mapped) };
     }
 }
 
@@ -63,7 +71,7 @@ pub(super) struct ReadOnly(Words);
 impl ReadOnly {
     /// Maps `words` words of `map` from byte `begin` on, as [`Words::part`] does.
     pub(super) fn part(map: BorrowedFd<'_>, begin: usize, words: usize) -> Result<Self> {
-        Words::mapped(map, begin, words, libc::PROT_READ).map(Self)
+        Words::map(map, begin, words, libc::PROT_READ).map(Self)
     }
 
     /// The words, each as it is when it is asked for.

@@ -30,26 +30,50 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_OBJECT"));
 #[cfg(feature = "bench")]
 static REFERENCE_OBJECT: &[u8] = aya::include_bytes_aligned!(env!("NODEWALL_REFERENCE_OBJECT"));
 
-/// The programs that nodewall is measured against, over the policy `image`.
+/// The programs that nodewall is measured against; those that ask for a policy have `image`.
 #[cfg(feature = "bench")]
 pub fn load_reference(
     loader: &mut EbpfLoader<'_>,
-    image: &node_ebpf_common::PolicyImage,
+    image: Option<&node_ebpf_common::PolicyImage>,
 ) -> Result<ReferenceObject, DatapathError> {
     let mut policy = PolicyMap::new(None)?;
-    policy.fill(image)?.put_into(&mut policy)?;
+    if let Some(image) = image {
+        policy.fill(image)?.put_into(&mut policy)?;
+    }
+    for spec in maps::ALL.iter().filter(|spec| spec.max_entries == maps::PER_CPU_ENTRIES) {
+        loader.map_max_entries(spec.name, entries(spec)?);
+    }
     let object = resolve(REFERENCE_OBJECT, Shape::PLAIN, policy.fd())?;
-    let ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
-    Ok(ReferenceObject { ebpf, _policy: policy })
+    let mut ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
+    let counters = ebpf.map_mut(maps::name::COUNTERS);
+    let Some(aya::maps::Map::Array(data)) = counters else {
+        return Err(DatapathError::Missing(format!("map {}", maps::name::COUNTERS)));
+    };
+    let fd = sys::fd_of(data).try_clone_to_owned().map_err(DatapathError::io("can not copy a descriptor"))?;
+    let data = aya::maps::MapData::from_fd(fd).map_err(DatapathError::map(maps::name::COUNTERS))?;
+    Ok(ReferenceObject { ebpf, areas: super::areas::Areas::of(data)?, _policy: policy })
 }
 
-/// They, and the map that their instructions refer to.
+/// They, and the maps that their instructions refer to.
 #[cfg(feature = "bench")]
 pub struct ReferenceObject {
     /// What is loaded.
     pub ebpf: Ebpf,
+    areas: super::areas::Areas,
     _policy: PolicyMap,
 }
+
+#[cfg(feature = "bench")]
+impl ReferenceObject {
+    /// An inbound cell, summed over all CPUs.
+    pub fn cell(&self, index: u32) -> Result<node_ebpf_common::counter::Counter, DatapathError> {
+        let at = std::mem::offset_of!(node_ebpf_common::area::CpuArea, counters);
+        let counter = size_of::<node_ebpf_common::counter::Counter>();
+        let sums = self.areas.sums(at + index as usize * counter, 1)?;
+        sums.first().copied().ok_or_else(|| DatapathError::Missing(format!("counter cell {index}")))
+    }
+}
+
 /// The target triple that this was built for.
 pub const TARGET: &str = env!("NODEWALL_TARGET");
 /// The compiler that built it, as it names itself.
@@ -135,7 +159,9 @@ impl Loaded {
     pub fn over_read_only_policy(shape: Shape) -> Result<Self, DatapathError> {
         let policy = PolicyMap::read_only()?;
         let mut loader = EbpfLoader::new();
-        loader.map_max_entries(maps::name::FLOWS, 1).map_max_entries(maps::name::CAPTURES, 1);
+        for spec in maps::ALL.iter().filter(|spec| spec.kind != MapKind::DirectValue) {
+            loader.map_max_entries(spec.name, entries(spec)?);
+        }
         let object = resolve(OBJECT, shape, policy.fd())?;
         let mut ebpf = loader.load(object.as_bytes()).map_err(|e| DatapathError::Object(Box::new(e)))?;
         let maps = Maps::take(&mut ebpf, policy)?;

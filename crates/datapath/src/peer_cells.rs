@@ -1,23 +1,17 @@
 //! The peer matrix: reading its cells, and whose they are. Cells go back to zero only when their slot is given to another peer.
 
-use aya::{
-    maps::{IterableMap, PerCpuValues},
-    util::nr_cpus,
-};
+use std::mem::offset_of;
+
+use aya::maps::IterableMap;
 use node_ebpf_common::{
+    area::CpuArea,
     counter::{Counter, ROW_FIRST},
     maps::{PeerRecord, RowRecord, name},
     peer_traffic::{COLUMN_SHARED, Direction, SLOT_CELLS, SLOT_OTHER, SLOTS, cell, column},
 };
 use zerocopy::transmute;
 
-use super::{
-    carried,
-    error::DatapathError,
-    maps::Maps,
-    sys,
-    words::{PeerBytes, SlotWords, sums},
-};
+use super::{carried, error::DatapathError, maps::Maps, sys, words::PeerBytes};
 
 /// Attempts to read cells that nobody gives away meanwhile.
 const READ_ATTEMPTS: usize = 8;
@@ -75,8 +69,7 @@ impl Maps {
 
     /// The cells of a slot, each summed over all CPUs.
     pub fn slot_cells(&self, slot: u32) -> Result<Vec<Counter>, DatapathError> {
-        let values = self.peer_traffic.get(&slot, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))?;
-        let mut sums = sums(&values);
+        let mut sums = self.areas.sums(at(slot), SLOT_CELLS as usize)?;
         self.carried.add(first_cell(slot), &mut sums);
         Ok(sums)
     }
@@ -125,11 +118,13 @@ impl Maps {
 
     fn empty(&mut self, slot: u32) -> Result<(), DatapathError> {
         self.carried.empty(first_cell(slot), SLOT_CELLS as usize);
-        let cpus = nr_cpus().map_err(|(what, error)| DatapathError::io(format!("can not read {what}"))(error))?;
-        let zero: Vec<SlotWords> = vec![[[0; 2]; SLOT_CELLS as usize]; cpus];
-        let zero = PerCpuValues::try_from(zero).map_err(DatapathError::io("can not make empty counters"))?;
-        self.peer_traffic.set(slot, zero, 0).map_err(DatapathError::map(name::PEER_TRAFFIC))
+        self.areas.empty(at(slot), SLOT_CELLS as usize)
     }
+}
+
+/// Where a slot's cells begin in an area, bytes.
+const fn at(slot: u32) -> usize {
+    offset_of!(CpuArea, peers) + (slot * SLOT_CELLS) as usize * size_of::<Counter>()
 }
 
 /// Of a slot, among what was carried over.

@@ -17,9 +17,8 @@ use node_ebpf_common::{
 use zerocopy::{FromBytes, FromZeros as _, IntoBytes, transmute};
 
 use super::{
-    bpffs::PinDir,
+    bpffs::{PinDir, pinned},
     error::DatapathError,
-    maps::{Maps, pinned},
     memory::{Grace, ReadOnly, Words, new_array},
     sys,
 };
@@ -74,8 +73,8 @@ const _: () = {
         ($($field:ident)*) => { $(assert!(offset_of!(ImageHead, $field) == offset_of!(PolicyImage, $field));)* };
     }
     same_place!(magic abi_version enforce per_peer generation policy_sha256 peers);
-    assert!(size_of::<ImageHead>() <= size_of::<PolicyImage>() && size_of::<PolicyImage>() % WORD == 0);
-    assert!(IN_FORCE == 0 && SETTLED == 1 && size_of::<ImageHead>() % WORD == 0);
+    assert!(size_of::<ImageHead>() <= size_of::<PolicyImage>() && size_of::<PolicyImage>().is_multiple_of(WORD));
+    assert!(IN_FORCE == 0 && SETTLED == 1 && size_of::<ImageHead>().is_multiple_of(WORD));
 };
 
 impl ImageHead {
@@ -179,21 +178,21 @@ fn unmapped() -> impl FnOnce(std::io::Error) -> DatapathError {
     DatapathError::io("can not map the policy")
 }
 
-impl Maps {
-    /// A copy of the policy that packets are judged by right now.
-    pub fn policy(&self) -> Result<Box<PolicyImage>, DatapathError> {
+impl PolicyMap {
+    /// A copy of the policy in force.
+    pub(super) fn policy(&self) -> Result<Box<PolicyImage>, DatapathError> {
         // Straight into the heap: the image is far too large for a stack.
         let mut copy = PolicyImage::new_box_zeroed()
             .map_err(|_| DatapathError::Missing("memory for a copy of the policy".into()))?;
         let words = <[u64; IMAGE_WORDS]>::mut_from_bytes(copy.as_mut_bytes())
             .map_err(|_| DatapathError::Missing("an image of whole words".into()))?;
-        self.policy.read_in_force(|image| self.policy.read(image, words))?;
+        self.read_in_force(|image| self.read(image, words))?;
         Ok(copy)
     }
 
-    /// What the image in force says of itself: without copying it.
-    pub fn in_force_facts(&self) -> Result<ImageFacts, DatapathError> {
-        let head = self.policy.read_in_force(|image| self.policy.head(image))?;
+    /// What the policy in force says of itself.
+    pub(super) fn facts(&self) -> Result<ImageFacts, DatapathError> {
+        let head = self.read_in_force(|image| self.head(image))?;
         Ok(ImageFacts {
             generation: head.generation,
             enforce: head.enforce != 0,
@@ -203,18 +202,7 @@ impl Maps {
         })
     }
 
-    /// Puts `image` into force.
-    pub fn swap(&mut self, image: &PolicyImage) -> Result<(), DatapathError> {
-        self.fill(image)?.put(self)
-    }
-
     /// Writes `image` beside the one in force.
-    pub fn fill(&mut self, image: &PolicyImage) -> Result<Filled, DatapathError> {
-        self.policy.fill(image)
-    }
-}
-
-impl PolicyMap {
     pub(super) fn fill(&mut self, image: &PolicyImage) -> Result<Filled, DatapathError> {
         let grace = Grace::new().map_err(DatapathError::io("can not make what waits for the programs that run"))?;
         let (in_force, is_settled) = self.in_force()?;
@@ -254,10 +242,6 @@ pub struct Filled {
 
 impl Filled {
     /// Puts it into force: one word. Returns after the kernel's grace period: no packet meets the image before it any more.
-    pub fn put(self, maps: &mut Maps) -> Result<(), DatapathError> {
-        self.put_into(&mut maps.policy)
-    }
-
     pub(super) fn put_into(self, map: &mut PolicyMap) -> Result<(), DatapathError> {
         map.select(IN_FORCE, self.next)?;
         map.settle(&self.grace, self.next)

@@ -12,9 +12,9 @@ use node_ebpf_common::{
     counter::{self, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     packet::{TABLE_TCP, TABLE_UDP},
     policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, InterfaceRule, MAGIC, MAX_INTERFACE_RULES,
-        MAX_RULE_GROUPS, PortWord, Row,
+        GROUP_BLOCKED, GROUP_RULE_FIRST, GROUP_SPOOFED, InterfaceRule, MAGIC, MAX_INTERFACE_RULES, MAX_RULE_GROUPS,
     },
+    rule::{GROUP_PEER, PortWord, Row},
     wire::{TUNNEL_UDP_PORTS, protocol},
 };
 use sha2::{Digest, Sha256};

@@ -285,6 +285,9 @@ fn place<S>(slots: &mut [S], entries: Vec<S>, places: &[usize]) {
     }
 }
 
+/// Sources of a family up to which a table has no pilots.
+const MAX_WITHOUT_PILOTS: usize = 96;
+
 /// How much of a table is used; both are powers of two.
 #[derive(Clone, Copy)]
 struct Size {
@@ -295,6 +298,11 @@ struct Size {
 impl Size {
     /// A quarter to half full, but for the largest.
     fn of(entries: usize) -> Self {
+        if entries <= MAX_WITHOUT_PILOTS {
+            // So many that one multiplier in some 50 lets no two meet.
+            let slots = (entries * entries / 8).next_power_of_two().clamp(64, SLOTS);
+            return Self { buckets: 1, slots };
+        }
         let slots = (2 * entries).next_power_of_two().clamp(64, SLOTS);
         Self { buckets: slots / (SLOTS / BUCKETS), slots }
     }
@@ -317,7 +325,9 @@ fn pilots(hashes: &[u64], size: Size, out: &mut [u16; BUCKETS]) -> Option<Vec<us
         if members.is_empty() {
             break;
         }
-        let pilot = (0..size.slots as u16).find(|pilot| {
+        // A single bucket is no bucket: its pilot is not asked for.
+        let pilots = if size.buckets == 1 { 0..1 } else { 0..size.slots as u16 };
+        let pilot = pilots.into_iter().find(|pilot| {
             taken.clear();
             members.iter().filter_map(|n| hashes.get(*n)).all(|hash| {
                 let at = slot(*hash, *pilot) & (size.slots - 1);

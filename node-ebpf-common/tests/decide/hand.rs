@@ -6,9 +6,10 @@ use node_ebpf_common::{
     PolicyImage, Reason,
     counter::{ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED, denied_from},
     policy::{
-        BUCKETS, GROUP_BLOCKED, GROUP_PEER, GROUP_SPOOFED, LengthV4, LengthV6, PortWord, Row, SLOTS, SlotV4, SlotV6,
-        hash_v4, hash_v6, key_v4, slot, value,
+        BUCKETS, GROUP_BLOCKED, GROUP_SPOOFED, LengthV4, LengthV6, SLOTS, SlotV4, SlotV6, hash_v4, hash_v6, key_v4,
+        slot, value,
     },
+    rule::{GROUP_PEER, PortWord, Row},
 };
 use zerocopy::FromZeros;
 

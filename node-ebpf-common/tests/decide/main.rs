@@ -6,7 +6,7 @@ mod hand;
 
 use hand::{ByHand, OPS, by_hand};
 use node_ebpf_common::{
-    PolicyImage, Reason, Verdict,
+    Reason, Verdict,
     address::Address,
     counter::{self, Outcome, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     decide,
@@ -14,9 +14,10 @@ use node_ebpf_common::{
     maps,
     packet::{PacketKind, common, walk},
     policy::{
-        GROUP_BLOCKED, GROUP_PEER, GROUP_RULE_FIRST, GROUP_SPOOFED, InterfaceRule, LengthV4, LengthV6, MAX_SOURCES,
-        SlotV6, bucket, hash_v4, hash_v6, key_v4, slot, value,
+        GROUP_BLOCKED, GROUP_RULE_FIRST, GROUP_SPOOFED, InterfaceRule, LengthV4, LengthV6, MAX_SOURCES, SlotV6, bucket,
+        hash_v4, hash_v6, key_v4, slot, value,
     },
+    rule::GROUP_PEER,
 };
 use nodewall_cases::{Case, On, Policy, ipv4::jumbo};
 
@@ -46,8 +47,8 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
             assert_eq!(decision.row(), row, "{}: row", case.name);
             let outcome = Outcome::of(case.reason.verdict(), !policy.audits());
             assert_eq!(Some(decision.cell), counter::cell(row, case.reason, outcome), "{}: cell", case.name);
-            assert!(decision.peer != 0 || case.reason != Reason::Peer, "{}: no peer", case.name);
-            assert!(decision.peer == 0 || decision.row() != 0, "{}: peer {}", case.name, decision.peer);
+            assert!(decision.peer() != 0 || case.reason != Reason::Peer, "{}: no peer", case.name);
+            assert!(decision.peer() == 0 || decision.row() != 0, "{}: peer {}", case.name, decision.peer());
             if case.bytes != 0 || case.frame.is_empty() {
                 assert_eq!(u64::from(decision.bytes), case.bytes, "{}: bytes", case.name);
             }
@@ -55,7 +56,7 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
                 assert_eq!(packet, walk(case.frame.as_slice(), 0), "{}: shortcut", case.name);
             }
             let unpacked = node_ebpf_common::Decision::unpack(decision.pack());
-            assert_eq!((unpacked.cell, unpacked.peer), (decision.cell, decision.peer));
+            assert_eq!((unpacked.cell, unpacked.peer()), (decision.cell, decision.peer()));
         }
     }
 }
@@ -67,13 +68,13 @@ fn the_peer_is_named_by_its_number_and_only_where_the_source_mattered() {
         let case = all().into_iter().find(|c| c.name == name).unwrap();
         decide(case.frame.as_slice(), &hand.image)
     };
-    assert_eq!(decision("a peer to a cluster port").peer, 1);
-    assert_eq!(decision("a peer by its prefix").peer, 2);
-    assert_eq!(decision("an IPv6 peer").peer, 3);
-    assert_eq!(decision("an IPv6 peer by /48").peer, 4);
-    assert_eq!(decision("an IPv6 peer by /64").peer, 5);
-    assert_eq!(decision("a peer to the public port").peer, 0);
-    assert_eq!(decision("own address as source, IPv4").peer, 0);
+    assert_eq!(decision("a peer to a cluster port").peer(), 1);
+    assert_eq!(decision("a peer by its prefix").peer(), 2);
+    assert_eq!(decision("an IPv6 peer").peer(), 3);
+    assert_eq!(decision("an IPv6 peer by /48").peer(), 4);
+    assert_eq!(decision("an IPv6 peer by /64").peer(), 5);
+    assert_eq!(decision("a peer to the public port").peer(), 0);
+    assert_eq!(decision("own address as source, IPv4").peer(), 0);
 }
 
 /// A block outranks the peer group, and a public port as well once its row consults the sources.
@@ -85,7 +86,7 @@ fn a_block_outranks_everything() {
     let reason = |name: &str| {
         let case = all().into_iter().find(|c| c.name == name).unwrap();
         let decision = decide(case.frame.as_slice(), &hand.image);
-        assert_eq!(decision.peer, 0, "{name}");
+        assert_eq!(decision.peer(), 0, "{name}");
         decision.reason()
     };
     assert_eq!(reason("an outsider to a cluster port"), Some(Reason::BlockedSource));
@@ -217,15 +218,12 @@ fn map_flags_and_sizes_are_the_kernels() {
     assert_eq!((size_of::<maps::RowRecord>(), size_of::<maps::PeerRecord>()), (40, 20));
     for spec in maps::ALL {
         let value_bytes = match spec.name {
-            maps::name::OUTBOUND => 16,
-            maps::name::COUNTERS => 256,
-            maps::name::PEER_TRAFFIC => 2048,
             maps::name::CAPTURES => 4,
             maps::name::ROWS => 40,
             maps::name::PEERS => 20,
-            maps::name::LAYOUT => 592,
-            // Two banks of 1,024 flows of 96 bytes with two lines before them each, and two lines before all.
-            maps::name::FLOWS => 2 * (1_024 * 96 + 128) + 128,
+            maps::name::LAYOUT => 608,
+            // Two lines, 2,048 rows of 16 counters, 193 slots of 128, 4,096 outbound counters, two banks of 1,024 flows of 96 bytes with two lines before them.
+            maps::name::COUNTERS => 128 + 16 * (2_048 * 16 + 193 * 128 + 4_096) + 2 * (1_024 * 96 + 128),
             // A part for the word that says which is in force, and two images of whole parts.
             _ => 65_536 + 2 * 29 * 65_536,
         };
@@ -334,7 +332,7 @@ fn by_an_interface_come_the_peers_that_it_lets_in() {
         for decision in [by(7), by(9)] {
             if anywhere.reason() == Some(Reason::Peer) && decision != anywhere {
                 refused += 1;
-                assert_eq!(decision.peer, 0, "{}", case.name);
+                assert_eq!(decision.peer(), 0, "{}", case.name);
                 let wanted =
                     [Reason::AllowedSource, Reason::Outsider, Reason::TunnelOutsider, Reason::FragmentOutsider];
                 assert!(wanted.contains(&decision.reason().unwrap()), "{}: {decision:?}", case.name);

@@ -9,8 +9,9 @@
     reason = "registers are two's complement, and one arm for each number of an operation reads better"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeMap, mem::offset_of};
 
+use node_ebpf_common::{area::CpuArea, counter::CELLS};
 use nodewall_testbed::program::Instruction;
 
 /// More than any path has.
@@ -29,16 +30,12 @@ const CPU: u64 = 0x60 << 32;
 /// `struct bpf_map` of the map with this id, and the value of the one with read-only data.
 const MAPS: u64 = 0x100 << 32;
 const VALUES: u64 = 0x20_0000 << 32;
-/// This CPU's part of the map with this id.
-const PARTS: u64 = 0x40_0000 << 32;
 const REGION: u64 = 1 << 32;
 
 /// What the program may look at besides the frame.
 pub(crate) struct Memory<'m> {
-    /// Id of the per-CPU array with the counters.
+    /// Id of the map with the counters.
     pub(crate) counter_map: u32,
-    /// Size of a value of each per-CPU array, by id.
-    pub(crate) per_cpu: &'m BTreeMap<u32, u32>,
     /// First values of arrays, by id: read at fixed addresses (the policy's, `.rodata`), or found by this CPU's number, which is 0.
     pub(crate) values: &'m BTreeMap<u32, Vec<u8>>,
 }
@@ -54,8 +51,6 @@ pub(crate) struct Path {
     pub(crate) cells: Vec<u32>,
     /// Packets and bytes added to the last of them.
     pub(crate) counted: [u64; 2],
-    /// All other maps that were written.
-    pub(crate) written: BTreeSet<u32>,
     /// What the program returned; `None` after a call, behind which nothing can be known.
     pub(crate) action: Option<u64>,
 }
@@ -170,10 +165,9 @@ impl Walk<'_> {
             0x8 => a.wrapping_neg(),
             0x9 if this.offset == 0 => a.checked_rem(b).unwrap_or(a),
             0xa => a ^ b,
-            // Plain, sign-extending, or (-1) the address of this CPU's part: of a map the same here, else of the one variable that is asked for.
+            // Plain, sign-extending, or (-1) the address of this CPU's own of the one variable that is asked for.
             0xb => match this.offset {
                 0 => b,
-                -1 if b >= MAPS && b < u64::MAX / 2 => b,
                 -1 => CPU,
                 8 => i64::from(b as i8) as u64,
                 16 => i64::from(b as i16) as u64,
@@ -239,18 +233,9 @@ impl Walk<'_> {
             // What userspace wrote is in one word with what the program writes nowhere.
             _ if let Some(value) = self.stored.get(&address) => *value,
             region @ MAPS..VALUES => {
-                let id = ((region - MAPS) / REGION) as u32;
-                let place = address - region - self.value_offset;
-                match self.memory.per_cpu.get(&id) {
-                    // The pointers to this CPU's parts lie where other arrays have their values.
-                    Some(value_bytes) => PARTS + u64::from(id) * REGION + place / 8 * u64::from(*value_bytes),
-                    None => within(place, &self.memory.values[&id]),
-                }
+                within(address - region - self.value_offset, &self.memory.values[&(((region - MAPS) / REGION) as u32)])
             }
-            region @ VALUES..PARTS => {
-                within(address - region, &self.memory.values[&(((region - VALUES) / REGION) as u32)])
-            }
-            PARTS.. => 0,
+            region @ VALUES.. => within(address - region, &self.memory.values[&(((region - VALUES) / REGION) as u32)]),
             _ => panic!("a load of {bytes} bytes at {address:#x}"),
         }
     }
@@ -262,17 +247,16 @@ impl Walk<'_> {
             return;
         }
         assert!(bytes == 8 && address >= MAPS, "a store of {bytes} bytes at {address:#x}");
+        let before = self.read(address, 8);
         self.stored.insert(address, value);
-        let region = address & !(REGION - 1);
-        if region == PARTS + u64::from(self.memory.counter_map) * REGION {
-            let cell = ((address - region) / CELL_BYTES) as u32;
+        let area = MAPS + u64::from(self.memory.counter_map) * REGION + self.value_offset;
+        let counters = area + offset_of!(CpuArea, counters) as u64;
+        if let Some(place) = address.checked_sub(counters).filter(|place| *place < u64::from(CELLS) * CELL_BYTES) {
+            let cell = (place / CELL_BYTES) as u32;
             if self.path.cells.last() != Some(&cell) {
                 self.path.cells.push(cell);
             }
-            self.path.counted[usize::from(address % CELL_BYTES >= 8)] = value;
-        } else {
-            let first = [MAPS, VALUES, PARTS].into_iter().rev().find(|first| region >= *first).unwrap_or(MAPS);
-            self.path.written.insert(((region - first) / REGION) as u32);
+            self.path.counted[usize::from(place % CELL_BYTES >= 8)] = value.wrapping_sub(before);
         }
     }
 }

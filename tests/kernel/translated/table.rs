@@ -121,32 +121,12 @@ fn a_frame_runs_the_instructions_of_the_table() {
     let compiled = compiled();
     let mut rows: Vec<(String, Vec<usize>)> = all_frames().into_iter().map(|(what, _)| (what, Vec::new())).collect();
     for (_, shape) in shapes() {
-        // The linear program; that of many buffers is the same on these frames but for what it asks first, and its verified instructions are below.
         let mut loaded = Loaded::new(&compiled, shape, Buffers::Frags);
         for ((what, frame), (_, figures)) in all_frames().iter().zip(&mut rows) {
             // The first frame of a flow calls; all that follow it do not.
             loaded.engine.run(frame).unwrap();
             loaded.read();
             let path = loaded.path(&compiled, frame, what);
-            if env::var("DUMP").is_ok_and(|w| format!("{shape} {what}").starts_with(&w)) {
-                let id = loaded.engine.facts().unwrap().id;
-                let out = std::process::Command::new("bpftool")
-                    .args(["prog", "dump", "xlated", "id", &id.to_string()])
-                    .output()
-                    .unwrap()
-                    .stdout;
-                let text = String::from_utf8(out).unwrap();
-                let lines: std::collections::BTreeMap<usize, &str> = text
-                    .lines()
-                    .filter_map(|l| {
-                        let (n, r) = l.trim().split_once(": ")?;
-                        Some((n.parse().ok()?, r))
-                    })
-                    .collect();
-                for step in &path.steps {
-                    println!("DUMP {step}: {}", lines.get(step).unwrap_or(&"?"));
-                }
-            }
             assert!(path.calls.is_empty(), "{shape}, {what}: a call at {:?}", path.calls);
             figures.push(path.steps.len());
         }

@@ -124,9 +124,9 @@ fn understood(decision: &Decision, frame: &[u8], case: &Case) -> EngineAnswer {
             answer.to = Some(To::Port(protocol, port));
         }
     }
-    if decision.peer != 0 {
+    if decision.peer() != 0 {
         let peers = &case.meaning.peers;
-        answer.peer = Some(*peers.get(decision.peer as usize - 1).ok_or(format!("no peer {}", decision.peer))?);
+        answer.peer = Some(*peers.get(decision.peer() as usize - 1).ok_or(format!("no peer {}", decision.peer()))?);
     }
     Ok(answer)
 }

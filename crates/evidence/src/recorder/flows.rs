@@ -60,7 +60,8 @@ impl Names {
 
     fn key(&mut self, entry: &FlowEntry) -> Option<(FlowKey, Option<String>)> {
         let key = &entry.key;
-        let kind = key.kind(&self.rows)?;
+        let row = self.rows.get(key.row() as usize).filter(|row| row.protocol != 0);
+        let kind = key.kind(row.map(|row| row.protocol))?;
         let protocol = match kind {
             PacketKind::Tcp => "tcp",
             PacketKind::Udp => "udp",
@@ -70,7 +71,6 @@ impl Names {
             PacketKind::Settled => "none",
         };
         let port = matches!(kind, PacketKind::Tcp | PacketKind::Udp).then(|| key.port());
-        let row = self.rows.get(key.row() as usize).filter(|row| row.protocol != 0);
         let class = port.and(row).map(class_name);
         let source = (kind != PacketKind::Settled).then(|| source(key));
         let outcome = if key.dropped() { Outcome::Drop } else { Outcome::WouldDrop };
@@ -250,19 +250,16 @@ impl Losses {
 #[cfg(test)]
 mod tests {
     use node_ebpf_common::{
-        Decision, Reason,
-        address::Address,
+        Reason,
         counter::{CELLS_PER_ROW, Counter, ROW_TCP_UNMANAGED, place},
-        query::Query,
     };
 
     use super::*;
 
+    /// A blocked source's, on the row of unnamed TCP ports.
     fn entry(n: u64) -> FlowEntry {
-        let source = Address::v4(n as u32);
-        let query = Query { source, port_wire: 0, kind: 0, destination: Address::NONE, source_port_wire: 0 };
-        let cell = ROW_TCP_UNMANAGED * CELLS_PER_ROW + place(Reason::BlockedSource, true);
-        let key = flow::FlowKey::new(&query, &Decision { cell, peer: 0, bytes: 60 });
+        let cell = u64::from(ROW_TCP_UNMANAGED * CELLS_PER_ROW + place(Reason::BlockedSource, true));
+        let key = flow::FlowKey { word: cell << 49 | n, ..flow::FlowKey::default() };
         FlowEntry { key, sums: Counter { packets: 1, bytes: 60 }, ..FlowEntry::default() }
     }
 

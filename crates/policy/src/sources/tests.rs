@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use node_ebpf_common::policy::{GROUP_BLOCKED, GROUP_PEER};
+use node_ebpf_common::{policy::GROUP_BLOCKED, rule::GROUP_PEER};
 use zerocopy::FromZeros;
 
 use super::*;
@@ -144,8 +144,20 @@ fn too_many_sources_are_refused_with_the_number() {
 /// The table is no larger than its sources need, at every size, and holds them all.
 #[test]
 fn few_sources_make_a_small_table() {
-    for (count, slots) in [(0, 64), (1, 64), (32, 64), (33, 128), (1_000, 2_048), (8_192, 16_384), (MAX_SOURCES, SLOTS)]
-    {
+    // Up to 96 without pilots, which takes more slots.
+    let sizes = [
+        (0, 64, 1),
+        (1, 64, 1),
+        (22, 64, 1),
+        (23, 128, 1),
+        (64, 512, 1),
+        (96, 2_048, 1),
+        (97, 256, 64),
+        (1_000, 2_048, 512),
+        (8_192, 16_384, 4_096),
+        (MAX_SOURCES, SLOTS, BUCKETS),
+    ];
+    for (count, slots, buckets) in sizes {
         let peers = |n: usize| Grant { groups: GROUP_PEER, peer: (n + 1) as u16 };
         let sources: BTreeMap<IpNet, Grant> = (0..count)
             .flat_map(|n| {
@@ -158,7 +170,6 @@ fn few_sources_make_a_small_table() {
             .collect();
         let mut image = PolicyImage::new_box_zeroed().unwrap();
         fill(&mut image, &sources).unwrap();
-        let buckets = slots / (SLOTS / BUCKETS);
         assert_eq!((image.slot_mask_v4, image.slot_mask_v6), (slots as u32 - 1, slots as u32 - 1), "{count}");
         assert_eq!((image.bucket_mask_v4, image.bucket_mask_v6), (buckets as u32 - 1, buckets as u32 - 1), "{count}");
         assert!(image.slots_v4.iter().skip(slots).all(|slot| slot.key == 0), "{count}");

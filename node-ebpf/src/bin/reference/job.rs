@@ -5,7 +5,7 @@
 use core::hint::cold_path;
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_PASS},
+    bindings::xdp_action::{XDP_DROP, XDP_PASS},
     btf_maps::{HashMap, LpmTrie, lpm_trie::Key},
     macros::{btf_map, xdp},
     programs::XdpContext,
@@ -15,7 +15,8 @@ use node_ebpf_common::{
     address::Address,
     counter::{CELLS_PER_ROW, place, portless},
     packet::{PacketKind, common, walk},
-    policy::{GROUP_PEER, GROUP_SPOOFED},
+    policy::GROUP_SPOOFED,
+    rule::GROUP_PEER,
 };
 
 use crate::{frame::Linear, maps};
@@ -104,8 +105,10 @@ fn filter(context: &XdpContext, groups_of: impl Fn(Address) -> u32) -> u32 {
         };
         number * CELLS_PER_ROW + at
     };
-    let decision = Decision { cell, peer: 0, bytes: packet.bytes };
-    maps::count(cell, u64::from(packet.bytes));
+    let decision = Decision { cell, source_peer: 0, bytes: packet.bytes };
+    if let Some(area) = maps::area() {
+        area.count(cell, u64::from(packet.bytes));
+    }
     XDP_PASS - decision.dropped()
 }
 

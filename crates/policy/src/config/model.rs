@@ -90,7 +90,7 @@ pub struct Profile {
 /// `[counters]`: what is counted beyond what always is. It opens and closes nothing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// `per_peer`; default false. True: the traffic of each port is counted for each peer, too.
+    /// `per_peer`; default true. True: the traffic of each port is counted for each peer, too.
     pub per_peer: bool,
 }
 
@@ -152,7 +152,7 @@ impl Config {
             export: export::export(raw.export.0, problems),
             push: raw.push.spanned().and_then(|table| push::push(table, problems)),
             mission_link,
-            counters: Counters { per_peer: raw.counters.0.per_peer.or(false) },
+            counters: Counters { per_peer: raw.counters.0.per_peer.or(true) },
             evidence: evidence::evidence(raw.evidence.0, problems),
             rules: rule::rules(raw.rule, guarded, &mut sources, problems),
             lockout_ports,

@@ -237,7 +237,7 @@ pub(super) struct RawPush {
 #[schemars(transform = in_order::<Self>)]
 pub(super) struct RawCounters {
     /// True: each port's traffic is also counted for each peer, in both directions.
-    #[schemars(extend("default" = false))]
+    #[schemars(extend("default" = true))]
     pub(super) per_peer: Given<bool>,
 }
 

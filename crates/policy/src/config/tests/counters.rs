@@ -7,7 +7,7 @@ use super::{Case, assert_refusals};
 fn peers_are_counted_apart_where_the_file_says_so() {
     let per_peer = |text: &str| Config::parse(text, "nodewall.toml").unwrap().counters.per_peer;
     assert_eq!(Config::embedded().counters.per_peer, per_peer(""));
-    assert!(!per_peer("[counters]\n"));
+    assert!(per_peer("[counters]\n"));
     assert!(!per_peer("[counters]\nper_peer = false\n"));
     assert!(per_peer("[counters]\nper_peer = true\n"));
 }

@@ -29,13 +29,18 @@ fn counters(engine: &KernelEngine, compiled: &nodewall_policy::Compiled) -> BTre
     cells.iter().map(|c| (c.index().unwrap(), c.counter)).collect()
 }
 
-/// What a filter may be that acts. What any of them decides is the same.
-const SHAPES: [Shape; 4] = [Shape::PLAIN, Shape { interface_rules: true, ..Shape::PER_PEER }, Shape::LOGGED, ATOMIC];
 /// As on a real-time kernel.
 const ATOMIC: Shape = Shape { atomic: true, ..Shape::PER_PEER };
 
+/// None of the settings, each alone, and all: of any two, each way that they can stand is in one of these. What any of them decides is the same.
+fn shapes() -> impl Iterator<Item = Shape> {
+    let settings = || Shape::NAMES.iter().filter(|name| **name != "answer");
+    let all = settings().fold(Shape::PLAIN, |shape, name| shape.with(name));
+    [Shape::PLAIN, all].into_iter().chain(settings().map(|name| Shape::PLAIN.with(name)))
+}
+
 fn run(policy: Policy, buffers: Buffers, table: &[Case]) {
-    for shape in SHAPES {
+    for shape in shapes() {
         run_in(shape, policy, buffers, table);
     }
 }
@@ -43,7 +48,7 @@ fn run(policy: Policy, buffers: Buffers, table: &[Case]) {
 fn run_in(shape: Shape, policy: Policy, buffers: Buffers, table: &[Case]) {
     let compiled = policy.compiled();
     let mut filter = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap();
-    let mut probe = KernelEngine::new(&compiled.image, Shape::ANSWERS, Some(buffers)).unwrap();
+    let mut probe = KernelEngine::new(&compiled.image, shape.with("answer"), Some(buffers)).unwrap();
     let mut before = counters(&filter, &compiled);
     for case in table.iter().filter(|c| c.policy == policy && c.frame.len() >= ETHERNET_BYTES) {
         let action = filter.run(&case.frame).unwrap_or_else(|e| panic!("{}: {e}", case.name));

@@ -224,7 +224,7 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
 /// The decision on a port, by its word and the source. Who can not be genuine is a stranger here like any other ([`unless_genuine`]).
 #[inline(always)]
 fn by_word<F: Frame + ?Sized>(frame: &F, image: &PolicyImage, word: PortWord, source: Address, bytes: u32) -> Decision {
-    let mut found = image.source(frame, source, || word.asks_for_source() || image.blocked != 0);
+    let mut found = image.source(frame, source);
     if let Some(if_index) = frame.interface(found) {
         found = image.by_interface(found, if_index);
     }

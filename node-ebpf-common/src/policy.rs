@@ -27,6 +27,8 @@ pub const MAX_SOURCES: usize = 16_384 + 1_024;
 pub const MAX_LENGTHS_V4: usize = 8;
 /// Distinct IPv6 prefix lengths, as for IPv4; wider gaps between them make expansion costlier.
 pub const MAX_LENGTHS_V6: usize = 12;
+/// Places for them: a power of two.
+pub const LENGTH_PLACES_V6: usize = 16;
 
 /// Interfaces with a rule of their own that fit.
 pub const MAX_INTERFACE_RULES: usize = 8;
@@ -171,7 +173,11 @@ pub struct PolicyImage {
     /// The IPv4 lengths, longest first.
     pub length_v4: [LengthV4; MAX_LENGTHS_V4],
     /// The IPv6 lengths, longest first.
-    pub length_v6: [LengthV6; MAX_LENGTHS_V6],
+    pub length_v6: [LengthV6; LENGTH_PLACES_V6],
+    /// Which lengths an IPv4 source with this first part can have, longest first: the place in [`Self::length_v4`] and one, in four bits each. 0 ends it.
+    pub possible_v4: [u32; FIRST_PARTS],
+    /// The same for IPv6.
+    pub possible_v6: [u64; FIRST_PARTS],
     /// What each row lets in.
     pub rows: [Row; ROWS as usize],
     /// Port -> [`PortWord`], for TCP and UDP. The index is the wire's two bytes loaded little-endian: the verifier of older kernels knows
@@ -216,6 +222,21 @@ pub const fn hash_v6(multiplier: [u64; 2], hi: u64, lo: u64, length_plus_one: u6
 #[inline(always)]
 pub const fn bucket(hash: u64) -> usize {
     (hash >> BUCKET_SHIFT) as usize & (BUCKETS - 1)
+}
+
+/// First parts of addresses that an image tells apart.
+pub const FIRST_PARTS: usize = 4_096;
+
+/// Which first part an IPv4 address (the wire's bytes, read little-endian) has: its first 12 bits.
+#[inline(always)]
+pub const fn first_part_v4(address: u32) -> usize {
+    ((address & 0xff) << 4 | address >> 12 & 0xf) as usize
+}
+
+/// The same for the first half of an IPv6 address: a hash of its first 48 bits.
+#[inline(always)]
+pub const fn first_part_v6(multiplier: [u64; 2], hi: u64) -> usize {
+    ((hi & 0xffff_ffff_ffff).wrapping_mul(multiplier[0]) >> (64 - FIRST_PARTS.trailing_zeros())) as usize
 }
 
 /// The only slot where a key with this hash can be, before the image's mask. A sum, whose mask LLVM must leave at the end: it moves that of an exclusive or to the front,
@@ -284,41 +305,63 @@ impl PolicyImage {
     /// Number of the peer that `destination` is; 0: none. What blocks a source does not unmake a peer.
     #[inline(always)]
     pub fn peer_at<F: Frame + ?Sized>(&self, frame: &F, destination: Address) -> u32 {
-        (self.source(frame, destination, || true) >> 32) as u32 & 0xffff
+        (self.source(frame, destination) >> 32) as u32 & 0xffff
     }
 
-    /// The first match's [`value`], 0 when the source is not in the table. `consult` says whether a match matters; it is asked only where there is
-    /// more than one length. Without it the first length alone is probed (always: that is cheaper than a branch on mixed traffic) and no peer or
-    /// allowed source may be told from the answer.
+    /// The [`value`] of the longest prefix that the source is in, 0 when it is in none. With one length that is probed, without a question: cheaper than a branch
+    /// on mixed traffic. With more, the address' first part says which can be.
     #[inline(always)]
-    pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Address, consult: impl FnOnce() -> bool) -> u64 {
+    pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Address) -> u64 {
         if source.is_v6 == 0 {
-            self.source_v4(frame, source.lo as u32, consult)
+            self.source_v4(frame, source.lo as u32)
         } else {
-            self.source_v6(frame, source.hi, source.lo, consult)
+            self.source_v6(frame, source.hi, source.lo)
         }
     }
 
     #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
-    fn source_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32, consult: impl FnOnce() -> bool) -> u64 {
-        let mut found = self.probe_v4::<F, true>(frame, address, self.length_v4[0]);
-        if self.lengths_v4 > 1 {
-            cold_path();
-            let image = frame.anew(self);
-            let mut n = if consult() { 1 } else { MAX_LENGTHS_V4 };
-            while n < MAX_LENGTHS_V4 {
-                if n >= image.lengths_v4 as usize {
-                    break;
-                }
-                let probed = image.probe_v4::<F, false>(frame, address, image.length_v4[n]);
-                found |= probed & zero_mask(frame, found);
-                n += 1;
-            }
-            // So that the verifier follows what comes next once, not for each number of lengths.
-            found = frame.opaque(found.wrapping_add(image.zero));
+    #[expect(clippy::indexing_slicing, reason = "masked to their tables' lengths")]
+    fn source_v4<F: Frame + ?Sized>(&self, frame: &F, address: u32) -> u64 {
+        if self.lengths_v4 <= 1 {
+            return self.probe_v4::<F, true>(frame, address, self.length_v4[0]);
         }
-        found
+        cold_path();
+        let image = frame.anew(self);
+        let mut possible = image.possible_v4[first_part_v4(address) & (FIRST_PARTS - 1)];
+        let (mut found, mut n) = (0, 0);
+        while n < MAX_LENGTHS_V4 && possible & 15 != 0 {
+            let length = image.length_v4[(possible as usize & 15).wrapping_sub(1) & (MAX_LENGTHS_V4 - 1)];
+            found = image.probe_v4::<F, false>(frame, address, length);
+            if found != 0 {
+                break;
+            }
+            possible >>= 4;
+            n += 1;
+        }
+        // So that the verifier follows what comes next once, not for each number of lengths.
+        frame.opaque(found.wrapping_add(image.zero))
+    }
+
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "masked to their tables' lengths")]
+    fn source_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64) -> u64 {
+        if self.lengths_v6 <= 1 {
+            return self.probe_v6::<F, true>(frame, hi, lo, self.length_v6[0]);
+        }
+        cold_path();
+        let image = frame.anew(self);
+        let mut possible = image.possible_v6[first_part_v6(image.multiplier_v6, hi) & (FIRST_PARTS - 1)];
+        let (mut found, mut n) = (0, 0);
+        while n < MAX_LENGTHS_V6 && possible & 15 != 0 {
+            let length = image.length_v6[(possible as usize & 15).wrapping_sub(1) & (LENGTH_PLACES_V6 - 1)];
+            found = image.probe_v6::<F, false>(frame, hi, lo, length);
+            if found != 0 {
+                break;
+            }
+            possible >>= 4;
+            n += 1;
+        }
+        frame.opaque(found.wrapping_add(image.zero))
     }
 
     #[inline(always)]
@@ -334,28 +377,6 @@ impl PolicyImage {
         }
         let slot = frame.anew(&self.slots_v4[slot(hash, pilot) & self.slot_mask_v4 as usize]);
         zero_mask(frame, slot.key ^ key) & slot.value
-    }
-
-    #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "the loop's bound is below the array's length")]
-    fn source_v6<F: Frame + ?Sized>(&self, frame: &F, hi: u64, lo: u64, consult: impl FnOnce() -> bool) -> u64 {
-        let mut found = self.probe_v6::<F, true>(frame, hi, lo, self.length_v6[0]);
-        if self.lengths_v6 > 1 {
-            cold_path();
-            let image = frame.anew(self);
-            let mut n = if consult() { 1 } else { MAX_LENGTHS_V6 };
-            while n < MAX_LENGTHS_V6 {
-                if n >= image.lengths_v6 as usize {
-                    break;
-                }
-                let probed = image.probe_v6::<F, false>(frame, hi, lo, image.length_v6[n]);
-                found |= probed & zero_mask(frame, found);
-                n += 1;
-            }
-            // So that the verifier follows what comes next once, not for each number of lengths.
-            found = frame.opaque(found.wrapping_add(image.zero));
-        }
-        found
     }
 
     #[inline(always)]

@@ -92,12 +92,6 @@ impl PortWord {
         let admitted = frame.opaque(u64::from((self.0 & groups & Self::PEERS_MAY).wrapping_neg())) as u32;
         (self.0 ^ ((self.0 ^ PEER) & Self::PLACE_MASK & admitted)) >> Self::PLACE_SHIFT
     }
-
-    /// Whether the source decides anything on this port, where nobody is blocked.
-    #[inline(always)]
-    pub const fn asks_for_source(self) -> bool {
-        self.0 & Self::PEERS_MAY != 0 || self.0 & Self::PLACE_MASK >= DENIED_FROM << Self::PLACE_SHIFT
-    }
 }
 
 const _: () = assert!(

@@ -6,8 +6,8 @@ use node_ebpf_common::{
     PolicyImage,
     address::Address,
     policy::{
-        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, bucket, hash_v4, hash_v6,
-        slot, value,
+        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, bucket, first_part_v4,
+        first_part_v6, hash_v4, hash_v6, slot, value,
     },
 };
 use zerocopy::FromZeros;
@@ -46,24 +46,42 @@ fn full_v6() -> (Box<PolicyImage>, Address) {
     (image, Address::v6(address, 5))
 }
 
+/// The first `n` places, four bits each, from the lowest on.
+fn places(n: u32) -> u64 {
+    (1..=u64::from(n)).rev().fold(0, |places, place| places << 4 | place & 15)
+}
+
 #[test]
-fn every_length_is_asked_and_a_claim_of_more_is_cut() {
+fn every_length_that_is_possible_is_asked_and_a_claim_of_more_is_cut() {
     let (mut four, source_v4) = full_v4();
     let (mut six, source_v6) = full_v6();
     let (all_v4, all_v6) = (MAX_LENGTHS_V4 as u32, MAX_LENGTHS_V6 as u32);
-    for (claimed_v4, claimed_v6, found) in [
-        (0, 0, 0),
-        (1, 1, 0),
-        (all_v4 - 1, all_v6 - 1, 0),
-        (all_v4, all_v6, GROUPS),
-        (all_v4 + 1, all_v6 + 1, GROUPS),
-        (u32::MAX, u32::MAX, GROUPS),
-    ] {
-        four.lengths_v4 = claimed_v4;
-        six.lengths_v6 = claimed_v6;
-        assert_eq!(four.source(FRAME, source_v4, || true), found, "{claimed_v4} IPv4 lengths");
-        assert_eq!(six.source(FRAME, source_v6, || true), found, "{claimed_v6} IPv6 lengths");
+    (four.lengths_v4, six.lengths_v6) = (all_v4, all_v6);
+    for (possible_v4, possible_v6, found) in
+        [(0, 0, 0), (1, 1, 0), (all_v4 - 1, all_v6 - 1, 0), (all_v4, all_v6, GROUPS)]
+    {
+        // What an address of another first part can have is not asked.
+        four.possible_v4.fill(0);
+        four.possible_v4[first_part_v4(source_v4.lo as u32)] = places(possible_v4) as u32;
+        six.possible_v6.fill(0);
+        six.possible_v6[first_part_v6(six.multiplier_v6, source_v6.hi)] = places(possible_v6);
+        assert_eq!(four.source(FRAME, source_v4), found, "{possible_v4} IPv4 lengths");
+        assert_eq!(six.source(FRAME, source_v6), found, "{possible_v6} IPv6 lengths");
     }
+    // The last one alone.
+    four.possible_v4.fill(all_v4);
+    six.possible_v6.fill(u64::from(all_v6));
+    assert_eq!((four.source(FRAME, source_v4), six.source(FRAME, source_v6)), (GROUPS, GROUPS));
+    // Places that there are not, in a damaged image: as many probes as lengths, and no panic.
+    four.possible_v4.fill(u32::MAX);
+    six.possible_v6.fill(u64::MAX);
+    let _ = (four.source(FRAME, source_v4), six.source(FRAME, source_v6));
+    // One length is asked without a look at what is possible.
+    (four.lengths_v4, six.lengths_v6) = (1, 1);
+    (four.length_v4[0], six.length_v6[0]) = (four.length_v4[MAX_LENGTHS_V4 - 1], six.length_v6[MAX_LENGTHS_V6 - 1]);
+    four.possible_v4.fill(0);
+    six.possible_v6.fill(0);
+    assert_eq!((four.source(FRAME, source_v4), six.source(FRAME, source_v6)), (GROUPS, GROUPS));
 }
 
 /// A small table: the pilot is that of the key's own bucket, and the slot lies within what is in use.
@@ -81,7 +99,7 @@ fn a_small_table_is_asked_within_its_bounds() {
         let hash = hash_v4(four.multiplier_v4, key);
         four.pilots_v4[bucket(hash) % buckets as usize] = pilot;
         four.slots_v4[slot(hash, pilot) % slots as usize] = SlotV4 { key, value: GROUPS };
-        assert_eq!(four.source(FRAME, Address::v4(address), || true), GROUPS, "IPv4 {n}");
+        assert_eq!(four.source(FRAME, Address::v4(address)), GROUPS, "IPv4 {n}");
 
         (six.lengths_v6, six.multiplier_v6) = (1, [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9]);
         (six.bucket_mask_v6, six.slot_mask_v6) = (buckets - 1, slots - 1);
@@ -91,6 +109,6 @@ fn a_small_table_is_asked_within_its_bounds() {
         let hash = hash_v6(six.multiplier_v6, hi, lo, 129);
         six.pilots_v6[bucket(hash) % buckets as usize] = pilot;
         six.slots_v6[slot(hash, pilot) % slots as usize] = SlotV6 { hi, lo, length_plus_one: 129, value: GROUPS };
-        assert_eq!(six.source(FRAME, Address::v6(hi, lo), || true), GROUPS, "IPv6 {n}");
+        assert_eq!(six.source(FRAME, Address::v6(hi, lo)), GROUPS, "IPv6 {n}");
     }
 }

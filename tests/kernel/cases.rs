@@ -134,7 +134,7 @@ fn the_verifier_has_headroom() {
             println!("{shape}, {buffers:?}: {facts:?}");
             let verified = facts.verified_instructions.expect("Linux 5.16 and later tell");
             assert!(
-                verified <= 27_000,
+                verified <= 30_000,
                 "{shape}, {buffers:?}: {verified} instructions (the kernel's limit is 1,000,000)"
             );
         }

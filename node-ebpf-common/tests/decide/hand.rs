@@ -36,6 +36,9 @@ impl ByHand {
         image.multiplier_v6 = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9];
         (image.bucket_mask_v4, image.slot_mask_v4) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
         (image.bucket_mask_v6, image.slot_mask_v6) = (BUCKETS as u32 - 1, SLOTS as u32 - 1);
+        // Every source may have each of the lengths below.
+        image.possible_v4.fill(0x4321);
+        image.possible_v6.fill(0x321);
         for (table, row) in [ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED].into_iter().enumerate() {
             image.port_words[table].fill(PortWord::new(row, image.rows[row as usize]).bits());
         }

@@ -92,7 +92,7 @@ fn an_own_address_is_no_peer_even_inside_a_peer_prefix() {
     let facts = Facts { own_addresses, ..Facts::default() };
     let image = compile(&policy, RowTable::default(), &facts).unwrap().image;
     let frame: &[u8] = &[];
-    let found = |text: &str| image.source(frame, sources::source_of(text.parse().unwrap()), || true);
+    let found = |text: &str| image.source(frame, sources::source_of(text.parse().unwrap()));
     assert_eq!(found("10.0.0.1"), value(GROUP_SPOOFED, 0));
     assert_eq!(found("10.0.0.9"), value(GROUP_SPOOFED, 0));
     assert_eq!(found("10.0.0.2"), value(GROUP_PEER, 1));
@@ -202,7 +202,7 @@ fn blocking(text: &str, own: &[&str], blocked: &[&str]) -> Box<PolicyImage> {
 
 fn groups_of(image: &PolicyImage, address: &str) -> u64 {
     let frame: &[u8] = &[];
-    image.source(frame, sources::source_of(address.parse().unwrap()), || true)
+    image.source(frame, sources::source_of(address.parse().unwrap()))
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod deadline;
 mod error;
 mod journal;
+mod owner;
 mod store;
 mod who;
 
@@ -17,6 +18,7 @@ use std::{
 pub use deadline::{Clock, Deadline};
 pub use error::StateError;
 pub use journal::{Entry, JOURNAL};
+pub use owner::Owner;
 pub use store::{Note, Stored};
 pub use who::Who;
 
@@ -151,9 +153,8 @@ impl StateDir {
         if let Some(lock) = self.take(Role::Agent)? {
             return Ok(lock);
         }
-        let pid = settled_owner(&mut self.open_lock(Role::Agent.lock())?);
-        let pid = pid.map_or_else(|| "not yet known".into(), |pid| pid.to_string());
-        Err(StateError::Running { pid, lock: self.file(Role::Agent.lock()) })
+        let owner = settled_owner(&mut self.open_lock(Role::Agent.lock())?);
+        Err(StateError::Running { owner, lock: self.file(Role::Agent.lock()) })
     }
 
     /// Gives a role to this process, until the value is dropped. `None`: another has it.
@@ -166,7 +167,7 @@ impl StateDir {
         }
         let mut write = || -> io::Result<()> {
             lock.set_len(0)?;
-            writeln!(lock, "{}", std::process::id())
+            lock.write_all(Owner::this().written().as_bytes())
         };
         // The lock is what counts; a full disk must not keep an agent from its work.
         if let Err(error) = write() {
@@ -175,17 +176,17 @@ impl StateDir {
         Ok(Some(lock))
     }
 
-    /// The process id of the one that has a role. `None`: nobody has it.
-    pub fn taken(&self, role: Role) -> Option<u32> {
+    /// The process that has a role. `None`: nobody has it.
+    pub fn taken(&self, role: Role) -> Option<Owner> {
         let mut lock = File::open(self.file(role.lock())).ok()?;
         match lock.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(owner(&mut lock).unwrap_or(0)),
+            Err(TryLockError::WouldBlock) => Some(owner(&mut lock).unwrap_or(Owner::unknown())),
             _ => None,
         }
     }
 
-    /// The process id of the running agent. `None`: no agent runs.
-    pub fn agent(&self) -> Option<u32> {
+    /// The running agent. `None`: no agent runs.
+    pub fn agent(&self) -> Option<Owner> {
         self.taken(Role::Agent)
     }
 
@@ -229,20 +230,22 @@ impl StateDir {
 }
 
 /// The same, once it is that of a living process: the owner may have locked it a moment ago, over the pid of the one before.
-fn settled_owner(lock: &mut File) -> Option<u32> {
+fn settled_owner(lock: &mut File) -> Owner {
+    // Of a process elsewhere /proc knows nothing.
+    let lives = |owner: &Owner| owner.is_elsewhere() || Path::new("/proc").join(owner.pid().to_string()).exists();
     for _ in 0..OWNER_ATTEMPTS {
-        if let Some(pid) = owner(lock).filter(|pid| Path::new("/proc").join(pid.to_string()).exists()) {
-            return Some(pid);
+        if let Some(owner) = owner(lock).filter(lives) {
+            return owner;
         }
         std::thread::sleep(OWNER_RETRY);
     }
-    None
+    Owner::unknown()
 }
 
-/// The process id in a lock. The owner writes it right after locking; a reader that is quicker sees none.
-fn owner(lock: &mut File) -> Option<u32> {
-    let mut pid = String::new();
+/// The process in a lock. The owner writes it right after locking; a reader that is quicker sees none.
+fn owner(lock: &mut File) -> Option<Owner> {
+    let mut text = String::new();
     lock.rewind().ok()?;
-    lock.read_to_string(&mut pid).ok()?;
-    pid.trim().parse().ok()
+    lock.read_to_string(&mut text).ok()?;
+    Owner::read(&text)
 }

@@ -1,7 +1,7 @@
 //! Who holds a lock: a process id, which means nothing in another process namespace (a container's), and so says which one it is of. It holds and takes
 //! no lock.
 
-use std::{fmt, fs, os::unix::fs::MetadataExt as _};
+use std::{fmt, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 /// `PROC_PID_INIT_INO` of the kernel: the first process namespace, on every kernel.
 const FIRST: u64 = 0xefff_fffc;
@@ -40,6 +40,11 @@ impl Owner {
     /// Whether it lives as long as the first process of a container, at most.
     pub const fn is_contained(self) -> bool {
         self.processes != FIRST
+    }
+
+    /// Whether it lives, as far as that can be seen here: /proc knows nothing of a process elsewhere.
+    pub(super) fn lives(&self) -> bool {
+        self.is_elsewhere() || Path::new("/proc").join(self.pid.to_string()).exists()
     }
 
     /// One that has not written down who it is.

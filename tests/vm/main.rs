@@ -2,6 +2,7 @@
 //! test says that it is skipped, because modules and devices of that machine are none of our business.
 #![cfg(test)]
 
+mod bonded;
 mod devices;
 mod load;
 mod many_cpus;

@@ -8,6 +8,7 @@ mod load;
 mod many_cpus;
 mod realtime;
 mod systemd;
+mod team;
 mod upgrade;
 mod ways_in;
 mod wire;

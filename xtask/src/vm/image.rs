@@ -25,6 +25,8 @@ const MODULES: &[&str] = &[
     "dummy",
     "8021q",
     "bonding",
+    "team",
+    "team_mode_roundrobin",
     "ipip",
     "sit",
     "ip_gre",

@@ -148,7 +148,7 @@ pub(super) const CHECKS: [Check; 19] = [
         .inside(Guest::Systemd)
         .booted_after("sh /guest/bond.sh initramfs"),
     Check::new("many-cpus", "vm", &["many_cpus::"], 480).inside(Guest::ManyCpus),
-    Check::new("realtime", "vm", &["realtime::"], 900).inside(Guest::OneCpu),
+    Check::new("realtime", "vm", &["realtime::"], 3000).inside(Guest::OneCpu),
     // Ten minutes a kernel: too long for every run.
     Check::new(NETWORK, "network", &[], 1500).on_request(),
     // Faults: `cargo xtask faults --full` runs them on one kernel.

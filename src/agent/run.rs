@@ -9,7 +9,10 @@ use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
 use super::{keeper::Keeper, notify::Notify, peer_watch::SourceAnswer, start::Start};
-use crate::control::{change::Site, error::AgentError};
+use crate::{
+    control::{change::Site, error::AgentError},
+    export::Address,
+};
 use nodewall_host::net::{LinkWatch, NetError};
 use nodewall_policy::config::{Config, ConfigErrors};
 
@@ -39,6 +42,8 @@ where
     R: Fn() -> Result<Config, ConfigErrors>,
 {
     let _agent = site.state.lock_agent()?;
+    // The note of the agent before this one: in a container that has the same process id.
+    site.state.forget_note::<Address>();
     let mut signals = Signals::new()?;
     let mut watch = LinkWatch::new()?;
     let mut agent = Keeper::new(site, start).await?;

@@ -22,7 +22,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
     let none = || anyhow!("no agent runs that could show a page; `nodewall run` starts one");
     let state = StateDir::open(&common.state_dir)?.ok_or_else(none)?;
     let agent = state.agent().ok_or_else(none)?;
-    let address = state.read_note::<Address>().filter(|address| address.pid == agent).with_context(|| {
+    let address = state.read_note::<Address>().filter(|address| address.pid == agent.pid()).with_context(|| {
         format!("the agent (pid {agent}) is just starting, or older than this command; try again, or restart it")
     })?;
     let listen = address.listen.context(

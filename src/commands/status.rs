@@ -22,12 +22,16 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
 
 fn print_table(report: &Status) -> anyhow::Result<()> {
     let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".into());
+    let agent = report.agent.as_ref().map_or("not running".into(), |agent| {
+        let elsewhere = if agent.elsewhere { " in another process namespace, a container's or the host's" } else { "" };
+        format!("pid {}{elsewhere}", agent.pid)
+    });
     for (name, value) in [
         ("mode", or_none(report.mode.map(Into::into))),
         ("generation", or_none(report.generation.map(|g| g.to_string()))),
         ("policy", or_none(report.policy_sha256.clone())),
         ("peers", report.peers.to_string()),
-        ("agent", report.agent.as_ref().map_or("not running".into(), |agent| format!("pid {}", agent.pid))),
+        ("agent", agent),
         ("repairs", report.repairs.to_string()),
         ("healthy", if report.healthy { "yes" } else { "no" }.into()),
     ] {

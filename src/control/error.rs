@@ -6,7 +6,7 @@ use crate::control::TrialKind;
 use nodewall_datapath::DatapathError;
 use nodewall_host::{
     net::{NetError, SelectError},
-    state::StateError,
+    state::{Owner, StateError},
 };
 use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
 
@@ -86,10 +86,10 @@ pub enum AgentError {
     #[error("other maps are pinned than those that this agent holds")]
     OtherMaps,
     /// The live data path has another layout, and an agent beside this process holds it.
-    #[error("{why}; process {pid} is an agent of that build: end it first")]
+    #[error("{why}; process {agent} is an agent of that build: end it first")]
     OtherBuild {
-        /// Its process id.
-        pid: u32,
+        /// Who it is.
+        agent: Owner,
         /// What both layouts are.
         why: String,
     },

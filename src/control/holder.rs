@@ -10,7 +10,7 @@ use std::{ffi::OsString, io, path::Path};
 use serde::Serialize;
 
 use super::{change::Site, trial_file::Trial};
-use nodewall_host::state::{Role, StateDir};
+use nodewall_host::state::{Owner, Role, StateDir};
 
 pub use guard::stand_apart;
 
@@ -60,6 +60,12 @@ pub(super) fn hold(site: &Site, trial: &Trial) {
             Ok(()) => return,
             Err(why) => tracing::warn!("systemd takes no timer for the trial's end: {why}; a guard takes its place"),
         }
+    }
+    if Owner::this().is_contained() {
+        tracing::warn!(
+            "this is a container: when it ends, so does whoever waits in it for the trial's end; it then ends with the next `apply` or `run`, or by an agent \
+             on the host"
+        );
     }
     if let Err(error) = guard::start(site, trial) {
         tracing::error!(

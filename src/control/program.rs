@@ -67,8 +67,8 @@ pub(super) async fn start(site: &Site, lock: &PolicyLock, request: Request) -> R
         Err(error) if error.is_not_found() => false,
         Err(error) if error.is_other_layout() => {
             // An agent that holds the old maps would take the links back to them.
-            if let Some(pid) = site.state.agent().filter(|pid| *pid != std::process::id()) {
-                return Err(AgentError::OtherBuild { pid, why: error.to_string() });
+            if let Some(agent) = site.state.agent().filter(|agent| !agent.is_this()) {
+                return Err(AgentError::OtherBuild { agent, why: error.to_string() });
             }
             false
         }

@@ -87,7 +87,7 @@ async fn bring_back(site: &Site, lock: &PolicyLock, trial: &Trial) -> Result<Opt
     if datapath::links_remain(&site.bpffs) {
         // An agent beside this process holds the maps, and pins them again: nothing that was counted is lost. It is tried again.
         return match site.state.agent() {
-            Some(pid) if pid != std::process::id() => Err(lost),
+            Some(agent) if !agent.is_this() => Err(lost),
             _ => Ok(Some(program::start(site, lock, request()).await?.in_force)),
         };
     }

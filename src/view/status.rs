@@ -101,6 +101,8 @@ impl OnTrial {
 pub struct Agent {
     /// Its process id.
     pub pid: u32,
+    /// That is one of another process namespace: it runs in a container, or this command does.
+    pub elsewhere: bool,
     /// When it started, Unix time.
     pub started_unix_ns: u64,
     /// The last thing it set right.
@@ -248,13 +250,14 @@ fn add_state(report: &mut Status, state: &StateDir) {
     report.mission_control = state.read_note::<Reached>();
     let health = state.read_note::<Health>().unwrap_or_default();
     report.repairs = health.repairs;
-    report.agent = state.agent().map(|pid| {
+    report.agent = state.agent().map(|agent| {
         report.other_problems.extend(health.alarms.iter().cloned());
         report.push = state.read_note::<PushHealth>().filter(|_| health.pushes);
         report.evidence = state.read_note::<RecorderStatus>().filter(|_| health.records);
         report.other_problems.extend(report.push.as_ref().and_then(PushHealth::alarm));
         Agent {
-            pid,
+            pid: agent.pid(),
+            elsewhere: agent.is_elsewhere(),
             started_unix_ns: health.started_unix_ns,
             interfaces_reattached: health.gaps.count,
             reattach_gap_p99_ns: health.gaps.p99_ns(),

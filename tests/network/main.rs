@@ -6,6 +6,7 @@ mod ansible;
 mod attach;
 mod audit;
 mod blocks;
+mod containers;
 mod control;
 mod discovery;
 mod doctor;

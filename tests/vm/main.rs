@@ -2,11 +2,13 @@
 //! test says that it is skipped, because modules and devices of that machine are none of our business.
 #![cfg(test)]
 
+mod bonded;
 mod devices;
 mod load;
 mod many_cpus;
 mod realtime;
 mod systemd;
+mod team;
 mod upgrade;
 mod ways_in;
 mod wire;

@@ -14,7 +14,7 @@ use crate::guest::{fact, skip_outside};
 const CONFIG: &str = "/etc/nodewall/nodewall.toml";
 const NODEWALL: &str = "/usr/bin/nodewall";
 const PARANOID: &str = "/proc/sys/kernel/perf_event_paranoid";
-const UNITS: [&str; 2] = ["nodewall-apply.service", "nodewall.service"];
+pub(crate) const UNITS: [&str; 2] = ["nodewall-apply.service", "nodewall.service"];
 /// An emulated processor is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,16 +28,16 @@ fn fine(program: &str, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn journal() -> String {
+pub(crate) fn journal() -> String {
     let output = run("journalctl", &["--no-pager", "-n", "400", "-u", UNITS[0], "-u", UNITS[1], "-o", "cat"]);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn show(unit: &str, property: &str) -> String {
+pub(crate) fn show(unit: &str, property: &str) -> String {
     fine("systemctl", &["show", "--value", "-p", property, unit]).trim().to_owned()
 }
 
-fn eventually(what: &str, mut is: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is() {
         assert!(began.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}\n{}", journal());
@@ -50,12 +50,12 @@ fn agent_pid() -> String {
 }
 
 /// Active, and healthy as an operator outside of the unit's sandbox sees it: its pins are visible there.
-fn healthy() -> bool {
+pub(crate) fn healthy() -> bool {
     show(UNITS[1], "ActiveState") == "active" && run(NODEWALL, &["status"]).status.success()
 }
 
 /// The outsider's attempts so far: at 443 that were answered, at 9042, and those of them that were answered.
-fn knocks() -> (usize, usize, usize) {
+pub(crate) fn knocks() -> (usize, usize, usize) {
     let text = fs::read_to_string("/run/knocks").unwrap();
     let count = |line: &str| text.lines().filter(|found| *found == line).count();
     let reached = count("9042 reached");
@@ -63,7 +63,7 @@ fn knocks() -> (usize, usize, usize) {
 }
 
 /// The outsider knocked all the while and later, reached what is open to all, and never what is the cluster's.
-fn nobody_came_in(before: (usize, usize, usize)) {
+pub(crate) fn nobody_came_in(before: (usize, usize, usize)) {
     eventually("the outsider to knock", || {
         let now = knocks();
         now.0 > before.0 && now.1 > before.1
@@ -71,7 +71,7 @@ fn nobody_came_in(before: (usize, usize, usize)) {
     assert_eq!(knocks().2, 0, "an outsider reached 9042\n{}", journal());
 }
 
-fn reaches(source: &str, port: &str) -> bool {
+pub(crate) fn reaches(source: &str, port: &str) -> bool {
     run("ip", &["netns", "exec", "wire", "perl", "/guest/knock.pl", source, port]).status.success()
 }
 
@@ -264,7 +264,7 @@ fn stop_leaves_the_filter() {
 }
 
 /// What `status -o json` says; nothing while it can say nothing.
-fn status() -> Value {
+pub(crate) fn status() -> Value {
     serde_json::from_slice(&run(NODEWALL, &["status", "-o", "json"]).stdout).unwrap_or_default()
 }
 

@@ -47,7 +47,7 @@ const FAULTS: [(&str, RunsIn); 20] = [
 ];
 
 /// Tests beside the faults' that have a bar of time or of rate, too. It is judged here alone: elsewhere others use the machine.
-const TIMED: [&str; 14] = [
+const TIMED: [&str; 15] = [
     "a_busy_receiver_is_left_alone_for_as_long_as_it_says_and_longer_each_time",
     "a_changed_file_reaches_the_kernel_within_a_second",
     "a_proxy_that_refuses_dawdles_or_is_none_is_told",
@@ -57,6 +57,7 @@ const TIMED: [&str; 14] = [
     "a_slow_answer_ends_in_time_however_it_drips",
     "a_thousand_slow_clients_do_not_slow_a_healthy_scrape",
     "a_trial_ends_although_its_command_and_the_agent_were_killed",
+    "an_agent_of_128_processors_needs_a_hundredth_of_one_at_most",
     "one_that_takes_nothing_holds_nobody_up_and_costs_bounded_memory",
     "peers_of_the_network_are_enforced_follow_their_sources_and_outlive_them",
     "silence_ends_at_each_step_in_bounded_time",

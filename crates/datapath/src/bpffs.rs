@@ -24,6 +24,8 @@ use super::error::DatapathError;
 
 /// Where bpffs is by convention.
 const BPFFS_MOUNT: &str = "/sys/fs/bpf";
+/// `PROC_PID_INIT_INO` of the kernel: the first process namespace, on every kernel.
+const FIRST_PROCESSES: u64 = 0xefff_fffc;
 /// `BPF_FS_MAGIC`, include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: u64 = 0xcafe_4a11;
 
@@ -122,6 +124,9 @@ fn mount_when_missing() -> Result<(), DatapathError> {
     if is_bpffs(Path::new(BPFFS_MOUNT)) {
         return Ok(());
     }
+    if is_contained() {
+        return Err(DatapathError::Contained { path: BPFFS_MOUNT.into() });
+    }
     let options = c"mode=0700";
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RELATIME;
     mount("bpf", BPFFS_MOUNT, "bpf", flags, options)
@@ -130,6 +135,11 @@ fn mount_when_missing() -> Result<(), DatapathError> {
 
 pub(super) fn is_bpffs(path: &Path) -> bool {
     statfs(path).is_ok_and(|fs| fs.f_type.cast_unsigned() & 0xffff_ffff == BPF_FS_MAGIC)
+}
+
+/// Whether the first process that this one sees is a container's. Its mounts tell nothing of the host's, and end with it.
+fn is_contained() -> bool {
+    fs::metadata("/proc/self/ns/pid").is_ok_and(|namespace| namespace.ino() != FIRST_PROCESSES)
 }
 
 /// Pins outlive a process only on a file system that the host has mounted, too: the first process's mounts tell. Where they can not be read nothing is refused.
@@ -141,6 +151,9 @@ fn refuse_own_mounts(root: &Path) -> Result<(), DatapathError> {
     let own = format!("{}:{}", rustix::fs::major(data.dev()), rustix::fs::minor(data.dev()));
     if is_bpffs(existing) {
         return if bpf_mounts(&hosts).any(|(device, _)| device == own) { Ok(()) } else { refuse() };
+    }
+    if is_contained() {
+        return Err(DatapathError::Contained { path: root.to_path_buf() });
     }
     // Not on one here; where the host has one, this is not the host's view.
     if bpf_mounts(&hosts).any(|(_, at)| root.starts_with(at)) { refuse() } else { Ok(()) }

@@ -36,6 +36,16 @@ pub enum DatapathError {
         /// The pin directory.
         path: PathBuf,
     },
+    /// What is mounted there dies with the container.
+    #[error(
+        "{path}: this is a container (a process namespace of its own) without a bpf file system: what nodewall pinned on one of its own would go with \
+         the container, and what the host has pinned it can not see; give it the host's (`-v /sys/fs/bpf:/sys/fs/bpf`), or run nodewall on the host; \
+         where the network ends with the container, have the container mount one before: `mount -t bpf bpf /sys/fs/bpf`"
+    )]
+    Contained {
+        /// Where there is none.
+        path: PathBuf,
+    },
     /// A pinned map is not what this build expects.
     #[error(
         "{path}: this map has {found} where this build of nodewall expects {expected}; \

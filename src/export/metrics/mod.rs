@@ -157,6 +157,7 @@ mod tests {
             refused: None,
             agent: Some(Agent {
                 pid: 1,
+                elsewhere: false,
                 started_unix_ns: 1_500_000_000,
                 last_repair: None,
                 interfaces_reattached: 2,

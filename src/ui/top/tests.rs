@@ -57,6 +57,7 @@ fn status() -> Status {
         peers: 3,
         agent: Some(Agent {
             pid: 4711,
+            elsewhere: false,
             started_unix_ns: 0,
             last_repair: None,
             interfaces_reattached: 0,

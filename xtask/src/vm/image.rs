@@ -25,6 +25,8 @@ const MODULES: &[&str] = &[
     "dummy",
     "8021q",
     "bonding",
+    "team",
+    "team_mode_roundrobin",
     "ipip",
     "sit",
     "ip_gre",
@@ -180,6 +182,9 @@ pub(super) fn for_kernel(
     }
     let mut lines = String::new();
     for check in plan {
+        if let Some(command) = check.boots_after {
+            let _ = writeln!(lines, "boot 0 {command}");
+        }
         let _ = writeln!(lines, "{} {} {}", check.name, check.deadline.as_secs(), check.command);
     }
     fs::write(root.join("modules/order"), order)

@@ -19,9 +19,11 @@ say "boot $(uname -r) $(cut -d' ' -f1 /proc/uptime)"
 if [ -d /guest ]; then
     # A disk with a Debian: its systemd becomes the first process, and runs the plan by a unit (tests/vm/systemd/plan.service).
     mount -t ext4 /dev/vda /system
-    cp -a /guest/. /system/
-    cp /plan /plan.sh /system/
-    cp -a /tests /system/
+    if [ ! -e /system/plan.done ]; then
+        cp -a /guest/. /system/
+        cp /plan /plan.sh /system/
+        cp -a /tests /system/
+    fi
     umount /sys/fs/bpf /sys /proc
     exec switch_root /system /sbin/init
 fi

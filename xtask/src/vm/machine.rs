@@ -49,7 +49,8 @@ pub(super) struct Hardware<'h> {
 /// Two processors, and no more.
 pub(super) const USUAL: Hardware<'static> = Hardware { processors: ("2", "2"), disk: None, counts_instructions: false };
 
-/// Boots a kernel, with a disk where one is given, and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`, progress to `say`.
+/// Boots a kernel, with a disk where one is given, and lets it run the plan. Logs go to `<log>.tests` and `<log>.console`, QEMU's own
+/// complaints to `<log>.qemu`, progress to `say`.
 pub(super) fn run(
     vmlinuz: &Path,
     initramfs: &Path,
@@ -65,6 +66,9 @@ pub(super) fn run(
     let mut copy = File::create(&tests)?;
 
     let mut command = qemu(vmlinuz, initramfs, &console, hardware.processors);
+    if plan.iter().all(|check| check.boots_after.is_none()) {
+        command.arg("-no-reboot");
+    }
     if hardware.counts_instructions {
         command.args(["-icount", "shift=4,sleep=off"]);
     }
@@ -72,6 +76,8 @@ pub(super) fn run(
         // What the guest writes is forgotten with it.
         command.arg("-drive").arg(format!("file={},format=raw,if=virtio,snapshot=on", disk.display()));
     }
+    let complaints = with_suffix(log, "qemu");
+    command.stderr(File::create(&complaints)?);
     let mut child = command.spawn().context("qemu-system-x86_64 could not be started")?;
     let said = child.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
     let child = Arc::new(Mutex::new(child));
@@ -87,7 +93,14 @@ pub(super) fn run(
             Ok(line) => line,
             Err(RecvTimeoutError::Disconnected) => {
                 let last = fatal_line(&console).map_or(String::new(), |bad| format!("; the kernel said: {bad}"));
-                transcript.problem(format!("the machine ended in the middle of {}{last}", awaited.what));
+                let status = child.lock().unwrap_or_else(PoisonError::into_inner).wait()?;
+                let said = fs::read_to_string(&complaints).unwrap_or_default();
+                let said = said.trim().replace('\n', "; ");
+                transcript.problem(format!(
+                    "the machine ended in the middle of {}{last}; QEMU: {status}, {}",
+                    awaited.what,
+                    if said.is_empty() { "and it said nothing" } else { &said }
+                ));
                 break;
             }
             Err(RecvTimeoutError::Timeout) => String::new(),
@@ -99,6 +112,9 @@ pub(super) fn run(
             Some(Event::Booted) => {
                 say(format!("booted in {}", seconds(awaited.since.elapsed())));
                 awaited = Awaited { what: "the first check".to_owned(), since: Instant::now(), within: FIRST_WITHIN };
+            }
+            Some(Event::Reboots) => {
+                awaited = Awaited { what: "another boot".to_owned(), since: Instant::now(), within: BOOT_WITHIN };
             }
             Some(Event::Began(check)) => {
                 let deadline = plan
@@ -159,7 +175,6 @@ pub(super) fn qemu(vmlinuz: &Path, initramfs: &Path, console: &Path, (processors
             "-nodefaults",
             "-display",
             "none",
-            "-no-reboot",
         ])
         .arg("-kernel")
         .arg(vmlinuz)

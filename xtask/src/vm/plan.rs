@@ -71,6 +71,8 @@ pub(super) struct Check {
     environment: &'static [&'static str],
     deadline: Duration,
     guest: Guest,
+    /// The guest boots anew before it, after this command.
+    boots_after: Option<&'static str>,
     /// Whether it runs unless others are asked for.
     usual: bool,
 }
@@ -84,7 +86,16 @@ impl Check {
         deadline_s: u64,
     ) -> Self {
         let deadline = Duration::from_secs(deadline_s);
-        Self { name, executable, filters, environment: &[], deadline, guest: Guest::Usual, usual: true }
+        Self {
+            name,
+            executable,
+            filters,
+            environment: &[],
+            deadline,
+            guest: Guest::Usual,
+            boots_after: None,
+            usual: true,
+        }
     }
 
     const fn with(self, environment: &'static [&'static str]) -> Self {
@@ -95,15 +106,19 @@ impl Check {
         Self { guest, ..self }
     }
 
+    const fn booted_after(self, command: &'static str) -> Self {
+        Self { boots_after: Some(command), ..self }
+    }
+
     const fn on_request(self) -> Self {
         Self { usual: false, ..self }
     }
 }
 
-pub(super) const CHECKS: [Check; 17] = [
+pub(super) const CHECKS: [Check; 19] = [
     Check::new("load", "vm", &["load::"], 240),
     Check::new("cases", "kernel", &["cases::"], 240),
-    Check::new("devices", "vm", &["devices::", "ways_in::"], 360),
+    Check::new("devices", "vm", &["devices::", "team::", "ways_in::"], 360),
     Check::new("upgrade", "vm", &["upgrade::"], 180),
     Check::new("outbound", "kernel", &["outbound::"], 240),
     Check::new("per-peer", "kernel", &["peer_traffic::"], 240),
@@ -126,8 +141,14 @@ pub(super) const CHECKS: [Check; 17] = [
     // Every shape in every configuration, and fewer mutations than outside: an emulated processor is slow.
     Check::new("oracle", "delivery", &[], 480).with(&["NODEWALL_SEED=1", "NODEWALL_FRAMES=2000"]),
     Check::new(SYSTEMD, "vm", &["systemd::"], 480).inside(Guest::Systemd),
+    Check::new("bond-boot", "vm", &["bonded::a_bond_that_the_network_makes"], 240)
+        .inside(Guest::Systemd)
+        .booted_after("sh /guest/bond.sh network"),
+    Check::new("bond-boot-alone", "vm", &["bonded::a_bond_that_was_there_first"], 240)
+        .inside(Guest::Systemd)
+        .booted_after("sh /guest/bond.sh initramfs"),
     Check::new("many-cpus", "vm", &["many_cpus::"], 480).inside(Guest::ManyCpus),
-    Check::new("realtime", "vm", &["realtime::"], 900).inside(Guest::OneCpu),
+    Check::new("realtime", "vm", &["realtime::"], 3000).inside(Guest::OneCpu),
     // Ten minutes a kernel: too long for every run.
     Check::new(NETWORK, "network", &[], 1500).on_request(),
     // Faults: `cargo xtask faults --full` runs them on one kernel.
@@ -148,6 +169,8 @@ pub(super) struct Planned {
     pub(super) command: String,
     pub(super) deadline: Duration,
     pub(super) guest: Guest,
+    /// The guest boots anew before it, after this command. Its disk stays as it is.
+    pub(super) boots_after: Option<&'static str>,
     /// Tests that this kernel is too old for, each with the feature and the version that brought it.
     pub(super) skipped: Vec<(&'static str, String)>,
 }
@@ -184,7 +207,14 @@ fn planned(check: &Check, version: (u32, u32)) -> Planned {
         command = format!("{command} --skip {test}");
         skipped.push((*test, format!("{feature} (Linux {major}.{minor})")));
     }
-    Planned { name: check.name, command, deadline: check.deadline, guest: check.guest, skipped }
+    Planned {
+        name: check.name,
+        command,
+        deadline: check.deadline,
+        guest: check.guest,
+        boots_after: check.boots_after,
+        skipped,
+    }
 }
 
 #[cfg(test)]

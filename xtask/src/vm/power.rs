@@ -47,6 +47,7 @@ pub(super) fn run(kernel: &Fetched, common: &Path, cuts: u32) -> Result<String> 
         command: format!("/tests/faults --nocapture --exact {TEST}"),
         deadline: Duration::from_secs(600),
         guest: Guest::Usual,
+        boots_after: None,
         skipped: Vec::new(),
     }];
     let initramfs = image::for_kernel(kernel, common, &plan, |_| Ok(()))?;
@@ -115,7 +116,10 @@ fn boot(kernel: &Fetched, initramfs: &Path, disk: &Path, random: u64) -> Result<
     File::create(&console)?;
     let mut copy = File::create(machine::with_suffix(&log, "tests")).context("the log could not be made")?;
     let mut command = machine::qemu(&kernel.vmlinuz(), initramfs, &console, machine::USUAL.processors);
-    command.arg("-drive").arg(format!("file={},format=raw,if=virtio,cache=writeback", disk.display()));
+    command
+        .arg("-no-reboot")
+        .arg("-drive")
+        .arg(format!("file={},format=raw,if=virtio,cache=writeback", disk.display()));
     let mut child = command.spawn().context("qemu-system-x86_64 could not be started")?;
     let said = child.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
     let child = Arc::new(Mutex::new(child));

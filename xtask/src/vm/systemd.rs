@@ -32,6 +32,9 @@ const FILES: &[(&str, &str)] = &[
     ("tests/vm/systemd/nodewall.toml", "/etc/nodewall/nodewall.toml"),
     ("tests/vm/systemd/watchdog.conf", "/etc/systemd/system/nodewall.service.d/watchdog.conf"),
     ("packaging/systemd/captures.conf", "/guest/captures.conf"),
+    ("tests/vm/systemd/bond.sh", "/guest/bond.sh"),
+    ("tests/vm/systemd/bond.conf", "/guest/bond.conf"),
+    ("tests/vm/systemd/bond-early.conf", "/guest/bond-early.conf"),
     ("tests/vm/systemd/listen.pl", "/guest/listen.pl"),
     ("tests/vm/systemd/knock.pl", "/guest/knock.pl"),
 ];

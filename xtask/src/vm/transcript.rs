@@ -14,6 +14,7 @@ const PANIC_CHARS: usize = 2000;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Booted,
+    Reboots,
     Began(String),
     Ended(String),
     Done,
@@ -72,9 +73,10 @@ impl Transcript {
         let mut words = said.split_whitespace();
         match (words.next()?, words.next()) {
             ("boot", _) => {
-                self.boot_s = words.next().and_then(|uptime| uptime.parse().ok());
+                self.boot_s = self.boot_s.or_else(|| words.next()?.parse().ok());
                 Some(Event::Booted)
             }
+            ("reboot", _) => Some(Event::Reboots),
             ("begin", Some(check)) => {
                 self.current = Some(check.to_owned());
                 Some(Event::Began(check.to_owned()))

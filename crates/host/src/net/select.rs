@@ -195,8 +195,8 @@ fn no_way_in(network: &Network, link: &Link) -> Option<String> {
     if let Some(why) = obstacle(network, link) {
         return Some(why.to_string());
     }
-    // One with an address of its own may be this host's: it may run in a container itself.
-    if link.container_veth && link.addresses.iter().all(link_local) {
+    // One with an address of its own may be this host's: it may run in a container itself. So is one whose team has the addresses.
+    if link.container_veth && link.addresses.iter().all(link_local) && team_of(network, link).is_none() {
         return Some(
             "it is a container's: a veth whose peer is in another network namespace, without an address of this host"
                 .to_owned(),
@@ -231,6 +231,11 @@ fn carrier<'a>(network: &'a Network, link: &'a Link) -> &'a Link {
         }
     }
     at
+}
+
+/// The team that the link is a port of.
+fn team_of<'a>(network: &'a Network, link: &Link) -> Option<&'a Link> {
+    network.by_index(link.master?).filter(|master| master.kind == "team")
 }
 
 fn obstacle(network: &Network, link: &Link) -> Option<NotAttachable> {
@@ -312,10 +317,7 @@ fn leads_to(network: &Network, attached: &BTreeSet<u32>, link: &Link, depth: usi
 
 /// The ways in that are not attached, by rising index. A team's port is covered by its team, too.
 pub fn uncovered<'a>(network: &'a Network, attached: &BTreeSet<u32>) -> impl Iterator<Item = &'a Link> {
-    let by_master = |link: &Link| {
-        let master = link.master.and_then(|master| network.by_index(master));
-        master.is_some_and(|master| master.kind == "team" && attached.contains(&master.index))
-    };
+    let by_master = |link: &Link| team_of(network, link).is_some_and(|team| attached.contains(&team.index));
     let open =
         move |link: &&Link| !attached.contains(&link.index) && !by_master(link) && no_way_in(network, link).is_none();
     network.links().filter(open)

@@ -7,10 +7,10 @@ use std::{io, path::PathBuf};
 #[non_exhaustive]
 pub enum StateError {
     /// Another agent runs.
-    #[error("another nodewall agent is running (pid {pid}, {lock}); stop it first")]
+    #[error("another nodewall agent is running (pid {owner}, {lock}); stop it first")]
     Running {
-        /// Its process id, as it wrote it down.
-        pid: String,
+        /// Who it is, as it wrote it down.
+        owner: super::Owner,
         /// The lock it holds.
         lock: PathBuf,
     },

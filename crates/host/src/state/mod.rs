@@ -4,6 +4,7 @@
 mod deadline;
 mod error;
 mod journal;
+mod owner;
 mod store;
 mod who;
 
@@ -17,6 +18,7 @@ use std::{
 pub use deadline::{Clock, Deadline};
 pub use error::StateError;
 pub use journal::{Entry, JOURNAL};
+pub use owner::Owner;
 pub use store::{Note, Stored};
 pub use who::Who;
 
@@ -148,12 +150,22 @@ impl StateDir {
 
     /// Makes this process the one agent, until the value is dropped.
     pub fn lock_agent(&self) -> Result<File, StateError> {
-        if let Some(lock) = self.take(Role::Agent)? {
-            return Ok(lock);
+        let refused = |owner| Err(StateError::Running { owner, lock: self.file(Role::Agent.lock()) });
+        let mut before = None;
+        // Whoever only asks whether an agent runs has the lock for a moment, and so has what a killed agent was just starting: it is tried again until
+        // a process that lives has it twice. That may have locked it a moment ago, over the name of the one before.
+        for _ in 0..OWNER_ATTEMPTS {
+            if let Some(lock) = self.take(Role::Agent)? {
+                return Ok(lock);
+            }
+            let living = owner(&mut self.open_lock(Role::Agent.lock())?).filter(Owner::lives);
+            match living {
+                Some(owner) if before == living => return refused(owner),
+                _ => before = living,
+            }
+            std::thread::sleep(OWNER_RETRY);
         }
-        let pid = settled_owner(&mut self.open_lock(Role::Agent.lock())?);
-        let pid = pid.map_or_else(|| "not yet known".into(), |pid| pid.to_string());
-        Err(StateError::Running { pid, lock: self.file(Role::Agent.lock()) })
+        refused(Owner::unknown())
     }
 
     /// Gives a role to this process, until the value is dropped. `None`: another has it.
@@ -166,7 +178,7 @@ impl StateDir {
         }
         let mut write = || -> io::Result<()> {
             lock.set_len(0)?;
-            writeln!(lock, "{}", std::process::id())
+            lock.write_all(Owner::this().written().as_bytes())
         };
         // The lock is what counts; a full disk must not keep an agent from its work.
         if let Err(error) = write() {
@@ -175,17 +187,17 @@ impl StateDir {
         Ok(Some(lock))
     }
 
-    /// The process id of the one that has a role. `None`: nobody has it.
-    pub fn taken(&self, role: Role) -> Option<u32> {
+    /// The process that has a role. `None`: nobody has it.
+    pub fn taken(&self, role: Role) -> Option<Owner> {
         let mut lock = File::open(self.file(role.lock())).ok()?;
         match lock.try_lock_shared() {
-            Err(TryLockError::WouldBlock) => Some(owner(&mut lock).unwrap_or(0)),
+            Err(TryLockError::WouldBlock) => Some(owner(&mut lock).unwrap_or(Owner::unknown())),
             _ => None,
         }
     }
 
-    /// The process id of the running agent. `None`: no agent runs.
-    pub fn agent(&self) -> Option<u32> {
+    /// The running agent. `None`: no agent runs.
+    pub fn agent(&self) -> Option<Owner> {
         self.taken(Role::Agent)
     }
 
@@ -228,21 +240,41 @@ impl StateDir {
     }
 }
 
-/// The same, once it is that of a living process: the owner may have locked it a moment ago, over the pid of the one before.
-fn settled_owner(lock: &mut File) -> Option<u32> {
-    for _ in 0..OWNER_ATTEMPTS {
-        if let Some(pid) = owner(lock).filter(|pid| Path::new("/proc").join(pid.to_string()).exists()) {
-            return Some(pid);
-        }
-        std::thread::sleep(OWNER_RETRY);
-    }
-    None
+/// The process in a lock. The owner writes it right after locking; a reader that is quicker sees none.
+fn owner(lock: &mut File) -> Option<Owner> {
+    let mut text = String::new();
+    lock.rewind().ok()?;
+    lock.read_to_string(&mut text).ok()?;
+    Owner::read(&text)
 }
 
-/// The process id in a lock. The owner writes it right after locking; a reader that is quicker sees none.
-fn owner(lock: &mut File) -> Option<u32> {
-    let mut pid = String::new();
-    lock.rewind().ok()?;
-    lock.read_to_string(&mut pid).ok()?;
-    pid.trim().parse().ok()
+#[cfg(test)]
+mod tests {
+    use std::{process::Command, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_let_go_in_a_moment_keeps_no_agent_from_its_start() {
+        let parent = tempfile::tempdir().unwrap();
+        let state = StateDir::create(&parent.path().join("state")).unwrap();
+        // Of an agent that is dead.
+        let mut dead = Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        fs::write(state.file(Role::Agent.lock()), format!("{}\n", dead.id())).unwrap();
+        let moment = File::open(state.file(Role::Agent.lock())).unwrap();
+        moment.lock_shared().unwrap();
+        let started = thread::scope(|scope| {
+            let agent = scope.spawn(|| state.lock_agent());
+            thread::sleep(OWNER_RETRY * 3);
+            drop(moment);
+            agent.join().unwrap()
+        });
+        let lock = started.unwrap();
+        assert!(state.agent().unwrap().is_this());
+        let StateError::Running { owner, .. } = state.lock_agent().unwrap_err() else { panic!("not refused so") };
+        assert!(owner.is_this(), "{owner}");
+        drop(lock);
+        assert_eq!(state.agent(), None);
+    }
 }

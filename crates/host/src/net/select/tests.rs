@@ -129,9 +129,11 @@ fn a_veth_from_elsewhere_is_a_way_in_with_an_address_of_this_host() {
         card(3, "eth0").of_a_container().at("10.0.1.1/24").at("fe80::3/64"),
         card(4, "cali1").of_a_container().at("fe80::1/64").at("169.254.1.1/32"),
         card(5, "veth5").of_a_container(),
+        card(6, "eth1").of_a_container().in_a("team", 7),
+        card(7, "team0").a("team").at("10.0.2.1/24"),
     ]);
     let selection = resolve(&network, None).unwrap();
-    assert_eq!(names(&selection), ["va", "eth0"]);
+    assert_eq!(names(&selection), ["va", "eth0", "eth1"]);
     assert_eq!(selection.skipped[0].name, "cali1");
 }
 

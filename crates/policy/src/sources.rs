@@ -213,8 +213,8 @@ fn fill_v4(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
         if let Some(places) = pilots(&hashes, size, &mut image.pilots_v4) {
             image.multiplier_v4 = multiplier;
             place(&mut image.slots_v4, entries, &places);
-            image.possible_v4 = possible(&lengths, prefixes, FIRST_BITS_V4, |bits| first_part_v4(wire_v4(bits)))
-                .map(|places| places as u32);
+            let possible = possible(&lengths, prefixes, FIRST_BITS_V4, |bits| first_part_v4(wire_v4(bits)));
+            image.possible_v4.iter_mut().zip(possible).for_each(|(to, places)| *to = places as u32);
             return Ok(());
         }
     }
@@ -243,8 +243,9 @@ fn fill_v6(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
         if let Some(places) = pilots(&hashes, size, &mut image.pilots_v6) {
             image.multiplier_v6 = multiplier;
             place(&mut image.slots_v6, entries, &places);
-            image.possible_v6 =
+            let possible =
                 possible(&lengths, prefixes, FIRST_BITS_V6, |bits| first_part_v6(multiplier, wire_v6(bits).0));
+            image.possible_v6.iter_mut().zip(possible).for_each(|(to, places)| *to = places);
             return Ok(());
         }
     }
@@ -261,7 +262,7 @@ fn possible(
     prefixes: &Prefixes,
     first_bits: u8,
     first_part: impl Fn(u128) -> usize,
-) -> [u64; FIRST_PARTS] {
+) -> impl Iterator<Item = u64> {
     let mut has = vec![0_u16; FIRST_PARTS];
     let mut mark = |part: usize, n: usize| has.get_mut(part).into_iter().for_each(|lengths| *lengths |= 1 << n);
     for (length, bits) in prefixes.keys() {
@@ -273,12 +274,7 @@ fn possible(
             (0..FIRST_PARTS).for_each(|part| mark(part, n));
         }
     }
-    let mut possible = [0; FIRST_PARTS];
-    for (to, has) in possible.iter_mut().zip(has) {
-        let places = (0..16).rev().filter(|n| has >> n & 1 == 1);
-        *to = places.fold(0, |places, n| places << 4 | (n + 1));
-    }
-    possible
+    has.into_iter().map(|has| (0..16).rev().filter(|n| has >> n & 1 == 1).fold(0, |places, n| places << 4 | (n + 1)))
 }
 
 /// Writes down whom outbound TCP is counted apart for. What does not fit was refused with the configuration.

@@ -53,7 +53,7 @@ impl Maps {
     pub fn outbound_cells(&self, rows: &[RowRecord]) -> Result<Vec<OutboundCell>, DatapathError> {
         let fixed = [ROW_PORTLESS, ROW_MISSION_CONTROL].into_iter().chain(ROW_TCP_UNMANAGED..=ROW_LATER_FRAGMENTS);
         let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
-        let sums = self.outbound_sums(0, outbound::CELLS)?;
+        let sums = self.outbound_sums(0, rows_until_last(rows) * outbound::CELLS_PER_ROW)?;
         let all = fixed.chain(used).flat_map(|row| Sent::ALL.map(|sent| (row, sent)));
         let counters = all.filter_map(|(row, sent)| Some((row, sent, *sums.get(outbound::cell(row, sent) as usize)?)));
         let moved = counters.filter(|(.., counter)| *counter != Counter::default());
@@ -76,7 +76,7 @@ impl Maps {
     /// Every cell that is not zero, in the order of the array. Reads only the rows that were ever given away.
     pub fn cells(&self, rows: &[RowRecord]) -> Result<Vec<Cell>, DatapathError> {
         let used = (ROW_FIRST..ROWS).filter(|r| rows.get(*r as usize).is_some_and(|r| r.protocol != 0));
-        let sums = self.inbound_sums(0, counter::CELLS)?;
+        let sums = self.inbound_sums(0, rows_until_last(rows) * CELLS_PER_ROW)?;
         let own = (ROW_PORTLESS..ROW_FIRST).chain(used).flat_map(|row| row * CELLS_PER_ROW..(row + 1) * CELLS_PER_ROW);
         let counters = own.filter_map(|index| Some((index, *sums.get(index as usize)?)));
         let moved = counters.filter(|(_, counter)| *counter != Counter::default());
@@ -113,4 +113,10 @@ impl Maps {
         }
         Ok(())
     }
+}
+
+/// The number of rows up to the last one that was ever given away: all that can have moved. On a machine with many CPUs the rest is most of what there is.
+fn rows_until_last(rows: &[RowRecord]) -> u32 {
+    let last = rows.iter().rposition(|record| record.protocol != 0);
+    last.map_or(ROW_FIRST, |last| (last as u32 + 1).clamp(ROW_FIRST, ROWS))
 }

@@ -130,7 +130,7 @@ fn agent_with(node: &Node, processors: u64) -> Process {
 /// How many tables of denied flows there are.
 fn tables(node: &Node) -> u64 {
     let mut command = Command::new(find_tool("bpftool").unwrap());
-    command.args(["-j", "map", "show", "pinned"]).arg(node.directories.maps().join("nw_flows"));
+    command.args(["-j", "map", "show", "pinned"]).arg(node.directories.maps().join("nw_counters"));
     let shown = run_to_end("bpftool", command, PATIENCE).unwrap();
     serde_json::from_str::<Value>(&shown.stdout).unwrap()["max_entries"].as_u64().unwrap()
 }

@@ -7,7 +7,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 pub trait Wire: FromBytes + Immutable + KnownLayout + Unaligned + Copy {}
 impl<T: FromBytes + Immutable + KnownLayout + Unaligned + Copy> Wire for T {}
 
-/// A received Ethernet frame, from its first destination-address byte on.
+/// A received Ethernet frame, from its first destination-address byte on; or a packet of a device whose frames have no such header.
 pub trait Frame {
     /// What [`Frame::forgotten`] gives back.
     type Forgotten<'a>: Frame
@@ -24,6 +24,18 @@ pub trait Frame {
     #[inline(always)]
     fn interface(&self, _number: u64) -> Option<u32> {
         None
+    }
+
+    /// The `EtherType` (the wire's bytes read little-endian) of what begins with its IP header. `None`: it begins with an Ethernet header.
+    #[inline(always)]
+    fn protocol(&self) -> Option<u16> {
+        None
+    }
+
+    /// Whether a VLAN tag was taken out of it before.
+    #[inline(always)]
+    fn has_tag_beside(&self) -> bool {
+        false
     }
 
     /// The whole frame's length. May cost a helper call in the kernel: for unlikely paths only.

@@ -13,7 +13,9 @@
 )]
 
 pub mod address;
+pub mod aggregate;
 pub mod area;
+pub mod capture;
 pub mod counter;
 pub mod decide;
 pub mod flow;

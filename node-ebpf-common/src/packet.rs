@@ -238,34 +238,45 @@ fn common_port(number: u8, addresses: Addresses, ports: Ports, end: usize) -> Op
 /// What any frame is about. `zero` is the image's unknown zero, see [`rebound`].
 #[inline(always)]
 pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
-    let unsound = |reason| Packet::settled(reason, frame.linear_bytes());
-    let at = rebound::<F, 63>(frame, zero, ETHERTYPE_OFFSET);
-    let Some(first) = frame.read::<Bytes2>(at) else { return unsound(Reason::ShortFrame) };
-    let mut ethertype = first.value_le();
-    let mut offset = rebound::<F, 63>(frame, zero, ETHERNET_BYTES);
+    let located = locate(frame, zero);
+    if located.end == 0 {
+        return Packet::settled(located.problem.unwrap_or(Reason::NonIp), frame.linear_bytes());
+    }
+    transport(frame, &located, zero)
+}
+
+/// Where its transport header is.
+#[inline(always)]
+fn locate<F: Frame + ?Sized>(frame: &F, zero: u64) -> Located {
+    let (mut ethertype, mut offset) = if let Some(protocol) = frame.protocol() {
+        (protocol, 0)
+    } else {
+        let at = rebound::<F, 63>(frame, zero, ETHERTYPE_OFFSET);
+        let Some(first) = frame.read::<Bytes2>(at) else { return Located::unsound(Reason::ShortFrame) };
+        (first.value_le(), rebound::<F, 63>(frame, zero, ETHERNET_BYTES))
+    };
     let mut tags = 0;
     while ethertype == ethertype_le::VLAN || ethertype == ethertype_le::SERVICE_VLAN {
         if tags == MAX_VLAN_TAGS {
-            return unsound(Reason::TooManyVlanTags);
+            return Located::unsound(Reason::TooManyVlanTags);
         }
-        let Some(tag) = frame.read::<VlanTag>(offset) else { return unsound(Reason::ShortFrame) };
+        let Some(tag) = frame.read::<VlanTag>(offset) else { return Located::unsound(Reason::ShortFrame) };
         ethertype = tag.ethertype;
         offset = rebound::<F, 63>(frame, zero, offset + VLAN_TAG_BYTES);
         tags += 1;
     }
+    if tags == MAX_VLAN_TAGS && frame.has_tag_beside() {
+        return Located::unsound(Reason::TooManyVlanTags);
+    }
     let offset = rebound::<F, 63>(frame, zero, offset);
-    let located = match ethertype {
+    match ethertype {
         ethertype_le::IPV4 => ipv4(frame, offset, zero),
         ethertype_le::IPV6 => ipv6(frame, offset, zero),
         ethertype_le::PPPOE_SESSION | ethertype_le::MPLS | ethertype_le::MPLS_MULTICAST | ethertype_le::MACSEC => {
-            return unsound(Reason::Encapsulated);
+            Located::unsound(Reason::Encapsulated)
         }
-        _ => return unsound(Reason::NonIp),
-    };
-    if located.end == 0 {
-        return unsound(located.problem.unwrap_or(Reason::NonIp));
+        _ => Located::unsound(Reason::NonIp),
     }
-    transport(frame, &located, zero)
 }
 
 /// What the IP headers say. Flat for the same reason as [`Packet`].

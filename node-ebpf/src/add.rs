@@ -41,7 +41,7 @@ pub unsafe fn count(counter: *mut Counter, packets: u64, bytes: u64) {
 /// # Safety
 /// As for [`count`].
 #[inline(always)]
-pub unsafe fn count_frame(counter: *mut Counter, bytes: u64) {
+unsafe fn count_frame(counter: *mut Counter, bytes: u64) {
     // SAFETY: the caller's; the words are aligned.
     unsafe {
         asm!(
@@ -64,11 +64,32 @@ pub unsafe fn count_frame(counter: *mut Counter, bytes: u64) {
     }
 }
 
-/// How the tables of denied flows are changed.
-#[derive(Clone, Copy)]
-pub struct Tables;
+/// How much is counted.
+pub trait Amount: Copy {
+    /// Adds it to a counter. `bytes`: those that can be read, as one frame's.
+    ///
+    /// # Safety
+    /// As for [`count`].
+    unsafe fn count(self, counter: *mut Counter, bytes: u64);
+}
 
-impl Change for Tables {
+/// One frame, all of which can be read.
+#[derive(Clone, Copy)]
+pub struct One;
+
+impl Amount for One {
+    #[inline(always)]
+    unsafe fn count(self, counter: *mut Counter, bytes: u64) {
+        // SAFETY: the caller's.
+        unsafe { count_frame(counter, bytes) };
+    }
+}
+
+/// How the tables of denied flows are changed, by how much is counted.
+#[derive(Clone, Copy)]
+pub struct Tables<A>(pub A);
+
+impl<A: Amount> Change for Tables<A> {
     #[inline(always)]
     fn is_alone(self) -> bool {
         !setting!(atomic, 0_u64)
@@ -77,7 +98,7 @@ impl Change for Tables {
     #[inline(always)]
     fn count(self, sums: &mut Counter, bytes: u64) {
         // SAFETY: a reference into this CPU's table.
-        unsafe { count_frame(core::ptr::from_mut(sums), bytes) };
+        unsafe { self.0.count(core::ptr::from_mut(sums), bytes) };
     }
 
     #[inline(always)]

@@ -1,25 +1,36 @@
-//! The tc egress entry: counts what this node sends. It never drops and never changes a frame, and leaves it to whatever program comes next.
+//! The tc egress entries: they count what this node sends. They never drop and never change a frame, and leave it to whatever program comes next.
 
 use aya_ebpf::{bindings::TC_ACT_UNSPEC, macros::classifier, programs::TcContext};
 use node_ebpf_common::{
+    Frame,
     outbound::{CELL_MISSION_CONTROL, account},
     peer_traffic,
     wire::VLAN_TAG_BYTES,
 };
 
-use crate::{frame::Outgoing, maps};
+use crate::{
+    frame::{Buffer, Fetched},
+    maps,
+};
 
 /// Counts an outbound frame. The answer is "next program": `TCX_NEXT` and `TC_ACT_UNSPEC` are the same number.
 #[classifier]
 pub fn nodewall_egress(context: TcContext) -> i32 {
-    count(&context);
+    count(&context, Buffer::new);
+    TC_ACT_UNSPEC
+}
+
+/// The same for devices without a link-layer header.
+#[classifier]
+pub fn nodewall_sent(context: TcContext) -> i32 {
+    count(&context, Fetched::<true>::new);
     TC_ACT_UNSPEC
 }
 
 #[inline(always)]
-fn count(context: &TcContext) {
+fn count<F: Frame>(context: &TcContext, read: impl Fn(&TcContext) -> F) {
     let image = maps::image();
-    let outbound = account(&Outgoing::new(context), image);
+    let outbound = account(&read(context), image);
     let (packets, bytes) = on_the_wire(context);
     let Some(area) = maps::area() else { return };
     area.count_outbound(outbound.cell(), packets, bytes);

@@ -3,33 +3,23 @@
 
 use core::hint::cold_path;
 
-use aya_ebpf::{
-    EbpfContext,
-    bindings::BPF_F_CURRENT_CPU,
-    helpers::generated::{bpf_ktime_get_boot_ns, bpf_perf_event_output},
-    programs::XdpContext,
-};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use node_ebpf_common::{
     Decision, Frame, PolicyImage,
     area::BANK_BYTES,
-    flow::{Attributed, Bank, Change as _, FirstFrame, FlowEntry, FlowKey},
+    flow::{Attributed, Bank, Change as _, FirstFrame, FlowKey},
     query::{Query, Sent},
     wire::LinkAddresses,
 };
 
-use crate::{
-    add::Tables,
-    frame::anew,
-    maps::{self, Area},
-};
+use crate::{add::Tables, arrival::Arrival, maps::Area};
 
-/// Notes a frame that the policy denies; `read` makes the way to read it anew.
+/// Notes a frame that the policy denies.
 #[inline(always)]
-pub fn record<F: Frame>(
-    context: &XdpContext,
-    read: impl Fn(&XdpContext) -> F,
+pub fn record<A: Arrival>(
+    arrival: A,
     area: Area,
-    frame: &F,
+    frame: &A::Frame,
     image: &PolicyImage,
     query: &Query,
     decision: &Decision,
@@ -43,46 +33,45 @@ pub fn record<F: Frame>(
     };
     let key = FlowKey::new(query, decision);
     let Attributed::First(entry) =
-        bank.attribute(frame, Tables, image.zero, &key, query.source.is_v6 != 0, u64::from(decision.bytes))
+        bank.attribute(frame, Tables(arrival), image.zero, &key, query.source.is_v6 != 0, u64::from(decision.bytes))
     else {
         return;
     };
     cold_path();
-    let context = anew(context);
-    let frame = read(&context);
+    let arrival = arrival.anew();
+    let frame = arrival.frame();
     let frame_bytes = frame.total_bytes() as u64;
     let sender = frame.start::<LinkAddresses>(0).map_or(0, LinkAddresses::source_le);
-    entry.first.link = FirstFrame::link(sender, frame_bytes);
-    entry.first.seen = FirstFrame::seen(context.ingress_ifindex() as u32, image.generation);
+    entry.first.link = FirstFrame::link(sender, arrival.bytes_before() + frame_bytes);
+    entry.first.seen = FirstFrame::seen(arrival.interface(), image.generation);
     let Sent { destination, source_port_wire, tcp_flags } = query.sent(&frame);
     (entry.first.destination_hi, entry.first.destination_lo) = (destination.hi, destination.lo);
     entry.first.sender = FirstFrame::sender(source_port_wire, tcp_flags);
     let entry = core::ptr::from_mut(entry);
-    Tables.add(&mut bank.offered, 1);
+    Tables(arrival).add(&mut bank.offered, 1);
     // SAFETY: as above.
     let granted = unsafe { core::ptr::from_ref(&area.granted).read_volatile() };
     if granted <= area.spent {
-        Tables.add(&mut bank.over_budget, 1);
+        Tables(arrival).add(&mut bank.over_budget, 1);
         return;
     }
     // SAFETY: as above.
     let snap_bytes = unsafe { core::ptr::from_ref(&area.snap_bytes).read_volatile() };
     let length = if frame_bytes < snap_bytes { frame_bytes } else { snap_bytes };
-    let flags = BPF_F_CURRENT_CPU | (length & CONTEXT_LENGTH_MASK) << 32;
-    // SAFETY: the entry is within the table; the helper reads it and the frame, and fails where the frame is shorter.
+    // SAFETY: the entry is within the table.
     let result = unsafe {
         (*entry).first.boot_ns = bpf_ktime_get_boot_ns();
-        bpf_perf_event_output(context.as_ptr(), maps::captures(), flags, entry.cast(), size_of::<FlowEntry>() as u64)
+        arrival.capture(entry, length)
     };
     if result == 0 {
-        Tables.add(&mut area.spent, 1);
-        Tables.add(&mut bank.written, 1);
+        Tables(arrival).add(&mut area.spent, 1);
+        Tables(arrival).add(&mut bank.written, 1);
     } else {
-        Tables.add(&mut bank.unread, 1);
+        Tables(arrival).add(&mut bank.unread, 1);
         // SAFETY: as above.
         unsafe { (*entry).first.boot_ns = 0 };
     }
 }
 
-/// How much of a frame the helper can be query to append (`BPF_F_CTXLEN_MASK`).
-const CONTEXT_LENGTH_MASK: u64 = 0xf_ffff;
+/// How much of a frame the helper can be asked to append (`BPF_F_CTXLEN_MASK`).
+pub const CONTEXT_LENGTH_MASK: u64 = 0xf_ffff;

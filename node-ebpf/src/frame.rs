@@ -3,8 +3,10 @@
 use core::{arch::asm, hint::cold_path, mem::MaybeUninit};
 
 use aya_ebpf::{
-    bindings::{__sk_buff, xdp_md},
-    helpers::generated::{bpf_skb_load_bytes, bpf_xdp_get_buff_len, bpf_xdp_load_bytes},
+    bindings::{__sk_buff, bpf_hdr_start_off, xdp_md},
+    helpers::generated::{
+        bpf_skb_load_bytes, bpf_skb_load_bytes_relative, bpf_skb_pull_data, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    },
     programs::{TcContext, XdpContext},
 };
 use node_ebpf_common::{Frame, frame::Wire};
@@ -22,8 +24,8 @@ pub fn launder(mut value: u64) -> u64 {
 
 /// The same context, of which the compiler knows nothing: what is read by it is read again, and nothing read before is kept for it.
 #[inline(always)]
-pub fn anew(context: &XdpContext) -> XdpContext {
-    XdpContext::new(launder(context.ctx as u64) as *mut _)
+pub fn anew<T>(context: *mut T) -> *mut T {
+    launder(context as u64) as *mut T
 }
 
 /// A frame in one buffer.
@@ -179,30 +181,128 @@ impl Frame for Frags {
     }
 }
 
-/// A frame that this node sends: a socket buffer whose first part can be read directly, often the headers alone. What it does not hold is fetched by a
-/// helper, behind tests that fail for every ordinary frame.
-pub struct Outgoing {
+/// A frame in a socket buffer whose first part can be read directly, often the headers alone: what the commonest shapes are read by. All else is fetched by a
+/// helper. A VLAN tag that the kernel has put beside the buffer is no part of it.
+pub struct Buffer {
     first: Linear,
-    skb: *mut __sk_buff,
-    /// Of the whole buffer. An aggregate that the device will cut up is one frame here, and its IP header states the length of all of it.
-    length_bytes: usize,
+    whole: Fetched<false>,
 }
 
-impl Outgoing {
+impl Buffer {
     #[inline(always)]
     pub fn new(context: &TcContext) -> Self {
         let (start, end) = (context.data(), context.data_end());
         let length_bytes = launder((end - start) as u64) as usize;
-        // Nothing asks by which interface a frame goes.
+        // Nobody asks this part by which interface the frame came.
         let first = Linear { start, end, length_bytes, context: core::ptr::null_mut() };
-        Self { first, skb: context.skb.skb, length_bytes: context.len() as usize }
+        Self { first, whole: Fetched::new(context) }
     }
 }
 
-impl Frame for Outgoing {
-    type Forgotten<'a> = Self;
+impl Frame for Buffer {
+    type Forgotten<'a> = Fetched<false>;
+
+    #[inline(always)]
+    fn interface(&self, number: u64) -> Option<u32> {
+        self.whole.interface(number)
+    }
 
     // What common shapes ask about is whether the packet ends within the frame; their headers are read by `start`, which looks at the first part alone.
+    #[inline(always)]
+    fn linear_bytes(&self) -> usize {
+        self.whole.linear_bytes()
+    }
+
+    #[inline(always)]
+    fn holds(&self, end: usize) -> bool {
+        self.whole.holds(end)
+    }
+
+    #[inline(always)]
+    fn total_bytes(&self) -> usize {
+        self.whole.total_bytes()
+    }
+
+    #[inline(always)]
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        self.whole.read(offset)
+    }
+
+    /// Behind a tag in the frame nothing is a common shape here: the kernel has put tags aside, and what is left of two is rare.
+    #[inline(always)]
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        if skipped == 0 { self.first.start(0) } else { None }
+    }
+
+    #[inline(always)]
+    fn forgotten(&self, zero: u64) -> Fetched<false> {
+        self.whole.forgotten(zero)
+    }
+
+    #[inline(always)]
+    fn opaque(&self, value: u64) -> u64 {
+        launder(value)
+    }
+
+    #[inline(always)]
+    fn anew<'a, T>(&self, value: &'a T) -> &'a T {
+        self.first.anew(value)
+    }
+}
+
+/// The interface of a socket buffer, where it may matter.
+#[inline(always)]
+fn interface(skb: *mut __sk_buff, number: u64) -> Option<u32> {
+    // SAFETY: the context is this program's own; the verifier turns the field into a load.
+    if setting!(interface_rules, number) { Some(unsafe { (*skb).ifindex }) } else { None }
+}
+
+/// How much of a packet can be read that does not lie in one piece: more headers than any packet has that somebody waits for.
+const PULLED_BYTES: u32 = 512;
+
+/// What is in a socket buffer, all of it read by a helper. `BARE`: a packet without a link-layer header, read from where the kernel's stack will read it, for
+/// where its buffer begins differs (some GRE devices leave the outer header in front), and no program is told.
+pub struct Fetched<const BARE: bool> {
+    skb: *mut __sk_buff,
+    length_bytes: usize,
+}
+
+impl<const BARE: bool> Fetched<BARE> {
+    #[inline(always)]
+    pub fn new(context: &TcContext) -> Self {
+        let (skb, length_bytes) = (context.skb.skb, context.len());
+        let first_bytes = (context.data_end() - context.data()) as u32;
+        let wanted = if length_bytes < PULLED_BYTES { length_bytes } else { PULLED_BYTES };
+        // From there a helper reads the first part alone.
+        if BARE && first_bytes < wanted {
+            cold_path();
+            // SAFETY: the context is this program's own. Where it fails, what is not there can not be read.
+            unsafe { bpf_skb_pull_data(skb, wanted) };
+        }
+        Self { skb, length_bytes: length_bytes as usize }
+    }
+}
+
+impl<const BARE: bool> Frame for Fetched<BARE> {
+    type Forgotten<'a> = Self;
+
+    #[inline(always)]
+    fn interface(&self, number: u64) -> Option<u32> {
+        interface(self.skb, number)
+    }
+
+    #[inline(always)]
+    fn has_tag_beside(&self) -> bool {
+        // SAFETY: the context is this program's own; the verifier turns the field into a load.
+        unsafe { (*self.skb).vlan_present != 0 }
+    }
+
+    #[inline(always)]
+    fn protocol(&self) -> Option<u16> {
+        // SAFETY: the context is this program's own; the verifier turns the field into a load.
+        if BARE { Some(unsafe { (*self.skb).protocol as u16 }) } else { None }
+    }
+
     #[inline(always)]
     fn linear_bytes(&self) -> usize {
         self.length_bytes
@@ -220,28 +320,30 @@ impl Frame for Outgoing {
 
     #[inline(always)]
     fn read<T: Wire>(&self, offset: usize) -> Option<T> {
-        if let Some(value) = self.first.read(offset) {
-            return Some(value);
-        }
-        cold_path();
         let mut value = MaybeUninit::<T>::uninit();
+        let (skb, to, size) = (self.skb.cast(), value.as_mut_ptr().cast(), size_of::<T>() as u32);
         // SAFETY: the helper writes size_of::<T>() bytes into `value` or fails with a negative number.
         let result = unsafe {
-            bpf_skb_load_bytes(self.skb.cast(), offset as u32, value.as_mut_ptr().cast(), size_of::<T>() as u32)
+            if BARE {
+                let start = bpf_hdr_start_off::BPF_HDR_START_NET;
+                bpf_skb_load_bytes_relative(skb, offset as u32, to, size, start)
+            } else {
+                bpf_skb_load_bytes(skb, offset as u32, to, size)
+            }
         };
         // SAFETY: filled by the helper; T is valid for all bytes.
         (result == 0).then(|| unsafe { value.assume_init() })
     }
 
+    /// No shortcut: the walk reads no header twice.
     #[inline(always)]
-    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
-        self.first.start(skipped)
+    fn start<T: Wire>(&self, _skipped: usize) -> Option<T> {
+        None
     }
 
     #[inline(always)]
     fn forgotten(&self, zero: u64) -> Self {
-        let length_bytes = launder(self.length_bytes as u64 ^ launder(zero)) as usize;
-        Self { first: self.first.forgotten(zero), skb: self.skb, length_bytes }
+        Self { skb: self.skb, length_bytes: launder(self.length_bytes as u64 ^ launder(zero)) as usize }
     }
 
     #[inline(always)]
@@ -251,6 +353,7 @@ impl Frame for Outgoing {
 
     #[inline(always)]
     fn anew<'a, T>(&self, value: &'a T) -> &'a T {
-        self.first.anew(value)
+        // SAFETY: the pointer of a reference, unchanged.
+        unsafe { &*(launder(core::ptr::from_ref(value) as u64) as *const T) }
     }
 }

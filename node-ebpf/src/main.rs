@@ -16,7 +16,11 @@
 )]
 
 #[cfg(target_arch = "bpf")]
+mod act;
+#[cfg(target_arch = "bpf")]
 mod add;
+#[cfg(target_arch = "bpf")]
+mod arrival;
 #[cfg(target_arch = "bpf")]
 mod egress;
 #[cfg(target_arch = "bpf")]
@@ -25,6 +29,8 @@ mod entry;
 mod evidence;
 #[cfg(target_arch = "bpf")]
 mod frame;
+#[cfg(target_arch = "bpf")]
+mod ingress;
 #[cfg(target_arch = "bpf")]
 mod maps;
 #[cfg(target_arch = "bpf")]

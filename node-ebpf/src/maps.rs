@@ -12,7 +12,10 @@ use node_ebpf_common::{
     outbound, peer_traffic,
 };
 
-use crate::{add, frame::launder};
+use crate::{
+    add::{self, Amount},
+    frame::launder,
+};
 
 macro_rules! statics {
     ($($(#[$doc:meta])* $name:ident: $kind:ident<$value:ty>, $entries:expr, $flags:expr;)+) => {
@@ -76,13 +79,13 @@ pub fn area() -> Option<Area> {
 pub struct Area(pub *mut CpuArea);
 
 impl Area {
-    /// Adds one frame to a counter cell.
+    /// Adds to a counter cell.
     #[inline(always)]
-    pub fn count(self, cell: u32, bytes: u64) {
+    pub fn count<A: Amount>(self, amount: A, cell: u32, bytes: u64) {
         // Hidden, so that the mask stays where LLVM knows the number and the verifiers of 5.10 and 6.1 do not.
         let cell = launder(u64::from(cell)) as usize % CELLS as usize;
         // SAFETY: this CPU's own, and within the counters.
-        unsafe { add::count_frame((&raw mut (*self.0).counters).cast::<Counter>().add(cell), bytes) };
+        unsafe { amount.count((&raw mut (*self.0).counters).cast::<Counter>().add(cell), bytes) };
     }
 
     /// Adds to an outbound cell.

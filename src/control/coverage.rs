@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use self::account::{can_overlap, live_mode};
 pub use self::{
     account::{CoverageState, InterfaceCoverage},
     remembered::Remembered,
@@ -20,7 +21,7 @@ pub(crate) use self::{
 };
 use super::{change::Site, error::AgentError, state_files::note, surroundings::select};
 use crate::control::Desired;
-use nodewall_datapath::{self as datapath, Attached, DatapathError, Loaded, Mode, PinDir, Target};
+use nodewall_datapath::{self as datapath, Attached, DatapathError, Hook, Layer, Link, Loaded, Mode, PinDir, Target};
 use nodewall_host::{
     net::{self, Network, Selection},
     state::{PolicyLock, StateDir},
@@ -133,7 +134,7 @@ pub(crate) async fn cover(
     let mut work = Work {
         // Where they can not be read, attaching says why. Filtering does not wait for it.
         counted: datapath::outlets(&pins).unwrap_or_default().iter().map(|outlet| outlet.if_index).collect(),
-        links: datapath::links(&pins)?.iter().map(|link| (link.if_index, link.program_id)).collect(),
+        links: datapath::links(&pins)?,
         state: &site.state,
         pins: &pins,
         network: &network,
@@ -142,7 +143,7 @@ pub(crate) async fn cover(
         answers: BTreeMap::new(),
     };
     for selected in &selection.attach {
-        let target = Target { name: selected.name.clone(), if_index: selected.index };
+        let Some(target) = network.by_index(selected.index).map(target_of) else { continue };
         if retries.is_waiting(target.if_index, Instant::now()) {
             continue;
         }
@@ -189,8 +190,8 @@ struct Work<'a> {
     network: &'a Network,
     loaded: &'a mut Loaded,
     program: Program,
-    /// Program ids of our links, by interface index.
-    links: BTreeMap<u32, u32>,
+    /// Our links.
+    links: Vec<Link>,
     /// Interfaces whose outbound traffic is counted.
     counted: BTreeSet<u32>,
     /// What interfaces refused, by index.
@@ -199,36 +200,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn cover(&mut self, target: &Target, mode: AttachMode) -> Result<AttachAction, DatapathError> {
-        let ours = self.links.get(&target.if_index).copied();
-        let running =
-            self.network.by_index(target.if_index).and_then(|link| link.xdp.as_ref()).map(|xdp| xdp.program_id);
-        let other_mode = self.network.by_index(target.if_index).and_then(|link| link.xdp.as_ref()).map(|xdp| xdp.mode);
-        let action = match (ours, running) {
-            // What the operator's own command or a start asks for. By itself nothing opens an interface.
-            (Some(ours), Some(running))
-                if ours == running
-                    && self.program == Program::Exchange
-                    && other_mode.is_some_and(|live| live != mode) =>
-            {
-                self.change_mode(target, other_mode.unwrap_or(mode), mode)?;
-                AttachAction::Replaced
-            }
-            // Adopted only where the kernel shows that very program on that interface.
-            (Some(ours), Some(running)) if ours == running && self.program == Program::Keep => AttachAction::Kept,
-            (Some(_) | None, Some(running)) if ours != Some(running) => {
-                return Err(DatapathError::occupied(&target.name, running));
-            }
-            (ours, _) => {
-                if ours.is_some() && running.is_none() {
-                    // The link went to another namespace with its device, or somebody detached it: it covers nothing here.
-                    datapath::detach(self.pins, target)?;
-                }
-                match self.attach(target, hook(mode))? {
-                    Attached::New => AttachAction::Attached,
-                    Attached::Replaced => AttachAction::Replaced,
-                }
-            }
-        };
+        let action = self.cover_inbound(target, mode)?;
         // Filtering does not depend on it.
         if (action != AttachAction::Kept || !self.counted.contains(&target.if_index))
             && let Err(error) = datapath::attach_egress(self.loaded, self.pins, target, None)
@@ -238,8 +210,71 @@ impl Work<'_> {
         Ok(action)
     }
 
-    /// The kernel runs no program by two modes of one interface: ours is let go first, for a moment that is open, and put back where the new mode is refused.
+    fn cover_inbound(&mut self, target: &Target, mode: AttachMode) -> Result<AttachAction, DatapathError> {
+        let link = self.network.by_index(target.if_index);
+        let ours: Vec<&Link> = self.links.iter().filter(|ours| ours.if_index == target.if_index).collect();
+        // Adopted only where the kernel shows that very program on that interface.
+        let live: Vec<AttachMode> = ours.iter().filter_map(|ours| live_mode(link?, ours)).collect();
+        let xdp = link.and_then(|link| link.xdp.as_ref());
+        let foreign = xdp.filter(|xdp| ours.iter().all(|ours| ours.program_id != xdp.program_id));
+        if let Some(xdp) = foreign.filter(|_| mode != AttachMode::Tc) {
+            return Err(DatapathError::occupied(&target.name, xdp.program_id));
+        }
+        // The link went to another namespace with its device, or somebody detached it: it covers nothing here.
+        if xdp.is_none() && ours.iter().any(|ours| ours.hook == Hook::Xdp) {
+            datapath::detach_other(self.pins, target, Mode::Tc)?;
+        }
+        match live.first() {
+            _ if live.contains(&mode) => {
+                if live.len() > 1 {
+                    // A change of the mode that did not come to its end.
+                    datapath::detach_other(self.pins, target, hook(mode))?;
+                }
+                if self.program == Program::Keep {
+                    return Ok(AttachAction::Kept);
+                }
+            }
+            // What the operator's own command or a start asks for. By itself nothing changes a mode.
+            Some(_) if self.program == Program::Keep => return Ok(AttachAction::Kept),
+            Some(live) => {
+                self.change_mode(target, *live, mode)?;
+                return Ok(AttachAction::Replaced);
+            }
+            None => {}
+        }
+        Ok(match self.attach(target, hook(mode))? {
+            Attached::New => AttachAction::Attached,
+            Attached::Replaced => AttachAction::Replaced,
+        })
+    }
+
     fn change_mode(&mut self, target: &Target, live: AttachMode, mode: AttachMode) -> Result<(), DatapathError> {
+        let name = &target.name;
+        let (change, changed) = if can_overlap(live, mode) {
+            self.attach(target, hook(mode))?;
+            let began = Instant::now();
+            datapath::detach_other(self.pins, target, hook(mode))?;
+            let both = began.elapsed().as_secs_f64() * 1e3;
+            let change = format!(
+                "{name} went from {live} to {mode} mode; it was filtered all the time, for {both:.1} ms in both, and what passed then is counted twice"
+            );
+            (change, Ok(()))
+        } else {
+            self.change_xdp_mode(target, live, mode)?
+        };
+        tracing::warn!("{change}");
+        note(self.state, "attach", &change, None);
+        changed
+    }
+
+    /// The kernel runs no XDP program by two modes of one interface: ours is let go first, for a moment that is open, and put back where the new mode is refused.
+    /// Returns what is to be told, and the refusal.
+    fn change_xdp_mode(
+        &mut self,
+        target: &Target,
+        live: AttachMode,
+        mode: AttachMode,
+    ) -> Result<(String, Result<(), DatapathError>), DatapathError> {
         let began = Instant::now();
         datapath::detach(self.pins, target)?;
         let attached = self.attach(target, hook(mode));
@@ -254,31 +289,33 @@ impl Work<'_> {
                 "{name} refused the {mode} mode and is filtered in the {live} one again; it stood open for {stood_open:.1} ms"
             ),
         };
-        tracing::warn!("{change}");
-        note(self.state, "attach", &change, None);
-        attached.map(drop)
+        Ok((change, attached.map(drop)))
     }
 
-    /// A bond takes no program while a slave carries one: ours is let go first, for a moment that is open, and put back where the bond refuses.
+    /// A bond takes no XDP program while a slave carries one: ours is let go first, for a moment that is open, and put back where the bond refuses.
     fn attach(&mut self, target: &Target, mode: Mode) -> Result<Attached, DatapathError> {
         let is_bond = self.network.by_index(target.if_index).is_some_and(|link| link.kind == "bond");
-        let ports =
-            self.network.ports_of(target.if_index).filter(|port| is_bond && self.links.contains_key(&port.index));
-        let slaves: Vec<Target> = ports.map(|port| Target { name: port.name.clone(), if_index: port.index }).collect();
-        for slave in &slaves {
+        let carries_ours = |port: &&net::Link| self.links.iter().any(|link| link.if_index == port.index);
+        let slaves: Vec<Target> =
+            self.network.ports_of(target.if_index).filter(|_| is_bond).filter(carries_ours).map(target_of).collect();
+        let before = if mode == Mode::Tc { &[][..] } else { &slaves };
+        for slave in before {
             datapath::detach(self.pins, slave)?;
         }
         let attached = datapath::attach(self.loaded, self.pins, target, mode);
         for slave in &slaves {
             // The bond counts what leaves by its slaves.
             let settled = match &attached {
-                Ok(_) => datapath::detach_egress(self.pins, slave.if_index).map(drop),
+                Ok(_) => datapath::detach(self.pins, slave)
+                    .and_then(|_| datapath::detach_egress(self.pins, slave.if_index))
+                    .map(drop),
+                Err(_) if before.is_empty() => Ok(()),
                 Err(_) => datapath::attach(self.loaded, self.pins, slave, mode).map(drop),
             };
             if let Err(error) = settled {
                 tracing::error!("{error}");
             } else if attached.is_ok() {
-                self.links.remove(&slave.if_index);
+                self.links.retain(|link| link.if_index != slave.if_index);
             }
         }
         attached
@@ -288,11 +325,12 @@ impl Work<'_> {
     /// go.
     fn release_others(&self, wanted: &BTreeSet<u32>, remembered: &[String], coverage: &mut Coverage) -> Vec<String> {
         let mut kept = Vec::new();
-        for &if_index in self.links.keys().filter(|index| !wanted.contains(index)) {
+        let ours: BTreeSet<u32> = self.links.iter().map(|link| link.if_index).collect();
+        for &if_index in ours.difference(wanted) {
             let Some(link) = self.network.by_index(if_index).filter(|link| remembered.contains(&link.name)) else {
                 continue;
             };
-            let target = Target { name: link.name.clone(), if_index };
+            let target = target_of(link);
             match datapath::detach(self.pins, &target).and_then(|_| datapath::detach_egress(self.pins, if_index)) {
                 Ok(_) => coverage.released.push(target.name),
                 Err(error) => {
@@ -305,9 +343,15 @@ impl Work<'_> {
     }
 }
 
+fn target_of(link: &net::Link) -> Target {
+    let layer = if link.bare() { Layer::Bare } else { Layer::Ethernet };
+    Target { name: link.name.clone(), if_index: link.index, layer }
+}
+
 const fn hook(mode: AttachMode) -> Mode {
     match mode {
         AttachMode::Native => Mode::Native,
+        AttachMode::Tc => Mode::Tc,
         AttachMode::Generic => Mode::Generic,
     }
 }

@@ -1,6 +1,6 @@
 //! `detach`: opens the node, and says so once the kernel does. It must not judge whether that is wise.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use super::{
     change::{self, Site},
@@ -48,26 +48,35 @@ pub async fn detach(site: &Site, who: &Who) -> Result<Vec<String>, AgentError> {
     site.state.forget::<Remembered>()?;
     note(&site.state, "detach", &opened.join(", "), Some(who));
     let left = still_filtered(&programs).await?;
-    if left.is_empty() { Ok(opened) } else { Err(AgentError::StillFiltered { interfaces: left.join(", ") }) }
+    if left.is_empty() {
+        Ok(opened)
+    } else {
+        Err(AgentError::StillFiltered { interfaces: left.into_iter().collect::<Vec<_>>().join(", ") })
+    }
 }
 
 /// Every interface with a program of nodewall's, and its number, as far as this process may ask.
-fn stray(network: &Network) -> BTreeMap<u32, u32> {
-    let running = network.links().filter_map(|link| Some((link.index, link.xdp.as_ref()?.program_id)));
-    running.filter(|(_, program)| datapath::owner(*program) == Some(Owner::Nodewall)).collect()
+fn stray(network: &Network) -> BTreeSet<(u32, u32)> {
+    let xdp = network.links().filter_map(|link| Some((link.index, link.xdp.as_ref()?.program_id)));
+    let tc = network.links().flat_map(|link| {
+        let index = link.index;
+        datapath::inbound_programs(index).into_iter().map(move |program| (index, program))
+    });
+    xdp.chain(tc).filter(|(_, program)| datapath::owner(*program) == Some(Owner::Nodewall)).collect()
 }
 
 /// The interfaces that still run these programs, by the kernel's word.
-async fn still_filtered(programs: &BTreeMap<u32, u32>) -> Result<Vec<String>, AgentError> {
-    let mut left = Vec::new();
+async fn still_filtered(programs: &BTreeSet<(u32, u32)>) -> Result<BTreeSet<String>, AgentError> {
+    let mut left = BTreeSet::new();
     for look in 0..LOOKS {
         if look > 0 {
             tokio::time::sleep(LOOK_EVERY).await;
         }
         let network = net::snapshot().await?;
-        let runs = |(if_index, program): (&u32, &u32)| {
+        let runs = |(if_index, program): &(u32, u32)| {
             let link = network.by_index(*if_index)?;
-            link.xdp.as_ref().is_some_and(|xdp| xdp.program_id == *program).then(|| link.name.clone())
+            let as_xdp = link.xdp.as_ref().is_some_and(|xdp| xdp.program_id == *program);
+            (as_xdp || datapath::inbound_programs(*if_index).contains(program)).then(|| link.name.clone())
         };
         left = programs.iter().filter_map(runs).collect();
         if left.is_empty() {

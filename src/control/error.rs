@@ -69,7 +69,8 @@ pub enum AgentError {
     },
     /// The attachment would have to change its mode, which needs a detach.
     #[error(
-        "{interface}: it is attached in {live} mode and attach_mode = \"{wanted}\"; `nodewall apply`, or a restart of the agent, changes it, and the interface is open for a moment"
+        "{interface}: it is attached in {live} mode and attach_mode = \"{wanted}\"; `nodewall apply`, or a restart of the agent, changes it{}",
+        if *opens { ", and the interface is open for a moment" } else { "" }
     )]
     ModeChange {
         /// Interface.
@@ -78,6 +79,8 @@ pub enum AgentError {
         live: &'static str,
         /// As configured.
         wanted: &'static str,
+        /// Whether the interface is open meanwhile.
+        opens: bool,
     },
     /// An operator opened the node.
     #[error("the node was opened by `nodewall detach`; SIGHUP, a restart or `nodewall apply` enforces again")]

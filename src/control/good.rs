@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use nodewall_host::state::{StateDir, StateError, Stored};
+use nodewall_host::{
+    net::Asked,
+    state::{StateDir, StateError, Stored},
+};
 use nodewall_policy::{
     Policy,
     config::{AttachMode, InterfaceAttach, Mode},
@@ -32,16 +35,35 @@ pub struct Desired {
 impl Desired {
     /// How the interface of this name is attached.
     pub fn attach_mode_of(&self, name: &str) -> AttachMode {
-        match self.interface_attach.get(name) {
-            Some(InterfaceAttach::Native) => AttachMode::Native,
-            Some(InterfaceAttach::Generic) => AttachMode::Generic,
-            Some(InterfaceAttach::None) | None => self.attach_mode,
-        }
+        attach_mode_of(self.attach_mode, &self.interface_attach, name)
+    }
+
+    /// As [`bare`].
+    pub fn bare(&self) -> impl Fn(&str, Asked) -> bool + '_ {
+        bare(self.attach_mode, &self.interface_attach)
     }
 
     /// Whether the operator leaves the interface of this name open on purpose.
     pub fn acknowledges(&self, name: &str) -> bool {
         self.interface_attach.get(name) == Some(&InterfaceAttach::None)
+    }
+}
+
+fn attach_mode_of(all: AttachMode, single: &BTreeMap<String, InterfaceAttach>, name: &str) -> AttachMode {
+    match single.get(name) {
+        Some(InterfaceAttach::Native) => AttachMode::Native,
+        Some(InterfaceAttach::Tc) => AttachMode::Tc,
+        Some(InterfaceAttach::Generic) => AttachMode::Generic,
+        Some(InterfaceAttach::None) | None => all,
+    }
+}
+
+/// Which of the devices without an Ethernet header are filtered: those that are asked for and are to be attached at the tc hook. In the default set are those
+/// alone for which it is said by name.
+pub fn bare(all: AttachMode, single: &BTreeMap<String, InterfaceAttach>) -> impl Fn(&str, Asked) -> bool + '_ {
+    move |name, asked| match asked {
+        Asked::Named => attach_mode_of(all, single, name) == AttachMode::Tc,
+        Asked::ByDefault => single.get(name) == Some(&InterfaceAttach::Tc),
     }
 }
 

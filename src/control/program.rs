@@ -36,8 +36,8 @@ impl Applied {
     /// Whether every link of ours runs this very program.
     pub(crate) fn runs_everywhere(&mut self, site: &Site) -> Result<bool, AgentError> {
         let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(false) };
-        let id = self.loaded.info()?.id;
-        Ok(datapath::links(&pins)?.iter().all(|link| link.program_id == id))
+        let ours = self.loaded.filter_ids();
+        Ok(datapath::links(&pins)?.iter().all(|link| ours.contains(&link.program_id)))
     }
 
     /// Looks after the interfaces. `since`: when the change that this follows was noticed. The caller holds the lock.
@@ -100,6 +100,7 @@ async fn load_and_swap(site: &Site, lock: &PolicyLock, pins: &PinDir, request: R
     let shape = shape(site, &request.desired.policy);
     let mut loaded = Loaded::new(Some(pins), shape)?;
     loaded.load()?;
+    datapath::load_in_use(&mut loaded, pins)?;
     let upgrade = loaded.begin_upgrade(pins)?;
     let in_force = swap(site, lock, &mut loaded.maps, request).await?;
     if let Some(upgrade) = upgrade {

@@ -18,7 +18,7 @@ pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
     let mut findings = Findings::of(Subject::Interfaces);
     let account = interfaces.coverage.as_deref().unwrap_or_default();
     let covered = account.iter().filter(|interface| interface.is_covered());
-    let filtered: BTreeMap<u32, u32> = covered.filter_map(|i| Some((i.if_index?, i.program_id?))).collect();
+    let filtered: BTreeMap<u32, &InterfaceCoverage> = covered.filter_map(|i| Some((i.if_index?, i))).collect();
     let mut wanted: BTreeSet<u32> = filtered.keys().copied().collect();
     match &interfaces.selection {
         Ok(selection) => {
@@ -42,8 +42,25 @@ pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
     for interface in account {
         not_covered(interface, &mut findings);
     }
+    for link in interfaces.network.links().filter(|link| is_unseen(link) && !wanted.contains(&link.index)) {
+        unseen(link, &mut findings);
+    }
     tunnels::tunnels(interfaces, &mut findings);
     findings.into_vec()
+}
+
+/// What arrives by it was not judged where it entered the host: it was encrypted, or no packet yet.
+fn is_unseen(link: &Link) -> bool {
+    let in_the_clear = ["ipip", "sit", "gre", "ip6tnl", "ip6gre", "vti", "vti6"];
+    link.up && link.addressed() && link.bare() && !in_the_clear.contains(&link.kind.as_str())
+}
+
+fn unseen(link: &Link, findings: &mut Findings) {
+    let name = &link.name;
+    findings
+        .add(Status::Note, "no-link-header", format!("{name}: what comes out of this device is not filtered by port"))
+        .because("it has no Ethernet header, so it is no part of the default set; whoever is at its other end reaches the cluster's ports")
+        .advice(format!("give {name} an [[interface]] with attach = \"tc\", and name it in `interfaces` where those are named"));
 }
 
 /// What the account says of an interface that is not as it should be. Another's program is a finding of its own.
@@ -60,13 +77,27 @@ fn not_covered(interface: &InterfaceCoverage, findings: &mut Findings) {
 }
 
 /// One interface that is filtered or is to be.
-fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u32>, findings: &mut Findings) {
+fn one(
+    interfaces: &InterfaceFacts<'_>,
+    link: &Link,
+    filtered: &BTreeMap<u32, &InterfaceCoverage>,
+    findings: &mut Findings,
+) {
     let unknown = Driver::default();
     let driver = interfaces.drivers.get(&link.index).unwrap_or(&unknown);
     let (name, mtu) = (&link.name, link.mtu);
     let of = driver.name.as_deref().map_or_else(|| "driver unknown".to_owned(), |driver| format!("driver {driver}"));
-    let ours = |program: u32| filtered.get(&link.index) == Some(&program);
+    let covered = filtered.get(&link.index);
+    let ours = |program: u32| covered.and_then(|covered| covered.program_id) == Some(program);
+    let at_tc = covered.is_some_and(|covered| covered.attach_mode == Some(AttachMode::Tc));
     match &link.xdp {
+        // Whatever XDP program runs there before.
+        Some(_) if at_tc => findings.ok("attached", format!("{name}: tc, behind another XDP program, {of}, MTU {mtu}")),
+        None if at_tc && link.ethernet() && driver::native(driver) == Some(true) => findings
+            .add(Status::Note, "tc", format!("{name}: at the tc hook, {of}, MTU {mtu}"))
+            .because("the filter runs in the kernel's stack, where a denied packet costs more than in the driver")
+            .advice("the driver has native XDP: set attach_mode = \"native\""),
+        None if at_tc => findings.ok("attached", format!("{name}: tc, {of}, MTU {mtu}")),
         // Not knowing what is ours, nothing is called foreign.
         Some(xdp) if !ours(xdp.program_id) && interfaces.coverage.is_some() => {
             let id = xdp.program_id;
@@ -87,7 +118,7 @@ fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u3
                 .advice(if driver::native(driver) == Some(true) {
                     "the driver has native XDP: set attach_mode = \"native\"".to_owned()
                 } else {
-                    format!("nothing; `ethtool -K {name} gro off` makes counts exact and costs throughput")
+                    "set attach_mode = \"tc\": it counts the packets of aggregates, and bulk traffic is faster".to_owned()
                 });
         }
         Some(xdp) => {
@@ -97,7 +128,7 @@ fn one(interfaces: &InterfaceFacts<'_>, link: &Link, filtered: &BTreeMap<u32, u3
             }
         }
         // That it is not attached is said under the data path or as uncovered.
-        None if !filtered.is_empty() || interfaces.attach_mode == AttachMode::Generic => {}
+        None if !filtered.is_empty() || interfaces.attach_mode != AttachMode::Native => {}
         None => driver::could_be_attached(interfaces, link, driver, &of, findings),
     }
 }
@@ -111,7 +142,7 @@ fn bond(name: &str, findings: &mut Findings) {
              modes broadcast, balance-tlb and balance-alb",
         )
         .advice(format!(
-            "nothing until you need one of these; then give {name} an [[interface]] with attach = \"generic\" and `nodewall apply` it before the change"
+            "nothing until you need one of these; then give {name} an [[interface]] with attach = \"tc\" and `nodewall apply` it before the change"
         ));
 }
 

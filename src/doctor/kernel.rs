@@ -126,7 +126,7 @@ fn judge(kernel: &KernelFacts, features: &Features, findings: &mut Findings) {
                 findings
                     .add(Status::Note, "multi-buffer", "the kernel takes XDP programs for frames of one buffer only")
                     .because("native mode needs an MTU of at most about 3,500 bytes (jumbo frames need Linux 5.18)")
-                    .advice("keep the MTU below that, or set attach_mode = \"generic\", or use a newer kernel");
+                    .advice("keep the MTU below that, or set attach_mode = \"tc\", or use a newer kernel");
             }
             if !filter.jit {
                 findings
@@ -135,6 +135,13 @@ fn judge(kernel: &KernelFacts, features: &Features, findings: &mut Findings) {
                     .advice("sysctl -w net.core.bpf_jit_enable=1, then apply again");
             }
         }
+    }
+    match &features.ingress {
+        Err(refusal) => findings
+            .add(Status::Degraded, "ingress", format!("the kernel refuses the filter of the tc hook: {refusal}"))
+            .because("attach = \"tc\" does not work here")
+            .advice("report this with the kernel's version"),
+        Ok(ingress) => verifier("ingress", "the filter of the tc hook", ingress, findings),
     }
     match &features.egress {
         Err(refusal) => findings

@@ -213,7 +213,7 @@ impl Discovery {
 
     /// Which interfaces these are; none: the default set.
     pub fn resolve(&self, named: &[InterfacePattern]) -> Result<Vec<FoundInterface>, SelectError> {
-        let selection = net::resolve(&self.network, (!named.is_empty()).then_some(named))?;
+        let selection = net::resolve(&self.network, (!named.is_empty()).then_some(named), |_, _| false)?;
         let attach = selection.attach.into_iter().map(|s| FoundInterface { name: s.name, because: s.because });
         let missing = selection.missing.into_iter();
         let missing = missing.map(|name| FoundInterface { name, because: "named; not there yet".into() });

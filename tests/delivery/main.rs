@@ -99,7 +99,11 @@ fn measure(mtu: usize, configurations: &[(Mode, Buffers)], mutations: usize, see
         let rows_without = delivered(&plan, &without);
         wrong.extend(proves_too_little(&plan, &rows_without, mutations));
         for (mode, buffers) in configurations {
-            let name = format!("{mode:?}, {buffers:?}, MTU {mtu}").to_lowercase().replace("mtu", "MTU");
+            let name = match mode {
+                // The stack has made one of many buffers that can be read.
+                Mode::Tc => format!("tc, MTU {mtu}"),
+                _ => format!("{mode:?}, {buffers:?}, MTU {mtu}").to_lowercase().replace("mtu", "MTU"),
+            };
             let title = format!("{name}, VLAN offload {}", if offload { "on" } else { "off" });
             let started = Instant::now();
             let mut rig = ground(mtu, offload);
@@ -193,8 +197,9 @@ fn no_shape_reaches_a_closed_port_and_none_is_lost_at_an_open_one() {
     let seed = number("NODEWALL_SEED").unwrap_or_else(by_clock);
     let mutations = number("NODEWALL_FRAMES").map_or(MUTATIONS, |frames| frames as usize);
     println!("seed {seed}: again with NODEWALL_SEED={seed} NODEWALL_FRAMES={mutations}");
-    let linear = [(Mode::Native, Buffers::Linear), (Mode::Generic, Buffers::Linear)];
-    let jumbo = [(Mode::Native, Buffers::Frags), (Mode::Generic, Buffers::Frags), (Mode::Generic, Buffers::Linear)];
+    let tc = (Mode::Tc, Buffers::Linear);
+    let linear = [(Mode::Native, Buffers::Linear), (Mode::Generic, Buffers::Linear), tc];
+    let jumbo = [(Mode::Native, Buffers::Frags), (Mode::Generic, Buffers::Frags), (Mode::Generic, Buffers::Linear), tc];
     let on = |cpu, mtu, configurations| {
         move || {
             stay_on(cpu);

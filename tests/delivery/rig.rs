@@ -12,7 +12,7 @@ use std::{
 use super::ask::{NODE, NODE_MAC, NODE_SECOND, NODE6, NODE6_SECOND, OUTSIDER, OUTSIDER_MAC, OUTSIDER6};
 use crate::guest;
 use node_ebpf_common::{Shape, counter::Counter};
-use nodewall_datapath::{self as datapath, Buffers, DatapathError, Loaded, Maps, Mode, PinDir, Target};
+use nodewall_datapath::{self as datapath, Buffers, DatapathError, Layer, Loaded, Maps, Mode, PinDir, Target};
 use nodewall_policy::{
     Compiled, Facts, Policy, RowTable, compile,
     config::{Access, Config},
@@ -148,7 +148,7 @@ impl Rig {
             loaded.load_for(buffers)?;
             loaded.maps.write_rows(&[], compiled.rows.records())?;
             loaded.maps.swap(&compiled.image)?;
-            let target = Target { name: INTERFACE.into(), if_index };
+            let target = Target { name: INTERFACE.into(), if_index, layer: Layer::Ethernet };
             datapath::attach(&mut loaded, &pins, &target, mode).map(drop)
         });
         match attached.unwrap() {

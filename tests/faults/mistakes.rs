@@ -97,7 +97,7 @@ fn right(random: &mut Random, section: Section) -> Vec<String> {
         Section::Top => vec![
             format!("mode = \"{}\"", one(random, &["enforce", "audit"])),
             format!("interfaces = [{}]", one(random, &["\"eth0\"", "\"eth*\", \"bond0\"", "\n  \"eth0\",\n"])),
-            format!("attach_mode = {}", one(random, &["\"native\"", "\"generic\"", "'native'"])),
+            format!("attach_mode = {}", one(random, &["\"native\"", "\"tc\"", "\"generic\"", "'native'"])),
             format!("single_node = {}", one(random, &["true", "false"])),
             format!("tunnels = \"{}\"", one(random, &["peers", "all"])),
         ],

@@ -3,13 +3,139 @@
 
 use std::collections::BTreeMap;
 
-use node_ebpf_common::{Shape, Verdict, counter::Counter, decide, wire::ETHERNET_BYTES};
-use nodewall_datapath::{Buffers, KernelEngine};
-use nodewall_model::cases::{Case, Compile as _, Counted as _, Policy, all, ipv4::jumbo};
+use node_ebpf_common::{Decision, Frame, Shape, Verdict, counter::Counter, decide, frame::Wire, wire::ETHERNET_BYTES};
+use nodewall_datapath::{Aggregate, Buffers, CaptureBudget, KernelEngine, Layer};
+use nodewall_model::cases::{
+    Case, Compile as _, Counted as _, OUTSIDER, OUTSIDER6, Policy, all,
+    frames::{Ip4, Ip6, TCP, UDP, tagged, transport},
+    ipv4::jumbo,
+};
+use nodewall_policy::Compiled;
 use nodewall_testbed::skip_unless_privileged;
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
+/// `TC_ACT_SHOT`, and `TCX_NEXT` or `TC_ACT_UNSPEC`.
+const TC_DROP: u32 = 2;
+const TC_NEXT: u32 = (-1_i32).cast_unsigned();
+/// Longer frames are refused by some kernels' test runs at the tc hook, and those that are too short for the IP header that their type promises.
+const TC_FRAME_BYTES_MAX: usize = 3_200;
+
+/// One of the filters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Xdp(Buffers),
+    Tc(Layer),
+}
+
+impl Entry {
+    fn engine(self, compiled: &Compiled, shape: Shape) -> KernelEngine {
+        match self {
+            Self::Xdp(buffers) => KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap(),
+            Self::Tc(layer) => KernelEngine::at_tc(&compiled.image, shape, layer).unwrap(),
+        }
+    }
+
+    fn answer(self, dropped: bool) -> u32 {
+        match self {
+            Self::Xdp(_) => {
+                if dropped {
+                    XDP_DROP
+                } else {
+                    XDP_PASS
+                }
+            }
+            Self::Tc(_) => {
+                if dropped {
+                    TC_DROP
+                } else {
+                    TC_NEXT
+                }
+            }
+        }
+    }
+
+    /// Whether every kernel runs it on such a frame, and can show by it what it does.
+    fn takes(self, frame: &[u8], compiled: &Compiled) -> bool {
+        // A test run's buffer has an Ethernet header in front of the packet, and is longer than the packet by as much: a length that lies by less is believed.
+        let longer = [frame, &[0; ETHERNET_BYTES]].concat();
+        let [cell, cell_of_longer] = [frame, &longer].map(|frame| decide(frame, &compiled.image).cell);
+        match self {
+            Self::Tc(Layer::Bare) if cell != cell_of_longer => false,
+            Self::Xdp(_) => frame.len() >= ETHERNET_BYTES,
+            Self::Tc(_) => {
+                let header_bytes = match frame.get(12..14) {
+                    Some([0x08, 0x00]) => 20,
+                    Some([0x86, 0xdd]) => 40,
+                    _ => 0,
+                };
+                (ETHERNET_BYTES + header_bytes..=TC_FRAME_BYTES_MAX).contains(&frame.len())
+            }
+        }
+    }
+
+    /// What it counts of a frame whose bytes, with an Ethernet header, are these.
+    fn bytes(self, case: &Case, compiled: &Compiled) -> u64 {
+        // Of what is no sound packet all of the buffer is counted, which in a test run has that header.
+        let is_sound = decide(&Bare::of(&case.frame), &compiled.image).bytes < case.frame.len() as u32;
+        if self == Self::Tc(Layer::Bare) && is_sound { case.bytes - ETHERNET_BYTES as u64 } else { case.bytes }
+    }
+
+    /// What the host says.
+    fn decide(self, frame: &[u8], compiled: &Compiled) -> Decision {
+        match self {
+            Self::Tc(Layer::Bare) => decide(&Bare::of(frame), &compiled.image),
+            _ => decide(frame, &compiled.image),
+        }
+    }
+}
+
+/// A frame without its Ethernet header, as a device hands it over that never had one.
+struct Bare<'a> {
+    protocol: u16,
+    packet: &'a [u8],
+}
+
+impl<'a> Bare<'a> {
+    fn of(frame: &'a [u8]) -> Self {
+        Self { protocol: u16::from_le_bytes([frame[12], frame[13]]), packet: &frame[ETHERNET_BYTES..] }
+    }
+}
+
+impl Frame for Bare<'_> {
+    type Forgotten<'a>
+        = Bare<'a>
+    where
+        Self: 'a;
+
+    fn protocol(&self) -> Option<u16> {
+        Some(self.protocol)
+    }
+
+    fn linear_bytes(&self) -> usize {
+        self.packet.len() + ETHERNET_BYTES
+    }
+
+    fn holds(&self, end: usize) -> bool {
+        self.packet.holds(end)
+    }
+
+    fn total_bytes(&self) -> usize {
+        self.packet.len()
+    }
+
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        self.packet.read(offset)
+    }
+
+    fn start<T: Wire>(&self, _skipped: usize) -> Option<T> {
+        None
+    }
+
+    fn forgotten(&self, _zero: u64) -> Bare<'_> {
+        Bare { ..*self }
+    }
+}
 
 /// Every cell that moved since `before`.
 fn moved(before: &BTreeMap<u32, Counter>, after: &BTreeMap<u32, Counter>) -> BTreeMap<u32, Counter> {
@@ -24,7 +150,7 @@ fn moved(before: &BTreeMap<u32, Counter>, after: &BTreeMap<u32, Counter>) -> BTr
         .collect()
 }
 
-fn counters(engine: &KernelEngine, compiled: &nodewall_policy::Compiled) -> BTreeMap<u32, Counter> {
+fn counters(engine: &KernelEngine, compiled: &Compiled) -> BTreeMap<u32, Counter> {
     let cells = engine.maps().cells(compiled.rows.records()).unwrap();
     cells.iter().map(|c| (c.index().unwrap(), c.counter)).collect()
 }
@@ -39,42 +165,48 @@ fn shapes() -> impl Iterator<Item = Shape> {
     [Shape::PLAIN, all].into_iter().chain(settings().map(|name| Shape::PLAIN.with(name)))
 }
 
-fn run(policy: Policy, buffers: Buffers, table: &[Case]) {
-    for shape in shapes() {
-        run_in(shape, policy, buffers, table);
+/// How many cases were run.
+fn run(policy: Policy, entry: Entry, table: &[Case]) -> usize {
+    let compiled = policy.compiled();
+    let is_run = |case: &&Case| case.policy == policy && entry.takes(&case.frame, &compiled);
+    let cases: Vec<&Case> = table.iter().filter(is_run).collect();
+    // What differs at the tc hook is how a frame is read and how much it counts as, with nothing on and with everything.
+    let shapes: Vec<Shape> =
+        if matches!(entry, Entry::Tc(_)) { shapes().take(2).collect() } else { shapes().collect() };
+    for shape in shapes {
+        run_in(shape, &compiled, entry, &cases);
     }
+    cases.len()
 }
 
-fn run_in(shape: Shape, policy: Policy, buffers: Buffers, table: &[Case]) {
-    let compiled = policy.compiled();
-    let mut filter = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap();
-    let mut probe = KernelEngine::new(&compiled.image, shape.with("answer"), Some(buffers)).unwrap();
-    let mut before = counters(&filter, &compiled);
-    for case in table.iter().filter(|c| c.policy == policy && c.frame.len() >= ETHERNET_BYTES) {
+fn run_in(shape: Shape, compiled: &Compiled, entry: Entry, cases: &[&Case]) {
+    let [mut filter, mut probe] = [shape, shape.with("answer")].map(|shape| entry.engine(compiled, shape));
+    let mut before = counters(&filter, compiled);
+    for case in cases {
         let action = filter.run(&case.frame).unwrap_or_else(|e| panic!("{}: {e}", case.name));
-        let dropped = case.reason.verdict() == Verdict::Drop && !policy.audits();
-        assert_eq!(action, if dropped { XDP_DROP } else { XDP_PASS }, "{shape}, {buffers:?} {}: action", case.name);
+        let dropped = case.reason.verdict() == Verdict::Drop && !case.policy.audits();
+        assert_eq!(action, entry.answer(dropped), "{shape}, {entry:?} {}: action", case.name);
 
-        let after = counters(&filter, &compiled);
+        let after = counters(&filter, compiled);
         let delta = moved(&before, &after);
-        let expected = case.cell(&compiled);
+        let expected = case.cell(compiled);
         assert_eq!(
             delta.keys().collect::<Vec<_>>(),
             [&expected],
-            "{shape}, {buffers:?} {}: the counters that moved",
+            "{shape}, {entry:?} {}: the counters that moved",
             case.name
         );
-        assert_eq!(delta[&expected].packets, 1, "{buffers:?} {}: packets", case.name);
+        assert_eq!(delta[&expected].packets, 1, "{entry:?} {}: packets", case.name);
         if case.bytes != 0 {
-            assert_eq!(delta[&expected].bytes, case.bytes, "{buffers:?} {}: bytes", case.name);
+            assert_eq!(delta[&expected].bytes, entry.bytes(case, compiled), "{entry:?} {}: bytes", case.name);
         }
         before = after;
 
-        let (kernel, host) = (probe.decide(&case.frame).unwrap(), decide(case.frame.as_slice(), &compiled.image));
+        let (kernel, host) = (probe.decide(&case.frame).unwrap(), entry.decide(&case.frame, compiled));
         assert_eq!(
             (kernel.cell, kernel.peer()),
             (host.cell, host.peer()),
-            "{buffers:?} {}: kernel and host disagree",
+            "{entry:?} {}: kernel and host disagree",
             case.name
         );
     }
@@ -86,7 +218,7 @@ fn every_case_in_one_buffer() {
         return;
     }
     for policy in Policy::ALL {
-        run(policy, Buffers::Linear, &all());
+        run(policy, Entry::Xdp(Buffers::Linear), &all());
     }
 }
 
@@ -96,9 +228,76 @@ fn every_case_and_jumbo_frames_in_many_buffers() {
         return;
     }
     for policy in Policy::ALL {
-        run(policy, Buffers::Frags, &all());
+        run(policy, Entry::Xdp(Buffers::Frags), &all());
     }
-    run(Policy::Enforce, Buffers::Frags, &jumbo());
+    run(Policy::Enforce, Entry::Xdp(Buffers::Frags), &jumbo());
+}
+
+#[test]
+fn every_case_at_the_tc_hook() {
+    if skip_unless_privileged("every_case_at_the_tc_hook") {
+        return;
+    }
+    for layer in [Layer::Ethernet, Layer::Bare] {
+        let entry = Entry::Tc(layer);
+        let run: usize = Policy::ALL.into_iter().map(|policy| run(policy, entry, &all())).sum();
+        println!("{entry:?}: {run} of {} cases", all().len());
+        assert!(run * 10 > all().len() * 9);
+    }
+}
+
+/// What each frame of an aggregate carries but the last, and all of it.
+const PIECE: usize = 500;
+const PAYLOAD: usize = 3 * PIECE + 100;
+
+/// An aggregate is as many frames as it was on the wire, and their bytes; also where the kernel does not say how many.
+#[test]
+fn an_aggregate_counts_as_the_frames_that_it_was() {
+    if skip_unless_privileged("an_aggregate_counts_as_the_frames_that_it_was") {
+        return;
+    }
+    let compiled = Policy::Enforce.compiled();
+    for (layer, link_bytes) in [(Layer::Ethernet, ETHERNET_BYTES), (Layer::Bare, 0)] {
+        for (what, frame, headers) in aggregates(PAYLOAD) {
+            let headers = headers - ETHERNET_BYTES + link_bytes;
+            // A test run's buffer has an Ethernet header in front of a bare packet, too: by its length alone there would be more frames.
+            let told: &[u32] = if layer == Layer::Bare { &[4] } else { &[0, 4] };
+            for &told in told {
+                let mut engine = KernelEngine::at_tc(&compiled.image, Shape::EVIDENCE, layer).unwrap();
+                let aggregate = Aggregate { frame: &frame, pieces: told, piece_bytes: PIECE as u32 };
+                assert_eq!(engine.run_aggregate(aggregate).unwrap(), TC_DROP, "{what}");
+                let counted: Vec<Counter> = counters(&engine, &compiled).into_values().collect();
+                let expected = Counter { packets: 4, bytes: (4 * headers + PAYLOAD) as u64 };
+                assert_eq!(counted, [expected], "{what}, {layer:?}, told {told}");
+                let budget = CaptureBudget { snap_bytes: 64, per_second: 1 };
+                let swept = engine.maps().evidence(budget).unwrap().sweep(1).unwrap();
+                assert_eq!((swept.denied_packets, swept.denied_bytes), (expected.packets, expected.bytes), "{what}");
+                assert_eq!(swept.flows.iter().map(|flow| flow.sums).collect::<Vec<_>>(), [expected], "{what}");
+            }
+        }
+    }
+}
+
+/// Frames of an outsider to a cluster port, with so much payload, and the bytes of their headers.
+fn aggregates(payload: usize) -> Vec<(&'static str, Vec<u8>, usize)> {
+    let tcp = |words: usize| {
+        let mut segment = transport(TCP, 9042);
+        segment.resize(20, 0);
+        segment[12] = (words as u8) << 4;
+        segment.resize(words * 4 + payload, 0);
+        segment
+    };
+    let mut datagram = transport(UDP, 9042);
+    datagram.resize(8 + payload, 0);
+    let options = Ip4 { header_words: 7, ..Ip4::new(OUTSIDER, TCP, tcp(8)) };
+    vec![
+        ("TCP", Ip4::new(OUTSIDER, TCP, tcp(5)).frame(), 14 + 20 + 20),
+        ("TCP with timestamps", Ip4::new(OUTSIDER, TCP, tcp(8)).frame(), 14 + 20 + 32),
+        ("IP options", options.frame(), 14 + 28 + 32),
+        ("IPv6", Ip6::new(OUTSIDER6, TCP, tcp(8)).frame(), 14 + 40 + 32),
+        ("a tag in the frame", tagged(&[0x8100], &Ip4::new(OUTSIDER, TCP, tcp(8)).frame()), 14 + 4 + 20 + 32),
+        ("UDP", Ip4::new(OUTSIDER, UDP, datagram).frame(), 14 + 20 + 8),
+    ]
 }
 
 /// A swap under the engine's feet: the very next frame is judged by the new policy, and counters carry on.
@@ -128,14 +327,16 @@ fn the_verifier_has_headroom() {
     }
     let compiled = Policy::Enforce.compiled();
     let by_interface = Shape { interface_rules: true, ..Shape::PER_PEER };
+    let entries =
+        [Entry::Xdp(Buffers::Linear), Entry::Xdp(Buffers::Frags), Entry::Tc(Layer::Ethernet), Entry::Tc(Layer::Bare)];
     for shape in [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, by_interface, Shape::ANSWERS, ATOMIC] {
-        for buffers in [Buffers::Linear, Buffers::Frags] {
-            let facts = KernelEngine::new(&compiled.image, shape, Some(buffers)).unwrap().facts().unwrap();
-            println!("{shape}, {buffers:?}: {facts:?}");
+        for entry in entries {
+            let facts = entry.engine(&compiled, shape).facts().unwrap();
+            println!("{shape}, {entry:?}: {facts:?}");
             let verified = facts.verified_instructions.expect("Linux 5.16 and later tell");
             assert!(
                 verified <= 30_000,
-                "{shape}, {buffers:?}: {verified} instructions (the kernel's limit is 1,000,000)"
+                "{shape}, {entry:?}: {verified} instructions (the kernel's limit is 1,000,000)"
             );
         }
     }

@@ -1,7 +1,7 @@
 //! The policy's map: that no program writes it, which no flag of the map can say.
 
 use node_ebpf_common::Shape;
-use nodewall_datapath::{Buffers, Loaded};
+use nodewall_datapath::{Buffers, Classifier, Loaded};
 use nodewall_testbed::skip_unless_privileged;
 
 /// A map that programs may not write cannot be written through memory either, so the verifier is asked over one that nobody fills.
@@ -18,6 +18,8 @@ fn no_program_writes_the_policy() {
         if loaded.load_for(Buffers::Frags).is_err() {
             println!("SKIPPED frames of many buffers: this kernel has none");
         }
-        loaded.egress_info().unwrap();
+        for classifier in [Classifier::Ingress, Classifier::Packets, Classifier::Egress, Classifier::Sent] {
+            loaded.classifier_info(classifier).unwrap();
+        }
     }
 }

@@ -43,7 +43,7 @@ fn where_native_is_impossible_only_that_interface_stays_open() {
     for verb in ["run", "apply"] {
         let refused = node.nodewall(verb, &[]);
         assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-        assert!(refused.stderr.contains("few0") && refused.stderr.contains("attach_mode = \"generic\""), "{refused:?}");
+        assert!(refused.stderr.contains("few0") && refused.stderr.contains("attach_mode = \"tc\""), "{refused:?}");
         for interface in ["eth0", "few0"] {
             assert!(!node.link_words(interface).iter().any(|word| word.starts_with("xdp")), "{verb}: {interface}");
         }
@@ -55,7 +55,7 @@ fn where_native_is_impossible_only_that_interface_stays_open() {
     assert!(applied.stdout.contains("few0: NOT FILTERED") && applied.stdout.contains("eth0: attached"), "{applied:?}");
     assert_filtered(&node);
     node.start_agent();
-    node.wait_for_log(|line| line.contains("few0") && line.contains("attach_mode = \"generic\""));
+    node.wait_for_log(|line| line.contains("few0") && line.contains("attach_mode = \"tc\""));
     until("status tells of it", || node.json("status")["problems"].to_string().contains("few0"));
     assert_filtered(&node);
     node.end_agent(Signal::TERM);

@@ -8,7 +8,7 @@ use super::{
     traffic::{answered, assert_filtered},
 };
 use node_ebpf_common::Shape;
-use nodewall_datapath::{Hook, Loaded, PinDir, Target, attach_egress, detach_egress, outlets};
+use nodewall_datapath::{Hook, Layer, Loaded, PinDir, Target, attach_egress, detach_egress, outlets};
 use nodewall_testbed::{Family, Lab, Listener, Probe, Protocol, Signal, skip_unless_privileged};
 
 /// How `status` says that the interface's outbound traffic is counted.
@@ -83,7 +83,7 @@ fn a_filter_of_traffic_control_counts_is_adopted_and_goes() {
         node.netns()
             .run(|| {
                 let if_index = outlets(&pins).unwrap()[0].if_index;
-                let target = Target { name: "eth0".into(), if_index };
+                let target = Target { name: "eth0".into(), if_index, layer: Layer::Ethernet };
                 assert!(detach_egress(&pins, if_index).unwrap());
                 let mut loaded = Loaded::new(Some(&pins), Shape::PLAIN).unwrap();
                 attach_egress(&mut loaded, &pins, &target, Some(Hook::Clsact)).unwrap();

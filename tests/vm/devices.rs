@@ -224,7 +224,7 @@ fn vlan_sent() {
     eventually("it is counted", || (node.counters().sent(&row) == Sent { packets: 1, bytes }).then_some(()));
 }
 
-/// Of a bond the master is attached: natively from 5.15, and before that only in the generic mode that was asked for.
+/// Of a bond the master is attached: natively from 5.15, and before that only at the tc hook, which was asked for.
 #[test]
 fn bond() {
     const NATIVE: (u32, u32) = (5, 15);
@@ -246,9 +246,9 @@ fn bond() {
     let applied = node.nodewall("apply", &[]);
     if !applied.status.success() {
         assert_eq!(applied.status.code(), Some(1), "{applied:?}");
-        assert!(applied.stderr.contains("attach_mode = \"generic\""), "{applied:?}");
+        assert!(applied.stderr.contains("attach_mode = \"tc\""), "{applied:?}");
         lacks(test, "native XDP on a bond", NATIVE);
-        node.configure(&native.top("attach_mode = \"generic\""));
+        node.configure(&native.top("attach_mode = \"tc\""));
     }
     node.start_agent();
     assert_filtered(&node);
@@ -269,10 +269,10 @@ fn bond() {
     }
     // The way out that it names.
     node.configure(
-        &Settings::default().interfaces(&["bond0"]).rules("[[interface]]\nname = \"bond0\"\nattach = \"generic\"\n"),
+        &Settings::default().interfaces(&["bond0"]).rules("[[interface]]\nname = \"bond0\"\nattach = \"tc\"\n"),
     );
     assert!(node.nodewall("apply", &[]).status.success());
-    assert_eq!(node.attachment("bond0").unwrap().0, "generic");
+    assert_eq!(node.attachment("bond0").unwrap().0, "tc");
     node.netns().ip(&["link", "set", "without0", "master", "bond0"]).unwrap();
     assert!(!told(&node));
 }

@@ -5,7 +5,7 @@ use crate::{
     guest::{fact, lacks, skip_outside, version},
 };
 use node_ebpf_common::Shape;
-use nodewall_datapath::{Buffers, DatapathError, EgressEngine, KernelEngine, ProgramFacts};
+use nodewall_datapath::{Buffers, DatapathError, EgressEngine, KernelEngine, Layer, ProgramFacts};
 
 /// Multi-buffer XDP.
 const FRAGS: (u32, u32) = (5, 18);
@@ -68,6 +68,23 @@ fn the_filter_for_many_buffers_in_every_shape() {
                 fact(&name, "none");
                 lacks(test, "multi-buffer XDP", FRAGS);
             }
+        }
+    }
+}
+
+#[test]
+fn the_filter_of_the_tc_hook_in_every_shape() {
+    let test = "load::the_filter_of_the_tc_hook_in_every_shape";
+    if skip_outside(test) {
+        return;
+    }
+    let image = Policy::Enforce.compiled().image;
+    for (layer, program) in [(Layer::Ethernet, "nodewall_ingress"), (Layer::Bare, "nodewall_packets")] {
+        for shape in SHAPES {
+            let loaded = KernelEngine::at_tc(&image, shape, layer).and_then(|mut engine| engine.facts());
+            let said = loaded.map(|facts| cost(test, facts));
+            fact(&format!("{program}[{shape}]"), said.as_deref().unwrap_or("REFUSED"));
+            said.unwrap_or_else(|error| panic!("{program}, {shape}: {error}"));
         }
     }
 }

@@ -16,12 +16,14 @@ use aya::{
 };
 use node_ebpf_common::{
     area::{BANK_BYTES, CpuArea},
+    capture::Beside,
     flow::{Bank, FlowEntry, KEY_WORDS},
     maps::name,
 };
-use zerocopy::{FromBytes, transmute};
+use zerocopy::transmute;
 
 use super::{
+    captured::Captured,
     error::DatapathError,
     maps::Maps,
     memory::{Grace, Words},
@@ -36,7 +38,7 @@ const BANK_WORDS: usize = size_of::<Bank>() / 8;
 /// Words of an entry.
 const ENTRY_WORDS: usize = size_of::<FlowEntry>() / 8;
 /// What a capture takes in the buffer besides the frame: record header, size, entry, padding.
-const CAPTURE_OVERHEAD_BYTES: usize = 8 + 4 + size_of::<FlowEntry>() + 8;
+const CAPTURE_OVERHEAD_BYTES: usize = 8 + 4 + size_of::<FlowEntry>() + size_of::<Beside>() + 8;
 /// Sweeps for which a CPU's buffer holds all that may be captured.
 const BUFFERED_SWEEPS: usize = 2;
 /// The largest buffer of one CPU.
@@ -67,17 +69,6 @@ pub struct CaptureBudget {
     pub snap_bytes: u32,
     /// In a second, over all CPUs; what was not used is not saved up beyond a second.
     pub per_second: u32,
-}
-
-/// A captured frame as the kernel gave it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Captured {
-    /// The flow at its first frame, and when that was.
-    pub entry: FlowEntry,
-    /// CPU that judged it.
-    pub cpu: u32,
-    /// The frame's first bytes.
-    pub frame: Vec<u8>,
 }
 
 /// What a sweep found since the one before.
@@ -285,7 +276,7 @@ impl Evidence {
         for (cpu, buffer) in &mut self.buffers {
             buffer.for_each(|event| {
                 if let PerfEvent::Sample { head, tail } = event {
-                    sweep.captures.extend(captured(*cpu, head, tail, snap));
+                    sweep.captures.extend(Captured::read(*cpu, &[head, tail].concat(), snap));
                 }
             });
         }
@@ -370,15 +361,4 @@ fn take(bank: &[AtomicU64], sweep: &mut Sweep) {
             sweep.flows.push(flow);
         }
     }
-}
-
-fn captured(cpu: u32, head: &[u8], tail: &[u8], snap_bytes: usize) -> Option<Captured> {
-    let mut bytes = Vec::with_capacity(head.len() + tail.len());
-    bytes.extend_from_slice(head);
-    bytes.extend_from_slice(tail);
-    let (entry, rest) = bytes.split_at_checked(size_of::<FlowEntry>())?;
-    let entry = FlowEntry::read_from_bytes(entry).ok()?;
-    // What follows is padding.
-    let length = (entry.first.frame_bytes() as usize).min(snap_bytes).min(rest.len());
-    Some(Captured { entry, cpu, frame: rest.get(..length)?.to_vec() })
 }

@@ -14,7 +14,7 @@ use super::{
     bpffs::is_bpffs,
     engine::KernelEngine,
     error::DatapathError,
-    object::{Buffers, Loaded},
+    object::{Buffers, Classifier, Loaded},
     sys,
 };
 
@@ -54,6 +54,8 @@ pub struct Features {
     pub probes: Vec<Probe>,
     /// The filter, loaded with maps of its own and not attached; or the kernel's refusal.
     pub filter: Result<FilterFacts, String>,
+    /// The filter of the tc hook, likewise.
+    pub ingress: Result<FilterFacts, String>,
     /// The outbound counter, likewise.
     pub egress: Result<FilterFacts, String>,
     /// The number of test frames for which the kernel's decision was the host's; or the first difference, or why none ran.
@@ -108,11 +110,16 @@ pub fn probe(image: &PolicyImage, shape: Shape, frames: &[&[u8]]) -> Result<Feat
                 .map_err(|error| error.to_string()),
         },
     ];
-    let (filter, egress) = match objects {
-        Ok(mut loaded) => (filter(&mut loaded).map_err(|e| chain(&e)), egress(&mut loaded).map_err(|e| chain(&e))),
-        Err(error) => (Err(chain(&error)), Err(chain(&error))),
+    let [filter, ingress, egress] = match objects {
+        Ok(mut loaded) => {
+            let filter = filter(&mut loaded).map_err(|e| chain(&e));
+            let [ingress, egress] = [Classifier::Ingress, Classifier::Egress]
+                .map(|which| classifier(&mut loaded, which).map_err(|e| chain(&e)));
+            [filter, ingress, egress]
+        }
+        Err(error) => [(); 3].map(|()| Err(chain(&error))),
     };
-    Ok(Features { probes, filter, egress, test_run: test_run(image, frames) })
+    Ok(Features { probes, filter, ingress, egress, test_run: test_run(image, frames) })
 }
 
 fn filter(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
@@ -127,10 +134,10 @@ fn filter(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
     })
 }
 
-fn egress(loaded: &mut Loaded) -> Result<FilterFacts, DatapathError> {
-    let facts = loaded.egress_info()?;
+fn classifier(loaded: &mut Loaded, which: Classifier) -> Result<FilterFacts, DatapathError> {
+    let facts = loaded.classifier_info(which)?;
     let info =
-        loaded.egress_program()?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
+        loaded.classifier(which)?.info().map_err(|e| DatapathError::Load { program: "info", source: Box::new(e) })?;
     Ok(FilterFacts {
         buffers: Buffers::Frags,
         verified_instructions: facts.verified_instructions,

@@ -1,4 +1,4 @@
-//! Pinned links: which there are, where each is pinned, and letting one go. It must not attach anything.
+//! What is pinned of our attachments: what kinds there are, where each is pinned, and letting a link go. It must not attach anything.
 
 use std::{
     fs, io,
@@ -6,26 +6,97 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::Serialize;
+
 use super::{
     bpffs::PinDir,
     error::DatapathError,
-    sys::{self, LINK_TYPE_XDP},
+    sys::{self, LinkInfo},
+    tc::Side,
 };
 
-/// End of the name of a tcx link's pin.
-pub(super) const TCX_SUFFIX: &str = "-egress";
-/// End of the name of the mark for a filter on a clsact that was there before.
-pub(super) const FILTER_SUFFIX: &str = "-filter";
-/// The same where clsact is of our making.
-pub(super) const CLSACT_SUFFIX: &str = "-clsact";
+/// What is behind a pin below `links/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// An XDP link.
+    Xdp,
+    /// A tcx link.
+    Tcx(Side, Layer),
+    /// A mark for a filter of traffic control; whether its clsact is of our making.
+    Mark(Side, bool),
+}
 
-/// How the program is run.
+/// How the names of pins end that are none of XDP links.
+const ENDS: [(&str, Kind); 8] = [
+    ("-egress", Kind::Tcx(Side::Egress, Layer::Ethernet)),
+    ("-sent", Kind::Tcx(Side::Egress, Layer::Bare)),
+    ("-filter", Kind::Mark(Side::Egress, false)),
+    ("-clsact", Kind::Mark(Side::Egress, true)),
+    ("-ingress", Kind::Tcx(Side::Ingress, Layer::Ethernet)),
+    ("-packets", Kind::Tcx(Side::Ingress, Layer::Bare)),
+    ("-infilter", Kind::Mark(Side::Ingress, false)),
+    ("-inclsact", Kind::Mark(Side::Ingress, true)),
+];
+
+impl Kind {
+    /// By a pin's name, and what is before its end.
+    pub(super) fn of(name: &str) -> (Self, &str) {
+        let found = ENDS.iter().find_map(|(end, kind)| Some((*kind, name.strip_suffix(end)?)));
+        found.unwrap_or((Self::Xdp, name))
+    }
+
+    /// Which way the frames go.
+    pub(super) const fn side(self) -> Side {
+        match self {
+            Self::Xdp => Side::Ingress,
+            Self::Tcx(side, _) | Self::Mark(side, _) => side,
+        }
+    }
+
+    /// How the names of its pins end.
+    pub(super) fn end(self) -> &'static str {
+        ENDS.iter().find(|(_, kind)| *kind == self).map_or("", |(end, _)| *end)
+    }
+
+    /// Where it is pinned.
+    pub(super) fn pin(self, pins: &PinDir, target: &Target) -> PathBuf {
+        let end = self.end();
+        // The index as well: an interface may be renamed and another take its name. bpffs refuses dots (EPERM).
+        pins.links().join(format!("{}-{}{end}", target.name.replace('.', "_"), target.if_index))
+    }
+}
+
+/// How the filter is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// By the driver, before the kernel allocates anything.
     Native,
-    /// By the kernel's stack, after receive offload. Only when asked for.
+    /// By the kernel's stack, after receive offload and beside the programs of others.
+    Tc,
+    /// By the kernel's stack as if the driver had XDP. Only when asked for.
     Generic,
+}
+
+/// Where one of our programs hangs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Hook {
+    /// An XDP link.
+    Xdp,
+    /// A tcx link.
+    Tcx,
+    /// A filter of classic traffic control.
+    Clsact,
+}
+
+/// What an interface's frames begin with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layer {
+    /// An Ethernet header.
+    #[default]
+    Ethernet,
+    /// Their IP header.
+    Bare,
 }
 
 /// An interface to attach to.
@@ -35,6 +106,8 @@ pub struct Target {
     pub name: String,
     /// Its index, which is what counts.
     pub if_index: u32,
+    /// What its frames begin with.
+    pub layer: Layer,
 }
 
 /// What [`attach`] did.
@@ -46,49 +119,43 @@ pub enum Attached {
     Replaced,
 }
 
-/// A pinned link as the kernel sees it.
+/// An attachment as the kernel sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where it is pinned.
+    /// Where it is pinned, or its mark.
     pub pin: PathBuf,
     /// The interface, 0 once that is gone.
     pub if_index: u32,
+    /// How it hangs there.
+    pub hook: Hook,
     /// The program that runs.
     pub program_id: u32,
+    /// What this program takes the frames to begin with.
+    pub layer: Layer,
 }
 
-/// All pinned XDP links.
-pub fn links(pins: &PinDir) -> Result<Vec<Link>, DatapathError> {
-    let mut links = Vec::new();
-    for (_, pin) in pins.link_pins()?.into_iter().filter(|(name, _)| !is_outbound(name)) {
-        let failed = |e: io::Error| DatapathError::io(format!("can not open {}", pin.display()))(e);
-        let fd = match sys::open_pin(&pin) {
-            // Removed since it was listed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            result => result.map_err(failed)?,
-        };
-        let info = sys::link_info(fd.as_fd()).map_err(failed)?;
-        if info.kind != LINK_TYPE_XDP {
-            return Err(DatapathError::ForeignMap {
-                path: pin,
-                found: format!("a link of type {}", info.kind),
-                expected: format!("an XDP link ({LINK_TYPE_XDP})"),
-            });
-        }
-        links.push(Link { pin, if_index: info.if_index, program_id: info.program_id });
+/// What the kernel says of a pinned link of this type. `None`: removed since it was listed.
+pub(super) fn link_info(pin: &Path, kind: u32) -> Result<Option<LinkInfo>, DatapathError> {
+    let failed = |e: io::Error| DatapathError::io(format!("can not open {}", pin.display()))(e);
+    let link = match sys::open_pin(pin) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        result => result.map_err(failed)?,
+    };
+    let info = sys::link_info(link.as_fd()).map_err(failed)?;
+    if info.kind != kind {
+        return Err(DatapathError::ForeignMap {
+            path: pin.to_path_buf(),
+            found: format!("a link of type {}", info.kind),
+            expected: format!("a link of type {kind}"),
+        });
     }
-    Ok(links)
+    Ok(Some(info))
 }
 
-/// Whether there are pins of XDP links, whatever has become of those of the maps: programs may run on.
+/// Whether there are pins of filters, whatever has become of those of the maps: programs may run on.
 pub fn links_remain(root: &Path) -> bool {
     let dir = PinDir { root: root.to_path_buf() };
-    dir.link_pins().is_ok_and(|pins| pins.iter().any(|(name, _)| !is_outbound(name)))
-}
-
-/// Whether a pin below `links/` is that of an outbound counter.
-pub(super) fn is_outbound(name: &str) -> bool {
-    [TCX_SUFFIX, FILTER_SUFFIX, CLSACT_SUFFIX].iter().any(|suffix| name.ends_with(suffix))
+    dir.link_pins().is_ok_and(|pins| pins.iter().any(|(name, _)| Kind::of(name).0.side() == Side::Ingress))
 }
 
 /// Detaches the link pinned at `pin` and removes the pin; when this returns, the interface is free.
@@ -103,9 +170,4 @@ pub(super) fn release(pin: &Path) -> Result<(), DatapathError> {
         _ => {}
     }
     fs::remove_file(pin).map_err(failed)
-}
-
-pub(super) fn pin_of(pins: &PinDir, target: &Target) -> PathBuf {
-    // The index as well: an interface may be renamed and another take its name. bpffs refuses dots (EPERM).
-    pins.links().join(format!("{}-{}", target.name.replace('.', "_"), target.if_index))
 }

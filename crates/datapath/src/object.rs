@@ -2,7 +2,7 @@
 
 use aya::{
     Ebpf, EbpfLoader, VerifierLogLevel,
-    programs::{ProgramInfo, SchedClassifier, Xdp},
+    programs::{ProgramError, ProgramInfo, SchedClassifier, Xdp},
 };
 use node_ebpf_common::{
     ABI_VERSION, Shape,
@@ -15,10 +15,12 @@ use super::{
     carried::Carried,
     error::{DatapathError, os_error},
     former::{Former, forget_carried},
+    links::Layer,
     maps::{Maps, check_pins, entries},
     policy_map::PolicyMap,
     resolve::resolve,
     sys,
+    tc::Side,
 };
 
 /// Times that the kernel may ask to be called again.
@@ -79,8 +81,40 @@ pub const TARGET: &str = env!("NODEWALL_TARGET");
 /// The compiler that built it, as it names itself.
 pub const COMPILER: &str = env!("NODEWALL_COMPILER");
 
-/// The program that counts outbound frames; also the name of its filter.
-pub(super) const EGRESS_PROGRAM: &str = "nodewall_egress";
+/// A program of traffic control.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Classifier {
+    /// The filter for frames with an Ethernet header.
+    Ingress,
+    /// The filter for packets without a link-layer header.
+    Packets,
+    /// What counts outbound frames with an Ethernet header.
+    Egress,
+    /// What counts outbound packets without a link-layer header.
+    Sent,
+}
+
+impl Classifier {
+    /// The one for this side of such an interface.
+    pub(super) const fn of(side: Side, layer: Layer) -> Self {
+        match (side, layer) {
+            (Side::Ingress, Layer::Ethernet) => Self::Ingress,
+            (Side::Ingress, Layer::Bare) => Self::Packets,
+            (Side::Egress, Layer::Ethernet) => Self::Egress,
+            (Side::Egress, Layer::Bare) => Self::Sent,
+        }
+    }
+
+    /// Its name, also that of its filter.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Ingress => "nodewall_ingress",
+            Self::Packets => "nodewall_packets",
+            Self::Egress => "nodewall_egress",
+            Self::Sent => "nodewall_sent",
+        }
+    }
+}
 
 /// How frames lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,16 +222,7 @@ impl Loaded {
     pub fn load_for(&mut self, buffers: Buffers) -> Result<(), DatapathError> {
         let name = buffers.program();
         let program = self.named(name)?;
-        // The verifier gives up when a signal comes (EAGAIN). On a busy machine one would come each time while somebody sends many.
-        let _held = sys::SignalsHeld::new();
-        let mut attempt = 1;
-        loop {
-            match program.load() {
-                Ok(()) => break,
-                Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
-                Err(error) => return Err(DatapathError::Load { program: name, source: Box::new(error) }),
-            }
-        }
+        load(name, || program.load())?;
         self.program = Some(name);
         Ok(())
     }
@@ -214,33 +239,52 @@ impl Loaded {
         Ok(ProgramFacts::from(&info))
     }
 
-    /// The program that counts outbound frames, loaded now if it was not.
-    pub(super) fn egress_program(&mut self) -> Result<&mut SchedClassifier, DatapathError> {
-        let missing = || DatapathError::Missing(format!("program {EGRESS_PROGRAM}"));
+    /// A program of traffic control, loaded now if it was not.
+    pub(super) fn classifier(&mut self, which: Classifier) -> Result<&mut SchedClassifier, DatapathError> {
+        let name = which.name();
+        let missing = || DatapathError::Missing(format!("program {name}"));
         let program: &mut SchedClassifier =
-            self.ebpf.program_mut(EGRESS_PROGRAM).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
-        let _held = sys::SignalsHeld::new();
-        let mut attempt = 1;
-        while program.fd().is_err() {
-            match program.load() {
-                Ok(()) => {}
-                Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
-                Err(error) => return Err(DatapathError::Load { program: EGRESS_PROGRAM, source: Box::new(error) }),
-            }
+            self.ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())?;
+        if program.fd().is_err() {
+            load(name, || program.load())?;
         }
         Ok(program)
     }
 
     /// What the kernel says of it.
-    pub fn egress_info(&mut self) -> Result<ProgramFacts, DatapathError> {
-        let info = self.egress_program()?.info();
+    pub fn classifier_info(&mut self, which: Classifier) -> Result<ProgramFacts, DatapathError> {
+        let info = self.classifier(which)?.info();
         info.map(|info| ProgramFacts::from(&info))
-            .map_err(|e| DatapathError::Load { program: EGRESS_PROGRAM, source: Box::new(e) })
+            .map_err(|e| DatapathError::Load { program: which.name(), source: Box::new(e) })
+    }
+
+    /// Numbers of those filters that were loaded.
+    pub fn filter_ids(&mut self) -> Vec<u32> {
+        let xdp = self.program().ok().and_then(|program| program.info().ok());
+        let tc = [Classifier::Ingress, Classifier::Packets].map(|which| {
+            let program: &SchedClassifier = self.ebpf.program(which.name())?.try_into().ok()?;
+            program.fd().ok()?;
+            program.info().ok()
+        });
+        xdp.into_iter().chain(tc.into_iter().flatten()).map(|info| info.id()).collect()
     }
 
     fn named(&mut self, name: &'static str) -> Result<&mut Xdp, DatapathError> {
         let missing = || DatapathError::Missing(format!("program {name}"));
         self.ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(|_| missing())
+    }
+}
+
+/// Loads a program. The verifier gives up when a signal comes (EAGAIN); on a busy machine one would come each time while somebody sends many.
+fn load(program: &'static str, mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), DatapathError> {
+    let _held = sys::SignalsHeld::new();
+    let mut attempt = 1;
+    loop {
+        match load() {
+            Ok(()) => return Ok(()),
+            Err(error) if os_error(&error) == Some(libc::EAGAIN) && attempt < LOAD_ATTEMPTS => attempt += 1,
+            Err(error) => return Err(DatapathError::Load { program, source: Box::new(error) }),
+        }
     }
 }
 

@@ -22,3 +22,9 @@ pub fn owner(program_id: u32) -> Option<Owner> {
     }
     Some(Owner::Other(program.name_as_str().unwrap_or_default().to_owned()))
 }
+
+/// Whether the program with this number works on that map.
+pub(super) fn uses(program_id: u32, map_id: u32) -> bool {
+    let program = loaded_programs().flatten().find(|program| program.id() == program_id);
+    program.and_then(|program| program.map_ids().ok().flatten()).is_some_and(|maps| maps.contains(&map_id))
+}

@@ -4,9 +4,10 @@ use std::{fs, io, path::Path};
 
 use super::{
     bpffs::{NO_LINK, PinDir},
-    egress,
+    classifier,
     error::DatapathError,
-    links::{is_outbound, release},
+    links::Kind,
+    tc::Side,
 };
 
 /// Begins the names of all maps.
@@ -19,12 +20,9 @@ impl PinDir {
         let failed = |path: &Path| DatapathError::io(format!("can not remove {}", path.display()));
         // Inbound first: that opens the node, which is what was asked for.
         let (outbound, inbound): (Vec<_>, Vec<_>) =
-            self.link_pins()?.into_iter().partition(|(name, _)| is_outbound(name));
-        for (_, path) in inbound {
-            release(&path)?;
-        }
-        for (name, path) in outbound {
-            egress::remove(&name, &path)?;
+            self.link_pins()?.into_iter().partition(|(name, _)| Kind::of(name).0.side() == Side::Egress);
+        for (name, path) in inbound.into_iter().chain(outbound) {
+            classifier::remove(&name, &path)?;
         }
         let mut folders = vec![self.links()];
         // Of every layout, also of one that this build does not know. The sign goes last.

@@ -19,6 +19,9 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_PROG_QUERY: libc::c_long = 16;
+/// Programs of a row (`BPF_MPROG_MAX`).
+const TCX_ROW_MAX: usize = 64;
 /// Linux 5.6.
 const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// Linux 5.7; for XDP 5.9.
@@ -128,6 +131,49 @@ pub(super) fn link_info(link: BorrowedFd<'_>) -> Result<LinkInfo> {
         },
     )?;
     Ok(info)
+}
+
+/// A program in an interface's row of tcx programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Running {
+    pub(super) program_id: u32,
+    /// 0: it is attached without a link.
+    pub(super) link_id: u32,
+}
+
+/// The row of tcx programs of an interface of this network namespace, in the order in which they run. `attach_type`: one of `enum bpf_attach_type`.
+pub(super) fn tcx_row(if_index: u32, attach_type: u32) -> Result<Vec<Running>> {
+    #[repr(C)]
+    struct Attributes {
+        if_index: u32,
+        attach_type: u32,
+        query_flags: u32,
+        attach_flags: u32,
+        program_ids: u64,
+        count: u32,
+        padding: u32,
+        program_flags: u64,
+        link_ids: u64,
+        link_flags: u64,
+        revision: u64,
+    }
+    let (mut programs, mut links) = ([0_u32; TCX_ROW_MAX], [0_u32; TCX_ROW_MAX]);
+    let mut attributes = Attributes {
+        if_index,
+        attach_type,
+        query_flags: 0,
+        attach_flags: 0,
+        program_ids: programs.as_mut_ptr() as u64,
+        count: TCX_ROW_MAX as u32,
+        padding: 0,
+        program_flags: 0,
+        link_ids: links.as_mut_ptr() as u64,
+        link_flags: 0,
+        revision: 0,
+    };
+    bpf(BPF_PROG_QUERY, &mut attributes)?;
+    let row = programs.into_iter().zip(links).take(attributes.count as usize);
+    Ok(row.map(|(program_id, link_id)| Running { program_id, link_id }).collect())
 }
 
 /// Detaches a link at once. Merely dropping the last reference lets the kernel detach it some time later.

@@ -1,5 +1,5 @@
-//! Classic traffic control, for kernels without tcx (before 6.6): what hangs at an interface's egress, and taking our own away. It asks the kernel over
-//! a socket of its own and waits for the answer; it must not know what our program does. Programs are attached by aya.
+//! Classic traffic control, for kernels without tcx (before 6.6): what hangs at an interface, and taking our own away. It asks the kernel over
+//! a socket of its own and waits for the answer; it must not know what our programs do. Programs are attached by aya.
 
 use std::io::{Error, ErrorKind, Result};
 
@@ -22,6 +22,15 @@ const ALL_PROTOCOLS_BE: u32 = 0x0003_u16.to_be() as u32;
 pub(super) enum Side {
     Ingress,
     Egress,
+}
+
+impl Side {
+    pub(super) const fn other(self) -> Self {
+        match self {
+            Self::Ingress => Self::Egress,
+            Self::Egress => Self::Ingress,
+        }
+    }
 }
 
 /// A filter.

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::retries::Retries;
 use crate::control::{Desired, error::AgentError};
-use nodewall_datapath::{self as datapath, DatapathError, Hook, Link as PinnedLink, Outlet, PinDir};
+use nodewall_datapath::{self as datapath, DatapathError, Hook, Link as PinnedLink, Outlet, Owner, PinDir};
 use nodewall_host::{
-    net::{self, Network, Selected, Selection},
+    net::{self, Link, Network, Selected, Selection},
     state::{Clock, Note, StateDir},
 };
 use nodewall_policy::config::AttachMode;
@@ -189,20 +189,21 @@ fn covered(
 ) -> Vec<InterfaceCoverage> {
     let ours = links.iter().filter_map(|pinned| {
         let link = network.by_index(pinned.if_index)?;
-        let xdp = link.xdp.as_ref().filter(|xdp| xdp.program_id == pinned.program_id)?;
+        let mode = live_mode(link, pinned)?;
         let hook = outlets.iter().find(|outlet| outlet.if_index == link.index).map(|outlet| outlet.hook);
         let egress = match hook {
             Some(Hook::Tcx) => "tcx",
             Some(Hook::Clsact) => "clsact",
-            None => "none",
+            Some(Hook::Xdp) | None => "none",
         };
-        let mut interface = InterfaceCoverage::covered(&link.name, link.index, xdp.mode, xdp.program_id, egress);
+        let mut interface = InterfaceCoverage::covered(&link.name, link.index, mode, pinned.program_id, egress);
         let wanted = desired.map(|desired| desired.attach_mode_of(&link.name));
-        if let Some(wanted) = wanted.filter(|wanted| *wanted != xdp.mode) {
+        if let Some(wanted) = wanted.filter(|wanted| *wanted != mode) {
             let error = AgentError::ModeChange {
                 interface: link.name.clone(),
-                live: xdp.mode.as_str(),
+                live: mode.as_str(),
                 wanted: wanted.as_str(),
+                opens: !can_overlap(mode, wanted),
             };
             interface = InterfaceCoverage { wrong: true, ..interface.because(error.to_string()) };
         } else if hook.is_none() {
@@ -214,12 +215,33 @@ fn covered(
     ours.collect()
 }
 
+/// How a link of ours filters, where the kernel shows that it does.
+pub(super) fn live_mode(link: &Link, pinned: &PinnedLink) -> Option<AttachMode> {
+    match pinned.hook {
+        Hook::Xdp => link.xdp.as_ref().filter(|xdp| xdp.program_id == pinned.program_id).map(|xdp| xdp.mode),
+        Hook::Tcx | Hook::Clsact => Some(AttachMode::Tc),
+    }
+}
+
+/// Whether an interface can be filtered in both modes at once, while one takes over from the other.
+pub(super) fn can_overlap(one: AttachMode, other: AttachMode) -> bool {
+    (one == AttachMode::Tc) != (other == AttachMode::Tc)
+}
+
+/// Whether a program is a nodewall's, as far as this process may ask.
+fn is_nodewalls(program_id: u32) -> bool {
+    datapath::owner(program_id) == Some(Owner::Nodewall)
+}
+
 /// An interface where our program should run, and why it does not as far as the kernel tells.
 fn not_attached(network: &Network, selected: &Selected) -> InterfaceCoverage {
     let interface = InterfaceCoverage::new(&selected.name, Some(selected.index), CoverageState::Failing);
-    match network.by_index(selected.index).and_then(|link| link.xdp.as_ref()) {
-        Some(xdp) => {
-            let error = DatapathError::occupied(&selected.name, xdp.program_id);
+    // At the tc hook ours shares the row with others, but not with those of another nodewall.
+    let tc = || datapath::inbound_programs(selected.index).into_iter().find(|id| is_nodewalls(*id));
+    let xdp = network.by_index(selected.index).and_then(|link| link.xdp.as_ref()).map(|xdp| xdp.program_id);
+    match xdp.or_else(tc) {
+        Some(program_id) => {
+            let error = DatapathError::occupied(&selected.name, program_id);
             InterfaceCoverage { foreign: true, ..interface.because(error.to_string()) }
         }
         None => interface.because("it is not attached; the agent, or `nodewall apply`, attaches it"),

@@ -70,17 +70,17 @@ pub(super) fn could_be_attached(
 ) {
     debug_assert_eq!(interfaces.attach_mode, AttachMode::Native);
     let (name, mtu) = (&link.name, link.mtu);
-    let generic = "set attach_mode = \"generic\", which is slower";
+    let in_the_stack = "set attach_mode = \"tc\", which filters in the kernel's stack";
     match native(driver) {
         Some(true) => findings.ok("native", format!("{name}: {of} has native XDP, MTU {mtu}")),
         Some(false) => findings
             .add(Status::Degraded, "native", format!("{name}: {of} has no native XDP"))
-            .because("`apply` is refused: it never falls back to generic mode by itself")
-            .advice(generic),
+            .because("`apply` is refused: it never takes another hook by itself")
+            .advice(in_the_stack),
         None => findings
             .add(Status::Unknown, "native", format!("{name}: whether {of} has native XDP is not known"))
             .because("this kernel's drivers do not say (Linux 6.3 has the word for it), and `apply` is refused if not")
-            .advice(format!("try `nodewall apply`; if it is refused, {generic}")),
+            .advice(format!("try `nodewall apply`; if it is refused, {in_the_stack}")),
     }
     let many_buffers = driver.xdp.is_some_and(XdpFeatures::multi_buffer) && interfaces.multi_buffer;
     if mtu > ONE_PAGE_MTU_BYTES && !many_buffers {
@@ -89,7 +89,7 @@ pub(super) fn could_be_attached(
             .because(
                 "the driver does not announce frames of many buffers for XDP, and may refuse the filter at this MTU",
             )
-            .advice(format!("lower the MTU, or {generic}"));
+            .advice(format!("lower the MTU, or {in_the_stack}"));
     }
     if driver.lro == Some(true) {
         findings

@@ -20,7 +20,8 @@ fn driver(name: &str, xdp: Option<XdpFeatures>) -> Driver {
 fn account_of(network: &Network, filtered: &BTreeMap<u32, u32>) -> Vec<InterfaceCoverage> {
     let covered = filtered.iter().map(|(index, program)| {
         let link = network.by_index(*index).unwrap();
-        InterfaceCoverage::covered(&link.name, *index, link.xdp.unwrap().mode, *program, "tcx")
+        let mode = link.xdp.filter(|xdp| xdp.program_id == *program).map_or(AttachMode::Tc, |xdp| xdp.mode);
+        InterfaceCoverage::covered(&link.name, *index, mode, *program, "tcx")
     });
     let open = account(network, None, None).unwrap().into_iter();
     let open = open.filter(|open| !filtered.is_empty() && !filtered.contains_key(&open.if_index.unwrap()));
@@ -68,7 +69,8 @@ impl Host {
         let network = Network::new(self.links);
         let drivers = (1..).zip(self.drivers).collect();
         let coverage = self.filtered.map(|filtered| account_of(&network, &filtered));
-        let selection = net::resolve(&network, Some(&["eth0".parse().unwrap()])).map_err(|error| error.to_string());
+        let selection =
+            net::resolve(&network, Some(&["eth0".parse().unwrap()]), |_, _| false).map_err(|error| error.to_string());
         findings(&InterfaceFacts {
             network: &network,
             drivers: &drivers,
@@ -138,6 +140,14 @@ fn how_it_is_attached() {
     let generic = Host::of(card()).attached(7, AttachMode::Generic).ours(7).findings();
     assert_eq!((generic[0].check, generic[0].status), ("generic", Status::Note));
     assert!(generic[0].found.contains("GRO is on") && generic[0].advice.as_ref().unwrap().contains("\"native\""));
+    let generic = Host::of(driver("e1000e", None)).attached(7, AttachMode::Generic).ours(7).findings();
+    assert!(generic[0].advice.as_ref().unwrap().contains("\"tc\""), "{generic:?}");
+    // At the tc hook it is nobody's fault but the driver's, and beside others' programs nothing is wrong.
+    assert_eq!(Host::of(driver("e1000e", None)).ours(7).checks(), [("attached", Status::Ok)]);
+    assert_eq!(Host::of(card()).ours(7).checks(), [("tc", Status::Note)]);
+    let mut shared = Host::of(card()).ours(7);
+    shared.links[0].xdp = Some(XdpAttached { program_id: 8, mode: AttachMode::Native });
+    assert_eq!(shared.checks(), [("attached", Status::Ok)]);
     let foreign = Host::of(card()).attached(8, AttachMode::Native).findings();
     assert_eq!((foreign[0].check, foreign[0].status), ("foreign-program", Status::Degraded));
     assert!(foreign[0].found.contains("id 8"));
@@ -153,6 +163,21 @@ fn what_nothing_covers_is_named_once_something_is_filtered() {
     assert_eq!((open[1].check, open[1].status), ("uncovered", Status::Degraded));
     assert!(open[1].found.contains("eth1"), "{open:?}");
     assert_eq!(host().checks(), [("native", Status::Ok)]);
+}
+
+#[test]
+fn a_device_without_an_ethernet_header_is_named_with_the_way_to_filter_it() {
+    let host = |kind, up, filtered: &[u32]| {
+        let mut host = Host::of(driver("ixgbe", Some(NATIVE))).and("wg0", kind);
+        host.links[1] =
+            Link { up, arphrd: 0xfffe, addresses: vec!["10.9.0.1/24".parse().unwrap()], ..host.links[1].clone() };
+        host.filtered = Some(filtered.iter().map(|index| (*index, 7)).collect());
+        host.checks().into_iter().filter(|(check, _)| *check == "no-link-header").collect::<Vec<_>>()
+    };
+    assert_eq!(host("wireguard", true, &[]), [("no-link-header", Status::Note)]);
+    assert_eq!(host("wireguard", true, &[2]), [], "it is filtered");
+    assert_eq!(host("wireguard", false, &[]), []);
+    assert_eq!(host("ipip", true, &[]), [], "judged as a tunnel where it comes in");
 }
 
 #[test]
@@ -244,9 +269,9 @@ fn what_a_bond_refuses_is_told_of_one_that_is_filtered_natively() {
     let with = |mode, kind: &str| {
         let mut host = Host::of(driver("bonding", None)).ours(7);
         host.links[0].kind = kind.to_owned();
-        host.links[0].xdp = Some(XdpAttached { program_id: 7, mode });
+        host.links[0].xdp = (mode != AttachMode::Tc).then_some(XdpAttached { program_id: 7, mode });
         host.checks().iter().any(|(check, _)| *check == "bond")
     };
     assert!(with(AttachMode::Native, "bond"));
-    assert!(!with(AttachMode::Generic, "bond") && !with(AttachMode::Native, "veth"));
+    assert!(!with(AttachMode::Generic, "bond") && !with(AttachMode::Tc, "bond") && !with(AttachMode::Native, "veth"));
 }

@@ -19,6 +19,7 @@ fn features() -> Features {
             probe("memory of maps charged to the control group", false, Ok(true)),
         ],
         filter: Ok(LOADED),
+        ingress: Ok(LOADED),
         egress: Ok(LOADED),
         test_run: Ok(4),
     }
@@ -79,6 +80,8 @@ fn each_lack_is_named_by_its_weight() {
 
     let refused = Features { filter: Err("refused".into()), ..features() };
     assert_eq!(complaints(&kernel(refused)), [("filter", Status::Failed)]);
+    let xdp_alone = Features { ingress: Err("refused".into()), ..features() };
+    assert_eq!(complaints(&kernel(xdp_alone)), [("ingress", Status::Degraded)]);
     let silent = Features { egress: Err("refused".into()), ..features() };
     assert_eq!(complaints(&kernel(silent)), [("egress", Status::Degraded)]);
     let differs = Features { test_run: Err("for test frame 2 …".into()), ..features() };

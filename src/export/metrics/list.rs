@@ -68,7 +68,7 @@ metrics! {
         |r| r.peer_rows(|row| row.bytes);
     Gauge "nodewall_enforcing" &[], "1 when drop verdicts drop, 0 in audit mode or without a policy.":
         |r| one(flag(r.status.mode == Some("enforce")));
-    Info "nodewall_interface_info" &["interface", "state", "mode"], "An interface, what it has to do with the filter, and how it is attached: in the driver (native) or above it (generic).":
+    Info "nodewall_interface_info" &["interface", "state", "mode"], "An interface, what it has to do with the filter, and how it is attached: in the driver (native) or in the stack above it (tc, generic).":
         |r| r.status.interfaces.iter().map(|i| {
             let mode = i.attach_mode.map_or("", AttachMode::as_str);
             (vec![i.name.as_str().into(), i.state.as_str().into(), mode.into()], Whole(1))

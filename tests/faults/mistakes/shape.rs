@@ -99,7 +99,7 @@ pub(super) const KINDS: &[MistakeKind] = &[
         Section::Top,
         "attach_mode",
         |r| format!("attach_mode = {MARK}\"{}\"", one(r, &["skb", "drv", "xdp"])),
-        "expected \"native\" or \"generic\"",
+        "expected \"native\", \"tc\" or \"generic\"",
     ),
     kind(
         "a choice of tunnels that there is not",

@@ -10,6 +10,7 @@ pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const IGMP: u8 = 2;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
@@ -51,6 +52,23 @@ pub fn udp(link: Link, from: (IpAddr, u16), to: (IpAddr, u16), payload: &[u8]) -
         }
         mixed => panic!("one datagram, two families: {mixed:?}"),
     }
+}
+
+/// A TCP segment in the middle of a stream, whole enough for receive offload: no fragment of it is allowed, and its checksum is right.
+pub fn tcp(link: Link, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16), sequence: u32, payload: &[u8]) -> Vec<u8> {
+    let mut segment = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
+    segment.extend(sequence.to_be_bytes());
+    segment.extend([0, 0, 0, 1, 0x50, 0x10, 0xff, 0xff, 0, 0, 0, 0]);
+    segment.extend(payload);
+    let length = (segment.len() as u16).to_be_bytes();
+    let pseudo = [&from.0.octets()[..], &to.0.octets(), &[0, TCP], &length, &segment].concat();
+    segment[16..18].copy_from_slice(&checksum(&pseudo).to_be_bytes());
+    let mut packet = ipv4(from.0, to.0, TCP, 64, &[], &segment);
+    packet[6] = 0x40;
+    packet[10..12].copy_from_slice(&[0, 0]);
+    let sum = checksum(&packet[..20]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    link.frame(IPV4, &packet)
 }
 
 /// A general query of IGMP version 2 from a router, as switches and routers send it every other minute.

@@ -29,6 +29,7 @@ mod reserved_port;
 mod tap;
 mod tcp_info;
 mod tool;
+mod tun;
 mod unnamed;
 mod wait;
 
@@ -47,6 +48,7 @@ pub use raw::RawSender;
 pub use reserved_port::ReservedPort;
 pub use rustix::process::Signal;
 pub use tap::Tap;
+pub use tun::{Tun, Unsaid};
 pub use unnamed::{in_own_namespace, in_own_namespace_async, ip, try_ip};
 pub use wait::{PATIENCE, eventually, eventually_eq, eventually_or, judge_time, times_are_judged, until};
 

@@ -1,13 +1,17 @@
-//! Whether a link carries VLAN tags beside the frame instead of in it, and who cuts up aggregates. By the system call that `ethtool -K` makes, so that a
+//! Whether a link carries VLAN tags beside the frame instead of in it, and who makes aggregates and cuts them up. By the system call that `ethtool -K` makes, so that a
 //! machine without that tool can be tested, too.
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
 
 use crate::error::{Error, Result};
+use crate::find_tool::find_tool;
 use crate::netns::NetNs;
+use crate::process::run_to_end;
+use crate::wait::PATIENCE;
 
 /// linux/ethtool.h: get and set the five oldest features of an interface.
 const ETHTOOL_GFLAGS: u32 = 0x25;
@@ -15,6 +19,12 @@ const ETHTOOL_SFLAGS: u32 = 0x26;
 /// linux/ethtool.h: get and set TCP segmentation offload.
 const ETHTOOL_GTSO: u32 = 0x1e;
 const ETHTOOL_STSO: u32 = 0x1f;
+/// linux/ethtool.h: get and set generic receive offload.
+const ETHTOOL_GGRO: u32 = 0x2b;
+const ETHTOOL_SGRO: u32 = 0x2c;
+/// How long receive offload waits for more of a stream, and how often it looks for it in vain before.
+const GRO_WAIT_NS: u32 = 20_000_000;
+const GRO_POLLS: u32 = 2;
 /// `tx-vlan-offload` and `rx-vlan-offload`.
 const ETH_FLAG_VLAN: u32 = 1 << 7 | 1 << 8;
 
@@ -38,6 +48,29 @@ impl NetNs {
             if set & ETH_FLAG_VLAN == wanted & ETH_FLAG_VLAN { Ok(()) } else { Err(io::ErrorKind::Unsupported.into()) }
         })?
         .map_err(failed)
+    }
+
+    /// `ethtool -K INTERFACE gro on`, and time to wait for more: frames of one stream that come one after the other become one.
+    pub fn join_received(&self, interface: &str) -> Result<()> {
+        let failed = Error::io(format!("switching receive offload of {interface} on"));
+        self.run(|| {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+            ethtool(&socket, interface, Value { command: ETHTOOL_SGRO, data: 1 })?;
+            let set = ethtool(&socket, interface, Value { command: ETHTOOL_GGRO, data: 0 })?;
+            if set == 0 { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+        })?
+        .map_err(failed)?;
+        // /sys of this process shows another namespace; `ip netns exec` has the right one.
+        for (attribute, value) in [("gro_flush_timeout", GRO_WAIT_NS), ("napi_defer_hard_irqs", GRO_POLLS)] {
+            let write = format!("echo {value} > /sys/class/net/{interface}/{attribute}");
+            let mut command = Command::new(find_tool("ip")?);
+            command.args(["netns", "exec", self.name(), "sh", "-c", &write]);
+            let done = run_to_end("ip netns exec", command, PATIENCE)?;
+            if !done.status.success() {
+                return Err(Error::io(write)(io::Error::other(done.stderr)));
+            }
+        }
+        Ok(())
     }
 
     /// `ethtool -K INTERFACE tso off`: the stack still makes aggregates and cuts them up itself, right before the interface counts them.

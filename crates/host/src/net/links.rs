@@ -11,6 +11,9 @@ use nodewall_policy::config::AttachMode;
 /// `ARPHRD_ETHER` of `linux/if_arp.h`: frames begin with an Ethernet header.
 const ARPHRD_ETHER: u16 = 1;
 
+/// `ARPHRD_PPP`, `_RAWIP`, `_TUNNEL` (IPIP), `_TUNNEL6`, `_SIT`, `_IPGRE`, `_IP6GRE`, `_NONE` (tun, `WireGuard`).
+const ARPHRD_BARE: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
+
 /// A parent of a parent of a parent…: more steps than any sane stack has, and an end to any loop.
 pub(super) const MAX_STACK_DEPTH: usize = 16;
 
@@ -68,6 +71,11 @@ impl Link {
     /// Frames on this link begin with an Ethernet header (`ARPHRD_ETHER`).
     pub fn ethernet(&self) -> bool {
         self.arphrd == ARPHRD_ETHER
+    }
+
+    /// What arrives on this link begins with its IP header: tun, `WireGuard`, PPP, the kernel's IP tunnels, modems.
+    pub fn bare(&self) -> bool {
+        !self.loopback && ARPHRD_BARE.contains(&self.arphrd)
     }
 
     /// The addresses that are this host's beyond doubt.

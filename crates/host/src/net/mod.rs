@@ -38,7 +38,7 @@ pub use nat::{Leaving, NatOverlap, NatReport, Translation, source_nat, source_na
 pub use other_filters::{OtherFilters, other_filters};
 pub use redirects::{Redirect, tcp_redirects};
 pub use routes::{Route, Way, ways_to};
-pub use select::{NotAttachable, SelectError, Selected, Selection, Skipped, inside, resolve, uncovered};
+pub use select::{Asked, NotAttachable, SelectError, Selected, Selection, Skipped, inside, resolve, uncovered};
 pub use snapshot::snapshot;
 pub use sockets::{Connection, Listening, Owner, Sockets, owners, sockets, tcp_sockets};
 pub use udp_tunnels::{UdpTunnel, fou};

@@ -50,6 +50,14 @@ pub enum NotAttachable {
         /// `loopback`, the kernel's name for the kind, or the hardware type.
         what: String,
     },
+    /// Frames on it begin with their IP header.
+    #[error(
+        "{what} has no Ethernet header, which XDP can not do without; give it an [[interface]] with attach = \"tc\", or leave it out"
+    )]
+    NoLinkHeader {
+        /// The kernel's name for the kind, or the hardware type.
+        what: String,
+    },
     /// A bond's slave: the bond attaches to its slaves by itself.
     #[error("it is a slave of the bond {bond}; attach the master {bond}")]
     BondSlave {
@@ -103,20 +111,36 @@ fn left_out(skipped: &[Skipped]) -> String {
     }
 }
 
-/// The links to attach to.
+/// How an interface came to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// By its name or a pattern of it.
+    Named,
+    /// By nobody: all ways in are.
+    ByDefault,
+}
+
+/// The links to attach to. `bare`: whether a device of this name that has no Ethernet header is filtered, too.
 ///
 /// With `patterns`: an interface counts by its name and by its alternative names. Without: every way in. An address is no condition: the host answers on
 /// one interface for an address of another (the weak host model, RFC 1122, 3.3.4.2).
 ///
 /// # Errors
 /// When nothing is left and nothing is missing.
-pub fn resolve(network: &Network, patterns: Option<&[InterfacePattern]>) -> Result<Selection, SelectError> {
+pub fn resolve(
+    network: &Network,
+    patterns: Option<&[InterfacePattern]>,
+    bare: impl Fn(&str, Asked) -> bool,
+) -> Result<Selection, SelectError> {
     let mut chosen = BTreeMap::new();
     let mut selection = Selection::default();
     let mut first_refusal = None;
     match patterns {
-        Some(patterns) => first_refusal = by_patterns(network, patterns, &mut chosen, &mut selection),
-        None => by_default(network, &mut chosen, &mut selection),
+        Some(patterns) => {
+            let bare = |link: &Link| bare(&link.name, Asked::Named);
+            first_refusal = by_patterns(network, patterns, &bare, (&mut chosen, &mut selection));
+        }
+        None => by_default(network, &|link| bare(&link.name, Asked::ByDefault), &mut chosen, &mut selection),
     }
     selection.attach = chosen.into_values().collect();
     if !selection.attach.is_empty() || !selection.missing.is_empty() {
@@ -140,8 +164,8 @@ pub fn resolve(network: &Network, patterns: Option<&[InterfacePattern]>) -> Resu
 fn by_patterns(
     network: &Network,
     patterns: &[InterfacePattern],
-    chosen: &mut BTreeMap<u32, Selected>,
-    selection: &mut Selection,
+    bare: &dyn Fn(&Link) -> bool,
+    (chosen, selection): (&mut BTreeMap<u32, Selected>, &mut Selection),
 ) -> Option<SelectError> {
     let mut first_refusal = None;
     for pattern in patterns {
@@ -149,7 +173,7 @@ fn by_patterns(
             let matches =
                 |link: &Link| pattern.matches(&link.name) || link.alt_names.iter().any(|alt| pattern.matches(alt));
             for link in network.links().filter(|link| matches(link)) {
-                match obstacle(network, link) {
+                match obstacle(network, link, bare) {
                     Some(why) => skip(&mut selection.skipped, link, why.to_string()),
                     None => choose(chosen, link, &pattern.to_string()),
                 }
@@ -162,10 +186,10 @@ fn by_patterns(
             }
             continue;
         };
-        match obstacle(network, link) {
+        match obstacle(network, link, bare) {
             None => choose(chosen, link, "named"),
             Some(why) => {
-                let bond = network.bond_of(link).filter(|bond| obstacle(network, bond).is_none());
+                let bond = network.bond_of(link).filter(|bond| obstacle(network, bond, bare).is_none());
                 match bond {
                     Some(bond) => {
                         choose(chosen, bond, &format!("carries {name}"));
@@ -180,9 +204,14 @@ fn by_patterns(
     first_refusal
 }
 
-fn by_default(network: &Network, chosen: &mut BTreeMap<u32, Selected>, selection: &mut Selection) {
+fn by_default(
+    network: &Network,
+    bare: &dyn Fn(&Link) -> bool,
+    chosen: &mut BTreeMap<u32, Selected>,
+    selection: &mut Selection,
+) {
     for link in network.links().filter(|link| !link.loopback) {
-        match no_way_in(network, link) {
+        match no_way_in(network, link, bare) {
             None => choose(chosen, link, "a way in"),
             Some(why) if link.addressed() => skip(&mut selection.skipped, link, why),
             Some(_) => {}
@@ -191,8 +220,8 @@ fn by_default(network: &Network, chosen: &mut BTreeMap<u32, Selected>, selection
 }
 
 /// Why nothing arrives from outside by a link that has not been judged on another one; `None`: it is a way in.
-fn no_way_in(network: &Network, link: &Link) -> Option<String> {
-    if let Some(why) = obstacle(network, link) {
+fn no_way_in(network: &Network, link: &Link, bare: &dyn Fn(&Link) -> bool) -> Option<String> {
+    if let Some(why) = obstacle(network, link, bare) {
         return Some(why.to_string());
     }
     // One with an address of its own may be this host's: it may run in a container itself. So is one whose team has the addresses.
@@ -238,14 +267,19 @@ fn team_of<'a>(network: &'a Network, link: &Link) -> Option<&'a Link> {
     network.by_index(link.master?).filter(|master| master.kind == "team")
 }
 
-fn obstacle(network: &Network, link: &Link) -> Option<NotAttachable> {
-    if link.loopback || !link.ethernet() {
+/// `bare`: whether a device without an Ethernet header is filtered, too.
+fn obstacle(network: &Network, link: &Link, bare: &dyn Fn(&Link) -> bool) -> Option<NotAttachable> {
+    if !(link.ethernet() && !link.loopback || link.bare() && bare(link)) {
         let what = match (link.loopback, link.kind.as_str()) {
             (true, _) => "loopback".to_owned(),
             (false, "") => hardware_type(link.arphrd),
             (false, kind) => format!("{kind} ({})", hardware_type(link.arphrd)),
         };
-        return Some(NotAttachable::NotEthernet { what });
+        return Some(if link.bare() {
+            NotAttachable::NoLinkHeader { what }
+        } else {
+            NotAttachable::NotEthernet { what }
+        });
     }
     if let Some(bond) = network.bond_of(link) {
         return Some(NotAttachable::BondSlave { bond: bond.name.clone() });
@@ -318,8 +352,9 @@ fn leads_to(network: &Network, attached: &BTreeSet<u32>, link: &Link, depth: usi
 /// The ways in that are not attached, by rising index. A team's port is covered by its team, too.
 pub fn uncovered<'a>(network: &'a Network, attached: &BTreeSet<u32>) -> impl Iterator<Item = &'a Link> {
     let by_master = |link: &Link| team_of(network, link).is_some_and(|team| attached.contains(&team.index));
-    let open =
-        move |link: &&Link| !attached.contains(&link.index) && !by_master(link) && no_way_in(network, link).is_none();
+    let open = move |link: &&Link| {
+        !attached.contains(&link.index) && !by_master(link) && no_way_in(network, link, &|_| false).is_none()
+    };
     network.links().filter(open)
 }
 

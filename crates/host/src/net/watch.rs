@@ -1,4 +1,4 @@
-//! Says when links or addresses changed, not what changed: the answer to an event is a new `snapshot`.
+//! Says when links, addresses or filters of traffic control changed, not what changed: the answer to an event is a new `snapshot`.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,11 +14,13 @@ use rtnetlink::{Handle, MulticastGroup};
 
 use super::error::NetError;
 
-const GROUPS: [MulticastGroup; 3] = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
+/// With traffic control, for the kernel tells nobody else when a filter of ours is deleted.
+const GROUPS: [MulticastGroup; 4] =
+    [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr, MulticastGroup::Tc];
 
 type Messages = Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, SocketAddr)> + Send>>;
 
-/// A subscription to changes of the links and addresses in the network namespace of the thread that made it.
+/// A subscription to changes of the links, addresses and filters in the network namespace of the thread that made it.
 ///
 /// Between two calls events wait in the socket's buffer; however many there are, they make one event. When the buffer
 /// overflows (`ENOBUFS`) or the socket has to be opened again, that is an event, too: something was missed.

@@ -142,11 +142,13 @@ words! {
 }
 
 words! {
-    /// Where on the interface the program runs. Never chosen silently: generic only when asked for.
+    /// Where on the interface the program runs. Never chosen silently: anything but native only when asked for.
     AttachMode is "an attach mode":
     /// In the driver.
     Native = "native",
-    /// In the kernel's generic hook, after GRO.
+    /// At the kernel's tc hook, after GRO, beside the programs of others.
+    Tc = "tc",
+    /// In the kernel's generic XDP hook, after GRO.
     Generic = "generic",
 }
 
@@ -155,7 +157,9 @@ words! {
     InterfaceAttach is "a way to attach":
     /// In the driver.
     Native = "native",
-    /// In the kernel's generic hook, after GRO.
+    /// At the kernel's tc hook, after GRO, beside the programs of others; also for devices without an Ethernet header.
+    Tc = "tc",
+    /// In the kernel's generic XDP hook, after GRO.
     Generic = "generic",
     /// Not at all: it is open on purpose.
     None = "none",

@@ -32,7 +32,7 @@ pub(super) struct RawFile {
     #[schemars(title = "list of names", example = ("eth0", "bond*"), extend("minItems" = 1))]
     #[schemars(extend("x-default" = "every way in: Ethernet interfaces that are up, but `lo`, slaves, bridges and container veths"))]
     pub(super) interfaces: List<Text<Interface>>,
-    /// The program runs in the driver, or in the kernel's generic hook; never chosen silently.
+    /// The program runs in the driver; at the kernel's tc hook, where the driver has no XDP or others' programs are to run, too; or in its generic XDP hook. Never chosen silently.
     #[schemars(extend("default" = AttachMode::Native))]
     pub(super) attach_mode: Given<AttachMode>,
     /// True: having no peers is right; nobody reaches the cluster's ports.
@@ -303,7 +303,7 @@ pub(super) struct RawInterface {
     /// Its name; no pattern.
     #[schemars(example = &"eth1")]
     pub(super) name: Given<Text<Interface>>,
-    /// How it is filtered; none: it is open on purpose, and no alarm tells of it.
+    /// How it is filtered; tc: also a device without an Ethernet header; none: it is open on purpose, and no alarm tells of it.
     #[schemars(example = InterfaceAttach::None, extend("x-default" = "as `attach_mode` says"))]
     pub(super) attach: Given<InterfaceAttach>,
     /// Which peers may come in by it; the others are outsiders there.

@@ -19,7 +19,7 @@ use node_ebpf_common::{
     rule::GROUP_PEER,
 };
 
-use crate::{frame::Linear, maps};
+use crate::{add::One, frame::Linear, maps};
 
 /// The bench sets the real number when it loads: as many as there are sources.
 const ENTRIES: usize = 64;
@@ -107,7 +107,7 @@ fn filter(context: &XdpContext, groups_of: impl Fn(Address) -> u32) -> u32 {
     };
     let decision = Decision { cell, source_peer: 0, bytes: packet.bytes };
     if let Some(area) = maps::area() {
-        area.count(cell, u64::from(packet.bytes));
+        area.count(One, cell, u64::from(packet.bytes));
     }
     XDP_PASS - decision.dropped()
 }

@@ -73,7 +73,7 @@ fn names(selection: &Selection) -> Vec<&str> {
 
 fn by(network: &Network, patterns: &[&str]) -> Result<Selection, SelectError> {
     let pattern = |&text: &&str| text.parse().unwrap_or_else(|_| InterfacePattern::named(text));
-    resolve(network, Some(&patterns.iter().map(pattern).collect::<Vec<_>>()))
+    resolve(network, Some(&patterns.iter().map(pattern).collect::<Vec<_>>()), |_, _| false)
 }
 
 fn why_not(name: &str) -> String {
@@ -87,7 +87,7 @@ fn open(network: &Network, attached: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_default_takes_every_way_in_with_and_without_an_address() {
-    let selection = resolve(&host(), None).unwrap();
+    let selection = resolve(&host(), None, |_, _| false).unwrap();
     assert_eq!(names(&selection), ["eth0", "bond0", "eth3", "eth4", "eth5"]);
     assert!(selection.attach.iter().all(|selected| selected.because == "a way in"));
     let skipped: Vec<_> = selection.skipped.iter().map(|skipped| skipped.name.as_str()).collect();
@@ -114,8 +114,8 @@ fn what_nothing_arrives_by_is_no_way_in() {
         card(11, "br0").a("bridge"),
     ]);
     assert_eq!(open(&network, &[]), ["eth0", "eth2", "tap0"]);
-    assert_eq!(names(&resolve(&network, None).unwrap()), ["eth0", "eth2", "tap0"]);
-    let skipped: Vec<_> = resolve(&network, None).unwrap().skipped;
+    assert_eq!(names(&resolve(&network, None, |_, _| false).unwrap()), ["eth0", "eth2", "tap0"]);
+    let skipped: Vec<_> = resolve(&network, None, |_, _| false).unwrap().skipped;
     assert_eq!(skipped[0].why, "it is down: attached when it is up");
     assert_eq!(skipped[1].why, "it is a bond without slaves: attached when it has one");
     assert_eq!(open(&network, &["eth0", "tap0", "team0"]), Vec::<String>::new(), "a team covers its ports");
@@ -132,7 +132,7 @@ fn a_veth_from_elsewhere_is_a_way_in_with_an_address_of_this_host() {
         card(6, "eth1").of_a_container().in_a("team", 7),
         card(7, "team0").a("team").at("10.0.2.1/24"),
     ]);
-    let selection = resolve(&network, None).unwrap();
+    let selection = resolve(&network, None, |_, _| false).unwrap();
     assert_eq!(names(&selection), ["va", "eth0", "eth1"]);
     assert_eq!(selection.skipped[0].name, "cali1");
 }
@@ -140,9 +140,9 @@ fn a_veth_from_elsewhere_is_a_way_in_with_an_address_of_this_host() {
 #[test]
 fn a_macvlan_stands_for_its_parent_where_that_is_here() {
     let here = Network::new([card(2, "eth0"), card(3, "mac0").a("macvlan").on(2).at("10.0.0.1/24")]);
-    assert_eq!(names(&resolve(&here, None).unwrap()), ["eth0"]);
+    assert_eq!(names(&resolve(&here, None, |_, _| false).unwrap()), ["eth0"]);
     let elsewhere = Network::new([card(3, "mac0").a("macvlan")]);
-    assert_eq!(names(&resolve(&elsewhere, None).unwrap()), ["mac0"]);
+    assert_eq!(names(&resolve(&elsewhere, None, |_, _| false).unwrap()), ["mac0"]);
 }
 
 #[test]
@@ -171,15 +171,34 @@ fn a_missing_name_is_reported_and_a_pattern_is_never_missing() {
 
 #[test]
 fn a_name_that_may_not_be_attached_says_why_and_what_to_do() {
-    for name in ["lo", "wg0", "tun0", "ppp0", "tunl0"] {
+    for (name, what) in [
+        ("lo", "would be misread"),
+        ("wg0", "attach = \"tc\""),
+        ("tun0", "attach = \"tc\""),
+        ("ppp0", "attach = \"tc\""),
+        ("tunl0", "attach = \"tc\""),
+    ] {
         let text = why_not(name);
-        assert!(text.starts_with(&format!("interface {name}: ")) && text.contains("would be misread"), "{text}");
+        assert!(text.starts_with(&format!("interface {name}: ")) && text.contains(what), "{text}");
     }
     assert!(why_not("wg0").contains("wireguard"), "{}", why_not("wg0"));
     assert!(why_not("tunl0").contains("ipip"), "{}", why_not("tunl0"));
     assert!(why_not("bond0.7").contains("its parent bond0 covers it"), "{}", why_not("bond0.7"));
     assert!(why_not("eth4.2.3").contains("attach eth4"), "{}", why_not("eth4.2.3"));
     assert!(why_not("br0").contains("attach its ports (eth3)"), "{}", why_not("br0"));
+}
+
+#[test]
+fn a_device_without_an_ethernet_header_is_taken_where_the_tc_hook_is_named_for_it() {
+    let host = host();
+    let tunnels = |_: &str, asked| asked == Asked::Named;
+    let patterns = ["eth0", "wg*", "ppp0", "lo*"].map(|text| text.parse().unwrap());
+    let selection = resolve(&host, Some(&patterns), tunnels).unwrap();
+    assert_eq!(names(&selection), ["eth0", "wg0", "ppp0"]);
+    // In the default set are those alone that have a table of their own.
+    let single = |name: &str, _| name == "tun0";
+    let selection = resolve(&host, None, single).unwrap();
+    assert_eq!(names(&selection), ["eth0", "bond0", "eth3", "tun0", "eth4", "eth5"]);
 }
 
 #[test]
@@ -206,7 +225,7 @@ fn nothing_selected_says_so_and_what_to_do() {
         card(3, "wg0").at("10.0.0.1/24").with(|link| link.arphrd = 0xfffe),
     ]);
     for (result, expected) in [
-        (resolve(&bare, None), "no Ethernet interface that is up"),
+        (resolve(&bare, None, |_, _| false), "no Ethernet interface that is up"),
         (by(&bare, &["ens*", "w*"]), "ens*, w*"),
         (by(&bare, &[]), "list of interfaces is empty"),
     ] {
@@ -215,7 +234,10 @@ fn nothing_selected_says_so_and_what_to_do() {
         let text = error.to_string();
         assert!(text.contains(expected) && text.contains("--interface"), "{text}");
     }
-    assert!(resolve(&bare, None).unwrap_err().to_string().contains("wg0: "), "what was left out is named");
+    assert!(
+        resolve(&bare, None, |_, _| false).unwrap_err().to_string().contains("wg0: "),
+        "what was left out is named"
+    );
 }
 
 #[test]
@@ -226,5 +248,5 @@ fn links_that_claim_to_carry_each_other_end() {
         card(4, "c").a("bridge").in_a("bridge", 4).at("10.0.2.1/24"),
     ]);
     assert_eq!(open(&network, &[]), Vec::<String>::new());
-    assert!(matches!(resolve(&network, None), Err(SelectError::NothingSelected { .. })));
+    assert!(matches!(resolve(&network, None, |_, _| false), Err(SelectError::NothingSelected { .. })));
 }

@@ -274,7 +274,7 @@ fn all_refused_values_are_told_at_once_in_order() {
 fn the_manuals_examples_are_accepted_and_its_errors_true() {
     let manual = include_str!("../../../../../docs/CONFIGURATION.md");
     let examples: Vec<&str> = manual.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert_eq!(examples.len(), 4);
+    assert_eq!(examples.len(), 5);
     for example in examples {
         Config::parse(example, "docs/CONFIGURATION.md").unwrap();
     }

@@ -54,7 +54,7 @@ fn single_interfaces() {
     const CASES: &[Case] = &[
         ("interface = [▶\"eth0\"]\n", "expected a table"),
         ("▶[[interface]]\nattach = \"none\"\n", "name: missing; this [[interface]] needs one such as \"eth1\""),
-        ("[[interface]]\nname = \"eth1\"\nattach = ▶\"tc\"\n", "attach: \"tc\" is not a way to attach; expected"),
+        ("[[interface]]\nname = \"eth1\"\nattach = ▶\"xdp\"\n", "attach: \"xdp\" is not a way to attach; expected"),
         (
             "[[interface]]\nname = ▶\"eth*\"\nattach = \"none\"\n",
             "\"eth*\" is a pattern; an [[interface]] is for one interface",
@@ -109,7 +109,10 @@ fn words() {
         ("mode = ▶\"enforced\"\n", "mode: \"enforced\" is not a mode; expected \"enforce\" or \"audit\""),
         ("mode = ▶\"Audit\"\n", "mode: \"Audit\" is not a mode"),
         ("mode = ▶true\n", "mode: invalid type: boolean `true`, expected \"enforce\" or \"audit\""),
-        ("attach_mode = ▶\"skb\"\n", "attach_mode: \"skb\" is not an attach mode; expected \"native\" or \"generic\""),
+        (
+            "attach_mode = ▶\"skb\"\n",
+            "attach_mode: \"skb\" is not an attach mode; expected \"native\", \"tc\" or \"generic\"",
+        ),
         (
             "later_fragments = ▶\"none\"\n",
             "later_fragments: \"none\" is not a fragment setting; expected \"peers\" or \"all\"",

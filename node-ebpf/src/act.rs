@@ -10,7 +10,7 @@ use node_ebpf_common::{
     query::Query,
 };
 
-use crate::{arrival::Arrival, evidence, frame::launder, maps, settings::setting};
+use crate::{arrival::Arrival, evidence, maps, settings::setting};
 
 /// Filters a frame. `arrived` sees the policy, too.
 #[inline(always)]

@@ -3,7 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use node_ebpf_common::{Shape, Verdict, counter::Counter, decide, wire::ETHERNET_BYTES};
+use node_ebpf_common::{
+    Shape,
+    counter::{Counter, Outcome},
+    decide,
+    wire::ETHERNET_BYTES,
+};
 use nodewall_datapath::{Buffers, KernelEngine};
 use nodewall_model::cases::{Case, Compile as _, Counted as _, Policy, all, ipv4::jumbo};
 use nodewall_testbed::skip_unless_privileged;
@@ -52,7 +57,7 @@ fn run_in(shape: Shape, policy: Policy, buffers: Buffers, table: &[Case]) {
     let mut before = counters(&filter, &compiled);
     for case in table.iter().filter(|c| c.policy == policy && c.frame.len() >= ETHERNET_BYTES) {
         let action = filter.run(&case.frame).unwrap_or_else(|e| panic!("{}: {e}", case.name));
-        let dropped = case.reason.verdict() == Verdict::Drop && !policy.audits();
+        let dropped = case.outcome() == Outcome::Drop;
         assert_eq!(action, if dropped { XDP_DROP } else { XDP_PASS }, "{shape}, {buffers:?} {}: action", case.name);
 
         let after = counters(&filter, &compiled);

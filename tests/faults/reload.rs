@@ -72,7 +72,7 @@ fn reload_under_load() {
         return;
     }
     let _turn = alone();
-    let reloads = runs(50, 10_000);
+    let reloads = runs(200, 10_000);
     let mut record = Record::new(
         "reload",
         "reload (SIGHUP), alternating two policies, at >= 100 kpps",

@@ -35,6 +35,7 @@ impl Row {
 
     /// The same for a class that only audits, whatever the policy does. A block outranks it as it outranks every rule: what a blocked source sends is dropped
     /// wherever the policy enforces.
+    #[must_use]
     pub const fn audited(self) -> Self {
         match (self.otherwise as u32).checked_sub(DROPPED_FROM) {
             Some(denied) => Self { otherwise: (DENIED_FROM + denied) as u16, ..self },

@@ -65,7 +65,7 @@ fn join(image: &PolicyImage, records: &[RowRecord], counters: &Counters) -> Vec<
                 port,
                 ports,
                 protocol,
-                access: rule.map(access),
+                access: rule.copied().map(access),
                 also_allow: rule.is_some_and(|rule| rule.allow & !GROUP_PEER != 0),
                 audited: rule.is_some_and(Row::only_audits),
                 packets: Packets::default(),
@@ -90,7 +90,7 @@ fn join(image: &PolicyImage, records: &[RowRecord], counters: &Counters) -> Vec<
     ports.into_iter().map(|(_, port)| port).collect()
 }
 
-fn access(rule: &Row) -> &'static str {
+fn access(rule: Row) -> &'static str {
     match (rule.is_open(), rule.allow & GROUP_PEER != 0) {
         (true, _) => "public",
         (false, true) => "cluster",

@@ -36,13 +36,17 @@ fuzz_target!(|text: &str| {
     }
 });
 
-/// What is sound as text is refused for one reason only, and only where the text gives it.
+/// What is sound as text is refused for two reasons only, and only where the text gives them.
 fn meaning(config: &Config) -> Option<Policy> {
     match Policy::from_config(config) {
         Ok(policy) => Some(policy),
         Err(PolicyError::Lockout { port, .. }) => {
             let listed = config.lockout_ports.iter().any(|range| range.contains(port));
             assert!(listed && !config.allow_lockout, "{port} is not to be kept open");
+            None
+        }
+        Err(PolicyError::UnknownClass { name, .. }) => {
+            assert!(config.profile.audit.contains(&name), "nobody asks to audit {name}");
             None
         }
         Err(error) => panic!("only a broken build refuses what was parsed: {error:?}"),

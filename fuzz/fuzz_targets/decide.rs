@@ -39,8 +39,9 @@ fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
     let reason = decision.reason().expect("a reason that this build knows");
     assert!(decision.bytes as usize <= frame.len(), "{decision:?} counts more than {} bytes", frame.len());
     let cell = decision.cell;
-    let outcome = Outcome::of(reason.verdict(), image.enforce == 1);
+    let outcome = decision.outcome().expect("an outcome of every reason");
     assert_eq!(meaning(cell), Some((decision.row(), reason, outcome)), "{decision:?} moves cell {cell}");
+    assert_eq!(decision.dropped(), u32::from(outcome == Outcome::Drop), "{decision:?} is {}", outcome.name());
     assert!(decision.peer() <= u32::from(image.peers), "{decision:?} names a peer of {}", image.peers);
     if reason == Reason::Peer {
         assert_ne!(decision.peer(), 0, "a peer without a number");
@@ -60,10 +61,10 @@ fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
 
 /// The decision is the model's, which knows no image, hash or row.
 fn is_right(judge: &Judge, decision: &Decision, right: &Answer) {
-    let said = (decision.verdict(), decision.reason(), Some(decision.bytes));
+    let said = (decision.verdict(), decision.reason(), decision.outcome(), Some(decision.bytes));
     assert_eq!(
         said,
-        (right.verdict, Some(right.reason), right.bytes),
+        (right.verdict, Some(right.reason), Some(right.outcome), right.bytes),
         "{}: {decision:?}, the model: {right}",
         judge.name
     );

@@ -47,6 +47,17 @@ web_port_8022 = "public"
 
 const NONE: &str = "single_node = true\n[profile]\nname = \"none\"\n";
 
+const SOME_AUDITED: &str = r#"
+[profile]
+audit = ["cassandra", "agent"]
+[[rule]]
+name = "eyed"
+ports = ["9998"]
+access = "closed"
+also_allow = ["198.51.100.0/24"]
+mode = "audit"
+"#;
+
 /// Around peers and inside of theirs, around own addresses and martians, of lengths that nothing else has.
 const OVERLAPPING: [&str; 9] = [
     "10.0.0.0/13",
@@ -113,6 +124,7 @@ pub fn judges() -> &'static [Judge] {
             Judge::new("blocks", PEERS, cases::Policy::Blocks.blocked()),
             Judge::new("rules with blocks", &format!("{RULES}{PEERS}"), &OVERLAPPING),
             Judge::new("current with blocks", &format!("{CURRENT}{PEERS}"), &OVERLAPPING),
+            Judge::new("some audited with blocks", &format!("{SOME_AUDITED}{PEERS}"), &OVERLAPPING),
             Judge::unpacking("unpacking", PEERS, &[], cases::Policy::Unpacking.tunnel_ports()),
             Judge::new("none with a block", NONE, &["192.0.2.66/32"]),
         ]

@@ -26,6 +26,9 @@ pub fn as_own_rules(policy: &Policy) -> Option<String> {
             list(ports.iter().map(ToString::to_string)),
             list(protocols.iter().map(ToString::to_string)),
         );
+        if class.audited {
+            text.push_str("mode = \"audit\"\n");
+        }
         if !class.also_allow.is_empty() {
             let _ = writeln!(text, "also_allow = {}", list(class.also_allow.iter().map(IpNet::to_string)));
         }

@@ -5,7 +5,7 @@ use core::hint::cold_path;
 use crate::{
     address::Address,
     counter::{
-        CELLS, CELLS_PER_ROW, DENIED_FROM, DROPPED_FROM, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS,
+        CELLS, CELLS_PER_ROW, DENIED_FROM, DROPPED_FROM, Outcome, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_PORTLESS,
         ROW_TCP_UNMANAGED, meaning, place, portless,
     },
     frame::Frame,
@@ -41,6 +41,11 @@ impl Decision {
     /// The one reason, or `None` for a cell that this build does not know (an image of another version).
     pub fn reason(&self) -> Option<Reason> {
         meaning(self.cell).map(|(_, reason, _)| reason)
+    }
+
+    /// What becomes of the frame; `None` as for [`Self::reason`].
+    pub fn outcome(&self) -> Option<Outcome> {
+        meaning(self.cell).map(|(.., outcome)| outcome)
     }
 
     /// Counter row of the port; 0 for packets without one.

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::{
-    counter::{CELLS_PER_ROW, DENIED_FROM, ROWS, place},
+    counter::{CELLS_PER_ROW, DENIED_FROM, DROPPED_FROM, ROWS, place},
     frame::Frame,
     reason::Reason,
 };
@@ -18,7 +18,8 @@ pub struct Row {
     pub allow: u32,
     /// The place of the cell ([`place`]) when no group of the source is allowed.
     pub otherwise: u16,
-    /// The place of the cell of what a blocked source sends. It is denied on ports that are open to all as well, so `otherwise` does not tell the mode.
+    /// The place of the cell of what a blocked source sends. It is denied on ports that are open to all as well, so `otherwise` does not tell the mode;
+    /// and it is the policy's mode, also where the row only audits.
     pub blocked: u16,
 }
 
@@ -32,9 +33,24 @@ impl Row {
         }
     }
 
+    /// The same for a class that only audits, whatever the policy does. A block outranks it as it outranks every rule: what a blocked source sends is dropped
+    /// wherever the policy enforces.
+    #[must_use]
+    pub const fn audited(self) -> Self {
+        match (self.otherwise as u32).checked_sub(DROPPED_FROM) {
+            Some(denied) => Self { otherwise: (DENIED_FROM + denied) as u16, ..self },
+            None => self,
+        }
+    }
+
     /// Whether it lets in anyone who is not blocked.
     pub const fn is_open(&self) -> bool {
         (self.otherwise as u32) < DENIED_FROM
+    }
+
+    /// Whether what it denies goes on all the same.
+    pub const fn only_audits(&self) -> bool {
+        !self.is_open() && (self.otherwise as u32) < DROPPED_FROM
     }
 }
 

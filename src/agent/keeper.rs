@@ -391,6 +391,7 @@ where
     fn announce(&self) {
         announce_interfaces(&self.applied);
         let policy = self.applied.in_force.policy();
+        let audited = policy.audited();
         let state = match policy.mode {
             Mode::Enforce => "policy enforced",
             Mode::Audit => "policy audited, nothing is dropped",
@@ -398,6 +399,7 @@ where
         tracing::info!(
             generation = self.applied.in_force.generation,
             classes = policy.classes.len(),
+            audited = (!audited.is_empty()).then(|| audited.join(",")),
             peers = policy.peers.len(),
             interfaces = self.applied.coverage.covered().count(),
             config = %policy.source.config,

@@ -12,12 +12,14 @@ use crate::{
 };
 use nodewall_datapath::{Maps, PinDir};
 use nodewall_host::{net, state::Who};
+use nodewall_policy::mode_in_words;
 
 #[derive(Serialize)]
 struct Report {
     generation: u64,
     policy_sha256: String,
     mode: String,
+    audited: Vec<String>,
     interfaces: Vec<Interface>,
     /// Filtered until now; nobody asks for them any more.
     released: Vec<String>,
@@ -89,6 +91,7 @@ impl Report {
         Self {
             generation: policy.generation,
             mode: policy.policy().mode.to_string(),
+            audited: policy.policy().audited().into_iter().map(str::to_owned).collect(),
             policy_sha256: policy.policy_sha256,
             interfaces: Vec::new(),
             released: Vec::new(),
@@ -119,7 +122,8 @@ fn report(applied: Applied, mut warnings: Vec<String>) -> Report {
 }
 
 fn print_table(report: &Report) -> anyhow::Result<()> {
-    ui::print_line(&format!("generation {} in force, mode {}", report.generation, report.mode))?;
+    let mode = mode_in_words(&report.mode, &report.audited);
+    ui::print_line(&format!("generation {} in force, mode {mode}", report.generation))?;
     for Interface { coverage, outcome } in &report.interfaces {
         let reason = coverage.reason.as_deref().unwrap_or_default();
         match (coverage.state, outcome) {

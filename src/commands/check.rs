@@ -31,6 +31,7 @@ struct Report {
 struct Class {
     name: String,
     access: String,
+    audited: bool,
     ports: Vec<String>,
     also_allow: Vec<String>,
     from: String,
@@ -68,6 +69,7 @@ fn report(config: &Config, policy: &Policy, policy_sha256: String) -> Report {
             .map(|class| Class {
                 name: class.name.clone(),
                 access: class.access.to_string(),
+                audited: class.audited,
                 ports: class.ports.iter().map(|entry| format!("{}/{}", entry.protocol, entry.ports)).collect(),
                 also_allow: class.also_allow.iter().map(show).collect(),
                 from: class.from.to_string(),
@@ -94,7 +96,7 @@ fn print_table(report: &Report) -> anyhow::Result<()> {
     let rows = report.classes.iter().map(|class| {
         vec![
             class.name.clone(),
-            class.access.clone(),
+            if class.audited { format!("{}, audited", class.access) } else { class.access.clone() },
             class.short_ports.clone(),
             class.also_allow.join(" "),
             class.from.clone(),

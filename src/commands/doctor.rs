@@ -197,6 +197,7 @@ fn live(report: status::Status, unreadable: Option<String>) -> Live {
     let covered = report.interfaces.iter().filter(|interface| interface.is_covered());
     let force = InForce {
         mode: mode.to_owned(),
+        audited: report.audited,
         generation,
         policy_sha256,
         peers: report.peers,

@@ -25,6 +25,7 @@ struct Report {
     peer: Option<String>,
     generation: u64,
     mode: &'static str,
+    outcome: &'static str,
     why: &'static str,
 }
 
@@ -48,6 +49,7 @@ fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> anyho
         peer: (decision.peer() != 0).then(|| peer(image, decision.peer())).flatten(),
         generation: image.generation,
         mode: if image.enforce == 0 { "audit" } else { "enforce" },
+        outcome: decision.outcome().ok_or_else(unknown)?.name(),
         why: reason.text(),
     })
 }
@@ -87,6 +89,10 @@ fn print_text(report: &Report, args: &ExplainArgs) -> anyhow::Result<()> {
         args.source, args.protocol, args.port, report.verdict, report.reason
     ))?;
     ui::print_line(report.why)?;
-    let note = if report.mode == "audit" { "; audit mode: nothing is dropped" } else { "" };
+    let note = match (report.mode, report.outcome) {
+        ("audit", _) => "; audit mode: nothing is dropped",
+        (_, "would_drop") => "; this class is audited: it is not dropped",
+        _ => "",
+    };
     ui::print_line(&format!("policy generation {}{note}", report.generation))
 }

@@ -27,7 +27,7 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
         format!("pid {}{elsewhere}", agent.pid)
     });
     for (name, value) in [
-        ("mode", or_none(report.mode.map(Into::into))),
+        ("mode", or_none(report.mode_in_words())),
         ("generation", or_none(report.generation.map(|g| g.to_string()))),
         ("policy", or_none(report.policy_sha256.clone())),
         ("peers", report.peers.to_string()),

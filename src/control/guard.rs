@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
-use node_ebpf_common::{PolicyImage, Reason, Verdict, decide};
+use node_ebpf_common::{PolicyImage, Reason, decide};
 
 use super::{allow::Allow, error::AgentError, session::Session};
 use crate::control::{Desired, Good};
@@ -64,11 +64,11 @@ impl Guard {
     }
 }
 
-/// Whether `image` would cut the session off.
+/// Whether `image` would cut the session off. A class that only audits cuts nobody.
 fn refuse_lockout(session: &Session, image: &PolicyImage) -> Result<(), AgentError> {
     let frame = probe_frame(session.client, session.server_port, Protocol::Tcp);
     let decision = decide(frame.as_slice(), image);
-    if decision.verdict() == Verdict::Drop {
+    if decision.dropped() == 1 {
         return Err(AgentError::SshSession {
             client: session.client,
             port: session.server_port,
@@ -151,6 +151,8 @@ mod tests {
         assert!(judge(&session("192.0.2.7", 22), &policy(""), &[], None).is_ok());
         let error = judge(&session("192.0.2.7", 9042), &policy(""), &[], None).unwrap_err();
         assert!(error.to_string().contains("192.0.2.7") && error.to_string().contains("9042"), "{error}");
+        let audited = policy("[profile]\naudit = [\"cassandra\"]");
+        assert!(judge(&session("192.0.2.7", 9042), &audited, &[], None).is_ok(), "what only audits cuts nobody");
         assert!(judge(&session("10.0.0.9", 9042), &policy(""), &[], None).is_ok());
         assert!(judge(&session("192.0.2.7", 9042), &policy("allow_lockout = true"), &[], None).is_ok());
         assert!(judge(&session("192.0.2.7", 9042), &policy(""), &["192.0.2.7"], None).is_ok());

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use node_ebpf_common::{PolicyImage, Reason, Verdict, decide, frame::Received};
+use node_ebpf_common::{PolicyImage, Reason, decide, frame::Received};
 use serde::Serialize;
 
 use super::{
@@ -280,17 +280,17 @@ fn rule(class: Option<&PortClass>) -> String {
         Access::Cluster => "cluster",
         Access::Closed => "closed",
     };
-    format!("{access} ({}{also})", class.name)
+    let audited = if class.audited { ", audited" } else { "" };
+    format!("{access} ({}{also}{audited})", class.name)
 }
 
-/// What is done to a packet: nothing in force passes everything, and so does audit.
+/// What is done to a packet: nothing in force passes everything; so does a policy or a class that only audits, but for what a block drops.
 fn action(image: Option<&PolicyImage>, source: IpAddr, port: u16, if_index: u32) -> (&'static str, &'static str) {
     let Some(image) = image else { return ("pass", "unmanaged") };
     let frame = probe_frame(source, port, Protocol::Tcp);
     let decision = decide(&Received { frame: &frame, if_index }, image);
     let reason = decision.reason().map_or("unknown", Reason::name);
-    let dropped = image.enforce != 0 && decision.verdict() == Verdict::Drop;
-    (if dropped { "drop" } else { "pass" }, reason)
+    (if decision.dropped() == 1 { "drop" } else { "pass" }, reason)
 }
 
 /// The ports on the wire that may have led to this socket.
@@ -370,6 +370,11 @@ mod tests {
             ]
         );
         assert!(ports(Some(&new), &new).is_empty());
+        let audits = Policy {
+            classes: new.classes.iter().cloned().map(|class| PortClass { audited: true, ..class }).collect(),
+            ..new.clone()
+        };
+        assert_eq!(ports(Some(&audits), &new)[0].from, "cluster (a, audited)");
         assert!(!ports(None, &new).is_empty());
     }
 }

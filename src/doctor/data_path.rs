@@ -7,6 +7,8 @@ use super::finding::{Finding, Findings, Status, Subject};
 pub struct InForce {
     /// `enforce` or `audit`.
     pub mode: String,
+    /// Classes that only audit while the rest is enforced.
+    pub audited: Vec<String>,
     /// Number of the policy image.
     pub generation: u64,
     /// SHA-256 of the policy, hexadecimal.
@@ -73,6 +75,14 @@ fn in_force(force: &InForce, problems: &[String], configured_sha256: Option<&str
             .because("an outsider reaches the cluster's ports")
             .advice("set mode = \"enforce\" when `nodewall counters` shows no would_drop that surprises you");
     }
+    if !force.audited.is_empty() {
+        findings
+            .add(Status::Note, "mode", format!("audited while the rest is enforced: {}", force.audited.join(", ")))
+            .because("an outsider reaches the ports of these classes, and is counted")
+            .advice(
+                "take the class out of [profile] audit, or mode out of its [[rule]], when `nodewall counters` shows no would_drop that surprises you",
+            );
+    }
     if let Some(configured) = configured_sha256.filter(|configured| *configured != force.policy_sha256) {
         let in_force = &force.policy_sha256;
         let found =
@@ -119,6 +129,7 @@ mod tests {
     fn force(mode: &str) -> InForce {
         InForce {
             mode: mode.to_owned(),
+            audited: Vec::new(),
             generation: 7,
             policy_sha256: "a".repeat(64),
             peers: 2,
@@ -138,6 +149,7 @@ mod tests {
         assert_eq!(findings(&audit, None)[2].advice.as_deref(), Some("find out whose it is"));
         let blind = InForce { captures: Some("can not open a buffer".into()), ..force("enforce") };
         let alone = InForce { agent: None, refused: Some("reload was refused: x".into()), ..force("enforce") };
+        let partly = InForce { audited: vec!["agent".into()], ..force("enforce") };
         let (same, other) = ("a".repeat(64), "b".repeat(64));
         let in_force = ("in-force", Status::Ok);
         let degraded = ("in-force", Status::Degraded);
@@ -145,6 +157,7 @@ mod tests {
             (well(), Some(&same), vec![in_force]),
             (well(), Some(&other), vec![in_force, ("drift", Status::Note)]),
             (audit, Some(&same), vec![in_force, ("mode", Status::Note), ("problem", Status::Degraded)]),
+            (DataPathState::InForce(partly, vec![]), None, vec![in_force, ("mode", Status::Note)]),
             (DataPathState::InForce(blind, vec![]), None, vec![in_force, ("captures", Status::Note)]),
             (
                 DataPathState::InForce(alone, vec![]),

@@ -1,10 +1,17 @@
 //! The ports that the policy in force names, who may reach them, and what was counted there: the page's table. It must not print.
 
-use node_ebpf_common::{PolicyImage, counter::ROW_FIRST, maps::RowRecord, rule::GROUP_PEER};
+use node_ebpf_common::{
+    PolicyImage,
+    counter::ROW_FIRST,
+    maps::RowRecord,
+    rule::{GROUP_PEER, Row},
+};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 use super::counters::{Counters, place_of};
 use nodewall_datapath::{DatapathError, Maps};
+use nodewall_policy::class_name;
 
 /// A port, or a range that shares a counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +29,8 @@ pub struct Port {
     pub access: Option<&'static str>,
     /// Sources besides those of `access` are let in (`also_allow`).
     pub also_allow: bool,
+    /// What is denied here goes on: the policy audits, or this class does.
+    pub audited: bool,
     /// Frames let in, dropped, that would have been dropped (audit), sent.
     #[serde(flatten)]
     pub packets: Packets,
@@ -50,8 +59,18 @@ fn join(image: &PolicyImage, records: &[RowRecord], counters: &Counters) -> Vec<
     let mut ports: Vec<(u16, Port)> = named
         .map(|(row, record)| {
             let (class, port, ports, protocol) = place_of(record);
-            let (access, also_allow) = if record.active == 1 { access(image, row) } else { (None, false) };
-            (record.first_port, Port { class, port, ports, protocol, access, also_allow, packets: Packets::default() })
+            let rule = image.rows.get(row as usize).filter(|_| record.active == 1);
+            let port = Port {
+                class,
+                port,
+                ports,
+                protocol,
+                access: rule.copied().map(access),
+                also_allow: rule.is_some_and(|rule| rule.allow & !GROUP_PEER != 0),
+                audited: rule.is_some_and(Row::only_audits),
+                packets: Packets::default(),
+            };
+            (record.first_port, port)
         })
         .collect();
     for row in &counters.rows {
@@ -71,16 +90,21 @@ fn join(image: &PolicyImage, records: &[RowRecord], counters: &Counters) -> Vec<
     ports.into_iter().map(|(_, port)| port).collect()
 }
 
-fn access(image: &PolicyImage, row: u32) -> (Option<&'static str>, bool) {
-    let Some(row) = image.rows.get(row as usize) else { return (None, false) };
-    let also = row.allow & !GROUP_PEER != 0;
-    let open = row.is_open();
-    let access = match (open, row.allow & GROUP_PEER != 0) {
+fn access(rule: Row) -> &'static str {
+    match (rule.is_open(), rule.allow & GROUP_PEER != 0) {
         (true, _) => "public",
         (false, true) => "cluster",
         (false, false) => "closed",
-    };
-    (Some(access), also)
+    }
+}
+
+/// Names of the classes that only audit while the rest is enforced.
+pub(super) fn audited(maps: &Maps) -> Result<Vec<String>, DatapathError> {
+    let image = maps.policy()?;
+    let records = maps.rows()?;
+    let audits = |(row, record): &(&Row, &RowRecord)| image.enforce != 0 && record.active == 1 && row.only_audits();
+    let named = image.rows.iter().zip(&records).skip(ROW_FIRST as usize).filter(audits);
+    Ok(named.map(|(_, record)| class_name(record)).collect::<BTreeSet<_>>().into_iter().collect())
 }
 
 #[cfg(test)]
@@ -95,7 +119,7 @@ mod tests {
 
     #[test]
     fn access_is_the_images_and_counts_are_the_counters() {
-        let text = "[peers]\nstatic = [\"10.0.0.11\"]\n[[rule]]\nname = \"jmx\"\nports = [\"7199\"]\nprotocols = [\"tcp\"]\naccess = \"closed\"\n\
+        let text = "[profile]\naudit = [\"agent\"]\n[peers]\nstatic = [\"10.0.0.11\"]\n[[rule]]\nname = \"jmx\"\nports = [\"7199\"]\nprotocols = [\"tcp\"]\naccess = \"closed\"\n\
                     also_allow = [\"192.0.2.0/24\"]\n";
         let policy = Policy::from_config(&Config::parse(text, "test.toml").unwrap()).unwrap();
         let compiled = compile(&policy, RowTable::default(), &Facts::default()).unwrap();
@@ -119,6 +143,7 @@ mod tests {
         assert_eq!(shown(443, "tcp"), (Some("public"), false));
         assert_eq!(shown(9042, "udp"), (Some("cluster"), false));
         assert_eq!(shown(7199, "tcp"), (Some("closed"), true));
+        assert!(find(8443, "tcp").audited && find(8443, "udp").audited && !find(9042, "tcp").audited);
         let counted = Packets { passed_packets: 5, dropped_packets: 7, would_drop_packets: 9, sent_packets: 11 };
         assert_eq!(find(9042, "tcp").packets, counted);
         assert_eq!(find(9042, "udp").packets, Packets::default());

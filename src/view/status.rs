@@ -8,7 +8,7 @@ use crate::{
     control::{
         self, AgentError, Blocks, Good, Health, Holder, InterfaceCoverage, Refused, Repair, Trial, TrialKind, holders,
     },
-    view::{mission_control::Reached, open_tunnel::OpenTunnel, push_health::PushHealth},
+    view::{mission_control::Reached, open_tunnel::OpenTunnel, ports, push_health::PushHealth},
 };
 
 use nodewall_datapath::{DatapathError, ImageFacts, Maps, PinDir};
@@ -17,7 +17,7 @@ use nodewall_host::{
     net::{self, Network},
     state::{Clock, Stamp, StateDir, StateError},
 };
-use nodewall_policy::config::show;
+use nodewall_policy::{config::show, mode_in_words};
 use nodewall_text::hex;
 
 /// The live system at one time.
@@ -25,6 +25,8 @@ use nodewall_text::hex;
 pub struct Status {
     /// `enforce` or `audit`; `null`: no policy is in force.
     pub mode: Option<&'static str>,
+    /// Classes that only audit while the rest is enforced.
+    pub audited: Vec<String>,
     /// Number of the policy image in force.
     pub generation: Option<u64>,
     /// Hash of what the image was made from, in hex.
@@ -88,6 +90,13 @@ pub struct OnTrial {
     pub held_by: Vec<Holder>,
 }
 
+impl Status {
+    /// The mode for people: what of it audits is said with it.
+    pub fn mode_in_words(&self) -> Option<String> {
+        self.mode.map(|mode| mode_in_words(mode, &self.audited))
+    }
+}
+
 impl OnTrial {
     /// Those who hold it, in a sentence.
     pub fn held_by(&self) -> String {
@@ -149,7 +158,7 @@ fn look_once(bpffs: &Path, state: Option<&StateDir>, network: &Network) -> Resul
         Some((pins, maps)) => match maps.in_force_facts() {
             Ok(image) => {
                 let open_tunnels = OpenTunnel::read(&maps, network)?;
-                Status { open_tunnels, ..in_force(&pins, &image, state, network)? }
+                Status { open_tunnels, ..in_force((&pins, &maps), &image, state, network)? }
             }
             Err(DatapathError::NoPolicy) => nothing_in_force(),
             Err(error) => return Err(error.into()),
@@ -187,7 +196,7 @@ fn hidden(network: &Network, mut status: Status) -> Status {
 }
 
 fn in_force(
-    pins: &PinDir,
+    (pins, maps): (&PinDir, &Maps),
     image: &ImageFacts,
     state: Option<&StateDir>,
     network: &Network,
@@ -195,6 +204,12 @@ fn in_force(
     // A damaged file is told where the state is read; what runs is shown all the same.
     let good = state.and_then(|state| Good::last(state).ok().flatten());
     let interfaces = control::look(Some(pins), state, good.as_ref().map(|good| &good.desired), network)?;
+    let policy_sha256 = hex(&image.policy_sha256);
+    // The image tells it, too; copying that takes a millisecond.
+    let audited = match good.filter(|good| good.policy_sha256 == policy_sha256) {
+        Some(good) => good.desired.policy.audited().into_iter().map(str::to_owned).collect(),
+        None => ports::audited(maps)?,
+    };
     let mut other_problems = Vec::new();
     if !interfaces.iter().any(InterfaceCoverage::is_covered) {
         other_problems.push("no interface is filtered; `nodewall apply` attaches".into());
@@ -202,7 +217,8 @@ fn in_force(
     Ok(Status {
         mode: Some(if image.enforce { "enforce" } else { "audit" }),
         generation: Some(image.generation),
-        policy_sha256: Some(hex(&image.policy_sha256)),
+        audited,
+        policy_sha256: Some(policy_sha256),
         interfaces,
         peers: image.peers,
         other_problems,

@@ -76,7 +76,7 @@ fn json_has_the_whole_policy() {
     assert!(sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()), "{sha256}");
     let classes = report["classes"].as_array().unwrap();
     let class = |name: &str| classes.iter().find(|class| class["name"] == name).unwrap_or_else(|| panic!("{report:#}"));
-    assert_eq!(keys(class("jmx")), ["access", "also_allow", "from", "name", "note", "ports"]);
+    assert_eq!(keys(class("jmx")), ["access", "also_allow", "audited", "from", "name", "note", "ports"]);
     assert_eq!(class("jmx")["ports"], serde_json::json!(["tcp/7199", "tcp/7210-7219"]));
     assert_eq!(class("jmx")["access"], "closed");
     assert_eq!(class("jmx")["also_allow"], serde_json::json!(["192.0.2.0/24"]));

@@ -18,6 +18,7 @@ fn a_node_without_a_policy_says_so() {
         keys(&report),
         [
             "agent",
+            "audited",
             "blocks",
             "evidence",
             "generation",
@@ -66,7 +67,10 @@ fn status_and_counters_are_as_the_contract_says() {
     }
     let live = Live::new();
     let applied = live.apply(&["--peer", "10.77.0.12", "--peer", "fd77::/64", "-o", "json"]).exits(0).json();
-    assert_eq!(keys(&applied), ["generation", "interfaces", "mode", "policy_sha256", "released", "warnings"]);
+    assert_eq!(
+        keys(&applied),
+        ["audited", "generation", "interfaces", "mode", "policy_sha256", "released", "warnings"]
+    );
     live.send(9042, 2);
     live.send(443, 1);
     live.send(12_345, 4);

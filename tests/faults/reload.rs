@@ -1,5 +1,5 @@
-//! Reloads under load, between two policies that differ in one port's class and in one peer. What both let in gets in, every time; what neither
-//! lets in does not, ever; and of the rest each frame is counted once.
+//! Reloads under load, between two policies that differ in one port's class, in one class's mode and in one peer. What both let in gets in, every time; what
+//! neither lets in does not, ever; and of the rest each frame is counted once, as what became of it.
 
 use std::thread;
 use std::time::Duration;
@@ -19,7 +19,10 @@ const SEALED: u16 = 9999;
 /// Public in one policy, for peers in the other.
 const CHANGING: u16 = 8022;
 
-const PORTS: [u16; 4] = [PUBLIC, CASSANDRA, SEALED, CHANGING];
+/// Of a class that only audits in one policy, and denies the same in both.
+const AUDITED: u16 = 8443;
+
+const PORTS: [u16; 5] = [PUBLIC, CASSANDRA, SEALED, CHANGING, AUDITED];
 
 /// A peer of both policies, of the first, of the second.
 const BOTH: u8 = 21;
@@ -27,7 +30,7 @@ const FIRST: u8 = 25;
 const SECOND: u8 = 26;
 
 /// Who asks what. Both policies let the first two in and the next two not; they differ about the others.
-const WAYS: [Flow; 7] = [
+const WAYS: [Flow; 8] = [
     (OUTSIDER, PUBLIC),
     (peer(BOTH), CASSANDRA),
     (OUTSIDER, CASSANDRA),
@@ -35,14 +38,19 @@ const WAYS: [Flow; 7] = [
     (OUTSIDER, CHANGING),
     (peer(FIRST), CASSANDRA),
     (peer(SECOND), CASSANDRA),
+    (OUTSIDER, AUDITED),
 ];
 
 /// Four of five peers stay.
-fn policy(last_peer: u8, web_port: &str) -> Settings {
+fn policy(last_peer: u8, profile: &str) -> Settings {
     let peers: Vec<String> = [BOTH, 22, 23, 24, last_peer].iter().map(|number| peer(*number).to_string()).collect();
     let peers: Vec<&str> = peers.iter().map(String::as_str).collect();
     let rule = format!("[[rule]]\nname = \"sealed\"\nports = [\"{SEALED}\"]\naccess = \"closed\"\n");
-    Settings::profile(&format!("web_port_8022 = \"{web_port}\"")).peers(&peers).rules(&rule)
+    Settings::profile(profile).peers(&peers).rules(&rule)
+}
+
+fn policies() -> [Settings; 2] {
+    [policy(FIRST, "web_port_8022 = \"public\""), policy(SECOND, "web_port_8022 = \"cluster\"\naudit = [\"agent\"]")]
 }
 
 /// Reloads the agent and waits for the policy of this generation; `seen` is how much of the log was looked at.
@@ -64,14 +72,14 @@ fn reload_under_load() {
         return;
     }
     let _turn = alone();
-    let reloads = runs(50, 10_000);
+    let reloads = runs(200, 10_000);
     let mut record = Record::new(
         "reload",
         "reload (SIGHUP), alternating two policies, at >= 100 kpps",
         reloads,
         "0 wrong drops, 0 wrong passes; counted = sent",
     );
-    let policies = [policy(FIRST, "public"), policy(SECOND, "cluster")];
+    let policies = policies();
     let node: Node = rig::enforcing(&policies[0]);
     let (turnstile, before) = (Turnstile::of(&node, &WAYS), node.json("counters"));
     let first_generation = node.generation();
@@ -98,12 +106,14 @@ fn reload_under_load() {
     ));
     assert_eq!((wrong_drops, wrong_passes), (0, 0), "sent {sent:?}, behind the filter {passed:?}");
     for port in PORTS {
-        let moved = ["pass", "drop"].map(|outcome| counted(&counters, port, outcome) - counted(&before, port, outcome));
+        let moved = ["pass", "would_drop", "drop"]
+            .map(|outcome| counted(&counters, port, outcome) - counted(&before, port, outcome));
         let (came, reached) = (at_port(sent, port), at_port(&passed, port));
-        assert_eq!(moved, [reached, came - reached], "port {port}: counted as passed and as dropped");
+        let [pass, would_drop] = if port == AUDITED { [0, reached] } else { [reached, 0] };
+        assert_eq!(moved, [pass, would_drop, came - reached], "port {port}: counted as passed, audited, dropped");
     }
     // Both policies were in force for a while: else the test says little.
-    for way in [4, 5, 6] {
+    for way in [4, 5, 6, 7] {
         assert!(passed[way] > 0 && passed[way] < sent[way], "{:?}: {} of {}", WAYS[way], passed[way], sent[way]);
     }
     judge_time(flooded.rate_pps() >= FLOOD_AT_LEAST_PPS, || format!("too slow to show a gap: {flooded:?}"));
@@ -124,7 +134,7 @@ fn reloads_upon_reloads() {
         hangups,
         "no reload is refused; in the end the file is in force",
     );
-    let policies = [policy(FIRST, "public"), policy(SECOND, "cluster")];
+    let policies = policies();
     let node = rig::enforcing(&policies[0]);
     let (first_generation, mut random) = (node.generation(), Random::new(seed()));
     for _ in 0..hangups {

@@ -91,7 +91,7 @@ fn host_prefix(address: &str) -> String {
 /// Cut at any byte, a blocked source's frame does not pass as something else.
 #[test]
 fn truncation_never_lets_a_blocked_source_in() {
-    for policy in [Policy::Blocks, Policy::AuditBlocks] {
+    for policy in [Policy::Blocks, Policy::AuditBlocks, Policy::Audited] {
         let compiled = policy.compiled();
         for case in all().iter().filter(|c| c.policy == policy && c.reason == Reason::BlockedSource) {
             for length in 0..case.frame.len() {

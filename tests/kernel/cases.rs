@@ -3,7 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use node_ebpf_common::{Decision, Frame, Shape, Verdict, counter::Counter, decide, frame::Wire, wire::ETHERNET_BYTES};
+use node_ebpf_common::{
+    Decision, Frame, Shape,
+    counter::{Counter, Outcome},
+    decide,
+    frame::Wire,
+    wire::ETHERNET_BYTES,
+};
 use nodewall_datapath::{Aggregate, Buffers, CaptureBudget, KernelEngine, Layer};
 use nodewall_model::cases::{
     Case, Compile as _, Counted as _, OUTSIDER, OUTSIDER6, Policy, all,
@@ -184,7 +190,7 @@ fn run_in(shape: Shape, compiled: &Compiled, entry: Entry, cases: &[&Case]) {
     let mut before = counters(&filter, compiled);
     for case in cases {
         let action = filter.run(&case.frame).unwrap_or_else(|e| panic!("{}: {e}", case.name));
-        let dropped = case.reason.verdict() == Verdict::Drop && !case.policy.audits();
+        let dropped = case.outcome() == Outcome::Drop;
         assert_eq!(action, entry.answer(dropped), "{shape}, {entry:?} {}: action", case.name);
 
         let after = counters(&filter, compiled);

@@ -8,7 +8,9 @@ use std::{
 };
 
 use node_ebpf_common::{
-    Shape, Verdict, decide,
+    Shape, Verdict,
+    counter::Outcome,
+    decide,
     flow::{BANK_ENTRIES, FlowEntry},
     packet::walk,
 };
@@ -121,7 +123,7 @@ fn every_denied_case(shape: Shape) {
         let record = rows.records().get(flow.key.row() as usize);
         let kind = flow.key.kind(record.map(|record| record.protocol));
         assert_eq!(kind, Some(packet.kind), "{}", case.name);
-        assert_eq!(flow.key.dropped(), image.enforce == 1, "{}", case.name);
+        assert_eq!(flow.key.dropped(), case.outcome() == Outcome::Drop, "{}", case.name);
         let first = flow.first;
         assert_eq!(u64::from(first.generation()), image.generation, "{}", case.name);
         assert_eq!(first.interface(), 1, "a test run comes by the loopback device");

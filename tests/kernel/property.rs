@@ -40,10 +40,11 @@ fn the_model_agrees_with_the_table_of_cases() {
             cases::Policy::Blocks => "blocks",
             cases::Policy::AuditBlocks => "audit-blocks",
             cases::Policy::Unpacking => "unpacking",
+            cases::Policy::Audited => "some-audited-blocks",
         };
         let policy = policies.iter().find(|policy| policy.name == name).unwrap();
         let answer = judge(&case.frame, policy);
-        assert_eq!(answer.reason, case.reason, "{}", case.name);
+        assert_eq!((answer.reason, answer.outcome), (case.reason, case.outcome()), "{}", case.name);
         if case.bytes != 0 {
             assert_eq!(answer.bytes.map(u64::from), Some(case.bytes), "{}: bytes", case.name);
         }

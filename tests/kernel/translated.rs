@@ -12,7 +12,7 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use machine::{Memory, Path, walk};
-use node_ebpf_common::{Shape, Verdict, decide, maps::name, wire::ETHERNET_BYTES};
+use node_ebpf_common::{Shape, counter::Outcome, decide, maps::name, wire::ETHERNET_BYTES};
 use nodewall_datapath::{Buffers, EgressEngine, KernelEngine};
 use nodewall_model::cases::{Compile as _, OUTSIDER, OUTSIDER6, PEER, PEER6, Policy, all, frames};
 use nodewall_policy::Compiled;
@@ -92,7 +92,7 @@ impl Loaded {
         let path = walk(&self.instructions, &memory, frame);
         if path.calls.is_empty() {
             let decision = decide(frame, &compiled.image);
-            let dropped = decision.verdict() == Verdict::Drop && compiled.image.enforce == 1;
+            let dropped = decision.outcome() == Some(Outcome::Drop);
             assert_eq!(path.action, Some(if dropped { XDP_DROP } else { XDP_PASS }), "{what}: action");
             assert_eq!(path.cells, [decision.cell], "{what}: the cell that is counted on");
             assert_eq!(path.counted, [1, u64::from(decision.bytes)], "{what}: what is counted");

@@ -20,7 +20,8 @@ impl Policy {
             format!("single_node {}", self.single_node),
         ];
         for class in &self.classes {
-            lines.push(format!("class {} {}", class.name, class.access));
+            let audited = if class.audited { " audit" } else { "" };
+            lines.push(format!("class {} {}{audited}", class.name, class.access));
             lines.extend(
                 class.ports.iter().map(|entry| format!("port {} {} {}", class.name, entry.protocol, entry.ports)),
             );

@@ -241,11 +241,12 @@ fn lead(image: &mut PolicyImage, key: RowKey, word: PortWord) {
 }
 
 fn class_row(class: &PortClass, allow: u32, enforce: bool) -> Row {
-    match class.access {
+    let row = match class.access {
         Access::Public => Row::new(0, Reason::Public, enforce),
         Access::Cluster => Row::new(allow, Reason::Outsider, enforce),
         Access::Closed => Row::new(allow, Reason::Closed, enforce),
-    }
+    };
+    if class.audited { row.audited() } else { row }
 }
 
 fn tunnel_row(policy: &Policy, enforce: bool) -> Row {

@@ -18,7 +18,7 @@ mod tests;
 
 pub use compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, compile};
 pub use peer_slots::{PeerTable, peer_of};
-pub use policy::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry};
+pub use policy::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry, mode_in_words};
 pub use probe::probe_frame;
 pub use rows::{RowTable, class_name};
 pub use sources::{FEW_LENGTHS, Lengths, source_of};

@@ -4,7 +4,9 @@
 //! for its protocols only. Own rules never meet on a port: `config` has refused that.
 
 use super::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry, profile::profile};
-use crate::config::{AGENT_PORT, Access, ClusterVersion, Config, PortRange, PortSet, ProfileName, Protocol, Rule};
+use crate::config::{
+    AGENT_PORT, Access, ClusterVersion, Config, PortRange, PortSet, ProfileName, Protocol, Rule, one_of,
+};
 
 /// The port that `web_port_8022` decides.
 const WEB_PORT: u16 = 8022;
@@ -17,10 +19,12 @@ impl Policy {
         let from = Origin::Profile(config.profile.name);
         let mut classes: Vec<PortClass> = table.rules.iter().map(|rule| class(rule, from)).collect();
         apply_options(config, &mut classes);
+        audit(config, &mut classes)?;
         take_over(config, &mut classes, &mut warnings);
         warn_idle_options(config, &classes, &mut warnings);
         classes.extend(config.rules.iter().map(|rule| class(rule, Origin::Rule)));
         classes.sort_by(|a, b| a.name.cmp(&b.name));
+        warn_idle_audits(config, &classes, &mut warnings);
         refuse_lockout(config, &classes)?;
         let peers: Vec<_> = config.peers.named.iter().map(|peer| peer.prefix).collect();
         if config.single_node && !peers.is_empty() {
@@ -72,6 +76,7 @@ fn class(rule: &Rule, from: Origin) -> PortClass {
         ports: rule.protocols.iter().flat_map(entries).collect(),
         access: rule.access,
         also_allow: rule.also_allow.clone(),
+        audited: rule.audited,
         from,
         note: rule.note.clone(),
     }
@@ -92,6 +97,19 @@ fn apply_options(config: &Config, classes: &mut [PortClass]) {
         };
         class.access = access;
     }
+}
+
+/// The profile's classes that only audit.
+fn audit(config: &Config, classes: &mut [PortClass]) -> Result<(), PolicyError> {
+    for name in &config.profile.audit {
+        let Some(class) = classes.iter_mut().find(|class| class.name == *name) else {
+            let known: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
+            let expected = if known.is_empty() { "none: it has no classes".to_owned() } else { one_of(&known) };
+            return Err(PolicyError::UnknownClass { name: name.clone(), expected, config: config.origin.clone() });
+        };
+        class.audited = true;
+    }
+    Ok(())
 }
 
 /// Removes from the profile's classes what own rules decide.
@@ -150,5 +168,19 @@ fn warn_idle_options(config: &Config, profile_classes: &[PortClass], warnings: &
             };
             warnings.push(format!("profile.{option} has no effect: {why}"));
         }
+    }
+}
+
+/// Classes that are to audit and deny nobody, or whose ports a rule of one's own decides.
+fn warn_idle_audits(config: &Config, classes: &[PortClass], warnings: &mut Vec<String>) {
+    for name in &config.profile.audit {
+        if !classes.iter().any(|class| class.name == *name && class.from != Origin::Rule) {
+            warnings.push(format!(
+                "profile.audit has no effect on {name}: rules of your own decide its ports; say mode = \"audit\" there"
+            ));
+        }
+    }
+    for class in classes.iter().filter(|class| class.audited && class.access == Access::Public) {
+        warnings.push(format!("class {} is to audit, and is public: it denies nobody", class.name));
     }
 }

@@ -79,6 +79,9 @@ pub struct PortClass {
     pub access: Access,
     /// Sources let in besides; sorted, no duplicates. Empty when `access` is public.
     pub also_allow: Vec<IpNet>,
+    /// What it denies is counted and recorded, and goes on, also where the policy enforces. Blocked sources are dropped all the same.
+    #[serde(default)]
+    pub audited: bool,
     /// Who made this class.
     pub from: Origin,
     /// For people: the vendor's words, or the operator's.
@@ -130,6 +133,13 @@ impl Policy {
         self.classes.iter().find(|class| class.names(protocol, port))
     }
 
+    /// Names of the classes that only audit while the rest is enforced.
+    pub fn audited(&self) -> Vec<&str> {
+        let enforces = self.mode == Mode::Enforce;
+        let audited = self.classes.iter().filter(|class| enforces && class.audited && class.access != Access::Public);
+        audited.map(|class| class.name.as_str()).collect()
+    }
+
     /// The ports that are not open to everyone, of either protocol.
     pub fn restricted_ports(&self) -> PortSet {
         let restricted = self.classes.iter().filter(|class| class.access != Access::Public);
@@ -145,6 +155,12 @@ impl Policy {
         }
         Ok(())
     }
+}
+
+/// A mode, and the classes that only audit in spite of it, for people.
+pub fn mode_in_words(mode: &str, audited: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = audited.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { mode.to_owned() } else { format!("{mode}; audited: {}", names.join(", ")) }
 }
 
 /// Why a configuration has no usable meaning.
@@ -170,6 +186,16 @@ pub enum PolicyError {
         class: String,
         /// What the class does.
         access: Access,
+        /// The configuration.
+        config: ConfigOrigin,
+    },
+    /// A class to audit that there is not.
+    #[error("profile.audit ({config}): {name:?} is no class of the profile; expected {expected}")]
+    UnknownClass {
+        /// As it was written.
+        name: String,
+        /// What it may be.
+        expected: String,
         /// The configuration.
         config: ConfigOrigin,
     },

@@ -301,6 +301,8 @@ fn whatever_decides_a_packet_changes_the_canonical_text() {
         "[peers]\nstatic = [\"10.0.0.12\"]\n".to_owned(),
         "[peers]\nstatic = [\"10.0.0.0/24\"]\n".to_owned(),
         format!("{base}{rule}"),
+        format!("{base}[profile]\naudit = [\"agent\"]\n"),
+        format!("{base}{rule}mode = \"audit\"\n"),
         format!("{base}{rule}protocols = [\"tcp\"]\n"),
         format!("{base}{rule}also_allow = [\"192.0.2.1\"]\n"),
         format!("{base}{}", rule.replace("cluster", "closed")),
@@ -313,6 +315,30 @@ fn whatever_decides_a_packet_changes_the_canonical_text() {
     texts.dedup();
     assert_eq!(texts.len(), count);
     assert_eq!(policy("").mode, Mode::Enforce);
+}
+
+#[test]
+fn single_classes_audit() {
+    let audited = |text: &str| {
+        let policy = policy(text);
+        (policy.audited().join(" "), policy.warnings.join(" "))
+    };
+    let rule = "[[rule]]\nname = \"own\"\nports = [8443]\naccess = \"cluster\"\n";
+    let profile = "[profile]\naudit = [\"cassandra\", \"agent\", \"agent\"]\n";
+    assert_eq!(audited(profile), ("agent cassandra".into(), String::new()));
+    assert_eq!(audited(&format!("{rule}mode = \"audit\"\n")), ("own".into(), String::new()));
+    // Where everything audits, no class does so by itself.
+    assert_eq!(audited(&format!("mode = \"audit\"\n{profile}")), (String::new(), String::new()));
+    // A rule of one's own has its own mode, and is never audited by accident.
+    let (names, warning) = audited(&format!("{profile}{rule}"));
+    assert!(names == "cassandra" && warning.contains("no effect on agent"), "{names}: {warning}");
+    let (names, warning) = audited(&format!("{profile}agent_port_8443 = \"public\"\n"));
+    assert!(names == "cassandra" && warning.contains("agent is to audit, and is public"), "{names}: {warning}");
+    let refused = |text: &str| Policy::from_config(&Config::parse(text, "f.toml").unwrap()).unwrap_err().to_string();
+    let error = refused("[profile]\naudit = [\"casandra\"]\n");
+    assert!(error.contains("f.toml") && error.contains("\"casandra\"") && error.contains("\"cassandra\""), "{error}");
+    let error = refused("[profile]\nname = \"none\"\naudit = [\"agent\"]\n");
+    assert!(error.contains("has no classes"), "{error}");
 }
 
 #[test]

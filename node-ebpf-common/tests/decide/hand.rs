@@ -64,6 +64,16 @@ impl ByHand {
         }
     }
 
+    fn audit(&mut self, ports: &[u16]) {
+        for (protocol, port) in ports.iter().flat_map(|port| [(6, *port), (17, *port)]) {
+            let row = self.rows[&(protocol, port)];
+            let rule = self.image.rows[row as usize].audited();
+            self.image.port_words[usize::from(protocol == 17)][port.swap_bytes() as usize] =
+                PortWord::new(row, rule).bits();
+            self.image.rows[row as usize] = rule;
+        }
+    }
+
     /// Puts a prefix into the table; the lengths must be given longest first.
     pub(crate) fn source(&mut self, text: &str, groups: u32, peer: u16) {
         let (address, length) = text.split_once('/').unwrap();
@@ -165,6 +175,11 @@ pub(crate) fn by_hand(policy: Policy) -> ByHand {
     }
     if !policy.blocked().is_empty() {
         hand.block(site);
+    }
+    for (class, ports) in [("agent", &[8443][..]), ("cassandra", &[9042, 7000, 7001, 7199]), ("https", &[443])] {
+        if policy.audited().contains(&class) {
+            hand.audit(ports);
+        }
     }
     hand
 }

@@ -34,8 +34,7 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
             let decision = decide(case.frame.as_slice(), &hand.image);
             assert_eq!(decision.reason(), Some(case.reason), "{}", case.name);
             assert_eq!(decision.verdict(), case.reason.verdict(), "{}", case.name);
-            let is_dropped = case.reason.verdict() == Verdict::Drop && !policy.audits();
-            assert_eq!(decision.dropped(), u32::from(is_dropped), "{}", case.name);
+            assert_eq!(decision.dropped(), u32::from(case.outcome() == Outcome::Drop), "{}", case.name);
             let row = match case.on {
                 On::Port(_, protocol, port) => hand.rows[&(protocol, port)],
                 On::Tcp => ROW_TCP_UNMANAGED,
@@ -45,8 +44,7 @@ fn the_table_of_cases_holds_for_an_image_made_by_hand() {
                 On::Nothing => 0,
             };
             assert_eq!(decision.row(), row, "{}: row", case.name);
-            let outcome = Outcome::of(case.reason.verdict(), !policy.audits());
-            assert_eq!(Some(decision.cell), counter::cell(row, case.reason, outcome), "{}: cell", case.name);
+            assert_eq!(Some(decision.cell), counter::cell(row, case.reason, case.outcome()), "{}: cell", case.name);
             assert!(decision.peer() != 0 || case.reason != Reason::Peer, "{}: no peer", case.name);
             assert!(decision.peer() == 0 || decision.row() != 0, "{}: peer {}", case.name, decision.peer());
             if case.bytes != 0 || case.frame.is_empty() {

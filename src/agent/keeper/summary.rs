@@ -1,6 +1,7 @@
 //! How the agent does, in one line for people. It must not look at the kernel: it is made at every wake.
 
 use super::Keeper;
+use nodewall_policy::mode_in_words;
 
 impl<R> Keeper<R> {
     /// Mode, what it rests on, and what is wrong.
@@ -19,7 +20,7 @@ impl<R> Keeper<R> {
         };
         format!(
             "{}, generation {}, {}, {}; {health}",
-            policy.mode,
+            mode_in_words(policy.mode.as_str(), &policy.audited()),
             self.applied.in_force.generation,
             counted(peers, "peer"),
             counted(interfaces, "interface")

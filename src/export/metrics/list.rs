@@ -68,6 +68,8 @@ metrics! {
         |r| r.peer_rows(|row| row.bytes);
     Gauge "nodewall_enforcing" &[], "1 when drop verdicts drop, 0 in audit mode or without a policy.":
         |r| one(flag(r.status.mode == Some("enforce")));
+    Gauge "nodewall_class_audited" &["class"], "1 for each class that only audits while the rest is enforced.":
+        |r| r.status.audited.iter().map(|class| (vec![class.into()], Whole(1))).collect();
     Info "nodewall_interface_info" &["interface", "state", "mode"], "An interface, what it has to do with the filter, and how it is attached: in the driver (native) or in the stack above it (tc, generic).":
         |r| r.status.interfaces.iter().map(|i| {
             let mode = i.attach_mode.map_or("", AttachMode::as_str);

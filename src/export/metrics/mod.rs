@@ -148,6 +148,7 @@ mod tests {
     fn full() -> Reading {
         let status = Status {
             mode: Some("enforce"),
+            audited: vec!["agent".into()],
             generation: Some(7),
             policy_sha256: Some("ab".into()),
             interfaces: vec![InterfaceCoverage::covered("eth0", 2, AttachMode::Native, 1, "tcx")],

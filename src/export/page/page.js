@@ -46,6 +46,7 @@ function showStatus(status) {
     .map((one) => one.name + " (" + one.attach_mode + ", out: " + one.egress + ")");
   const facts = [
     ["node", last.node],
+    ["audited", status.audited.join(", ") || null],
     ["generation", status.generation],
     ["peers", whole(status.peers)],
     ["interfaces", interfaces.join(", ") || "none"],
@@ -98,7 +99,7 @@ function showPorts() {
     const rate = model.rates.get(keyOf(port)) || { passed: 0, sent: 0, dropped: 0 };
     const row = [
       { text: portOf(port) + "/" + port.protocol, also: port.class }, text(port.class || "–"),
-      { text: (port.access || "not named any more") + (port.also_allow ? " + also_allow" : ""), className: "access" },
+      { text: (port.access || "not named any more") + (port.also_allow ? " + also_allow" : "") + (port.audited ? ", audited" : ""), className: "access" },
       number(short(rate.passed)), number(short(rate.sent)), number(short(rate.dropped), rate.dropped > 0 ? "bad-text" : ""),
       number(whole(port.passed_packets)), number(whole(port.sent_packets)),
       number(whole(port.dropped_packets + port.would_drop_packets)),

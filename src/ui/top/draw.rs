@@ -100,6 +100,9 @@ fn draw_head(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     };
     let status = &reading.status;
     let mut spans = vec![Span::styled("nodewall ", Modifier::BOLD), state(status, look)];
+    if !status.audited.is_empty() {
+        spans.push(format!(" · audited: {}", status.audited.join(", ")).into());
+    }
     if model.paused {
         spans.push(Span::styled(" · PAUSED", look.bad()));
     }
@@ -280,7 +283,7 @@ fn draw_foot(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
 const HELP: &str = "\
 IN     let in, packets per second
 OUT    sent, packets per second
-DROP   dropped; in audit mode what would be
+DROP   dropped; in audit what would be
 EVER   packets since the node was filtered first
 other  ports that the policy does not name
 -      packets without a port (ARP, ICMP, …)

@@ -78,6 +78,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(vendor_table());
     cases.extend(own_rules());
     cases.extend(unpacked_ports());
+    cases.extend(audited_classes());
     cases
 }
 
@@ -207,5 +208,71 @@ fn own_rules() -> Vec<Case> {
     ]
     .into_iter()
     .map(|case| case.under(Policy::Rules))
+    .collect()
+}
+
+/// Classes that only audit, beside others: the verdicts are the same, and what is denied there goes on, unless its source is blocked.
+fn audited_classes() -> Vec<Case> {
+    let agent = On::Port("agent", TCP, 8443);
+    [
+        Case::new("audited: an outsider", v4(OUTSIDER, TCP, 8443), Reason::Outsider, agent),
+        Case::new("audited: an IPv6 outsider", v6(OUTSIDER6, TCP, 8443), Reason::Outsider, agent),
+        Case::new("audited: a peer", v4(PREFIX_PEER, TCP, 8443), Reason::Peer, agent),
+        Case::new(
+            "audited: an outsider, UDP",
+            v4(OUTSIDER, UDP, 9042),
+            Reason::Outsider,
+            On::Port("cassandra", UDP, 9042),
+        ),
+        Case::new("audited: an own address as source", v4(OWN, TCP, 8443), Reason::SpoofedSource, agent),
+        Case::new("audited: a martian source", v4("127.0.0.1", TCP, 8443), Reason::SpoofedSource, agent),
+        Case::new("audited: a martian IPv6 source", v6("::1", TCP, 8443), Reason::SpoofedSource, agent),
+        Case::new("audited: a blocked source is dropped", v4("203.0.113.5", TCP, 8443), Reason::BlockedSource, agent),
+        Case::new("audited: a blocked peer is dropped", v4(PEER, TCP, 8443), Reason::BlockedSource, agent),
+        Case::new(
+            "audited: a blocked IPv6 source is dropped",
+            v6("2001:db8:bad::5", TCP, 9042),
+            Reason::BlockedSource,
+            CASSANDRA,
+        ),
+        Case::new(
+            "audited and public: a blocked source is dropped",
+            v4("203.0.113.5", TCP, 443),
+            Reason::BlockedSource,
+            On::Port("https", TCP, 443),
+        ),
+        Case::new(
+            "audited and public: an outsider",
+            v4(OUTSIDER, TCP, 443),
+            Reason::Public,
+            On::Port("https", TCP, 443),
+        ),
+        Case::new(
+            "beside audited classes: an outsider is dropped",
+            v4(OUTSIDER, TCP, 9200),
+            Reason::Outsider,
+            On::Port("elasticsearch", TCP, 9200),
+        ),
+        Case::new(
+            "beside audited classes: a martian source is dropped",
+            v4("127.0.0.1", TCP, 9200),
+            Reason::SpoofedSource,
+            On::Port("elasticsearch", TCP, 9200),
+        ),
+        Case::new(
+            "beside audited classes: a tunnel of an outsider is dropped",
+            Ip4::new(OUTSIDER, 47, vec![0; 8]).frame(),
+            Reason::TunnelOutsider,
+            On::Tunnel,
+        ),
+        Case::new(
+            "beside audited classes: no ports",
+            Ip4::new(OUTSIDER, TCP, vec![0; 3]).frame(),
+            Reason::NoPorts,
+            On::Nothing,
+        ),
+    ]
+    .into_iter()
+    .map(|case| case.under(Policy::Audited))
     .collect()
 }

@@ -1,7 +1,7 @@
 //! What a case is: names, sources, policies, rows. Knows neither the policy compiler nor the kernel, so that the verdict function's own crate can run
 //! the table, too.
 
-use node_ebpf_common::Reason;
+use node_ebpf_common::{Reason, counter::Outcome};
 
 pub const PEER: &str = "10.0.0.11";
 pub const PREFIX_PEER: &str = "10.9.3.4";
@@ -40,14 +40,21 @@ pub enum Policy {
     AuditBlocks,
     /// As `Enforce`, on a host that unpacks UDP ports of its own.
     Unpacking,
+    /// As `Blocks`, with classes that only audit.
+    Audited,
 }
 
 impl Policy {
-    pub const ALL: [Self; 6] =
-        [Self::Enforce, Self::Audit, Self::Rules, Self::Blocks, Self::AuditBlocks, Self::Unpacking];
+    pub const ALL: [Self; 7] =
+        [Self::Enforce, Self::Audit, Self::Rules, Self::Blocks, Self::AuditBlocks, Self::Unpacking, Self::Audited];
 
     pub fn audits(self) -> bool {
         matches!(self, Self::Audit | Self::AuditBlocks)
+    }
+
+    /// Classes that only audit, of the profile and public ones among them.
+    pub const fn audited(self) -> &'static [&'static str] {
+        if matches!(self, Self::Audited) { &["agent", "cassandra", "https"] } else { &[] }
     }
 
     pub fn has_own_rules(self) -> bool {
@@ -64,7 +71,7 @@ impl Policy {
     }
 
     pub const fn blocked(self) -> &'static [&'static str] {
-        if matches!(self, Self::Blocks | Self::AuditBlocks) { &BLOCKED } else { &[] }
+        if matches!(self, Self::Blocks | Self::AuditBlocks | Self::Audited) { &BLOCKED } else { &[] }
     }
 }
 
@@ -105,6 +112,13 @@ impl Case {
     pub fn under(mut self, policy: Policy) -> Self {
         self.policy = policy;
         self
+    }
+
+    /// What becomes of the frame. A block is the policy's, not the class's.
+    pub fn outcome(&self) -> Outcome {
+        let is_audited = matches!(self.on, On::Port(class, ..) if self.policy.audited().contains(&class))
+            && self.reason != Reason::BlockedSource;
+        Outcome::of(self.reason.verdict(), !self.policy.audits() && !is_audited)
     }
 
     pub fn counting(mut self, bytes: u64) -> Self {

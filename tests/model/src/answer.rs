@@ -3,8 +3,8 @@
 use std::fmt;
 
 use ipnet::IpNet;
-use node_ebpf_common::{Reason, Verdict};
-use nodewall_policy::config::Protocol;
+use node_ebpf_common::{Reason, Verdict, counter::Outcome};
+use nodewall_policy::config::{Mode, Protocol};
 
 /// Where a frame is going, as far as the policy asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum To {
 pub struct Answer {
     pub verdict: Verdict,
     pub reason: Reason,
+    /// What becomes of the frame: what is denied may go on, by the policy's mode or the class's.
+    pub outcome: Outcome,
     /// The class that names the port; `None` for no port and for unmanaged ones.
     pub class: Option<String>,
     /// What it is counted as; `None` without a port.
@@ -34,9 +36,9 @@ pub struct Answer {
 
 impl Answer {
     /// An answer without a port.
-    pub fn unported(reason: Reason, bytes: usize) -> Self {
-        let verdict = verdict_of(reason);
-        Self { verdict, reason, class: None, to: None, peer: None, bytes: u32::try_from(bytes).ok() }
+    pub fn unported(reason: Reason, mode: Mode, bytes: usize) -> Self {
+        let (verdict, outcome) = (verdict_of(reason), outcome_of(reason, mode));
+        Self { verdict, reason, outcome, class: None, to: None, peer: None, bytes: u32::try_from(bytes).ok() }
     }
 
     /// The same, with the bytes to count.
@@ -48,14 +50,14 @@ impl Answer {
     /// Whether two implementations agree. Bytes count only where both tell them.
     pub fn agrees(&self, other: &Self) -> bool {
         let bytes = self.bytes.zip(other.bytes).is_none_or(|(a, b)| a == b);
-        let words = |a: &Self| (a.verdict, a.reason, a.to, a.peer);
+        let words = |a: &Self| (a.verdict, a.reason, a.outcome, a.to, a.peer);
         bytes && words(self) == words(other) && self.class == other.class
     }
 }
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.verdict.name(), self.reason.name())?;
+        write!(f, "{} {} ({})", self.verdict.name(), self.reason.name(), self.outcome.name())?;
         match self.to {
             Some(To::Port(protocol, port)) => write!(f, ", {protocol}/{port}")?,
             Some(To::Tunnel) => write!(f, ", IP tunnel")?,
@@ -69,6 +71,15 @@ impl fmt::Display for Answer {
             write!(f, ", peer {peer}")?;
         }
         self.bytes.map_or(Ok(()), |bytes| write!(f, ", {bytes} bytes"))
+    }
+}
+
+/// What becomes of a frame where this mode counts.
+pub fn outcome_of(reason: Reason, mode: Mode) -> Outcome {
+    match (verdict_of(reason), mode) {
+        (Verdict::Pass, _) => Outcome::Pass,
+        (Verdict::Drop, Mode::Enforce) => Outcome::Drop,
+        (Verdict::Drop, Mode::Audit) => Outcome::WouldDrop,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The table of cases with what its policies compile to.
 
-use node_ebpf_common::counter::{self, Outcome};
+use node_ebpf_common::counter;
 use nodewall_policy::{Compiled, Facts, Policy as Meaning, RowTable, class_name, compile, config::Config};
 
 pub use nodewall_cases::*;
@@ -51,7 +51,8 @@ impl Compile for Policy {
     fn compiled_with(self, more_blocked: &[&str]) -> Compiled {
         let mode = if self.audits() { "mode = \"audit\"\n" } else { "" };
         let rules = if self.has_own_rules() { RULES } else { "" };
-        let text = format!("{mode}{rules}{PEERS}");
+        let audited = self.audited();
+        let text = format!("{mode}{rules}[profile]\naudit = {audited:?}\n{PEERS}");
         let meaning = Meaning::from_config(&Config::parse(&text, "case.toml").unwrap()).unwrap();
         let own_addresses = vec![OWN.parse().unwrap(), OWN6.parse().unwrap()];
         let blocked = self.blocked().iter().chain(more_blocked).map(|net| net.parse().unwrap()).collect();
@@ -85,6 +86,6 @@ impl Counted for Case {
             On::Fragments => counter::ROW_LATER_FRAGMENTS,
             On::Nothing => 0,
         };
-        counter::cell(row, self.reason, Outcome::of(self.reason.verdict(), !self.policy.audits())).unwrap()
+        counter::cell(row, self.reason, self.outcome()).unwrap()
     }
 }

@@ -12,8 +12,8 @@ use super::{
     policies::{Case, IF_INDEX},
 };
 use node_ebpf_common::{
-    Decision, PolicyImage, Shape, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS, counter::ROW_TCP_UNMANAGED,
-    counter::ROW_UDP_UNMANAGED, decide, frame::Received,
+    Decision, PolicyImage, Shape, counter::Outcome, counter::ROW_IP_TUNNELS, counter::ROW_LATER_FRAGMENTS,
+    counter::ROW_TCP_UNMANAGED, counter::ROW_UDP_UNMANAGED, decide, frame::Received,
 };
 use nodewall_datapath::{Buffers, KernelEngine};
 use nodewall_policy::{class_name, config::Protocol};
@@ -99,7 +99,12 @@ fn in_kernel(engine: &mut KernelEngine, frame: &[u8], case: &Case) -> EngineAnsw
 /// A decision in the words of an [`Answer`]: rows become ports and classes by the rows' records, numbers become peers.
 fn understood(decision: &Decision, frame: &[u8], case: &Case) -> EngineAnswer {
     let reason = decision.reason().ok_or(format!("no reason has the cell {}", decision.cell))?;
-    let mut answer = Answer { verdict: decision.verdict(), reason, class: None, to: None, peer: None, bytes: None };
+    let outcome = decision.outcome().ok_or("no outcome")?;
+    let verdict = decision.verdict();
+    if decision.dropped() != u32::from(outcome == Outcome::Drop) {
+        return Err(format!("{decision:?} is counted as {} and not so treated", outcome.name()));
+    }
+    let mut answer = Answer { verdict, reason, outcome, class: None, to: None, peer: None, bytes: None };
     match decision.row() {
         0 => {}
         ROW_IP_TUNNELS => {

@@ -29,6 +29,9 @@
 //! 137 with code 0 and at least 8 bytes within the packet, and arrives with hop limit 255. Under the row of later fragments, blocked ones count only where
 //! the policy asks who sent them.
 //!
+//! **Mode.** What is denied is dropped under a policy that enforces, but for what a class that only audits denies: a source that lies among it, a blocked one
+//! not. Under one that audits nothing is dropped.
+//!
 //! **Bytes.** Link header and IP packet; the whole frame where there is no sound IP packet.
 #![allow(
     clippy::unwrap_used,

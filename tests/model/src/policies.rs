@@ -111,15 +111,36 @@ const BLOCKED: &[&str] = cases::Policy::Blocks.blocked();
 const AUDIT: &str = "mode = \"audit\"\n";
 const NO_PROFILE: &str = "[profile]\nname = \"none\"\n";
 
+// Classes of every access that only audit, of the profile and of the operator; the tunnel port is the operator's.
+const SOME_AUDITED: &str = r#"
+[profile]
+audit = ["cassandra", "agent", "https"]
+[[rule]]
+name = "eyed"
+ports = ["9996", "20000-21000"]
+access = "closed"
+also_allow = ["198.51.100.0/24", "2001:db8:a::/48"]
+mode = "audit"
+[[rule]]
+name = "eyed-vxlan"
+ports = ["4789"]
+protocols = ["udp"]
+access = "cluster"
+mode = "audit"
+"#;
+
 /// A name, a text by parts, what is blocked besides, and the UDP ports that the node unpacks.
 type Text = (&'static str, &'static [&'static str], &'static [&'static str], &'static [u16]);
 
-const TEXTS: [Text; 17] = [
+const TEXTS: [Text; 20] = [
     ("enforce", &[PEERS], &[], &[]),
     ("blocks", &[PEERS], BLOCKED, &[]),
     ("audit", &[AUDIT, PEERS], &[], &[]),
     ("audit-blocks", &[AUDIT, RULES, PEERS], BLOCKED, &[]),
     ("rules", &[RULES, PEERS], &[], cases::Policy::Rules.tunnel_ports()),
+    ("some-audited", &[SOME_AUDITED, PEERS], &[], &[]),
+    ("some-audited-blocks", &[SOME_AUDITED, PEERS], BLOCKED, &[]),
+    ("audit-some-audited", &[AUDIT, SOME_AUDITED, PEERS], BLOCKED, &[]),
     ("own-classes", &[OWN_CLASSES], &[], &[]),
     ("own-classes-blocks", &[OWN_CLASSES], &["10.0.0.8/29", "192.0.2.0/24", "64.0.0.0/7", "2001:db8::/33"], &[]),
     ("current", &[CURRENT], &[], &[]),

@@ -3,14 +3,14 @@
 use std::net::IpAddr;
 
 use super::{
-    answer::{Answer, To, verdict_of},
+    answer::{Answer, To, outcome_of, verdict_of},
     node::Node,
 };
 use ipnet::IpNet;
 use node_ebpf_common::Reason;
 use nodewall_policy::{
     Origin, Policy,
-    config::{Access, InterfacePeers, LaterFragments, Protocol, Tunnels},
+    config::{Access, InterfacePeers, LaterFragments, Mode, Protocol, Tunnels},
 };
 
 /// VXLAN (RFC 7348), the number that Linux used for it before, Geneve (RFC 8926).
@@ -23,11 +23,14 @@ struct Rule<'p> {
     peers_may: bool,
     also: &'p [IpNet],
     refusal: Reason,
+    /// What it denies goes on all the same.
+    audited: bool,
 }
 
 pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, node: &Node<'_>, blocked: bool) -> Answer {
     if to == To::LaterFragment && policy.later_fragments == LaterFragments::All {
-        return Answer::unported(if blocked { Reason::BlockedSource } else { Reason::LaterFragment }, 0);
+        let reason = if blocked { Reason::BlockedSource } else { Reason::LaterFragment };
+        return Answer::unported(reason, policy.mode, 0);
     }
     let rule = rule_for(to, policy, node.tunnels);
     let sound = is_genuine(source, node.own);
@@ -42,9 +45,12 @@ pub(super) fn rule(source: IpAddr, to: To, policy: &Policy, node: &Node<'_>, blo
         None if allowed => Reason::AllowedSource,
         None => rule.refusal,
     };
+    // A block is no part of the class.
+    let mode = if rule.audited && !blocked { Mode::Audit } else { policy.mode };
     Answer {
         verdict: verdict_of(reason),
         reason,
+        outcome: outcome_of(reason, mode),
         class: rule.class.map(str::to_owned),
         to: Some(to),
         peer: peer.filter(|_| reason == Reason::Peer),
@@ -70,18 +76,26 @@ fn rule_for<'p>(to: To, policy: &'p Policy, tunnels: &[u16]) -> Rule<'p> {
                         peers_may: class.access == Access::Cluster,
                         also: if class.access == Access::Public { &[] } else { &class.also_allow },
                         refusal: if class.access == Access::Closed { Reason::Closed } else { Reason::Outsider },
+                        audited: class.audited,
                     };
                 }
             }
         }
         if !unpacked && (protocol != Protocol::Udp || !TUNNEL_PORTS.contains(&port)) {
             let everyone = Some(Reason::Unmanaged);
-            return Rule { class: None, everyone, peers_may: false, also: &[], refusal: Reason::Unmanaged };
+            return Rule {
+                class: None,
+                everyone,
+                peers_may: false,
+                also: &[],
+                refusal: Reason::Unmanaged,
+                audited: false,
+            };
         }
     }
     if to == To::LaterFragment {
         let refusal = Reason::FragmentOutsider;
-        return Rule { class: Some("fragment"), everyone: None, peers_may: true, also: &[], refusal };
+        return Rule { class: Some("fragment"), everyone: None, peers_may: true, also: &[], refusal, audited: false };
     }
     let for_all = policy.tunnels == Tunnels::All;
     Rule {
@@ -90,6 +104,7 @@ fn rule_for<'p>(to: To, policy: &'p Policy, tunnels: &[u16]) -> Rule<'p> {
         peers_may: !for_all,
         also: &[],
         refusal: Reason::TunnelOutsider,
+        audited: false,
     }
 }
 

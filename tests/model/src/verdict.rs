@@ -15,9 +15,9 @@ pub fn judge(frame: &[u8], policy: &Policy, node: &Node<'_>) -> Answer {
     let is_blocked = |source| is_genuine(source, own) && blocked.iter().any(|net| net.contains(&source));
     match parse(frame) {
         Parsed::Unported { source: Some(source), bytes, .. } if is_blocked(source) => {
-            Answer::unported(Reason::BlockedSource, bytes)
+            Answer::unported(Reason::BlockedSource, policy.mode, bytes)
         }
-        Parsed::Unported { reason, bytes, .. } => Answer::unported(reason, bytes),
+        Parsed::Unported { reason, bytes, .. } => Answer::unported(reason, policy.mode, bytes),
         Parsed::Sent { source, to, bytes } => rule(source, to, policy, node, is_blocked(source)).counting(bytes),
     }
 }

@@ -86,6 +86,21 @@ fn modes_generation_and_hash_are_in_the_image() {
 }
 
 #[test]
+fn a_class_that_audits_denies_the_same_and_drops_only_what_is_blocked() {
+    let text = "[profile]\naudit = [\"agent\", \"https\"]\n";
+    let (plain, audited, all) = (compiled(""), compiled(text), compiled(&format!("mode = \"audit\"\n{text}")));
+    let rows = |port| [&plain, &audited, &all].map(|compiled| row_of(compiled, TABLE_TCP, port).1);
+    let places = |reason| [true, false].map(|enforce| place(reason, enforce) as u16);
+    let ([dropped, passed], [blocked, told]) = (places(Reason::Outsider), places(Reason::BlockedSource));
+    assert_eq!(rows(8443).map(|row| row.otherwise), [dropped, passed, passed]);
+    assert_eq!(rows(8443).map(|row| row.blocked), [blocked, blocked, told]);
+    assert_eq!(rows(8443).map(|row| row.only_audits()), [false, true, true]);
+    assert_eq!(rows(9042).map(|row| row.only_audits()), [false, false, true]);
+    assert_eq!(rows(443)[0], rows(443)[1], "nobody is denied there");
+    assert_eq!((audited.image.enforce, audited.image.denied_from), (plain.image.enforce, plain.image.denied_from));
+}
+
+#[test]
 fn an_own_address_is_no_peer_even_inside_a_peer_prefix() {
     let policy = policy("[peers]\nstatic = [\"10.0.0.0/24\", \"10.0.0.9\"]\n");
     let own_addresses = vec!["10.0.0.1".parse().unwrap(), "10.0.0.9".parse().unwrap()];

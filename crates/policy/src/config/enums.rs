@@ -118,6 +118,13 @@ words! {
 }
 
 words! {
+    /// What a class may do otherwise than the file says. There is no `enforce`: a policy that audits drops nothing, which is what every lever relies on.
+    ClassMode is "a mode of a class, which follows the file's without this key":
+    /// What the class denies is counted and recorded, and not dropped.
+    Audit = "audit",
+}
+
+words! {
     /// What takes evidence besides the store.
     OutputKind is "a kind of output":
     /// Files.

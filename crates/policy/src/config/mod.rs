@@ -41,9 +41,10 @@ pub use self::address::{
     MIN_PEER_PREFIX_V4_BITS, MIN_PEER_PREFIX_V6_BITS, check_peer, parse_allowed, parse_blocked, parse_bound,
     parse_peer, parse_prefix, show,
 };
+pub(crate) use self::enums::one_of;
 pub use self::enums::{
-    Access, AttachMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol,
-    SyslogTransport, Tunnels,
+    Access, AttachMode, ClassMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName,
+    Protocol, SyslogTransport, Tunnels,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::evidence::{Evidence, EvidenceOutput, Syslog};

@@ -85,6 +85,8 @@ pub struct Profile {
     pub agent_port_8443: Option<ProfileAccess>,
     /// `web_port_8022`.
     pub web_port_8022: Option<ProfileAccess>,
+    /// `audit`: classes that only audit, in the order written, no duplicates.
+    pub audit: Vec<String>,
 }
 
 /// `[counters]`: what is counted beyond what always is. It opens and closes nothing.
@@ -183,5 +185,6 @@ fn profile(raw: RawProfile, problems: &mut Problems<'_>) -> Profile {
         cluster_version: problems.take(raw.cluster_version),
         agent_port_8443: raw.agent_port_8443.value(),
         web_port_8022: raw.web_port_8022.value(),
+        audit: problems.distinct(raw.audit, usize::MAX),
     }
 }

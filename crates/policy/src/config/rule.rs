@@ -37,6 +37,8 @@ pub struct Rule {
     pub access: Access,
     /// Sources let in besides; sorted, no duplicates. Empty when `access` is public.
     pub also_allow: Vec<IpNet>,
+    /// `mode = "audit"`.
+    pub audited: bool,
     /// For people.
     pub note: Option<String>,
 }
@@ -113,7 +115,8 @@ pub(super) fn rules(
             }));
         }
         let ports = ports.into_iter().collect();
-        rules.push(Rule { name, ports, protocols, access, also_allow, note: problems.take(raw.note) });
+        let audited = raw.mode.value().is_some();
+        rules.push(Rule { name, ports, protocols, access, also_allow, audited, note: problems.take(raw.note) });
     }
     refuse_overlaps(claims, &rules, problems);
     rules

@@ -9,8 +9,8 @@ use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::enums::{
-    Access, AttachMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName, Protocol,
-    SyslogTransport, Tunnels,
+    Access, AttachMode, ClassMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName,
+    Protocol, SyslogTransport, Tunnels,
 };
 use super::formats::{
     AbsolutePath, Age, AgentHost, AllowedSource, DnsServer, HostAddress, HostName, HostOrAddress, HttpsUrl, Interface,
@@ -95,6 +95,9 @@ pub(super) struct RawProfile {
     /// Who reaches 8022; public where it stands in for 443.
     #[schemars(extend("default" = ProfileAccess::Cluster))]
     pub(super) web_port_8022: Given<ProfileAccess>,
+    /// Classes of the table that only audit, also where the rest is enforced; blocked sources are dropped all the same.
+    #[schemars(title = "list of classes", example = ("agent",))]
+    pub(super) audit: List<Text<RuleName>>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -331,6 +334,9 @@ pub(super) struct RawRule {
     /// Sources let in besides; any width but `/0`. Not with public access.
     #[schemars(title = "list of addresses and prefixes", example = ("192.0.2.0/24",))]
     pub(super) also_allow: List<Text<AllowedSource>>,
+    /// This class only audits, also where the rest is enforced; blocked sources are dropped all the same.
+    #[schemars(example = ClassMode::Audit, extend("x-default" = "the file's `mode`"))]
+    pub(super) mode: Given<ClassMode>,
     /// For people.
     #[schemars(example = &"JMX from the operations network")]
     pub(super) note: Given<Text<Note>>,

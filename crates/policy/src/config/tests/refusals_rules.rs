@@ -85,6 +85,11 @@ fn protocols_access_and_extra_sources() {
             "[[rule]]\nname = \"a\"\nports = [1]\naccess = ▶\"open\"\n",
             "access: \"open\" is not an access; expected \"public\", \"cluster\" or \"closed\"",
         ),
+        (
+            "[[rule]]\nname = \"a\"\nports = [1]\naccess = \"closed\"\nmode = ▶\"enforce\"\n",
+            "mode: \"enforce\" is not a mode of a class, which follows the file's without this key; expected \"audit\"",
+        ),
+        ("[profile]\naudit = [▶\"my class\"]\n", "audit: \"my class\" is not a rule name"),
         ("[[rule]]\nname = \"a\"\nports = [1]\naccess = \"public\"\nprotocols = ▶[]\n", "protocols: an empty list"),
         (
             "[[rule]]\nname = \"a\"\nports = [1]\naccess = \"public\"\nprotocols = [▶\"sctp\"]\n",

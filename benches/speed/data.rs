@@ -1,9 +1,11 @@
-//! The data section: what a program costs for a packet, by test run. Three questions: by kind of frame, by number of peers, by number of prefix
-//! lengths; and the facts of each program. It measures no network.
+//! The data section: what a program costs for a packet, by test run. The program that it is about is the packaged one. Questions: by kind of frame, by
+//! feature, by number of peers, by number of prefix lengths; and the facts of each program. It measures no network.
 
 mod bars;
+mod before;
 pub mod frames;
-mod lineup;
+mod instructions;
+pub mod lineup;
 pub mod reference;
 pub mod sample;
 pub mod sources;
@@ -18,7 +20,11 @@ use serde_json::json;
 use crate::{Section, report::Report, setting::Setting};
 use bars::Figures;
 use frames::{Asks, Shape, Traffic};
-use lineup::{DROP, HASH, LPM, Lineup, NODEWALL, NODEWALL_EVIDENCE, NODEWALL_LINEAR, PASS, XDP_FILTER};
+use instructions::Committed;
+use lineup::{
+    BEFORE, DROP, HASH, LPM, Lineup, NODEWALL, NODEWALL_ATOMIC, NODEWALL_EVIDENCE, NODEWALL_INTERFACES,
+    NODEWALL_LINEAR, NODEWALL_PLAIN, PASS, XDP_FILTER,
+};
 use sample::{Figure, measure};
 use sources::Sources;
 
@@ -28,12 +34,29 @@ const SOME_PEERS: usize = 64;
 const PEERS: [usize; 4] = [3, 64, 1_024, 16_384];
 /// Prefix lengths of the third.
 const LENGTHS: [usize; 4] = [1, 2, 4, 8];
+/// Every program, for the questions at [`SOME_PEERS`].
+const LOADED: [&str; 12] = [
+    PASS,
+    DROP,
+    NODEWALL,
+    BEFORE,
+    NODEWALL_EVIDENCE,
+    NODEWALL_PLAIN,
+    NODEWALL_INTERFACES,
+    NODEWALL_ATOMIC,
+    NODEWALL_LINEAR,
+    HASH,
+    LPM,
+    XDP_FILTER,
+];
 
 /// What is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
     /// Which kind of frame costs what?
     Frames,
+    /// What does each feature cost when it is on?
+    Features,
     /// What do more peers cost?
     Peers,
     /// What do more prefix lengths cost?
@@ -58,8 +81,11 @@ impl Question {
         };
         match self {
             Self::Frames => Self::hot().chain(Self::mixed()).collect(),
+            Self::Features => of(&[Shape::V4, Shape::V6], &[Asks::Peer, Asks::Outsider, Asks::Public]),
             Self::Peers => {
-                let mut traffic = of(&[Shape::V4, Shape::V6], &[Asks::Peer, Asks::Outsider, Asks::Flood]);
+                // Hot flows first: whoever is denied has an entry of its own before a flood fills the table of flows.
+                let mut traffic = of(&[Shape::V4, Shape::V6], &[Asks::Peer, Asks::Outsider]);
+                traffic.extend(of(&[Shape::V4, Shape::V6], &[Asks::Flood]));
                 traffic.extend(Self::mixed());
                 traffic
             }
@@ -69,9 +95,23 @@ impl Question {
 
     fn programs(self, is_quick: bool) -> &'static [&'static str] {
         match self {
-            Self::Peers if is_quick => &[PASS, NODEWALL, NODEWALL_EVIDENCE, HASH],
-            Self::Frames => &[PASS, DROP, NODEWALL, NODEWALL_EVIDENCE, NODEWALL_LINEAR, HASH, LPM, XDP_FILTER],
-            Self::Peers => &[PASS, NODEWALL, NODEWALL_EVIDENCE, HASH, LPM, XDP_FILTER],
+            Self::Frames => &[
+                PASS,
+                DROP,
+                NODEWALL,
+                BEFORE,
+                NODEWALL_EVIDENCE,
+                NODEWALL_PLAIN,
+                NODEWALL_LINEAR,
+                HASH,
+                LPM,
+                XDP_FILTER,
+            ],
+            Self::Features => {
+                &[PASS, NODEWALL, NODEWALL_EVIDENCE, NODEWALL_PLAIN, NODEWALL_INTERFACES, NODEWALL_ATOMIC]
+            }
+            Self::Peers if is_quick => &[PASS, NODEWALL, BEFORE, HASH],
+            Self::Peers => &[PASS, NODEWALL, BEFORE, HASH, LPM, XDP_FILTER],
             // Neither the hash map nor xdp-filter knows prefixes.
             Self::Lengths => &[PASS, NODEWALL, LPM],
         }
@@ -97,29 +137,41 @@ impl Section for Data {
     fn run(&self, setting: &Setting) -> Result<Report> {
         setting.pin()?;
         let mut notes = Vec::new();
+        let committed = Committed::read()?;
+        let before = before::executable();
+        let before = before.as_deref();
+        if before.is_none() {
+            notes.push(
+                "There is no executable of commit 25a784f: its column and the bars over it are missing.".to_owned(),
+            );
+        }
         let sources = Sources::peers(SOME_PEERS, setting.seed)?;
-        let mut lineup = Lineup::new(&sources)?;
+        let mut lineup = Lineup::new(&sources, &LOADED, before)?;
         if !lineup.contenders().iter().any(|c| c.name == XDP_FILTER) {
             notes.push("xdp-filter (Debian's xdp-tools) is not installed: its columns are missing.".to_owned());
         }
-        let (facts, facts_bars, facts_json) = tables::facts(&lineup)?;
+        let (facts, facts_json) = tables::facts(&lineup)?;
         let frames = ask(Question::Frames, &mut lineup, &sources, setting)?;
+        let features = ask(Question::Features, &mut lineup, &sources, setting)?;
         drop(lineup);
+        let with = |question: Question, sources: &Sources| {
+            let mut lineup = Lineup::new(sources, question.programs(setting.quick), before)?;
+            ask(question, &mut lineup, sources, setting)
+        };
         let mut peers = Vec::new();
-        for count in PEERS.into_iter().filter(|count| !setting.quick || *count != SOME_PEERS) {
-            let sources = Sources::peers(count, setting.seed)?;
-            peers.extend(ask(Question::Peers, &mut Lineup::new(&sources)?, &sources, setting)?);
+        for count in PEERS {
+            peers.extend(with(Question::Peers, &Sources::peers(count, setting.seed)?)?);
         }
         let mut lengths = Vec::new();
         let [fewest, .., most] = LENGTHS;
         for count in LENGTHS.into_iter().filter(|count| !setting.quick || [fewest, most].contains(count)) {
-            let sources = Sources::with_lengths(count, setting.seed)?;
-            lengths.extend(ask(Question::Lengths, &mut Lineup::new(&sources)?, &sources, setting)?);
+            lengths.extend(with(Question::Lengths, &Sources::with_lengths(count, setting.seed)?)?);
         }
-        let mut bars = Figures { frames: &frames, peers: &peers, lengths: &lengths }.bars();
-        bars.extend(facts_bars);
+        let bars = Figures { frames: &frames, peers: &peers, lengths: &lengths, committed: &committed }.bars();
         Ok(Report {
             tables: vec![
+                tables::production(&frames, &peers, &committed),
+                tables::features(&features, &committed),
                 tables::by_program(&frames),
                 tables::spread(&frames),
                 tables::by(&peers, "peers", |f| f.sources),
@@ -127,7 +179,10 @@ impl Section for Data {
                 facts,
             ],
             bars,
-            figures: json!({ "frames": frames, "peers": peers, "lengths": lengths, "programs": facts_json }),
+            figures: json!({
+                "frames": frames, "features": features, "peers": peers, "lengths": lengths, "programs": facts_json,
+                "instructions_run": committed.run, "instructions_verified": committed.verified,
+            }),
             notes,
         })
     }

@@ -31,6 +31,9 @@ const SIZES: [(usize, usize); 4] = [(3, 0), (64, 0), (1_024, 64), (16_384, 1_024
 const ROUNDS_MIN: usize = 9;
 /// Compiling and writing a policy of so many peers, ms.
 const COMPILE_AND_WRITE_MS: [(usize, f64); 2] = [(64, 15.0), (16_384, 30.0)];
+/// Memory for the default policy: for all, and for each CPU that may ever come; MiB.
+const MEMORY_MIB: f64 = 4.0;
+const MEMORY_OF_A_CPU_MIB: f64 = 1.2;
 /// Images in the kernel: the one in force, and the one to fill next.
 const IMAGES: usize = 2;
 
@@ -191,8 +194,10 @@ fn report(sizes: &[Size]) -> Report {
         head: ["policy", "read", "compile", "write", "both", "swap", "largest", "IPv4 probes", "IPv6 probes"].map(str::to_owned).to_vec(),
         rows,
     };
+    let (memory, memory_bar) = memory();
+    bars.push(memory_bar);
     Report {
-        tables: vec![changes, memory()],
+        tables: vec![changes, memory],
         bars,
         figures: json!({ "sizes": sizes, "image_bytes": size_of::<PolicyImage>(), "images": IMAGES }),
         notes: vec![
@@ -201,16 +206,17 @@ fn report(sizes: &[Size]) -> Report {
     }
 }
 
-/// The maps as they are declared: there is no other memory in the kernel but the program's.
-fn memory() -> Table {
+/// The maps as they are declared: there is no other memory in the kernel but the program's, and the ring of captures, which the agent asks for.
+fn memory() -> (Table, Bar) {
     let cpus = aya::util::nr_cpus().unwrap_or(1);
+    let mut all_mib = 0.0;
     let rows = ALL.iter().map(|spec| {
         let entries = if spec.max_entries == PER_CPU_ENTRIES { cpus } else { spec.max_entries as usize };
-        let bytes = spec.value_bytes as usize * entries;
-        let all = bytes as f64 / 1_048_576.0;
-        vec![spec.name.to_owned(), entries.to_string(), spec.value_bytes.to_string(), format!("{all:.2}")]
+        let mib = (spec.value_bytes as usize * entries) as f64 / 1_048_576.0;
+        all_mib += mib;
+        vec![spec.name.to_owned(), entries.to_string(), spec.value_bytes.to_string(), format!("{mib:.2}")]
     });
-    Table {
+    let table = Table {
         name: "policy-memory".into(),
         title: format!(
             "Memory in the kernel on {cpus} CPUs: {IMAGES} images of {} bytes, whatever the policy, and what each CPU counts",
@@ -218,5 +224,15 @@ fn memory() -> Table {
         ),
         head: ["map", "entries", "bytes each", "MiB"].map(str::to_owned).to_vec(),
         rows: rows.collect(),
-    }
+    };
+    let limit_mib = MEMORY_MIB + MEMORY_OF_A_CPU_MIB * cpus as f64;
+    (
+        table,
+        Bar::at_most(
+            format!("memory for a policy on {cpus} CPUs, without the ring of captures"),
+            limit_mib,
+            all_mib,
+            "MiB",
+        ),
+    )
 }

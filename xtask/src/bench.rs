@@ -1,10 +1,10 @@
 //! `cargo xtask bench`: sets up, builds and runs benches/speed, which measures nodewall beside bare XDP programs and others that do its job. What is
-//! measured, and how, is decided there.
+//! measured, and how, is decided there. One of the others is nodewall of commit 25a784f, whose executable is built from git, once.
 
 use anyhow::{Result, ensure};
 
 use crate::cmd::Cmd;
-use crate::{setup, workspace};
+use crate::{last_round, setup, workspace};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,7 +19,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "the bench loads kernel programs and makes network namespaces; run it as root (`sudo -E cargo xtask bench`)"
     );
     setup::run_with_bench()?;
+    let before =
+        if last_round::can_be_had() { last_round::build()? } else { std::path::PathBuf::from(last_round::ABSENT) };
     Cmd::cargo("bench")
+        .env(last_round::VARIABLE, before)
         .args(["--package", "nodewall", "--features", "bench", "--bench", "speed", "--"])
         .args(&args.options)
         .run()

@@ -1,5 +1,5 @@
-//! nodewall as it was before the layout of its maps said what it is: what an upgrade across layouts begins with. Built from git at one commit, once; kept below
-//! `target/layouts`, outside of what a change of the sources builds anew.
+//! nodewall as it was before the layout of its maps said what it is: what an upgrade across layouts begins with, and whose program the bench compares with.
+//! Built from git at one commit, once; kept below `target/layouts`, outside of what a change of the sources builds anew.
 
 use std::path::PathBuf;
 
@@ -34,7 +34,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     if executable.is_file() {
         return Ok(executable);
     }
-    let step = Step::start("building nodewall of commit 25a784f from git, to upgrade from (once, some 4 minutes)");
+    let step = Step::start("building nodewall of commit 25a784f from git (once, some 4 minutes)");
     let (sources, archive) = (folder.join("sources"), folder.join("sources.tar"));
     files::renew(&sources)?;
     git()
@@ -43,7 +43,7 @@ pub(crate) fn build() -> Result<PathBuf> {
         .arg(COMMIT)
         .dir(workspace::root())
         .advice(
-            "upgrades are tested from this commit on, which a shallow clone lacks: `git fetch --unshallow`, and again",
+            "upgrades are tested from this commit on, and the bench compares with it; a shallow clone lacks it: `git fetch --unshallow`, and again",
         )
         .run_quiet()?;
     Cmd::new("tar").arg("-xf").arg(&archive).arg("-C").arg(&sources).run_quiet()?;

@@ -1,118 +1,143 @@
-//! The bars of the data part: which figures they are about and where they lie. Own cost is above bare `XDP_PASS` in the same run.
+//! The bars of the data part: which figures they are about and where they lie. The program is the packaged one; times are own costs above bare `XDP_PASS`, and
+//! judged only over another program's of the same run. Instructions are the committed table's.
 
 use super::{
-    Question,
+    PEERS, Question,
     frames::{Asks, Shape, Traffic},
-    lineup::{HASH, NODEWALL, XDP_FILTER},
+    instructions::Committed,
+    lineup::{BEFORE, HASH, NODEWALL, NODEWALL_PLAIN, XDP_FILTER},
     sample::Figure,
 };
 use crate::report::Bar;
 
-/// One hot flow, ns.
-const HOT_V4_NS: f64 = 8.0;
-const HOT_OTHER_NS: f64 = 10.0;
-const UNMANAGED_NS: f64 = 6.0;
-/// Mixed sources and ports, ns.
-const MIXED_NS: [(usize, f64); 2] = [(1_024, 10.0), (16_384, 12.0)];
-/// Each further prefix length, ns.
-const LENGTH_V4_NS: f64 = 1.5;
-const LENGTH_V6_NS: f64 = 3.0;
-/// "Nothing" for ports whose row asks nobody: what a median of this harness can tell from nothing, ns.
-const NOTHING_NS: f64 = 0.3;
-/// From the fewest to the most peers, ns.
-const GROWTH_NS: f64 = 4.0;
+/// Instructions run, one prefix length of each family.
+const RUN: [(&str, Shape, Asks, u32); 6] = [
+    (NODEWALL, Shape::V4, Asks::Peer, 122),
+    (NODEWALL, Shape::V4, Asks::Public, 110),
+    (NODEWALL, Shape::V4, Asks::Outsider, 155),
+    (NODEWALL, Shape::V6, Asks::Peer, 150),
+    (NODEWALL, Shape::V6, Asks::Outsider, 205),
+    (NODEWALL_PLAIN, Shape::V4, Asks::Peer, 95),
+];
+/// What one VLAN tag may add.
+const RUN_FOR_A_TAG: u32 = 10;
+/// What the verifier may go through, whatever the shape.
+const VERIFIED_INSTRUCTIONS: u32 = 20_000;
+/// Of the own cost of commit 25a784f's program: one hot flow.
+const OF_BEFORE_HOT: [(Shape, Asks, f64); 4] = [
+    (Shape::V4, Asks::Peer, 0.65),
+    (Shape::V4, Asks::Public, 0.65),
+    (Shape::V4, Asks::Outsider, 0.60),
+    (Shape::V6, Asks::Outsider, 0.75),
+];
+/// Mixed traffic and the flood, with fewer peers than the most, and with the most.
+const OF_BEFORE_MANY: [(Shape, f64); 2] = [(Shape::V4, 0.70), (Shape::V6, 0.80)];
+const OF_BEFORE_AT_MOST_PEERS: f64 = 0.55;
+/// Several prefix lengths over one.
+const OF_ONE_LENGTH: f64 = 1.1;
 /// Shares of others' own cost.
 const OF_XDP_FILTER: f64 = 1.0 / 8.0;
 const OF_HASH: f64 = 1.0 / 4.0;
-/// What the verifier may go through.
-pub const VERIFIED_INSTRUCTIONS: u32 = 20_000;
 
 /// The figures of a whole run.
 pub struct Figures<'f> {
     pub frames: &'f [Figure],
     pub peers: &'f [Figure],
     pub lengths: &'f [Figure],
+    pub committed: &'f Committed,
+}
+
+/// Median own cost of a program under one policy.
+fn own(figures: &[Figure], program: &str, traffic: Traffic, sources: usize, lengths: usize) -> Option<f64> {
+    let is_it =
+        |f: &&Figure| f.program == program && f.traffic == traffic && f.lengths == lengths && f.sources == sources;
+    figures.iter().find(is_it).map(|f| f.own_ns.median)
+}
+
+/// The greatest of some shares, and what it is of.
+fn worst(shares: impl Iterator<Item = (f64, usize)>) -> Option<(f64, usize)> {
+    shares.max_by(|(a, _), (b, _)| a.total_cmp(b))
 }
 
 impl Figures<'_> {
-    fn own(figures: &[Figure], program: &str, traffic: Traffic, sources: Option<usize>, lengths: usize) -> Option<f64> {
-        let is_it = |f: &&Figure| {
-            f.program == program
-                && f.traffic == traffic
-                && f.lengths == lengths
-                && sources.is_none_or(|sources| f.sources == sources)
-        };
-        figures.iter().find(is_it).map(|f| f.own_ns.median)
-    }
-
     /// Every bar that the run has figures for.
     pub fn bars(&self) -> Vec<Bar> {
         let mut bars = Vec::new();
-        self.hot(&mut bars);
-        self.mixed(&mut bars);
-        self.growth(&mut bars);
+        self.instructions(&mut bars);
+        self.of_before(&mut bars);
         self.by_length(&mut bars);
         self.shares(&mut bars);
         bars
     }
 
-    fn hot(&self, bars: &mut Vec<Bar>) {
-        for traffic in Question::hot() {
-            let limit_ns = match (traffic.asks, traffic.shape) {
-                (Asks::Unmanaged, _) => UNMANAGED_NS,
-                (_, Shape::V4) => HOT_V4_NS,
-                _ => HOT_OTHER_NS,
-            };
-            if let Some(own_ns) = Self::own(self.frames, NODEWALL, traffic, None, 1) {
-                bars.push(Bar::at_most(format!("own cost, {}", traffic.name()), limit_ns, own_ns, "ns"));
+    fn instructions(&self, bars: &mut Vec<Bar>) {
+        let mut add = |what: String, limit: u32, got: u32| {
+            bars.push(Bar::at_most(what, f64::from(limit), f64::from(got), ""));
+        };
+        for (program, shape, asks, limit) in RUN {
+            let traffic = Traffic::new(shape, asks);
+            if let Some(run) = self.committed.of(program, traffic) {
+                add(format!("instructions run, {program}, {}", traffic.name()), limit, run);
             }
+        }
+        let of_tag = |asks: Asks| {
+            let of = |shape| self.committed.of(NODEWALL, Traffic::new(shape, asks));
+            Some(of(Shape::TaggedV4)?.saturating_sub(of(Shape::V4)?))
+        };
+        if let Some(more) = Asks::HOT.into_iter().filter_map(of_tag).max() {
+            add(format!("instructions run, {NODEWALL}, more for one VLAN tag"), RUN_FOR_A_TAG, more);
+        }
+        for (buffers, shape, verified) in self.committed.verified.worst() {
+            add(
+                format!("verified instructions, {buffers}, most of all shapes ({shape})"),
+                VERIFIED_INSTRUCTIONS,
+                verified,
+            );
         }
     }
 
-    fn mixed(&self, bars: &mut Vec<Bar>) {
-        for traffic in Question::mixed() {
-            for (peers, limit_ns) in MIXED_NS {
-                if let Some(own_ns) = Self::own(self.peers, NODEWALL, traffic, Some(peers), 1) {
-                    bars.push(Bar::at_most(
-                        format!("own cost, {}, {peers} peers", traffic.name()),
-                        limit_ns,
-                        own_ns,
-                        "ns",
-                    ));
-                }
+    /// Own cost over that of commit 25a784f's program.
+    fn of_before(&self, bars: &mut Vec<Bar>) {
+        let share = |figures: &[Figure], traffic, sources| {
+            let own = |program| own(figures, program, traffic, sources, 1);
+            Some((own(NODEWALL)? / own(BEFORE)?, sources))
+        };
+        let mut add = |what: String, limit, share: Option<(f64, usize)>| {
+            if let Some((share, _)) = share {
+                bars.push(Bar::at_most(format!("own cost over {BEFORE}'s, {what}"), limit, share, "times"));
             }
+        };
+        for (shape, asks, limit) in OF_BEFORE_HOT {
+            let traffic = Traffic::new(shape, asks);
+            let sources = self.frames.first().map_or(0, |f| f.sources);
+            add(traffic.name(), limit, share(self.frames, traffic, sources));
         }
-    }
-
-    fn growth(&self, bars: &mut Vec<Bar>) {
-        let counts = || self.peers.iter().map(|f| f.sources);
-        let (Some(fewest), Some(most)) = (counts().min(), counts().max()) else { return };
-        for traffic in Question::Peers.traffic() {
-            let own = |peers| Self::own(self.peers, NODEWALL, traffic, Some(peers), 1);
-            if let (Some(few_ns), Some(many_ns)) = (own(fewest), own(most)) {
-                let what = format!("growth from {fewest} to {most} peers, {}", traffic.name());
-                bars.push(Bar::at_most(what, GROWTH_NS, many_ns - few_ns, "ns"));
+        let [fewer @ .., most] = PEERS;
+        let below = fewer.last().copied().unwrap_or(most);
+        for (shape, limit) in OF_BEFORE_MANY {
+            for asks in [Asks::Mixed, Asks::Flood] {
+                let traffic = Traffic::new(shape, asks);
+                let got = worst(fewer.iter().filter_map(|sources| share(self.peers, traffic, *sources)));
+                let at = got.map_or(0, |(_, sources)| sources);
+                add(format!("{}, up to {below} peers, worst ({at})", traffic.name()), limit, got);
+                add(
+                    format!("{}, {most} peers", traffic.name()),
+                    OF_BEFORE_AT_MOST_PEERS,
+                    share(self.peers, traffic, most),
+                );
             }
         }
     }
 
     fn by_length(&self, bars: &mut Vec<Bar>) {
-        let Some(most) = self.lengths.iter().map(|f| f.lengths).max() else { return };
         for traffic in Question::Lengths.traffic() {
-            let own = |lengths| Self::own(self.lengths, NODEWALL, traffic, None, lengths);
-            if let (Some(one_ns), Some(many_ns)) = (own(1), own(most)) {
-                let limit_ns = match (traffic.asks, traffic.shape) {
-                    (Asks::Unmanaged | Asks::Public, _) => NOTHING_NS,
-                    (_, Shape::V6) => LENGTH_V6_NS,
-                    _ => LENGTH_V4_NS,
-                };
-                let each_ns = (many_ns - one_ns) / (most - 1) as f64;
-                bars.push(Bar::at_most(
-                    format!("each further prefix length, {}", traffic.name()),
-                    limit_ns,
-                    each_ns,
-                    "ns",
-                ));
+            let own = |f: &Figure| own(self.lengths, NODEWALL, traffic, f.sources, 1);
+            let several =
+                self.lengths.iter().filter(|f| f.program == NODEWALL && f.traffic == traffic && f.lengths > 1);
+            if let Some((share, lengths)) = worst(several.filter_map(|f| Some((f.own_ns.median / own(f)?, f.lengths))))
+            {
+                let what = format!("own cost over that with one prefix length, {}, worst ({lengths})", traffic.name());
+                bars.push(Bar::at_most(what, OF_ONE_LENGTH, share, "times"));
             }
         }
     }
@@ -122,24 +147,19 @@ impl Figures<'_> {
         for (other, limit, asks) in
             [(XDP_FILTER, OF_XDP_FILTER, None), (HASH, OF_HASH, Some([Asks::Peer, Asks::Outsider]))]
         {
-            let shares = self
-                .frames
-                .iter()
-                .chain(self.peers)
-                .filter(|f| f.program == NODEWALL && asks.is_none_or(|asks| asks.contains(&f.traffic.asks)));
-            let worst = shares
-                .filter_map(|f| {
-                    let figures = if self.frames.iter().any(|g| std::ptr::eq(f, g)) { self.frames } else { self.peers };
-                    let theirs_ns = Self::own(figures, other, f.traffic, Some(f.sources), f.lengths)?;
-                    Some((f.own_ns.median / theirs_ns, f))
-                })
-                .max_by(|(a, _), (b, _)| a.total_cmp(b));
-            if let Some((share, figure)) = worst {
-                let what = format!(
-                    "own cost over {other}'s, worst of all ({}, {} peers)",
-                    figure.traffic.name(),
-                    figure.sources
-                );
+            let of = |figures: &[Figure]| {
+                let ours = figures
+                    .iter()
+                    .filter(|f| f.program == NODEWALL && asks.is_none_or(|asks| asks.contains(&f.traffic.asks)));
+                let share = |f: &Figure| {
+                    let theirs_ns = own(figures, other, f.traffic, f.sources, f.lengths)?;
+                    Some((f.own_ns.median / theirs_ns, f.traffic, f.sources))
+                };
+                ours.filter_map(share).collect::<Vec<_>>()
+            };
+            let all = of(self.frames).into_iter().chain(of(self.peers));
+            if let Some((share, traffic, sources)) = all.max_by(|(a, ..), (b, ..)| a.total_cmp(b)) {
+                let what = format!("own cost over {other}'s, worst of all ({}, {sources} peers)", traffic.name());
                 bars.push(Bar::at_most(what, limit, share, "times"));
             }
         }

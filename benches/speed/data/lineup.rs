@@ -1,8 +1,9 @@
 //! The programs side by side under one policy, and the proof that they do the same job before anybody measures them. Takes no time of anything.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use super::{
+    before::Before,
     frames::{MIX_ENTRIES, MixWords, Traffic},
     reference::{Counted, Reference},
     sources::Sources,
@@ -36,19 +37,51 @@ pub enum Role {
 pub const PASS: &str = "XDP_PASS";
 pub const DROP: &str = "XDP_DROP";
 pub const NODEWALL: &str = "nodewall";
-pub const NODEWALL_LINEAR: &str = "nodewall, one buffer";
+pub const BEFORE: &str = "25a784f";
 pub const NODEWALL_EVIDENCE: &str = "nodewall, evidence";
+pub const NODEWALL_PLAIN: &str = "nodewall, neither";
+pub const NODEWALL_INTERFACES: &str = "nodewall, interface rules";
+pub const NODEWALL_ATOMIC: &str = "nodewall, atomic";
+pub const NODEWALL_LINEAR: &str = "nodewall, one buffer";
 pub const HASH: &str = "hash map";
 pub const LPM: &str = "LPM trie";
 pub const XDP_FILTER: &str = "xdp-filter";
+
+/// The shape of the package.
+pub const PACKAGED: Shape = Shape::PER_PEER;
+
+/// nodewall's own programs. Nobody sweeps: the budget for captures is spent, and the table of flows is as full as the traffic makes it.
+const OURS: [(&str, Shape, Buffers); 6] = [
+    (NODEWALL, PACKAGED, Buffers::Frags),
+    (NODEWALL_EVIDENCE, Shape::EVIDENCE, Buffers::Frags),
+    (NODEWALL_PLAIN, Shape::PLAIN, Buffers::Frags),
+    (NODEWALL_INTERFACES, Shape { interface_rules: true, ..PACKAGED }, Buffers::Frags),
+    (NODEWALL_ATOMIC, Shape { atomic: true, ..PACKAGED }, Buffers::Frags),
+    (NODEWALL_LINEAR, PACKAGED, Buffers::Linear),
+];
 
 /// A program that is measured.
 pub struct Contender {
     pub name: &'static str,
     pub role: Role,
-    program: Program,
+    programs: Programs,
     /// What writes mixed traffic and then jumps into it.
     is_frags: bool,
+}
+
+enum Programs {
+    One(Program),
+    Before(Before),
+}
+
+impl Contender {
+    /// What judges this traffic.
+    fn program(&self, traffic: Traffic) -> &Program {
+        match &self.programs {
+            Programs::One(program) => program,
+            Programs::Before(before) => before.program(traffic.shape),
+        }
+    }
 }
 
 /// All programs under one policy.
@@ -61,29 +94,38 @@ pub struct Lineup {
 }
 
 impl Lineup {
-    /// Loads them.
-    pub fn new(sources: &Sources) -> Result<Self> {
+    /// Loads those of `names`; what is not installed, and commit 25a784f's without its executable, is left out.
+    pub fn new(sources: &Sources, names: &[&str], before: Option<&Path>) -> Result<Self> {
         let reference = Reference::load(sources)?;
+        let is_wanted = |name: &str| names.contains(&name);
         let mut contenders = Vec::new();
-        let mut add = |name, role, program, is_frags| contenders.push(Contender { name, role, program, is_frags });
-        add(PASS, Role::Floor, reference.program("reference_pass")?, false);
-        add(DROP, Role::Floor, reference.program("reference_drop")?, false);
+        let mut add = |name, role, programs, is_frags| contenders.push(Contender { name, role, programs, is_frags });
+        for (name, program) in [(PASS, "reference_pass"), (DROP, "reference_drop")] {
+            if is_wanted(name) {
+                add(name, Role::Floor, Programs::One(reference.program(program)?), false);
+            }
+        }
         let mut engines = Vec::new();
-        for (name, shape, buffers) in [
-            (NODEWALL, Shape::PLAIN, Buffers::Frags),
-            // Nobody sweeps: the budget for captures is spent, and the table of flows is as full as the traffic makes it.
-            (NODEWALL_EVIDENCE, Shape::EVIDENCE, Buffers::Frags),
-            (NODEWALL_LINEAR, Shape::PLAIN, Buffers::Linear),
-        ] {
+        for (name, shape, buffers) in OURS.into_iter().filter(|(name, ..)| is_wanted(name)) {
             let mut engine = KernelEngine::new(&sources.compiled.image, shape, Some(buffers))?;
-            add(name, Role::Nodewall, Program::by_id(engine.facts()?.id)?, buffers == Buffers::Frags);
+            let program = Program::by_id(engine.facts()?.id)?;
+            add(name, Role::Nodewall, Programs::One(program), buffers == Buffers::Frags);
             engines.push((name, engine));
         }
-        add(HASH, Role::Reference, reference.program("reference_hash")?, false);
-        add(LPM, Role::Reference, reference.program("reference_lpm")?, false);
-        let xdp_filter = XdpFilter::load(sources)?;
+        if let Some(executable) = before.filter(|_| is_wanted(BEFORE)) {
+            let before = Before::load(executable, sources)?;
+            // Only a program for frames of many buffers fits into the array of such ones.
+            let is_frags = before.program(super::frames::Shape::V4).follow(reference.next(true)?).is_ok();
+            add(BEFORE, Role::Other, Programs::Before(before), is_frags);
+        }
+        for (name, program) in [(HASH, "reference_hash"), (LPM, "reference_lpm")] {
+            if is_wanted(name) {
+                add(name, Role::Reference, Programs::One(reference.program(program)?), false);
+            }
+        }
+        let xdp_filter = if is_wanted(XDP_FILTER) { XdpFilter::load(sources)? } else { None };
         if let Some(filter) = &xdp_filter {
-            add(XDP_FILTER, Role::Other, filter.program()?, false);
+            add(XDP_FILTER, Role::Other, Programs::One(filter.program()?), false);
         }
         let mix = [reference.program("mix")?, reference.program("mix_frags")?];
         Ok(Self { contenders, reference, mix, engines, _xdp_filter: xdp_filter })
@@ -97,8 +139,9 @@ impl Lineup {
     /// Each program's facts.
     pub fn facts(&self) -> Result<Vec<(&'static str, Facts, usize)>> {
         let facts = |contender: &Contender| {
-            let calls = contender.program.instructions()?.iter().filter(|i| i.is_call()).count();
-            Ok((contender.name, contender.program.facts()?, calls))
+            let (Programs::One(program) | Programs::Before(Before { any: program, .. })) = &contender.programs;
+            let calls = program.instructions()?.iter().filter(|i| i.is_call()).count();
+            Ok((contender.name, program.facts()?, calls))
         };
         self.contenders.iter().map(facts).collect()
     }
@@ -108,9 +151,9 @@ impl Lineup {
         let contender =
             self.contenders.iter().find(|c| c.name == contender.name).context("a program of this line-up")?;
         if !traffic.is_mixed() {
-            return Ok(&contender.program);
+            return Ok(contender.program(traffic));
         }
-        contender.program.follow(self.reference.next(contender.is_frags)?)?;
+        contender.program(traffic).follow(self.reference.next(contender.is_frags)?)?;
         let [mix, mix_frags] = &self.mix;
         Ok(if contender.is_frags { mix_frags } else { mix })
     }
@@ -132,7 +175,7 @@ impl Lineup {
             let decision = decide(frame.as_slice(), image);
             let expected = if decision.verdict() == Verdict::Drop { XDP_DROP } else { XDP_PASS };
             for contender in self.contenders.iter().filter(|c| c.role != Role::Floor) {
-                let action = contender.program.run(frame, 1)?.action;
+                let action = contender.program(traffic).run(frame, 1)?.action;
                 ensure!(
                     action == expected,
                     "{} answers {action} to {}, and decide says {expected} ({:?}): they do not do the same job",

@@ -56,6 +56,17 @@ pub struct Figure {
     pub own_ns: Spread,
     /// Median of the total over the bare program's.
     pub ratio: f64,
+    /// `own_ns` of each round, in their order.
+    #[serde(skip)]
+    rounds_ns: Vec<f64>,
+}
+
+impl Figure {
+    /// The median of what this program takes above `other`, which was measured in the same rounds.
+    pub fn above(&self, other: &Self) -> Option<f64> {
+        let differences: Vec<f64> = self.rounds_ns.iter().zip(&other.rounds_ns).map(|(a, b)| a - b).collect();
+        Spread::of(&differences).map(|differences| differences.median)
+    }
 }
 
 /// Measures `programs` (the floor among them) on `traffic`; every program is checked first.
@@ -121,6 +132,7 @@ fn figures(samples: &BTreeMap<(Traffic, &'static str), Vec<f64>>, sources: &Sour
             total_ns,
             own_ns,
             ratio: total_ns.median / spread(floor)?.median,
+            rounds_ns: own,
         });
     }
     Ok(figures)

@@ -12,8 +12,8 @@ use node_ebpf_common::{policy::GROUP_SPOOFED, rule::GROUP_PEER};
 use nodewall_policy::{Compiled, Facts, Policy, RowTable, compile, config::Config};
 
 /// The node itself.
-const OWN_V4: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 1);
-const OWN_V6: Ipv6Addr = v6(0x00ff_ff01);
+pub const OWN_V4: Ipv4Addr = Ipv4Addr::new(10, 255, 255, 1);
+pub const OWN_V6: Ipv6Addr = v6(0x00ff_ff01);
 /// No peer and in no allowed prefix.
 pub const OUTSIDER_V4: Ipv4Addr = Ipv4Addr::new(11, 9, 9, 9);
 pub const OUTSIDER_V6: Ipv6Addr = v6(0xf000_0009);

@@ -5,13 +5,91 @@ use serde_json::json;
 
 use super::{
     Question, SOME_PEERS,
-    bars::VERIFIED_INSTRUCTIONS,
-    frames::Traffic,
-    lineup::{Lineup, NODEWALL, NODEWALL_LINEAR, PASS},
+    frames::{Asks, Shape, Traffic},
+    instructions::Committed,
+    lineup::{
+        BEFORE, Lineup, NODEWALL, NODEWALL_ATOMIC, NODEWALL_EVIDENCE, NODEWALL_INTERFACES, NODEWALL_PLAIN, PASS,
+        XDP_FILTER,
+    },
     sample::Figure,
     sources::SOURCES_WITH_LENGTHS,
 };
-use crate::report::{Bar, Table, short};
+use crate::report::{Table, short};
+
+/// Frames of the first page: traffic and peers.
+const PRODUCTION: [(Shape, Asks, usize); 15] = [
+    (Shape::V4, Asks::Peer, SOME_PEERS),
+    (Shape::V4, Asks::Public, SOME_PEERS),
+    (Shape::V4, Asks::Outsider, SOME_PEERS),
+    (Shape::V6, Asks::Peer, SOME_PEERS),
+    (Shape::V6, Asks::Public, SOME_PEERS),
+    (Shape::V6, Asks::Outsider, SOME_PEERS),
+    (Shape::TaggedV4, Asks::Peer, SOME_PEERS),
+    (Shape::V4, Asks::Mixed, SOME_PEERS),
+    (Shape::V6, Asks::Mixed, SOME_PEERS),
+    (Shape::V4, Asks::Flood, SOME_PEERS),
+    (Shape::V6, Asks::Flood, SOME_PEERS),
+    (Shape::V4, Asks::Mixed, 16_384),
+    (Shape::V6, Asks::Mixed, 16_384),
+    (Shape::V4, Asks::Flood, 16_384),
+    (Shape::V6, Asks::Flood, 16_384),
+];
+
+/// Features: what has it, and what is the same without.
+const FEATURES: [(&str, &str, &str); 4] = [
+    ("evidence", NODEWALL_EVIDENCE, NODEWALL_PLAIN),
+    ("per peer, with evidence", NODEWALL, NODEWALL_EVIDENCE),
+    ("interface rules, packaged besides", NODEWALL_INTERFACES, NODEWALL),
+    ("atomic additions, packaged besides", NODEWALL_ATOMIC, NODEWALL),
+];
+
+/// The first page: the packaged program, beside commit 25a784f's and xdp-filter.
+pub fn production(frames: &[Figure], peers: &[Figure], committed: &Committed) -> Table {
+    let row = |(shape, asks, sources): (Shape, Asks, usize)| {
+        let traffic = Traffic::new(shape, asks);
+        let of = |program: &str| {
+            let all = frames.iter().chain(peers);
+            all.into_iter().find(|f| f.traffic == traffic && f.program == program && f.sources == sources)
+        };
+        let ours = of(NODEWALL)?;
+        let own = |program: &str| of(program).map_or_else(String::new, |f| format!("{:+.1}", f.own_ns.median));
+        let share = of(BEFORE).map_or_else(String::new, |f| short(ours.own_ns.median / f.own_ns.median));
+        let run = committed.of(NODEWALL, traffic).map_or_else(String::new, |run| run.to_string());
+        Some(vec![traffic.name(), sources.to_string(), own(NODEWALL), own(BEFORE), share, own(XDP_FILTER), run])
+    };
+    Table {
+        name: "data-production".to_owned(),
+        title: format!(
+            "ns a packet above bare {PASS} in the same round, evidence and per-peer counters on; instructions from the committed table ({})",
+            committed.run.kernel
+        ),
+        head: ["frame", "peers", NODEWALL, BEFORE, "share", XDP_FILTER, "instructions"].map(str::to_owned).to_vec(),
+        rows: PRODUCTION.into_iter().filter_map(row).collect(),
+    }
+}
+
+/// What a feature that is on adds: medians of differences within a round, and instructions run.
+pub fn features(figures: &[Figure], committed: &Committed) -> Table {
+    let traffic = Question::Features.traffic();
+    let row = |(name, with, without): (&str, &str, &str)| {
+        let cell = |traffic: &Traffic| {
+            let of = |program: &str| figures.iter().find(|f| f.traffic == *traffic && f.program == program);
+            let ns = of(with).zip(of(without)).and_then(|(with, without)| with.above(without));
+            let run = |program| committed.of(program, *traffic).map(i64::from);
+            let run = run(with).zip(run(without)).map(|(with, without)| with - without);
+            let ns = ns.map_or_else(String::new, |ns| format!("{ns:+.1}"));
+            let run = run.map_or_else(String::new, |run| format!(" ({run:+})"));
+            ns + &run
+        };
+        std::iter::once(name.to_owned()).chain(traffic.iter().map(cell)).collect()
+    };
+    Table {
+        name: "data-features".to_owned(),
+        title: format!("What a feature adds when it is on: ns a packet (instructions run), {SOME_PEERS} peers"),
+        head: std::iter::once("feature".to_owned()).chain(traffic.iter().map(|t| t.name())).collect(),
+        rows: FEATURES.into_iter().map(row).collect(),
+    }
+}
 
 /// Median own cost, a row for each traffic, a column for each program.
 pub fn by_program(figures: &[Figure]) -> Table {
@@ -82,21 +160,13 @@ pub fn by(figures: &[Figure], what: &'static str, number: fn(&Figure) -> usize) 
     Table { name: name.to_owned(), title, head: head.collect(), rows }
 }
 
-/// What the kernel says of each program, the bars on it, and the same for programs.
-pub fn facts(lineup: &Lineup) -> Result<(Table, Vec<Bar>, serde_json::Value)> {
-    let (mut rows, mut bars, mut all) = (Vec::new(), Vec::new(), Vec::new());
+/// What the kernel says of each program, and the same for programs.
+pub fn facts(lineup: &Lineup) -> Result<(Table, serde_json::Value)> {
+    let (mut rows, mut all) = (Vec::new(), Vec::new());
     for (name, facts, calls) in lineup.facts()? {
         let numbers = [facts.translated_instructions, facts.machine_bytes, facts.verified_instructions];
         let calls_left = calls.to_string();
         rows.push(std::iter::once(name.to_owned()).chain(numbers.map(|n| n.to_string())).chain([calls_left]).collect());
-        if [NODEWALL, NODEWALL_LINEAR].contains(&name) {
-            let verified = f64::from(facts.verified_instructions);
-            let limit = f64::from(VERIFIED_INSTRUCTIONS);
-            bars.push(Bar::at_most(format!("verified instructions, {name}"), limit, verified, ""));
-        }
-        if name == NODEWALL_LINEAR {
-            bars.push(Bar::at_most(format!("calls left, {name}"), 0.0, calls as f64, ""));
-        }
         all.push(json!({
             "program": name,
             "kernel_name": facts.name,
@@ -113,5 +183,5 @@ pub fn facts(lineup: &Lineup) -> Result<(Table, Vec<Bar>, serde_json::Value)> {
         head: ["program", "instructions", "bytes", "verified", "calls"].map(str::to_owned).to_vec(),
         rows,
     };
-    Ok((table, bars, json!(all)))
+    Ok((table, json!(all)))
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::{device::Attached, generator::Generator, wire::Wire};
-use crate::data::{sources::Sources, xdp_filter::XdpFilter};
+use crate::data::{lineup::PACKAGED, sources::Sources, xdp_filter::XdpFilter};
 use anyhow::{Context, Result, ensure};
 use node_ebpf_common::{Shape, Verdict, decide, packet::TABLE_TCP};
 use nodewall_datapath::KernelEngine;
@@ -20,10 +20,10 @@ pub enum Taker {
     BareDrop,
     /// The same after a look at the frame.
     Read,
-    /// The program that the agent loads.
+    /// The packaged program, with the budget for captures spent.
     Nodewall,
-    /// The same, noting who is denied, with the budget for captures spent.
-    NodewallEvidence,
+    /// The same without evidence and counters for each peer.
+    NodewallPlain,
     /// Debian's xdp-tools.
     XdpFilter,
     /// nftables where the device's frames come in, with sets.
@@ -39,7 +39,7 @@ impl Taker {
         Self::BareDrop,
         Self::Read,
         Self::Nodewall,
-        Self::NodewallEvidence,
+        Self::NodewallPlain,
         Self::XdpFilter,
         Self::NftIngress,
         Self::NftInput,
@@ -52,7 +52,7 @@ impl Taker {
             Self::BareDrop => "XDP_DROP",
             Self::Read => "XDP_DROP, frame read",
             Self::Nodewall => "nodewall",
-            Self::NodewallEvidence => "nodewall, evidence",
+            Self::NodewallPlain => "nodewall, neither",
             Self::XdpFilter => "xdp-filter",
             Self::NftIngress => "nftables, netdev ingress",
             Self::NftInput => "nftables, input",
@@ -64,7 +64,7 @@ impl Taker {
 /// All of them, loaded.
 pub struct Takers {
     engine: KernelEngine,
-    noting: KernelEngine,
+    plain: KernelEngine,
     outsider_cell: u32,
     drop_id: u32,
     read_id: u32,
@@ -90,8 +90,8 @@ impl Takers {
             decision.reason()
         );
         Ok(Self {
-            engine: KernelEngine::new(image, Shape::PLAIN, None)?,
-            noting: KernelEngine::new(image, Shape::EVIDENCE, None)?,
+            engine: KernelEngine::new(image, PACKAGED, None)?,
+            plain: KernelEngine::new(image, Shape::PLAIN, None)?,
             outsider_cell: decision.cell,
             read_id: generator.bare("reference_read")?,
             drop_id: generator.bare("reference_drop")?,
@@ -128,8 +128,8 @@ impl Takers {
                 let id = self.engine.facts()?.id;
                 attach(id, Some(id))?
             }
-            Taker::NodewallEvidence => {
-                let id = self.noting.facts()?.id;
+            Taker::NodewallPlain => {
+                let id = self.plain.facts()?.id;
                 attach(id, Some(id))?
             }
             Taker::XdpFilter => attach(self.xdp_filter.as_ref().context("xdp-filter is not installed")?.id(), None)?,
@@ -159,7 +159,7 @@ impl Takers {
     pub fn dropped(&self, in_place: &InPlace, wire: &Wire) -> Result<Option<u64>> {
         match in_place.taker {
             Taker::Nodewall => Ok(Some(self.engine.maps().cell(self.outsider_cell)?.packets)),
-            Taker::NodewallEvidence => Ok(Some(self.noting.maps().cell(self.outsider_cell)?.packets)),
+            Taker::NodewallPlain => Ok(Some(self.plain.maps().cell(self.outsider_cell)?.packets)),
             Taker::NftIngress | Taker::NftInput => {
                 let family = in_place.family().unwrap_or_default();
                 let shown = wire.node.tool("nft", &["list", "counter", family, TABLE, "dropped"])?;

@@ -16,18 +16,20 @@ pub(super) enum Guest {
     ManyCpus,
     /// One processor, which may be interrupted after any instruction.
     OneCpu,
+    /// As the usual one, and its kernel hides the constants of programs (`net.core.bpf_jit_harden = 2`), which no namespace can have for itself.
+    Hardened,
 }
 
 impl Guest {
     /// In the order in which they are booted.
-    pub(super) const ALL: [Self; 4] = [Self::Usual, Self::Systemd, Self::ManyCpus, Self::OneCpu];
+    pub(super) const ALL: [Self; 5] = [Self::Usual, Self::Systemd, Self::ManyCpus, Self::OneCpu, Self::Hardened];
 
     /// Whether its checks run on a kernel without being asked for. Those that ask little of the kernel's version run on the one of Debian's
     /// present release, whose systemd it is, too.
     fn usually(self, version: (u32, u32), flavour: Flavour) -> bool {
         match self {
             Self::Usual => flavour == Flavour::Cloud,
-            Self::Systemd | Self::ManyCpus => flavour == Flavour::Cloud && version == (6, 12),
+            Self::Systemd | Self::ManyCpus | Self::Hardened => flavour == Flavour::Cloud && version == (6, 12),
             Self::OneCpu => flavour == Flavour::RealTime,
         }
     }
@@ -39,6 +41,7 @@ impl Guest {
             Self::Systemd => SYSTEMD,
             Self::ManyCpus => "many-cpus",
             Self::OneCpu => "one-cpu",
+            Self::Hardened => "hardened",
         }
     }
 
@@ -46,12 +49,15 @@ impl Guest {
     /// takes no notice without a hypervisor that it knows.)
     pub(super) const fn processors(self) -> (&'static str, &'static str) {
         match self {
-            Self::Usual | Self::Systemd => ("2", "2"),
+            Self::Usual | Self::Systemd | Self::Hardened => ("2", "2"),
             Self::ManyCpus => ("128", "1"),
             Self::OneCpu => ("1", "1"),
         }
     }
 }
+
+/// What a hardened guest's kernel is told before a check.
+const HARDENING: &str = "/proc/sys/net/core/bpf_jit_harden";
 
 /// The check that needs a guest with a systemd.
 const SYSTEMD: &str = "systemd";
@@ -115,7 +121,7 @@ impl Check {
     }
 }
 
-pub(super) const CHECKS: [Check; 19] = [
+pub(super) const CHECKS: [Check; 21] = [
     Check::new("load", "vm", &["load::"], 240),
     Check::new("cases", "kernel", &["cases::"], 480),
     Check::new("devices", "vm", &["devices::", "team::", "ways_in::"], 360),
@@ -149,6 +155,8 @@ pub(super) const CHECKS: [Check; 19] = [
         .booted_after("sh /guest/bond.sh initramfs"),
     Check::new("many-cpus", "vm", &["many_cpus::"], 480).inside(Guest::ManyCpus),
     Check::new("realtime", "vm", &["realtime::"], 3000).inside(Guest::OneCpu),
+    Check::new("hardened-load", "vm", &["load::"], 240).inside(Guest::Hardened),
+    Check::new(HARDENED_CASES, "kernel", &["cases::"], 240).inside(Guest::Hardened),
     // Ten minutes a kernel: too long for every run.
     Check::new(NETWORK, "network", &[], 1500).on_request(),
     // Faults: `cargo xtask faults --full` runs them on one kernel.
@@ -156,10 +164,15 @@ pub(super) const CHECKS: [Check; 19] = [
     Check::new("cpus", "faults", &["cpus::a_cpu_"], 360).with(&["NODEWALL_FAULTS=full"]).on_request(),
 ];
 
+/// A table of needs names it.
+const HARDENED_CASES: &str = "hardened-cases";
+
 /// Check, a test that needs what older kernels lack, the feature, and the version that brought it.
-const NEEDS: [(&str, &str, &str, (u32, u32)); 3] = [
+const NEEDS: [(&str, &str, &str, (u32, u32)); 5] = [
     ("cases", "cases::every_case_and_jumbo_frames_in_many_buffers", "multi-buffer XDP", (5, 18)),
     ("cases", "cases::the_verifier_has_headroom", "count of verified instructions", (5, 16)),
+    (HARDENED_CASES, "cases::every_case_and_jumbo_frames_in_many_buffers", "multi-buffer XDP", (5, 18)),
+    (HARDENED_CASES, "cases::the_verifier_has_headroom", "count of verified instructions", (5, 16)),
     ("outbound", "outbound::the_verifier_has_headroom_for_what_is_sent", "count of verified instructions", (5, 16)),
 ];
 
@@ -206,6 +219,9 @@ fn planned(check: &Check, version: (u32, u32)) -> Planned {
     for (_, test, feature, (major, minor)) in missing {
         command = format!("{command} --skip {test}");
         skipped.push((*test, format!("{feature} (Linux {major}.{minor})")));
+    }
+    if check.guest == Guest::Hardened {
+        command = format!("sh -c 'echo 2 >{HARDENING} && grep -qx 2 {HARDENING} && exec {command}'");
     }
     Planned {
         name: check.name,

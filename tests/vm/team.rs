@@ -130,7 +130,7 @@ fn a_card_that_joins_a_team_stays_covered() {
     assert_eq!(node.attachment("eth0"), before, "it was let go");
 }
 
-/// A team that is named is attached generically where that was asked for; natively it cannot be, and that is said.
+/// A team that is named is attached generically where that was asked for; natively it cannot be, and what can is said.
 #[test]
 fn a_team_by_its_name_is_generic_or_refused() {
     if skip_outside("team::a_team_by_its_name_is_generic_or_refused") {
@@ -141,7 +141,7 @@ fn a_team_by_its_name_is_generic_or_refused() {
     join_a_team(&node);
     let refused = node.nodewall("apply", &[]);
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("team0") && refused.stderr.contains("attach_mode = \"generic\""), "{refused:?}");
+    assert!(refused.stderr.contains("team0") && refused.stderr.contains("attach_mode = \"tc\""), "{refused:?}");
     assert_open(&node);
     node.configure(&named.rules("[[interface]]\nname = \"team0\"\nattach = \"generic\"\n"));
     node.start_agent();

@@ -79,7 +79,7 @@ fn the_filter_of_the_tc_hook_in_every_shape() {
         return;
     }
     let image = Policy::Enforce.compiled().image;
-    for (layer, program) in [(Layer::Ethernet, "nodewall_ingress"), (Layer::Bare, "nodewall_packets")] {
+    for (layer, program) in [(Layer::Ethernet, "nodewall_ingress"), (Layer::Ip, "nodewall_packets")] {
         for shape in SHAPES {
             let loaded = KernelEngine::at_tc(&image, shape, layer).and_then(|mut engine| engine.facts());
             let said = loaded.map(|facts| cost(test, facts));

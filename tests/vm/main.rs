@@ -4,6 +4,7 @@
 
 mod bonded;
 mod devices;
+mod generic_netlink;
 mod load;
 mod many_cpus;
 mod realtime;
@@ -12,6 +13,7 @@ mod team;
 mod upgrade;
 mod ways_in;
 mod wire;
+mod wireguard;
 
 use nodewall_model::cases;
 use nodewall_rig::{counters, frames, guest, node, settings, traffic};

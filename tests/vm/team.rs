@@ -1,21 +1,15 @@
 //! A team: cards that libteam's daemon puts together. It has no native XDP of its own, so its ports carry the program. What the daemon does is done here:
 //! the team gets its mode by generic netlink (`linux/if_team.h`), without which it sends nothing.
 
-use std::ffi::CString;
-
 use nodewall_testbed::Lab;
-use rtnetlink::sys::{Socket, SocketAddr, protocols::NETLINK_GENERIC};
 
 use crate::counters::Cells;
+use crate::generic_netlink::{attribute, command, interface, nested};
 use crate::guest::skip_outside;
 use crate::node::{Node, eventually};
 use crate::settings::Settings;
 use crate::traffic::{assert_filtered, assert_open};
 
-const CONTROLLER: u16 = 0x10;
-const GET_FAMILY: u8 = 3;
-const FAMILY_ID: u16 = 1;
-const FAMILY_NAME: u16 = 2;
 const OPTIONS_SET: u8 = 1;
 const TEAM_IFINDEX: u16 = 1;
 const LIST_OPTION: u16 = 2;
@@ -24,62 +18,18 @@ const OPTION_NAME: u16 = 1;
 const OPTION_TYPE: u16 = 3;
 const OPTION_DATA: u16 = 4;
 const NLA_STRING: u8 = 5;
-const NESTED: u16 = 1 << 15;
-const REQUEST_ACK: u16 = 5;
-/// Of a netlink and a generic netlink message.
-const HEADERS_BYTES: usize = 20;
-
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let mut bytes = ((4 + value.len()) as u16).to_ne_bytes().to_vec();
-    bytes.extend(kind.to_ne_bytes());
-    bytes.extend(value);
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
-}
-
-/// Asks, and returns the first answer.
-fn ask(family: u16, command: u8, attributes: &[u8]) -> Vec<u8> {
-    let mut request = ((HEADERS_BYTES + attributes.len()) as u32).to_ne_bytes().to_vec();
-    request.extend(family.to_ne_bytes());
-    request.extend(REQUEST_ACK.to_ne_bytes());
-    request.extend([0; 8]);
-    request.extend([command, 1, 0, 0]);
-    request.extend(attributes);
-    let socket = Socket::new(NETLINK_GENERIC).unwrap();
-    socket.send_to(&request, &SocketAddr::new(0, 0), 0).unwrap();
-    let mut answer = Vec::with_capacity(8192);
-    socket.recv(&mut answer, 0).unwrap();
-    answer
-}
-
-/// The number of the team's family. To ask by name makes a kernel load the module that it has not.
-fn team_family() -> u16 {
-    let answer = ask(CONTROLLER, GET_FAMILY, &attribute(FAMILY_NAME, b"team\0"));
-    let mut rest = &answer[HEADERS_BYTES..];
-    loop {
-        let word = |at: usize| u16::from_ne_bytes([rest[at], rest[at + 1]]);
-        if word(2) == FAMILY_ID {
-            return word(4);
-        }
-        rest = &rest[usize::from(word(0)).next_multiple_of(4)..];
-    }
-}
 
 /// Gives the calling thread's `team0` its mode, which goes only while it has no port.
 fn take_turns() {
-    let name = CString::new("team0").unwrap();
-    // SAFETY: the name ends with a zero and lives during the call.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
     let option = [
         attribute(OPTION_NAME, b"mode\0"),
         attribute(OPTION_TYPE, &[NLA_STRING]),
         attribute(OPTION_DATA, b"roundrobin\0"),
     ];
-    let list = attribute(LIST_OPTION | NESTED, &attribute(ITEM_OPTION | NESTED, &option.concat()));
-    let answer = ask(team_family(), OPTIONS_SET, &[attribute(TEAM_IFINDEX, &index.to_ne_bytes()), list].concat());
-    let error = i32::from_ne_bytes(answer[16..20].try_into().unwrap());
+    let list = nested(LIST_OPTION, &[nested(ITEM_OPTION, &option)]);
+    let error = command("team", OPTIONS_SET, &[interface(TEAM_IFINDEX, c"team0"), list]);
     // It is set, and nobody listens to be told.
-    assert!(error == 0 || error == -libc::ESRCH, "no mode: {}", std::io::Error::from_raw_os_error(-error));
+    assert!(error == 0 || error == libc::ESRCH, "no mode: {}", std::io::Error::from_raw_os_error(error));
 }
 
 /// The card becomes the port of a team that has its addresses.

@@ -98,15 +98,10 @@ fn judge(kernel: &KernelFacts, features: &Features, findings: &mut Findings) {
             Ok(true) => {}
             Ok(false) if probe.feature.starts_with("memory of maps") => memory(kernel, findings),
             Ok(false) => {
-                let (status, why) = if probe.needed {
-                    (Status::Failed, "nodewall can not work without it")
-                } else {
-                    (Status::Note, "evidence can not be recorded without it")
-                };
                 let found = format!("the kernel has no {} (mainline has since {})", probe.feature, probe.since);
                 findings
-                    .add(status, "features", found)
-                    .because(why)
+                    .add(Status::Failed, "features", found)
+                    .because("nodewall can not work without it")
                     .advice("use a kernel that has it: any from Linux 5.10 on");
             }
             Err(error) => {

@@ -82,11 +82,8 @@ pub fn probe(image: &PolicyImage, shape: Shape, frames: &[&[u8]]) -> Result<Feat
         return Err(DatapathError::Privilege { missing });
     }
     sys::lift_memlock_limit();
-    let map = |kind| is_map_supported(kind).map_err(|error| error.to_string());
     let objects = Loaded::new(None, shape);
     let probes = vec![
-        Probe { feature: "per-CPU array", needed: true, since: "4.6", answer: map(MapType::PerCpuArray) },
-        Probe { feature: "array of maps", needed: true, since: "4.12", answer: map(MapType::ArrayOfMaps) },
         Probe {
             feature: "arrays at a fixed address, which can be mapped into memory",
             needed: true,
@@ -100,7 +97,13 @@ pub fn probe(image: &PolicyImage, shape: Shape, frames: &[&[u8]]) -> Result<Feat
             since: "5.9",
             answer: sys::xdp_links().map_err(|error| error.to_string()),
         },
-        Probe { feature: "ring buffer", needed: false, since: "5.8", answer: map(MapType::RingBuf) },
+        Probe {
+            // The object has one for the in-kernel log, wanted or not.
+            feature: "ring buffer",
+            needed: true,
+            since: "5.8",
+            answer: is_map_supported(MapType::RingBuf).map_err(|error| error.to_string()),
+        },
         Probe {
             feature: "memory of maps charged to the control group",
             needed: false,

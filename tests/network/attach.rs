@@ -206,16 +206,20 @@ fn a_device_with_the_index_of_one_that_moved_away_is_attached_anew() {
     if skip_unless_privileged("a_device_with_the_index_of_one_that_moved_away_is_attached_anew") {
         return;
     }
-    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["eth0", "late0"]));
-    let late = "link add late0 index 200 type veth peer name far0 index 201\nlink set late0 up\nlink set far0 up\n";
-    node.netns().ip_batch(late).unwrap();
-    node.start_agent();
-    assert_eq!(node.attachment("late0").unwrap().0, "native");
-    assert!(node.end_agent(Signal::TERM).success());
-    node.netns().ip(&["link", "set", "late0", "netns", node.outsider().netns().name()]).unwrap();
-    node.netns().ip(&["link", "add", "late0", "index", "200", "type", "veth", "peer", "name", "near0"]).unwrap();
-    assert_eq!(node.attachment("late0"), None, "status does not take the new device for the old");
-    let applied = node.nodewall("apply", &[]);
-    assert!(applied.stdout.contains("late0: attached") && applied.stdout.contains("eth0: replaced"), "{applied:?}");
-    assert!(node.link_words("late0").contains(&"xdp".to_owned()));
+    for mode in ["native", "tc"] {
+        let settings = Settings::default().top(&format!("attach_mode = \"{mode}\"")).interfaces(&["eth0", "late0"]);
+        let mut node = Node::idle(Lab::new().unwrap(), &settings);
+        let late = "link add late0 index 200 type veth peer name far0 index 201\nlink set late0 up\nlink set far0 up\n";
+        node.netns().ip_batch(late).unwrap();
+        node.start_agent();
+        assert_eq!(node.attachment("late0").unwrap().0, mode);
+        assert!(node.end_agent(Signal::TERM).success());
+        node.netns().ip(&["link", "set", "late0", "netns", node.outsider().netns().name()]).unwrap();
+        node.netns().ip(&["link", "add", "late0", "index", "200", "type", "veth", "peer", "name", "near0"]).unwrap();
+        assert_eq!(node.attachment("late0"), None, "status does not take the new device for the old");
+        let applied = node.nodewall("apply", &[]);
+        assert!(applied.stdout.contains("late0: attached") && applied.stdout.contains("eth0: replaced"), "{applied:?}");
+        assert_eq!(node.attachment("late0").unwrap().0, mode);
+        assert_eq!(node.link_words("late0").contains(&"xdp".to_owned()), mode == "native");
+    }
 }

@@ -1,17 +1,14 @@
 //! What the node sends, counted against what its interface says it sent, and against what its peers received: frames and bytes, exactly.
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 
-use nodewall_testbed::{Family, Host, Lab, Listener, Probe, Protocol, Signal, skip_unless_privileged};
+use nodewall_testbed::{Family, Lab, Listener, Probe, Protocol, Signal, skip_unless_privileged};
 
 use super::counters::{Cell, Sent};
 use super::node::{Node, eventually};
 use super::settings::Settings;
-use super::traffic::{answered, probes};
+use super::traffic::{BULK_BYTES, answered, bulk, probes};
 
-/// More than one aggregate, so that cutting up matters.
-const BULK_BYTES: usize = 3_000_000;
 const MISSION_CONTROL: &str = "52.5.224.56";
 
 /// What the interface says it sent.
@@ -69,24 +66,6 @@ fn requests_and_answers_are_counted_apart_and_exactly() {
     assert!(counted.sent(&requests[0]).packets >= 4);
     assert_eq!(counted.sent(&answers[1]).packets, 2, "a request is no answer");
     assert_eq!(uncounted(&node), start, "the interface sent what is not counted, or the other way round");
-}
-
-/// Sends `BULK_BYTES` from one host to the other.
-fn bulk(from: &Host, to: &Host, family: Family, port: u16) {
-    let target = to.socket(family, port);
-    let listener = to.netns().run(|| TcpListener::bind(target).unwrap()).unwrap();
-    std::thread::scope(|scope| {
-        let receiving = scope.spawn(|| {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut all = Vec::new();
-            stream.read_to_end(&mut all).unwrap();
-            all.len()
-        });
-        let mut stream = from.netns().run(|| TcpStream::connect(target).unwrap()).unwrap();
-        stream.write_all(&vec![7; BULK_BYTES]).unwrap();
-        drop(stream);
-        assert_eq!(receiving.join().unwrap(), BULK_BYTES);
-    });
 }
 
 /// The stack hands the program aggregates of up to 64 KiB. Counted are the frames that leave.

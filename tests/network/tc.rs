@@ -1,5 +1,5 @@
 //! The filter at the tc hook: for those who ask, beside other people's programs, changed to and from without an open moment, repaired when somebody takes
-//! it away. How it is attached; what it counts is `tc_amounts`, devices without an Ethernet header are `tc_bare`.
+//! it away. How it is attached; what it counts is `tc_amounts`, devices without an Ethernet header are `tc_layer_3`.
 
 use std::time::{Duration, Instant};
 
@@ -274,12 +274,4 @@ fn a_device_that_is_made_anew_is_covered_again() {
         let again = eventually("it is covered again", || node.attachment("late0"));
         assert_eq!(again, ("tc".to_owned(), first), "round {round}: by the same program");
     }
-    // One that went to another namespace covers nothing here, whatever its link says.
-    assert!(node.end_agent(Signal::TERM).success());
-    node.netns().ip(&["link", "set", "late0", "netns", node.outsider().netns().name()]).unwrap();
-    node.netns().ip(&["link", "add", "late0", "index", "200", "type", "veth", "peer", "name", "near0"]).unwrap();
-    assert_eq!(node.attachment("late0"), None, "status does not take the new device for the old");
-    let applied = node.nodewall("apply", &[]);
-    assert!(applied.stdout.contains("late0: attached") && applied.stdout.contains("eth0: replaced"), "{applied:?}");
-    assert_eq!(node.attachment("late0").unwrap().0, "tc");
 }

@@ -1,8 +1,7 @@
 //! What the filter at the tc hook counts and keeps: as many frames and bytes as there were on the wire, though the kernel's stack has made aggregates of them
 //! and put their VLAN tags aside. The same sender is counted by the XDP program, too.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::Ipv4Addr;
 
 use nodewall_evidence::store::{Filter, Reader};
 use nodewall_testbed::{Family, Host, Lab, Protocol, Signal, Tap, skip_unless_privileged};
@@ -12,13 +11,12 @@ use super::{
     frames::{self, Link},
     node::{Node, eventually},
     settings::Settings,
+    traffic::{BULK_BYTES, bulk},
 };
 
 const PORT: u16 = 9_042;
 /// An address that nobody has.
 const OUTSIDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 66);
-/// More than one aggregate.
-const BULK_BYTES: usize = 3_000_000;
 /// What TCP puts in front of each segment's payload here: Ethernet, IPv4, TCP with a time stamp; and how much longer that is with a SYN's options.
 const HEADER_BYTES: u64 = 14 + 20 + 32;
 const SYN_OPTIONS_BYTES: u64 = 8;
@@ -37,24 +35,6 @@ fn passed_to_443(node: &Node) -> Sent {
     Sent { packets: counters.packets(&cell), bytes: counters.bytes(&cell) }
 }
 
-/// Sends `BULK_BYTES` to the node's port 443.
-fn bulk(from: &Host, to: &Host) {
-    let target = to.socket(Family::V4, 443);
-    let listener = to.netns().run(|| TcpListener::bind(target).unwrap()).unwrap();
-    std::thread::scope(|scope| {
-        let receiving = scope.spawn(|| {
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut all = Vec::new();
-            stream.read_to_end(&mut all).unwrap();
-            all.len()
-        });
-        let mut stream = from.netns().run(|| TcpStream::connect(target).unwrap()).unwrap();
-        stream.write_all(&vec![7; BULK_BYTES]).unwrap();
-        drop(stream);
-        assert_eq!(receiving.join().unwrap(), BULK_BYTES);
-    });
-}
-
 /// A real sender's aggregates of up to 64 KiB, which no driver ever cuts up on this way: as many frames as it sent segments, and their bytes.
 #[test]
 fn a_bulk_transfer_counts_as_the_segments_that_were_sent() {
@@ -67,7 +47,7 @@ fn a_bulk_transfer_counts_as_the_segments_that_were_sent() {
         let sender = node.outsider().netns();
         let sent = |name| sender.snmp("Tcp", name).unwrap();
         let (before, again) = (sent("OutSegs"), sent("RetransSegs"));
-        bulk(node.outsider(), node.host());
+        bulk(node.outsider(), node.host(), Family::V4, 443);
         // By the sender's own count. Its last segments may still be on their way.
         let (segments, counted) = eventually("all of its segments to be counted", || {
             let (segments, counted) = (sent("OutSegs") - before, passed_to_443(&node));

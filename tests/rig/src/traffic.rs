@@ -2,7 +2,8 @@
 //! counters with the packets that were really sent.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use super::{
 /// For what must be dropped: always waited out, once for all that is asked at once. Short: an answer that comes later than this still shows in
 /// the counters and at the socket.
 pub const SILENCE: Duration = Duration::from_millis(250);
+/// More than one aggregate of the kernel's stack, so that cutting up matters.
+pub const BULK_BYTES: usize = 3_000_000;
 
 /// Every one of these ports by both protocols over both families.
 pub fn probes(to: &Host, ports: &[u16]) -> Vec<Probe> {
@@ -26,6 +29,24 @@ pub fn probes(to: &Host, ports: &[u16]) -> Vec<Probe> {
         }
     }
     probes
+}
+
+/// Sends [`BULK_BYTES`] from one host to the other.
+pub fn bulk(from: &Host, to: &Host, family: Family, port: u16) {
+    let target = to.socket(family, port);
+    let listener = to.netns().run(|| TcpListener::bind(target).unwrap()).unwrap();
+    thread::scope(|scope| {
+        let receiving = scope.spawn(|| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        let mut stream = from.netns().run(|| TcpStream::connect(target).unwrap()).unwrap();
+        stream.write_all(&vec![7; BULK_BYTES]).unwrap();
+        drop(stream);
+        assert_eq!(receiving.join().unwrap(), BULK_BYTES);
+    });
 }
 
 /// Makes the probes; each must be answered by the very port it asked.

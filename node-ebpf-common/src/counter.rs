@@ -17,9 +17,9 @@ pub const CELLS_PER_ROW: u32 = 16;
 pub const DENIED_FROM: u32 = 4;
 /// The same for what was dropped.
 pub const DROPPED_FROM: u32 = 10;
-/// No port at all: what such a packet of a blocked source is counted on. The two rows after it are for the reasons without a port.
+/// No port at all: what such a packet of a blocked source is counted on. The three rows after it are for the reasons without a port ([`portless`]).
 pub const ROW_PORTLESS: u32 = 0;
-/// Counter rows. Ranges of more than 256 ports share one; the kernel holds them all for each CPU (512 KiB).
+/// Counter rows. Ranges of more than 256 ports share one; each CPU has them all (512 KiB).
 pub const ROWS: u32 = 2048;
 /// Outbound only: what goes to Mission Control, counted here besides its own row. Inbound it is one of the rows that no port has.
 pub const ROW_MISSION_CONTROL: u32 = 1;
@@ -80,7 +80,7 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// The cells of one row: one value of the map, as the kernel takes 20 ms to allocate 65,536 values and half of one for 4,096.
+/// The cells of one row.
 pub type RowCells = [Counter; CELLS_PER_ROW as usize];
 
 /// Where on its row the cell of a frame is that the policy denies for `reason`: dropped, or under a policy that only audits. What passes has one place.

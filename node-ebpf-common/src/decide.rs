@@ -90,7 +90,7 @@ pub fn explain<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Dec
     judge(frame, image, Both)
 }
 
-/// What is done with a decision. A trait, for a closure that is called in three places is not inlined there.
+/// What is done with a decision. A trait, for a closure that is called in several places is not inlined there.
 pub trait Settle: Copy {
     /// What comes of it.
     type Settled;
@@ -107,11 +107,9 @@ pub trait Settle: Copy {
     /// The same for one that it denies.
     fn denied(self, query: Query, decision: Decision) -> Self::Settled;
 
-    /// The same for packets that are of no common shape.
+    /// Sees first what comes of a packet that took no shortcut.
     #[inline(always)]
-    fn settle_other(self, query: Query, decision: Decision) -> Self::Settled {
-        if decision.is_denied() { self.denied(query, decision) } else { self.passed(query, decision) }
-    }
+    fn see(self, _query: &Query, _decision: Decision) {}
 }
 
 #[derive(Clone, Copy)]
@@ -133,8 +131,8 @@ impl Settle for Both {
 
 /// What `image` says about `frame`, and what is done with it.
 ///
-/// What follows the parse is there once for each family's common shape and once for all others: were it shared, every common packet would pay for what the
-/// others keep.
+/// What follows the parse is there once for each common shape, of which its family and whether it has a VLAN tag are known, and once for all others: were it
+/// shared, every common packet would pay for what the others keep.
 #[inline(always)]
 pub fn judge<F: Frame + ?Sized, S: Settle>(frame: &F, image: &PolicyImage, settle: S) -> S::Settled {
     if settle.takes_shortcuts()
@@ -144,7 +142,8 @@ pub fn judge<F: Frame + ?Sized, S: Settle>(frame: &F, image: &PolicyImage, settl
     }
     cold_path();
     let (query, decision) = judge_any(&frame.forgotten(image.zero), image);
-    settle.settle_other(query, decision)
+    settle.see(&query, decision);
+    if decision.is_denied() { settle.denied(query, decision) } else { settle.passed(query, decision) }
 }
 
 /// What comes next for a packet of a common shape, with its family known.

@@ -1,8 +1,8 @@
 //! The peer matrix: how much of a port's traffic is with which peer. Which cell a frame moves; it counts nothing itself.
 //!
-//! One per-CPU array whose values are slots: all of a peer's cells, which are read and emptied at once (and one value a cell would take the kernel 20 ms to
-//! make). A frame is in it besides its own counter cell, and only where the policy names its port: inbound when it passes because a peer
-//! sent it, outbound when it goes to a peer. So the sum over a row's peers is what the row counted as passed for the reason `peer`.
+//! Each CPU's part of it is slots: all of a peer's cells, which are read and emptied at once. A frame is in it besides its own counter cell, and only where
+//! the policy names its port: inbound when it passes because a peer sent it, outbound when it goes to a peer. So the sum over a row's peers is what the row
+//! counted as passed for the reason `peer`.
 
 use crate::{
     counter::{CELLS_PER_ROW, Counter, ROW_FIRST, ROWS, place},

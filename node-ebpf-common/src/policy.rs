@@ -125,7 +125,7 @@ pub const fn value(groups: u32, peer: u16) -> u64 {
     groups as u64 | (peer as u64) << 32
 }
 
-/// The compiled policy. Lives as the single value of an inner array map and is never changed there once a packet may read it.
+/// The compiled policy. Lives in one of the two places of [`crate::images::Images`] and is never changed there while a packet may read it.
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct PolicyImage {

@@ -90,11 +90,6 @@ impl PortWord {
         self.0 >> Self::ROW_SHIFT
     }
 
-    /// Whether it lets in anyone who is not blocked.
-    pub const fn is_open(self) -> bool {
-        self.0 & Self::PLACE_MASK < DENIED_FROM << Self::PLACE_SHIFT
-    }
-
     /// The counter cell, as long as nothing of the source speaks for it.
     #[inline(always)]
     pub const fn cell(self) -> u32 {

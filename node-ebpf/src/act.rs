@@ -72,18 +72,17 @@ impl<A: Arrival> Settle for Act<'_, A, A::Frame> {
         A::answer(decision.dropped())
     }
 
-    /// What logs is too much to be there three times: with a log every packet goes the long way.
+    /// What logs is too much to be there for each common shape: with a log every packet goes the long way.
     #[inline(always)]
     fn takes_shortcuts(self) -> bool {
         !setting!(log, self.frame.linear_bytes() as u64)
     }
 
     #[inline(always)]
-    fn settle_other(self, query: Query, decision: Decision) -> u32 {
+    fn see(self, query: &Query, decision: Decision) {
         if setting!(log, decision.bytes) {
-            log(self.frame, self.image.zero, &query, decision);
+            log(self.frame, self.image.zero, query, decision);
         }
-        if decision.is_denied() { self.denied(query, decision) } else { self.passed(query, decision) }
     }
 }
 

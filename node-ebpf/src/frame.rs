@@ -260,21 +260,21 @@ fn interface(skb: *mut __sk_buff, number: u64) -> Option<u32> {
 /// How much of a packet can be read that does not lie in one piece: more headers than any packet has that somebody waits for.
 const PULLED_BYTES: u32 = 512;
 
-/// What is in a socket buffer, all of it read by a helper. `BARE`: a packet without a link-layer header, read from where the kernel's stack will read it, for
+/// What is in a socket buffer, all of it read by a helper. `IP`: a packet without a link-layer header, read from where the kernel's stack will read it, for
 /// where its buffer begins differs (some GRE devices leave the outer header in front), and no program is told.
-pub struct Fetched<const BARE: bool> {
+pub struct Fetched<const IP: bool> {
     skb: *mut __sk_buff,
     length_bytes: usize,
 }
 
-impl<const BARE: bool> Fetched<BARE> {
+impl<const IP: bool> Fetched<IP> {
     #[inline(always)]
     pub fn new(context: &TcContext) -> Self {
         let (skb, length_bytes) = (context.skb.skb, context.len());
         let first_bytes = (context.data_end() - context.data()) as u32;
         let wanted = if length_bytes < PULLED_BYTES { length_bytes } else { PULLED_BYTES };
         // From there a helper reads the first part alone.
-        if BARE && first_bytes < wanted {
+        if IP && first_bytes < wanted {
             cold_path();
             // SAFETY: the context is this program's own. Where it fails, what is not there can not be read.
             unsafe { bpf_skb_pull_data(skb, wanted) };
@@ -283,7 +283,7 @@ impl<const BARE: bool> Fetched<BARE> {
     }
 }
 
-impl<const BARE: bool> Frame for Fetched<BARE> {
+impl<const IP: bool> Frame for Fetched<IP> {
     type Forgotten<'a> = Self;
 
     #[inline(always)]
@@ -300,7 +300,7 @@ impl<const BARE: bool> Frame for Fetched<BARE> {
     #[inline(always)]
     fn protocol(&self) -> Option<u16> {
         // SAFETY: the context is this program's own; the verifier turns the field into a load.
-        if BARE { Some(unsafe { (*self.skb).protocol as u16 }) } else { None }
+        if IP { Some(unsafe { (*self.skb).protocol as u16 }) } else { None }
     }
 
     #[inline(always)]
@@ -324,7 +324,7 @@ impl<const BARE: bool> Frame for Fetched<BARE> {
         let (skb, to, size) = (self.skb.cast(), value.as_mut_ptr().cast(), size_of::<T>() as u32);
         // SAFETY: the helper writes size_of::<T>() bytes into `value` or fails with a negative number.
         let result = unsafe {
-            if BARE {
+            if IP {
                 let start = bpf_hdr_start_off::BPF_HDR_START_NET;
                 bpf_skb_load_bytes_relative(skb, offset as u32, to, size, start)
             } else {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cli::{Common, DoctorArgs},
-    control::{self, AgentError, InterfaceCoverage, ModeOverride, bare},
+    control::{self, AgentError, InterfaceCoverage, ModeOverride, takes_layer_3},
     doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, PeerFacts, Status, Subject},
     ui,
     view::{mission_control::Reached, status},
@@ -218,7 +218,7 @@ fn live(report: status::Status, unreadable: Option<String>) -> Live {
 
 fn select(config: &Config, network: &Network) -> Result<Selection, String> {
     let patterns = (!config.interfaces.is_empty()).then_some(config.interfaces.as_slice());
-    net::resolve(network, patterns, bare(config.attach_mode, &config.interface_attach))
+    net::resolve(network, patterns, takes_layer_3(config.attach_mode, &config.interface_attach))
         .map_err(|error| error.to_string())
 }
 

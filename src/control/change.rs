@@ -1,4 +1,4 @@
-//! One change of the policy in force: compile whole, judge, write down, swap one pointer. Everything that can be refused is refused before the first kernel
+//! One change of the policy in force: compile whole, judge, write down, store one word. Everything that can be refused is refused before the first kernel
 //! object changes; what fails after that is undone, so that the last good policy stands. It loads no program, touches no link and looks at no interface:
 //! that is `program` and `coverage`, whose failures are their own. It must not read a configuration.
 

@@ -344,7 +344,7 @@ impl Work<'_> {
 }
 
 fn target_of(link: &net::Link) -> Target {
-    let layer = if link.bare() { Layer::Bare } else { Layer::Ethernet };
+    let layer = if link.layer_3() { Layer::Ip } else { Layer::Ethernet };
     Target { name: link.name.clone(), if_index: link.index, layer }
 }
 

@@ -38,9 +38,9 @@ impl Desired {
         attach_mode_of(self.attach_mode, &self.interface_attach, name)
     }
 
-    /// As [`bare`].
-    pub fn bare(&self) -> impl Fn(&str, Asked) -> bool + '_ {
-        bare(self.attach_mode, &self.interface_attach)
+    /// As [`takes_layer_3`].
+    pub fn takes_layer_3(&self) -> impl Fn(&str, Asked) -> bool + '_ {
+        takes_layer_3(self.attach_mode, &self.interface_attach)
     }
 
     /// Whether the operator leaves the interface of this name open on purpose.
@@ -60,7 +60,7 @@ fn attach_mode_of(all: AttachMode, single: &BTreeMap<String, InterfaceAttach>, n
 
 /// Which of the devices without an Ethernet header are filtered: those that are asked for and are to be attached at the tc hook. In the default set are those
 /// alone for which it is said by name.
-pub fn bare(all: AttachMode, single: &BTreeMap<String, InterfaceAttach>) -> impl Fn(&str, Asked) -> bool + '_ {
+pub fn takes_layer_3(all: AttachMode, single: &BTreeMap<String, InterfaceAttach>) -> impl Fn(&str, Asked) -> bool + '_ {
     move |name, asked| match asked {
         Asked::Named => attach_mode_of(all, single, name) == AttachMode::Tc,
         Asked::ByDefault => single.get(name) == Some(&InterfaceAttach::Tc),

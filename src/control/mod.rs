@@ -32,7 +32,7 @@ pub use change::{InForce, Site};
 pub use coverage::{AttachAction, Coverage, CoverageState, InterfaceCoverage, Remembered, look};
 pub use detach::detach;
 pub use error::AgentError;
-pub use good::{Desired, Good, ModeOverride, bare};
+pub use good::{Desired, Good, ModeOverride, takes_layer_3};
 pub use health::{Gaps, Health, Refused, Repair};
 pub use holder::{Holder, holders, stand_apart};
 pub use peers::{ask_local, desired, peers_changed};

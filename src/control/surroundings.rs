@@ -71,12 +71,12 @@ fn selected(desired: &Desired, network: &Network, stored: &[String]) -> Result<S
         // One that an older version wrote down, and that is no pattern any more, is that name.
         let pattern = |text: &String| text.parse().unwrap_or_else(|_| InterfacePattern::named(text));
         let patterns: Vec<_> = desired.interfaces.iter().map(pattern).collect();
-        return Ok(net::resolve(network, Some(&patterns), desired.bare())?);
+        return Ok(net::resolve(network, Some(&patterns), desired.takes_layer_3())?);
     }
     let stored: Vec<_> = stored.iter().map(|name| InterfacePattern::named(name)).collect();
-    match net::resolve(network, None, desired.bare()) {
+    match net::resolve(network, None, desired.takes_layer_3()) {
         Ok(mut selection) => {
-            let before = net::resolve(network, Some(&stored), desired.bare()).unwrap_or_default();
+            let before = net::resolve(network, Some(&stored), desired.takes_layer_3()).unwrap_or_default();
             for selected in before.attach {
                 if selection.attach.iter().all(|s| s.index != selected.index) {
                     selection.attach.push(selected);
@@ -85,7 +85,7 @@ fn selected(desired: &Desired, network: &Network, stored: &[String]) -> Result<S
             selection.missing.extend(before.missing);
             Ok(selection)
         }
-        Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(&stored), desired.bare())?),
+        Err(_) if !stored.is_empty() => Ok(net::resolve(network, Some(&stored), desired.takes_layer_3())?),
         Err(error) => Err(error.into()),
     }
 }

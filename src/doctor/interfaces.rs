@@ -52,7 +52,7 @@ pub fn findings(interfaces: &InterfaceFacts<'_>) -> Vec<Finding> {
 /// What arrives by it was not judged where it entered the host: it was encrypted, or no packet yet.
 fn is_unseen(link: &Link) -> bool {
     let in_the_clear = ["ipip", "sit", "gre", "ip6tnl", "ip6gre", "vti", "vti6"];
-    link.up && link.addressed() && link.bare() && !in_the_clear.contains(&link.kind.as_str())
+    link.up && link.addressed() && link.layer_3() && !in_the_clear.contains(&link.kind.as_str())
 }
 
 fn unseen(link: &Link, findings: &mut Findings) {

@@ -67,7 +67,7 @@ impl Entry {
         let longer = [frame, &[0; ETHERNET_BYTES]].concat();
         let [cell, cell_of_longer] = [frame, &longer].map(|frame| decide(frame, &compiled.image).cell);
         match self {
-            Self::Tc(Layer::Bare) if cell != cell_of_longer => false,
+            Self::Tc(Layer::Ip) if cell != cell_of_longer => false,
             Self::Xdp(_) => frame.len() >= ETHERNET_BYTES,
             Self::Tc(_) => {
                 let header_bytes = match frame.get(12..14) {
@@ -83,34 +83,34 @@ impl Entry {
     /// What it counts of a frame whose bytes, with an Ethernet header, are these.
     fn bytes(self, case: &Case, compiled: &Compiled) -> u64 {
         // Of what is no sound packet all of the buffer is counted, which in a test run has that header.
-        let is_sound = decide(&Bare::of(&case.frame), &compiled.image).bytes < case.frame.len() as u32;
-        if self == Self::Tc(Layer::Bare) && is_sound { case.bytes - ETHERNET_BYTES as u64 } else { case.bytes }
+        let is_sound = decide(&IpPacket::of(&case.frame), &compiled.image).bytes < case.frame.len() as u32;
+        if self == Self::Tc(Layer::Ip) && is_sound { case.bytes - ETHERNET_BYTES as u64 } else { case.bytes }
     }
 
     /// What the host says.
     fn decide(self, frame: &[u8], compiled: &Compiled) -> Decision {
         match self {
-            Self::Tc(Layer::Bare) => decide(&Bare::of(frame), &compiled.image),
+            Self::Tc(Layer::Ip) => decide(&IpPacket::of(frame), &compiled.image),
             _ => decide(frame, &compiled.image),
         }
     }
 }
 
 /// A frame without its Ethernet header, as a device hands it over that never had one.
-struct Bare<'a> {
+struct IpPacket<'a> {
     protocol: u16,
     packet: &'a [u8],
 }
 
-impl<'a> Bare<'a> {
+impl<'a> IpPacket<'a> {
     fn of(frame: &'a [u8]) -> Self {
         Self { protocol: u16::from_le_bytes([frame[12], frame[13]]), packet: &frame[ETHERNET_BYTES..] }
     }
 }
 
-impl Frame for Bare<'_> {
+impl Frame for IpPacket<'_> {
     type Forgotten<'a>
-        = Bare<'a>
+        = IpPacket<'a>
     where
         Self: 'a;
 
@@ -138,8 +138,8 @@ impl Frame for Bare<'_> {
         None
     }
 
-    fn forgotten(&self, _zero: u64) -> Bare<'_> {
-        Bare { ..*self }
+    fn forgotten(&self, _zero: u64) -> IpPacket<'_> {
+        IpPacket { ..*self }
     }
 }
 
@@ -244,7 +244,7 @@ fn every_case_at_the_tc_hook() {
     if skip_unless_privileged("every_case_at_the_tc_hook") {
         return;
     }
-    for layer in [Layer::Ethernet, Layer::Bare] {
+    for layer in [Layer::Ethernet, Layer::Ip] {
         let entry = Entry::Tc(layer);
         let run: usize = Policy::ALL.into_iter().map(|policy| run(policy, entry, &all())).sum();
         println!("{entry:?}: {run} of {} cases", all().len());
@@ -263,11 +263,11 @@ fn an_aggregate_counts_as_the_frames_that_it_was() {
         return;
     }
     let compiled = Policy::Enforce.compiled();
-    for (layer, link_bytes) in [(Layer::Ethernet, ETHERNET_BYTES), (Layer::Bare, 0)] {
+    for (layer, link_bytes) in [(Layer::Ethernet, ETHERNET_BYTES), (Layer::Ip, 0)] {
         for (what, frame, headers) in aggregates(PAYLOAD) {
             let headers = headers - ETHERNET_BYTES + link_bytes;
             // A test run's buffer has an Ethernet header in front of a bare packet, too: by its length alone there would be more frames.
-            let told: &[u32] = if layer == Layer::Bare { &[4] } else { &[0, 4] };
+            let told: &[u32] = if layer == Layer::Ip { &[4] } else { &[0, 4] };
             for &told in told {
                 let mut engine = KernelEngine::at_tc(&compiled.image, Shape::EVIDENCE, layer).unwrap();
                 let aggregate = Aggregate { frame: &frame, pieces: told, piece_bytes: PIECE as u32 };
@@ -334,7 +334,7 @@ fn the_verifier_has_headroom() {
     let compiled = Policy::Enforce.compiled();
     let by_interface = Shape { interface_rules: true, ..Shape::PER_PEER };
     let entries =
-        [Entry::Xdp(Buffers::Linear), Entry::Xdp(Buffers::Frags), Entry::Tc(Layer::Ethernet), Entry::Tc(Layer::Bare)];
+        [Entry::Xdp(Buffers::Linear), Entry::Xdp(Buffers::Frags), Entry::Tc(Layer::Ethernet), Entry::Tc(Layer::Ip)];
     for shape in [Shape::PLAIN, Shape::EVIDENCE, Shape::PER_PEER, by_interface, Shape::ANSWERS, ATOMIC] {
         for entry in entries {
             let facts = entry.engine(&compiled, shape).facts().unwrap();

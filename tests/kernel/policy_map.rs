@@ -18,7 +18,7 @@ fn no_program_writes_the_policy() {
         if loaded.load_for(Buffers::Frags).is_err() {
             println!("SKIPPED frames of many buffers: this kernel has none");
         }
-        for classifier in [Classifier::Ingress, Classifier::Packets, Classifier::Egress, Classifier::Sent] {
+        for classifier in [Classifier::Ingress, Classifier::IngressIp, Classifier::Egress, Classifier::EgressIp] {
             loaded.classifier_info(classifier).unwrap();
         }
     }

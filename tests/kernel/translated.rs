@@ -1,6 +1,6 @@
 //! What the kernel made of the program: **no helper call and no subprogram call on the path of an accounted packet**. A function's return alone
-//! costs as much as the whole decision does. Below Linux 6.10 the lookup of a per-CPU counter is a call; from there on it is inlined, and a call
-//! that is left is ours.
+//! costs as much as the whole decision does. Below Linux 6.10 asking which CPU this is, which a counter's place needs, is a call; from there on it is
+//! inlined, and a call that is left is ours.
 //!
 //! The translated instructions are read back from the kernel. The program for single buffers must have no call at all. That for many buffers has
 //! some, for what the first buffer does not hold; every frame of the table of cases, and the commonest frames by name, are walked through it
@@ -21,8 +21,8 @@ use nodewall_testbed::{
     skip_unless_privileged,
 };
 
-/// The first kernel that inlines the lookup of a per-CPU array.
-const INLINES_COUNTERS: (u32, u32) = (6, 10);
+/// The first kernel that inlines `bpf_get_smp_processor_id`.
+const INLINES_CPU: (u32, u32) = (6, 10);
 const XDP_DROP: u64 = 1;
 const XDP_PASS: u64 = 2;
 
@@ -34,8 +34,8 @@ fn skip(test: &str) -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.trim().split(['.', '-', '+']).map_while(|part| part.parse().ok());
     let version: (u32, u32) = (numbers.next().unwrap(), numbers.next().unwrap());
-    if version < INLINES_COUNTERS {
-        println!("SKIPPED {test}: Linux {version:?} calls a helper to find a counter, {INLINES_COUNTERS:?} inlines it");
+    if version < INLINES_CPU {
+        println!("SKIPPED {test}: Linux {version:?} calls a helper to ask for the CPU, {INLINES_CPU:?} inlines it");
         return true;
     }
     false

@@ -32,7 +32,7 @@ mod screen;
 mod starts;
 mod tc;
 mod tc_amounts;
-mod tc_bare;
+mod tc_layer_3;
 mod ten_minutes;
 mod top;
 mod top_colors;

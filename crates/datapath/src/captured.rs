@@ -75,14 +75,14 @@ mod tests {
         let tag = Beside::default().with_tag(0x88a8_u16.to_be(), 0x2007);
         let frame = [&ADDRESSES[..], &[8, 0], &packet].concat();
         let tagged = [&ADDRESSES[..], &[0x88, 0xa8, 0x20, 0x07, 8, 0], &packet].concat();
-        let bare = [&[0; 12][..], &[8, 0], &packet].concat();
-        let bare_tagged = [&[0; 12][..], &[0x88, 0xa8, 0x20, 0x07, 8, 0], &packet].concat();
+        let behind_header = [&[0; 12][..], &[8, 0], &packet].concat();
+        let tagged_behind_header = [&[0; 12][..], &[0x88, 0xa8, 0x20, 0x07, 8, 0], &packet].concat();
         for (beside, buffer, expected) in [
             (None, &frame, &frame),
             (Some(Beside::default()), &frame, &frame),
             (Some(tag), &frame, &tagged),
-            (Some(Beside::default().with_protocol(0x0800_u16.to_be())), &packet, &bare),
-            (Some(tag.with_protocol(0x0800_u16.to_be())), &packet, &bare_tagged),
+            (Some(Beside::default().with_protocol(0x0800_u16.to_be())), &packet, &behind_header),
+            (Some(tag.with_protocol(0x0800_u16.to_be())), &packet, &tagged_behind_header),
         ] {
             let captured = read(beside, buffer, 300);
             assert_eq!(captured.frame, *expected, "{beside:x?}");

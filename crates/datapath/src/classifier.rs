@@ -210,7 +210,7 @@ fn own_filter(if_index: u32, side: Side) -> io::Result<Option<(Filter, Layer)>> 
     let ours = |filter: Filter| {
         let is_there = (filter.priority, filter.handle) == (PRIORITY, u32::from(HANDLE));
         let named = |layer: &Layer| Classifier::of(side, *layer).name() == filter.name;
-        let layer = [Layer::Ethernet, Layer::Bare].into_iter().find(named).filter(|_| is_there)?;
+        let layer = [Layer::Ethernet, Layer::Ip].into_iter().find(named).filter(|_| is_there)?;
         Some((filter, layer))
     };
     Ok(tc::filters(if_index, side)?.into_iter().find_map(ours))

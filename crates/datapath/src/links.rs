@@ -29,11 +29,11 @@ pub(super) enum Kind {
 /// How the names of pins end that are none of XDP links.
 const ENDS: [(&str, Kind); 8] = [
     ("-egress", Kind::Tcx(Side::Egress, Layer::Ethernet)),
-    ("-sent", Kind::Tcx(Side::Egress, Layer::Bare)),
+    ("-sent", Kind::Tcx(Side::Egress, Layer::Ip)),
     ("-filter", Kind::Mark(Side::Egress, false)),
     ("-clsact", Kind::Mark(Side::Egress, true)),
     ("-ingress", Kind::Tcx(Side::Ingress, Layer::Ethernet)),
-    ("-packets", Kind::Tcx(Side::Ingress, Layer::Bare)),
+    ("-packets", Kind::Tcx(Side::Ingress, Layer::Ip)),
     ("-infilter", Kind::Mark(Side::Ingress, false)),
     ("-inclsact", Kind::Mark(Side::Ingress, true)),
 ];
@@ -96,7 +96,7 @@ pub enum Layer {
     #[default]
     Ethernet,
     /// Their IP header.
-    Bare,
+    Ip,
 }
 
 /// An interface to attach to.

@@ -87,11 +87,11 @@ pub enum Classifier {
     /// The filter for frames with an Ethernet header.
     Ingress,
     /// The filter for packets without a link-layer header.
-    Packets,
+    IngressIp,
     /// What counts outbound frames with an Ethernet header.
     Egress,
     /// What counts outbound packets without a link-layer header.
-    Sent,
+    EgressIp,
 }
 
 impl Classifier {
@@ -99,9 +99,9 @@ impl Classifier {
     pub(super) const fn of(side: Side, layer: Layer) -> Self {
         match (side, layer) {
             (Side::Ingress, Layer::Ethernet) => Self::Ingress,
-            (Side::Ingress, Layer::Bare) => Self::Packets,
+            (Side::Ingress, Layer::Ip) => Self::IngressIp,
             (Side::Egress, Layer::Ethernet) => Self::Egress,
-            (Side::Egress, Layer::Bare) => Self::Sent,
+            (Side::Egress, Layer::Ip) => Self::EgressIp,
         }
     }
 
@@ -109,9 +109,9 @@ impl Classifier {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Ingress => "nodewall_ingress",
-            Self::Packets => "nodewall_packets",
+            Self::IngressIp => "nodewall_packets",
             Self::Egress => "nodewall_egress",
-            Self::Sent => "nodewall_sent",
+            Self::EgressIp => "nodewall_sent",
         }
     }
 }
@@ -261,7 +261,7 @@ impl Loaded {
     /// Numbers of those filters that were loaded.
     pub fn filter_ids(&mut self) -> Vec<u32> {
         let xdp = self.program().ok().and_then(|program| program.info().ok());
-        let tc = [Classifier::Ingress, Classifier::Packets].map(|which| {
+        let tc = [Classifier::Ingress, Classifier::IngressIp].map(|which| {
             let program: &SchedClassifier = self.ebpf.program(which.name())?.try_into().ok()?;
             program.fd().ok()?;
             program.info().ok()

@@ -12,7 +12,7 @@ use nodewall_policy::config::AttachMode;
 const ARPHRD_ETHER: u16 = 1;
 
 /// `ARPHRD_PPP`, `_RAWIP`, `_TUNNEL` (IPIP), `_TUNNEL6`, `_SIT`, `_IPGRE`, `_IP6GRE`, `_NONE` (tun, `WireGuard`).
-const ARPHRD_BARE: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
+const ARPHRD_LAYER_3: [u16; 8] = [512, 519, 768, 769, 776, 778, 823, 0xfffe];
 
 /// A parent of a parent of a parent…: more steps than any sane stack has, and an end to any loop.
 pub(super) const MAX_STACK_DEPTH: usize = 16;
@@ -74,8 +74,8 @@ impl Link {
     }
 
     /// What arrives on this link begins with its IP header: tun, `WireGuard`, PPP, the kernel's IP tunnels, modems.
-    pub fn bare(&self) -> bool {
-        !self.loopback && ARPHRD_BARE.contains(&self.arphrd)
+    pub fn layer_3(&self) -> bool {
+        !self.loopback && ARPHRD_LAYER_3.contains(&self.arphrd)
     }
 
     /// The addresses that are this host's beyond doubt.

@@ -120,7 +120,7 @@ pub enum Asked {
     ByDefault,
 }
 
-/// The links to attach to. `bare`: whether a device of this name that has no Ethernet header is filtered, too.
+/// The links to attach to. `takes_layer_3`: whether a device of this name that has no Ethernet header is filtered, too.
 ///
 /// With `patterns`: an interface counts by its name and by its alternative names. Without: every way in. An address is no condition: the host answers on
 /// one interface for an address of another (the weak host model, RFC 1122, 3.3.4.2).
@@ -130,17 +130,17 @@ pub enum Asked {
 pub fn resolve(
     network: &Network,
     patterns: Option<&[InterfacePattern]>,
-    bare: impl Fn(&str, Asked) -> bool,
+    takes_layer_3: impl Fn(&str, Asked) -> bool,
 ) -> Result<Selection, SelectError> {
     let mut chosen = BTreeMap::new();
     let mut selection = Selection::default();
     let mut first_refusal = None;
     match patterns {
         Some(patterns) => {
-            let bare = |link: &Link| bare(&link.name, Asked::Named);
-            first_refusal = by_patterns(network, patterns, &bare, (&mut chosen, &mut selection));
+            let takes_layer_3 = |link: &Link| takes_layer_3(&link.name, Asked::Named);
+            first_refusal = by_patterns(network, patterns, &takes_layer_3, (&mut chosen, &mut selection));
         }
-        None => by_default(network, &|link| bare(&link.name, Asked::ByDefault), &mut chosen, &mut selection),
+        None => by_default(network, &|link| takes_layer_3(&link.name, Asked::ByDefault), &mut chosen, &mut selection),
     }
     selection.attach = chosen.into_values().collect();
     if !selection.attach.is_empty() || !selection.missing.is_empty() {
@@ -164,7 +164,7 @@ pub fn resolve(
 fn by_patterns(
     network: &Network,
     patterns: &[InterfacePattern],
-    bare: &dyn Fn(&Link) -> bool,
+    takes_layer_3: &dyn Fn(&Link) -> bool,
     (chosen, selection): (&mut BTreeMap<u32, Selected>, &mut Selection),
 ) -> Option<SelectError> {
     let mut first_refusal = None;
@@ -173,7 +173,7 @@ fn by_patterns(
             let matches =
                 |link: &Link| pattern.matches(&link.name) || link.alt_names.iter().any(|alt| pattern.matches(alt));
             for link in network.links().filter(|link| matches(link)) {
-                match obstacle(network, link, bare) {
+                match obstacle(network, link, takes_layer_3) {
                     Some(why) => skip(&mut selection.skipped, link, why.to_string()),
                     None => choose(chosen, link, &pattern.to_string()),
                 }
@@ -186,10 +186,10 @@ fn by_patterns(
             }
             continue;
         };
-        match obstacle(network, link, bare) {
+        match obstacle(network, link, takes_layer_3) {
             None => choose(chosen, link, "named"),
             Some(why) => {
-                let bond = network.bond_of(link).filter(|bond| obstacle(network, bond, bare).is_none());
+                let bond = network.bond_of(link).filter(|bond| obstacle(network, bond, takes_layer_3).is_none());
                 match bond {
                     Some(bond) => {
                         choose(chosen, bond, &format!("carries {name}"));
@@ -206,12 +206,12 @@ fn by_patterns(
 
 fn by_default(
     network: &Network,
-    bare: &dyn Fn(&Link) -> bool,
+    takes_layer_3: &dyn Fn(&Link) -> bool,
     chosen: &mut BTreeMap<u32, Selected>,
     selection: &mut Selection,
 ) {
     for link in network.links().filter(|link| !link.loopback) {
-        match no_way_in(network, link, bare) {
+        match no_way_in(network, link, takes_layer_3) {
             None => choose(chosen, link, "a way in"),
             Some(why) if link.addressed() => skip(&mut selection.skipped, link, why),
             Some(_) => {}
@@ -220,8 +220,8 @@ fn by_default(
 }
 
 /// Why nothing arrives from outside by a link that has not been judged on another one; `None`: it is a way in.
-fn no_way_in(network: &Network, link: &Link, bare: &dyn Fn(&Link) -> bool) -> Option<String> {
-    if let Some(why) = obstacle(network, link, bare) {
+fn no_way_in(network: &Network, link: &Link, takes_layer_3: &dyn Fn(&Link) -> bool) -> Option<String> {
+    if let Some(why) = obstacle(network, link, takes_layer_3) {
         return Some(why.to_string());
     }
     // One with an address of its own may be this host's: it may run in a container itself. So is one whose team has the addresses.
@@ -267,15 +267,15 @@ fn team_of<'a>(network: &'a Network, link: &Link) -> Option<&'a Link> {
     network.by_index(link.master?).filter(|master| master.kind == "team")
 }
 
-/// `bare`: whether a device without an Ethernet header is filtered, too.
-fn obstacle(network: &Network, link: &Link, bare: &dyn Fn(&Link) -> bool) -> Option<NotAttachable> {
-    if !(link.ethernet() && !link.loopback || link.bare() && bare(link)) {
+/// `takes_layer_3`: whether a device without an Ethernet header is filtered, too.
+fn obstacle(network: &Network, link: &Link, takes_layer_3: &dyn Fn(&Link) -> bool) -> Option<NotAttachable> {
+    if !(link.ethernet() && !link.loopback || link.layer_3() && takes_layer_3(link)) {
         let what = match (link.loopback, link.kind.as_str()) {
             (true, _) => "loopback".to_owned(),
             (false, "") => hardware_type(link.arphrd),
             (false, kind) => format!("{kind} ({})", hardware_type(link.arphrd)),
         };
-        return Some(if link.bare() {
+        return Some(if link.layer_3() {
             NotAttachable::NoLinkHeader { what }
         } else {
             NotAttachable::NotEthernet { what }

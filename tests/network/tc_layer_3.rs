@@ -1,5 +1,4 @@
-//! Devices without an Ethernet header, filtered at the tc hook: what comes out of a tun device is judged by port and peer like any other. A `WireGuard`
-//! tunnel is in the guests (`tests/vm`), for not every kernel has one.
+//! Devices without an Ethernet header, filtered at the tc hook: what comes out of a tun device is judged by port and peer like any other.
 
 use std::net::{IpAddr, Ipv4Addr};
 

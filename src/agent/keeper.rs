@@ -180,7 +180,8 @@ where
                 } else {
                     self.surroundings.clone_from(&self.applied.in_force.surroundings);
                     self.open_told = false;
-                    self.covered();
+                    let lost = self.covered();
+                    self.repaired(&lost);
                     self.note_programs();
                 }
                 self.peers.listen_to(&config);

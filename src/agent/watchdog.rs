@@ -1,8 +1,13 @@
 //! Whether what should be in force is: pins, links, the image. Looks only; the agent repairs. A look costs a few system calls.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::control::{Applied, InterfaceCoverage, change::Site, error::AgentError};
+use crate::control::{
+    Applied, InterfaceCoverage,
+    change::Site,
+    coverage::{AttachAction, Coverage},
+    error::AgentError,
+};
 use nodewall_datapath::{self as datapath, DatapathError, Outlet, PinDir};
 use nodewall_policy::config::Mode;
 use nodewall_text::hex;
@@ -82,8 +87,44 @@ pub(super) fn programs(site: &Site) -> Result<Programs, DatapathError> {
     })
 }
 
-fn covered(applied: &Applied) -> impl Iterator<Item = (&InterfaceCoverage, u32)> {
-    applied.coverage.covered().filter_map(|interface| Some((interface, interface.if_index?)))
+impl Programs {
+    /// After a reconciliation: what that put in place is as it should be, what is not covered any more is nobody's. Of all others nothing is learnt here, so
+    /// that what somebody exchanged meanwhile is still found.
+    pub(super) fn follow(&mut self, now: &Self, coverage: &Coverage) {
+        let covered: BTreeSet<u32> = covered(coverage).map(|(_, if_index)| if_index).collect();
+        self.inbound.retain(|if_index, _| covered.contains(if_index));
+        self.outbound.retain(|if_index, _| covered.contains(if_index));
+        for (if_index, action) in &coverage.actions {
+            let is_new = *action != AttachAction::Kept;
+            if is_new && let Some(program) = now.inbound.get(if_index) {
+                self.inbound.insert(*if_index, *program);
+            }
+            if (is_new || coverage.recounted.contains(if_index))
+                && let Some(outlet) = now.outbound.get(if_index)
+            {
+                self.outbound.insert(*if_index, *outlet);
+            }
+        }
+    }
+}
+
+fn covered(coverage: &Coverage) -> impl Iterator<Item = (&InterfaceCoverage, u32)> {
+    coverage.covered().filter_map(|interface| Some((interface, interface.if_index?)))
+}
+
+/// What a reconciliation has just put back onto interfaces that carried it.
+pub(super) fn lost(coverage: &Coverage, programs: &Programs) -> Vec<Finding> {
+    let fault = |if_index: &u32| match coverage.actions.get(if_index)? {
+        AttachAction::Attached => programs.inbound.contains_key(if_index).then_some(LinkFault::Gone),
+        AttachAction::Kept if coverage.recounted.contains(if_index) => {
+            programs.outbound.contains_key(if_index).then_some(LinkFault::OutboundGone)
+        }
+        AttachAction::Kept | AttachAction::Replaced => None,
+    };
+    let lost = |(interface, if_index): (&InterfaceCoverage, u32)| {
+        Some(Finding::Link(interface.name.clone(), fault(&if_index)?))
+    };
+    covered(coverage).filter_map(lost).collect()
 }
 
 /// Everything that is wrong. The caller knows that nobody is making a change.
@@ -97,7 +138,7 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
         findings.push(Finding::OtherMaps);
     }
     let links = datapath::links(&pins)?;
-    for (interface, if_index) in covered(applied) {
+    for (interface, if_index) in covered(&applied.coverage) {
         let link = links.iter().find(|link| link.if_index == if_index);
         let fault = match (link, programs.inbound.get(&if_index)) {
             (None, _) => LinkFault::Gone,
@@ -108,7 +149,7 @@ pub(super) fn look(site: &Site, applied: &Applied, programs: &Programs) -> Resul
     }
     // What can not be read is told by `status`; no repair of the filter waits for it.
     let Ok(outlets) = datapath::outlets(&pins) else { return Ok(findings) };
-    for (interface, if_index) in covered(applied) {
+    for (interface, if_index) in covered(&applied.coverage) {
         // What never was attached is an alarm, not a finding.
         let Some(noted) = programs.outbound.get(&if_index) else { continue };
         let fault = match outlets.iter().find(|outlet| outlet.if_index == if_index) {

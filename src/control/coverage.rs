@@ -52,8 +52,8 @@ pub struct Coverage {
     pub problems: Vec<String>,
     /// How long those stood open that were attached, since the change was noticed.
     pub(crate) gaps: Vec<(String, Duration)>,
-    /// What leaves by an interface is counted again.
-    pub(crate) recounted: bool,
+    /// Interfaces, by index, that kept their program and lacked the outbound counter, which is there again.
+    pub(crate) recounted: BTreeSet<u32>,
 }
 
 impl Coverage {
@@ -82,7 +82,9 @@ impl Coverage {
 
     /// Whether links have changed.
     pub(crate) fn changed(&self) -> bool {
-        self.recounted || !self.released.is_empty() || self.actions.values().any(|action| *action != AttachAction::Kept)
+        !self.recounted.is_empty()
+            || !self.released.is_empty()
+            || self.actions.values().any(|action| *action != AttachAction::Kept)
     }
 }
 
@@ -150,9 +152,12 @@ pub(crate) async fn cover(
         match work.cover(&target, desired.attach_mode_of(&target.name)) {
             Ok(action) => {
                 retries.covered(target.if_index);
-                coverage.recounted |= action == AttachAction::Kept
+                if action == AttachAction::Kept
                     && !work.answers.contains_key(&target.if_index)
-                    && !work.counted.contains(&target.if_index);
+                    && !work.counted.contains(&target.if_index)
+                {
+                    coverage.recounted.insert(target.if_index);
+                }
                 if action == AttachAction::Attached {
                     coverage.gaps.push((target.name.clone(), since.elapsed()));
                 }

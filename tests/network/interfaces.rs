@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use nodewall_cases::frames::{Ip4, transport};
+use nodewall_datapath::{Layer, PinDir, Target, detach, detach_egress, links};
 use nodewall_testbed::{Host, Lab, Listener, Probe, Protocol, Signal, skip_unless_privileged};
 
 use super::counters::{Cell, Counters};
@@ -261,4 +262,38 @@ fn every_command_tells_the_same_of_an_interface() {
     eventually("it is covered", || (state(&node, "way0") == "covered").then_some(()));
     let mode = |interface: &str| node.attachment(interface).unwrap().0;
     assert_eq!(["eth0", "way0"].map(mode), ["native", "generic"]);
+}
+
+/// What somebody takes off is a repair even when a network event has the agent look after its interfaces before the watchdog looks; it is no interface that
+/// appeared, whose time open is told.
+#[test]
+fn what_was_taken_off_is_a_repair_whoever_finds_it_first() {
+    if skip_unless_privileged("what_was_taken_off_is_a_repair_whoever_finds_it_first") {
+        return;
+    }
+    let node = Node::enforcing();
+    let pins = PinDir::open(node.directories.pins()).unwrap().unwrap();
+    let index = node.netns().run(|| links(&pins).unwrap()[0].if_index).unwrap();
+    let target = Target { name: "eth0".to_owned(), if_index: index, layer: Layer::Ethernet };
+    let harms: [(&str, &dyn Fn()); 2] = [
+        ("its link was gone", &|| assert!(node.netns().run(|| detach(&pins, &target).unwrap()).unwrap())),
+        ("its outbound counter was gone", &|| {
+            assert!(node.netns().run(|| detach_egress(&pins, index).unwrap()).unwrap());
+        }),
+    ];
+    // Either may be first, so each is tried a few times.
+    for (before, (what, harm)) in (0_u64..6).zip(harms.iter().cycle()) {
+        harm();
+        node.netns().ip_batch(&format!("link set dev eth0 alias looked-at-{before}\n")).unwrap();
+        eventually(what, || (node.json("status")["repairs"].as_u64()? == before + 1).then_some(()));
+        let status = node.json("status");
+        assert_eq!(
+            (&status["healthy"], &status["agent"]["interfaces_reattached"]),
+            (&true.into(), &0.into()),
+            "{status}"
+        );
+        let found = status["agent"]["last_repair"]["found"].as_str().unwrap();
+        assert!(found.contains(what), "{found}");
+    }
+    assert_filtered(&node);
 }

@@ -3,8 +3,11 @@
 use std::time::Instant;
 
 use super::Keeper;
-use crate::control::{
-    apply::lock_attached, coverage::Program, error::AgentError, state_files::note, surroundings::Surroundings,
+use crate::{
+    agent::watchdog::{self, Finding, LinkFault},
+    control::{
+        apply::lock_attached, coverage::Program, error::AgentError, state_files::note, surroundings::Surroundings,
+    },
 };
 use nodewall_datapath::PinDir;
 use nodewall_host::net;
@@ -17,7 +20,8 @@ where
     /// The network changed: attaches what appeared.
     pub(in crate::agent) async fn cover(&mut self, since: Instant) {
         self.applied.retries.forget();
-        self.reconcile(Program::Keep, since).await;
+        let lost = self.reconcile(Program::Keep, since).await;
+        self.repaired(&lost);
         // Whom an interface lets in is bound to its index: what appeared lets every peer in until the policy knows it.
         if !self.applied.in_force.policy().interface_peers.is_empty() {
             self.follow_surroundings().await;
@@ -26,17 +30,19 @@ where
 
     /// Tries what is due.
     pub(super) async fn look_after_interfaces(&mut self) {
-        self.reconcile(Program::Keep, Instant::now()).await;
+        let lost = self.reconcile(Program::Keep, Instant::now()).await;
+        self.repaired(&lost);
     }
 
-    /// Makes the coverage what it should be, as far as each interface lets it.
-    pub(super) async fn reconcile(&mut self, program: Program, since: Instant) {
+    /// Makes the coverage what it should be, as far as each interface lets it. Returns what somebody had taken off, and is there again.
+    pub(super) async fn reconcile(&mut self, program: Program, since: Instant) -> Vec<Finding> {
         match self.try_reconcile(program, since).await {
-            Ok(()) => self.covered(),
+            Ok(()) => return self.covered(),
             Err(AgentError::Detached) => self.tell_open(),
             Err(AgentError::OtherMaps) => drop(self.start_again("a command made the data path anew").await),
             Err(error) => self.alarm(vec![format!("the interfaces can not be looked after: {error}")]),
         }
+        Vec::new()
     }
 
     async fn try_reconcile(&mut self, program: Program, since: Instant) -> Result<(), AgentError> {
@@ -48,9 +54,12 @@ where
         self.applied.cover(&self.site, &lock, program, since).await
     }
 
-    /// Tells what became of the interfaces.
-    pub(super) fn covered(&mut self) {
-        for (interface, gap) in &self.applied.coverage.gaps {
+    /// Tells what became of the interfaces. Returns what somebody had taken off: a network event may come before the watchdog's look, and then it is a repair
+    /// all the same, and not an interface that appeared.
+    pub(super) fn covered(&mut self) -> Vec<Finding> {
+        let lost = watchdog::lost(&self.applied.coverage, &self.programs);
+        let is_lost = |interface: &str| lost.contains(&Finding::Link(interface.to_owned(), LinkFault::Gone));
+        for (interface, gap) in self.applied.coverage.gaps.iter().filter(|(interface, _)| !is_lost(interface)) {
             let gap_ns = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
             self.health.gaps.note(gap_ns);
             tracing::info!(interface, ?gap, "attached");
@@ -60,10 +69,12 @@ where
         for interface in &self.applied.coverage.released {
             tracing::warn!(interface, "released: the configuration does not ask for it any more");
         }
-        if self.applied.coverage.changed() {
-            self.note_programs();
+        match watchdog::programs(&self.site) {
+            Ok(now) => self.programs.follow(&now, &self.applied.coverage),
+            Err(error) => tracing::error!("the links can not be read: {error}"),
         }
         self.alarm(self.applied.coverage.alarms());
+        lost
     }
 
     /// The network has come to rest: the node's own addresses and the ports of its tunnels are part of the policy.

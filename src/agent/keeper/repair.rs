@@ -46,7 +46,6 @@ where
         for finding in &findings {
             tracing::error!("{finding}; repairing");
         }
-        let before = self.health.gaps.clone();
         if findings.contains(&Finding::Pins)
             && let Err(error) = self.repin()
         {
@@ -68,21 +67,27 @@ where
                 findings.iter().any(|finding| matches!(finding, Finding::Link(_, fault) if fault.is_foreign_program()));
             self.reconcile(if replaced { Program::Exchange } else { Program::Keep }, Instant::now()).await;
         }
-        // An opening by somebody else's hand is a repair, not an interface that appeared.
-        self.health.gaps = before;
         let Some(lock) = self.undisturbed() else { return };
         let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
         drop(lock);
-        let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
         if left.is_empty() && self.path_alarms.is_empty() {
-            let found = found.join("; ");
-            self.health.repairs += 1;
-            self.health.last_repair = Some(Repair { unix_ns: Clock::now().unix_ns, found: found.clone() });
-            tracing::warn!(repairs = self.health.repairs, "repaired: {found}");
-            note(&self.site.state, "repair", &found, None);
+            self.repaired(&findings);
         } else if self.path_alarms.is_empty() {
             self.alarm(left.iter().map(ToString::to_string).collect());
         }
+    }
+
+    /// Tells what was set right.
+    pub(super) fn repaired(&mut self, findings: &[Finding]) {
+        if findings.is_empty() {
+            return;
+        }
+        let found: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        let found = found.join("; ");
+        self.health.repairs += 1;
+        self.health.last_repair = Some(Repair { unix_ns: Clock::now().unix_ns, found: found.clone() });
+        tracing::warn!(repairs = self.health.repairs, "repaired: {found}");
+        note(&self.site.state, "repair", &found, None);
     }
 
     /// Under the lock: a detach in the meantime must not find its pins made again behind its back.

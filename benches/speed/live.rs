@@ -1,6 +1,8 @@
 //! The live section: outsiders flood a cluster port over a veth pair. What does a packet cost the node that receives it, and what does its service on
 //! a public port notice? The first on one CPU; for the second a generator of our own sends from another than the node's.
 
+mod at_tc;
+mod bulk;
 mod device;
 mod generator;
 mod service;
@@ -40,6 +42,12 @@ const ASKED: Duration = Duration::from_millis(400);
 const AROUND: Duration = Duration::from_millis(50);
 /// Samples of the service; more would take the section's time.
 const SERVICE_ROUNDS_MAX: usize = 11;
+/// Of bulk transfers, which vary more; each sends for this long.
+const BULK_ROUNDS: usize = 15;
+const BULK: Duration = Duration::from_millis(300);
+/// Whose bulk transfers are compared.
+const BULK_TAKERS: [Taker; 5] =
+    [Taker::Nobody, Taker::Nodewall, Taker::NodewallGeneric, Taker::NodewallTcx, Taker::NodewallClsact];
 
 /// One flood, as it was received.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -70,6 +78,8 @@ struct Samples {
     floods: BTreeMap<Taker, Vec<Sample>>,
     /// Answers a second, and the flood beside.
     service: BTreeMap<Load, Vec<(f64, Option<Sample>)>>,
+    /// Bytes a second of a bulk transfer.
+    bulk: BTreeMap<Taker, Vec<f64>>,
 }
 
 /// The section.
@@ -81,7 +91,7 @@ impl Section for Live {
     }
 
     fn what(&self) -> &'static str {
-        "outsiders flood a veth pair: receive-side CPU time a packet, and a service beside the flood"
+        "outsiders flood a veth pair: receive-side CPU time a packet, a service beside the flood, and bulk transfers"
     }
 
     fn run(&self, setting: &Setting) -> Result<Report> {
@@ -98,6 +108,7 @@ impl Section for Live {
         let _dropper = wire.flooding.attach(&wire.flooder, generator.bare("reference_drop")?)?;
         let mut bench = Bench { wire, generator, takers, samples: Samples::default(), setting, generator_cpu };
         bench.floods()?;
+        bench.bulks()?;
         bench.services()?;
         Ok(tables::report(&bench.samples, setting, generator_cpu))
     }
@@ -142,7 +153,7 @@ impl Bench<'_> {
                         last - first
                     );
                 }
-                in_place.take_away(&self.wire)?;
+                self.takers.take_away(in_place, &self.wire)?;
             }
         }
         Ok(())
@@ -159,6 +170,25 @@ impl Bench<'_> {
         Ok(Sample { sent: flood.sent, received, seconds: flood.seconds, cpu_ns })
     }
 
+    /// Bulk transfers, without a flood.
+    fn bulks(&mut self) -> Result<()> {
+        let mut random = Random::new(self.setting.seed);
+        let mut takers = BULK_TAKERS;
+        for round in 0..=self.setting.rounds.min(BULK_ROUNDS) {
+            random.shuffle(&mut takers);
+            for taker in takers {
+                let in_place = self.takers.put(taker, &self.wire)?;
+                let bytes_per_s = bulk::bytes_per_s(&self.wire, BULK, self.setting.cpu, self.generator_cpu)?;
+                self.takers.take_away(in_place, &self.wire)?;
+                // The first round warms up.
+                if round > 0 {
+                    self.samples.bulk.entry(taker).or_default().push(bytes_per_s);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The service without and beside the flood.
     fn services(&mut self) -> Result<()> {
         // The generator has a CPU for itself now, and the receiver is woken from there.
@@ -172,7 +202,7 @@ impl Bench<'_> {
             for case in &cases {
                 let in_place = self.takers.put(case.taker, &self.wire)?;
                 let sample = self.serve(case.flood)?;
-                in_place.take_away(&self.wire)?;
+                self.takers.take_away(in_place, &self.wire)?;
                 // The first round warms up.
                 if round > 0 {
                     self.samples.service.entry(*case).or_default().push(sample);

@@ -1,6 +1,9 @@
 //! Whether what should be in force is: pins, links, the image. Looks only; the agent repairs. A look costs a few system calls.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use crate::control::{
     Applied, InterfaceCoverage,
@@ -68,16 +71,22 @@ impl std::fmt::Display for Finding {
 }
 
 /// The programs that run, by interface index.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Programs {
     inbound: BTreeMap<u32, u32>,
     outbound: BTreeMap<u32, Outlet>,
+    /// When all of them were last seen to run.
+    pub(super) seen: Instant,
 }
 
 /// The programs as they are.
 pub(super) fn programs(site: &Site) -> Result<Programs, DatapathError> {
-    let Some(pins) = PinDir::open(&site.bpffs)? else { return Ok(Programs::default()) };
+    let seen = Instant::now();
+    let Some(pins) = PinDir::open(&site.bpffs)? else {
+        return Ok(Programs { inbound: BTreeMap::new(), outbound: BTreeMap::new(), seen });
+    };
     Ok(Programs {
+        seen,
         inbound: datapath::links(&pins)?.into_iter().map(|link| (link.if_index, link.program_id)).collect(),
         outbound: datapath::outlets(&pins)
             .unwrap_or_default()
@@ -91,6 +100,7 @@ impl Programs {
     /// After a reconciliation: what that put in place is as it should be, what is not covered any more is nobody's. Of all others nothing is learnt here, so
     /// that what somebody exchanged meanwhile is still found.
     pub(super) fn follow(&mut self, now: &Self, coverage: &Coverage) {
+        self.seen = now.seen;
         let covered: BTreeSet<u32> = covered(coverage).map(|(_, if_index)| if_index).collect();
         self.inbound.retain(|if_index, _| covered.contains(if_index));
         self.outbound.retain(|if_index, _| covered.contains(if_index));

@@ -295,5 +295,7 @@ fn what_was_taken_off_is_a_repair_whoever_finds_it_first() {
         let found = status["agent"]["last_repair"]["found"].as_str().unwrap();
         assert!(found.contains(what), "{found}");
     }
+    let journal = std::fs::read_to_string(node.directories.state_dir().join("journal.jsonl")).unwrap();
+    assert_eq!(journal.matches("eth0 was attached again; it stood open for at most").count(), 3, "{journal}");
     assert_filtered(&node);
 }

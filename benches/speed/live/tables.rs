@@ -12,6 +12,11 @@ use crate::{
 /// Receive-side CPU time a packet: nodewall's over that of a bare program that looks at the frame, and others' over nodewall's.
 const OF_READ: f64 = 1.20;
 const OTHERS: [(Taker, f64); 3] = [(Taker::XdpFilter, 1.5), (Taker::NftIngress, 4.0), (Taker::NftInput, 6.0)];
+/// A flood at the tc hook over that of generic XDP, by hook, and nftables' over that of tcx.
+const OF_GENERIC: [(Taker, f64); 2] = [(Taker::NodewallTcx, 1.15), (Taker::NodewallClsact, 1.35)];
+const NFT_OF_TCX: f64 = 1.5;
+/// What a bulk transfer keeps of its rate without a filter, at the tc hook.
+const BULK_KEPT: f64 = 0.95;
 /// What the service keeps of the rate that it has while a bare program takes the flood.
 const SERVICE_KEPT: f64 = 0.9;
 
@@ -32,6 +37,8 @@ pub fn report(samples: &Samples, setting: &Setting, generator_cpu: usize) -> Rep
     }
     let floods = samples.floods.iter().map(|(taker, all)| json!({ "taker": taker.name(), "samples": all }));
     let floods: Vec<_> = floods.collect();
+    let bulk = samples.bulk.iter().map(|(taker, all)| json!({ "taker": taker.name(), "bytes_per_s": all }));
+    let bulk: Vec<_> = bulk.collect();
     let service: Vec<_> = samples
         .service
         .iter()
@@ -42,9 +49,9 @@ pub fn report(samples: &Samples, setting: &Setting, generator_cpu: usize) -> Rep
         })
         .collect();
     Report {
-        tables: vec![flood_table(samples), service_table(samples)],
+        tables: vec![flood_table(samples), bulk_table(samples), service_table(samples)],
         bars: bars(samples),
-        figures: json!({ "floods": floods, "service": service }),
+        figures: json!({ "floods": floods, "bulk": bulk, "service": service }),
         notes,
     }
 }
@@ -71,7 +78,7 @@ fn flood_table(samples: &Samples) -> Table {
         let cpu_ns = spread(all, |s| s.cpu_ns);
         let mut row = vec![taker.name().to_owned()];
         row.extend([cpu_ns.median, cpu_ns.min, cpu_ns.max].map(short));
-        for to in [Taker::BareDrop, Taker::Read, Taker::Nodewall] {
+        for to in [Taker::BareDrop, Taker::Read, Taker::Nodewall, Taker::NodewallGeneric] {
             row.push(ratio(samples, *taker, to).map_or_else(String::new, short));
         }
         row.push(short(spread(all, millions).median));
@@ -81,7 +88,32 @@ fn flood_table(samples: &Samples) -> Table {
     Table {
         name: "live-flood".into(),
         title: "Outsiders flood 9042 over a veth pair: receive-side CPU time a packet that was received, ns; ratios within a round; millions of packets a second with the generator on the same CPU; lost in the link's ring before anybody saw them".to_owned(),
-        head: ["who takes it", "CPU ns", "min", "max", "to XDP_DROP", "to frame read", "to nodewall", "M/s", "lost"].map(str::to_owned).to_vec(),
+        head: ["who takes it", "CPU ns", "min", "max", "to XDP_DROP", "to frame read", "to nodewall", "to generic", "M/s", "lost"].map(str::to_owned).to_vec(),
+        rows: rows.collect(),
+    }
+}
+
+/// Median of the rate over that without a filter, within a round.
+fn bulk_kept(samples: &Samples, taker: Taker) -> Option<f64> {
+    let (these, those) = (samples.bulk.get(&taker)?, samples.bulk.get(&Taker::Nobody)?);
+    let ratios: Vec<f64> = these.iter().zip(those).map(|(a, b)| a / b).collect();
+    Spread::of(&ratios).map(|ratios| ratios.median)
+}
+
+fn bulk_table(samples: &Samples) -> Table {
+    let rows = samples.bulk.iter().map(|(taker, all)| {
+        let rates: Vec<f64> = all.iter().map(|rate| rate / 1e9).collect();
+        let rates = Spread::of(&rates).unwrap_or(Spread { median: 0.0, min: 0.0, max: 0.0 });
+        let name = if *taker == Taker::Nobody { "no filter" } else { taker.name() };
+        let mut row = vec![name.to_owned()];
+        row.extend([rates.median, rates.min, rates.max].map(short));
+        row.push(bulk_kept(samples, *taker).map_or_else(String::new, short));
+        row
+    });
+    Table {
+        name: "live-bulk".into(),
+        title: "A bulk transfer over one TCP connection to public port 443, by the offloads that a veth pair has: gigabytes a second, and the share of the rate without a filter in the same round".to_owned(),
+        head: ["who filters", "GB/s", "min", "max", "share"].map(str::to_owned).to_vec(),
         rows: rows.collect(),
     }
 }
@@ -139,6 +171,20 @@ fn bars(samples: &Samples) -> Vec<Bar> {
         if let Some(ratio) = ratio(samples, taker, Taker::Nodewall) {
             bars.push(Bar::at_least(format!("live, {}'s CPU time over ours", taker.name()), limit, ratio, "times"));
         }
+    }
+    for (taker, limit) in OF_GENERIC {
+        if let Some(ratio) = ratio(samples, taker, Taker::NodewallGeneric) {
+            let name = format!("live, {}'s CPU time over that by generic XDP", taker.name());
+            bars.push(Bar::at_most(name, limit, ratio, "times"));
+        }
+        if let Some(kept) = bulk_kept(samples, taker) {
+            let name = format!("bulk, {}, share of the rate without a filter", taker.name());
+            bars.push(Bar::at_least(name, BULK_KEPT, kept, "times"));
+        }
+    }
+    if let Some(ratio) = ratio(samples, Taker::NftIngress, Taker::NodewallTcx) {
+        let name = format!("live, {}'s CPU time over ours by tcx", Taker::NftIngress.name());
+        bars.push(Bar::at_least(name, NFT_OF_TCX, ratio, "times"));
     }
     if let Some(kept) = kept(samples, Load { flood: true, taker: Taker::Nodewall }) {
         bars.push(Bar::at_least(

@@ -3,11 +3,11 @@
 
 use std::fmt::Write;
 
-use super::{device::Attached, generator::Generator, wire::Wire};
+use super::{at_tc::AtTc, device::Attached, generator::Generator, wire::Wire};
 use crate::data::{lineup::PACKAGED, sources::Sources, xdp_filter::XdpFilter};
 use anyhow::{Context, Result, ensure};
 use node_ebpf_common::{Shape, Verdict, decide, packet::TABLE_TCP};
-use nodewall_datapath::KernelEngine;
+use nodewall_datapath::{Hook, KernelEngine};
 use nodewall_testbed::find_tool;
 
 /// Our table in nftables.
@@ -24,6 +24,12 @@ pub enum Taker {
     Nodewall,
     /// The same without evidence and counters for each peer.
     NodewallPlain,
+    /// The packaged program in the stack, as where the driver has no XDP.
+    NodewallGeneric,
+    /// The packaged filter at the tc hook, by a link (Linux 6.6).
+    NodewallTcx,
+    /// The same by a filter of classic traffic control.
+    NodewallClsact,
     /// Debian's xdp-tools.
     XdpFilter,
     /// nftables where the device's frames come in, with sets.
@@ -35,11 +41,14 @@ pub enum Taker {
 }
 
 impl Taker {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::BareDrop,
         Self::Read,
         Self::Nodewall,
         Self::NodewallPlain,
+        Self::NodewallGeneric,
+        Self::NodewallTcx,
+        Self::NodewallClsact,
         Self::XdpFilter,
         Self::NftIngress,
         Self::NftInput,
@@ -53,6 +62,9 @@ impl Taker {
             Self::Read => "XDP_DROP, frame read",
             Self::Nodewall => "nodewall",
             Self::NodewallPlain => "nodewall, neither",
+            Self::NodewallGeneric => "nodewall, generic XDP",
+            Self::NodewallTcx => "nodewall, tcx",
+            Self::NodewallClsact => "nodewall, clsact",
             Self::XdpFilter => "xdp-filter",
             Self::NftIngress => "nftables, netdev ingress",
             Self::NftInput => "nftables, input",
@@ -65,6 +77,7 @@ impl Taker {
 pub struct Takers {
     engine: KernelEngine,
     plain: KernelEngine,
+    tc: AtTc,
     outsider_cell: u32,
     drop_id: u32,
     read_id: u32,
@@ -92,6 +105,7 @@ impl Takers {
         Ok(Self {
             engine: KernelEngine::new(image, PACKAGED, None)?,
             plain: KernelEngine::new(image, Shape::PLAIN, None)?,
+            tc: AtTc::load(sources)?,
             outsider_cell: decision.cell,
             read_id: generator.bare("reference_read")?,
             drop_id: generator.bare("reference_drop")?,
@@ -132,6 +146,15 @@ impl Takers {
                 let id = self.plain.facts()?.id;
                 attach(id, Some(id))?
             }
+            Taker::NodewallGeneric => {
+                let id = self.engine.facts()?.id;
+                [&wire.flooded, &wire.serving]
+                    .map(|device| device.attach_generic(&wire.node, id))
+                    .into_iter()
+                    .collect::<Result<_>>()?
+            }
+            Taker::NodewallTcx => self.tc.put(wire, Hook::Tcx).map(|()| Vec::new())?,
+            Taker::NodewallClsact => self.tc.put(wire, Hook::Clsact).map(|()| Vec::new())?,
             Taker::XdpFilter => attach(self.xdp_filter.as_ref().context("xdp-filter is not installed")?.id(), None)?,
             Taker::NftIngress => {
                 let hook = format!("type filter hook ingress device \"{}\" priority filter;", wire.flooded.name);
@@ -158,8 +181,9 @@ impl Takers {
     /// What it has dropped by its own count; `None` where it does not count or counts otherwise.
     pub fn dropped(&self, in_place: &InPlace, wire: &Wire) -> Result<Option<u64>> {
         match in_place.taker {
-            Taker::Nodewall => Ok(Some(self.engine.maps().cell(self.outsider_cell)?.packets)),
+            Taker::Nodewall | Taker::NodewallGeneric => Ok(Some(self.engine.maps().cell(self.outsider_cell)?.packets)),
             Taker::NodewallPlain => Ok(Some(self.plain.maps().cell(self.outsider_cell)?.packets)),
+            Taker::NodewallTcx | Taker::NodewallClsact => Ok(Some(self.tc.packets(self.outsider_cell)?)),
             Taker::NftIngress | Taker::NftInput => {
                 let family = in_place.family().unwrap_or_default();
                 let shown = wire.node.tool("nft", &["list", "counter", family, TABLE, "dropped"])?;
@@ -170,6 +194,17 @@ impl Takers {
             _ => Ok(None),
         }
     }
+
+    /// Nobody takes the flood any more.
+    pub fn take_away(&self, in_place: InPlace, wire: &Wire) -> Result<()> {
+        if let Some(family) = in_place.family() {
+            wire.node.tool("nft", &["delete", "table", family, TABLE])?;
+        }
+        if matches!(in_place.taker, Taker::NodewallTcx | Taker::NodewallClsact) {
+            self.tc.take_away(wire)?;
+        }
+        Ok(())
+    }
 }
 
 impl InPlace {
@@ -179,14 +214,6 @@ impl InPlace {
             Taker::NftInput => Some("ip"),
             _ => None,
         }
-    }
-
-    /// Nobody takes the flood any more.
-    pub fn take_away(self, wire: &Wire) -> Result<()> {
-        if let Some(family) = self.family() {
-            wire.node.tool("nft", &["delete", "table", family, TABLE])?;
-        }
-        Ok(())
     }
 }
 

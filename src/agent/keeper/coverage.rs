@@ -58,13 +58,18 @@ where
     /// all the same, and not an interface that appeared.
     pub(super) fn covered(&mut self) -> Vec<Finding> {
         let lost = watchdog::lost(&self.applied.coverage, &self.programs);
-        let is_lost = |interface: &str| lost.contains(&Finding::Link(interface.to_owned(), LinkFault::Gone));
-        for (interface, gap) in self.applied.coverage.gaps.iter().filter(|(interface, _)| !is_lost(interface)) {
-            let gap_ns = u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX);
-            self.health.gaps.note(gap_ns);
-            tracing::info!(interface, ?gap, "attached");
-            let stood_open = format!("{interface} was attached; it stood open for {:.1} ms", gap.as_secs_f64() * 1e3);
-            note(&self.site.state, "attach", &stood_open, None);
+        let seen = self.programs.seen.elapsed();
+        for (interface, gap) in &self.applied.coverage.gaps {
+            let is_lost = lost.contains(&Finding::Link(interface.clone(), LinkFault::Gone));
+            let (gap, what) = if is_lost {
+                (seen, "attached again; it stood open for at most")
+            } else {
+                self.health.gaps.note(u64::try_from(gap.as_nanos()).unwrap_or(u64::MAX));
+                (*gap, "attached; it stood open for")
+            };
+            let told = format!("{interface} was {what} {:.1} ms", gap.as_secs_f64() * 1e3);
+            tracing::info!("{told}");
+            note(&self.site.state, "attach", &told, None);
         }
         for interface in &self.applied.coverage.released {
             tracing::warn!(interface, "released: the configuration does not ask for it any more");

@@ -36,6 +36,7 @@ where
             }
         };
         if findings.is_empty() {
+            self.programs.seen = Instant::now();
             // What an alarm was about may be over; interfaces that could not be attached are tried again.
             if !self.path_alarms.is_empty() {
                 self.path_alarms.clear();

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use nodewall_datapath::inbound_programs;
 use nodewall_testbed::{judge_time, skip_unless_privileged};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkXdp};
 use rtnetlink::{Handle, LinkVeth};
@@ -24,7 +25,7 @@ async fn create(netlink: &Handle) {
     netlink.link().add(LinkVeth::new(NAME, OTHER_END).up().build()).execute().await.unwrap();
 }
 
-/// Its number, and whether a program runs on it.
+/// Its number, and whether a program runs on it, by either hook.
 async fn look(netlink: &Handle) -> (u32, bool) {
     let link = netlink.link().get().match_name(NAME).execute().boxed().try_next().await.unwrap().unwrap();
     let xdp = link.attributes.iter().find_map(|attribute| match attribute {
@@ -33,7 +34,7 @@ async fn look(netlink: &Handle) -> (u32, bool) {
         }
         _ => None,
     });
-    (link.header.index, xdp.is_some())
+    (link.header.index, xdp.is_some() || !inbound_programs(link.header.index).is_empty())
 }
 
 /// From the kernel's answer that the interface is there to the first look that shows a program.
@@ -70,15 +71,23 @@ fn an_interface_is_made_again_and_again() {
     if skip_unless_privileged("an_interface_is_made_again_and_again") {
         return;
     }
+    make_again_and_again("interfaces", "an interface is deleted and made again, up at once", "native");
+}
+
+#[test]
+fn an_interface_is_made_again_and_again_at_tc() {
+    if skip_unless_privileged("an_interface_is_made_again_and_again_at_tc") {
+        return;
+    }
+    make_again_and_again("interfaces-tc", "the same at the tc hook", "tc");
+}
+
+fn make_again_and_again(name: &'static str, fault: &'static str, mode: &str) {
     let _turn = alone();
     let times = runs(10, 50);
-    let mut record = Record::new(
-        "interfaces",
-        "an interface is deleted and made again, up at once",
-        times,
-        "open for <= 50 ms (99th percentile)",
-    );
-    let node = rig::enforcing(&rig::settings().interfaces(&["eth0", NAME]));
+    let mut record = Record::new(name, fault, times, "open for <= 50 ms (99th percentile)");
+    let settings = rig::settings().interfaces(&["eth0", NAME]).top(&format!("attach_mode = \"{mode}\""));
+    let node = rig::enforcing(&settings);
     let work = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(gaps(times));
     let gaps = node.netns().run(work).unwrap();
     record.measured(format!(
@@ -87,7 +96,7 @@ fn an_interface_is_made_again_and_again() {
         ms(percentile(&gaps, 99)),
         ms(percentile(&gaps, 100)),
     ));
-    assert!(node.attachment("eth0").is_some());
+    assert_eq!(node.attachment("eth0").unwrap().0, mode);
     judge_time(percentile(&gaps, 99) <= P99_AT_MOST, || format!("{gaps:?}"));
     record.passed();
 }

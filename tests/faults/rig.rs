@@ -134,23 +134,30 @@ pub(crate) fn still<T: PartialEq>(what: &str, mut look: impl FnMut() -> T) -> T 
 pub(crate) struct Witness {
     ports: Vec<u16>,
     sockets: Catcher,
-    tap: Tap,
+    tap: Option<Tap>,
     leaked_packets: u64,
 }
 
 impl Witness {
     pub(crate) fn of(node: &Node, ports: &[u16]) -> Self {
+        Self { tap: Some(Tap::open(node.netns(), "eth0").unwrap()), ..Self::of_sockets(node, ports) }
+    }
+
+    /// For a filter at the tc hook, before which packet sockets see all that comes.
+    pub(crate) fn of_sockets(node: &Node, ports: &[u16]) -> Self {
         let sockets = Catcher::open(node.netns(), ports).unwrap();
-        let tap = Tap::open(node.netns(), "eth0").unwrap();
-        Self { ports: ports.to_vec(), sockets, tap, leaked_packets: 0 }
+        Self { ports: ports.to_vec(), sockets, tap: None, leaked_packets: 0 }
     }
 
     /// How many datagrams to these ports got behind the filter so far, by the tap or by a socket, whichever saw more.
     pub(crate) fn leaked_packets(&mut self) -> u64 {
         let (mut tapped, mut caught) = (0, 0);
-        self.tap.drain(|frame| tapped += u64::from(self.ports.iter().any(|port| is_to(frame, *port)))).unwrap();
         self.sockets.drain(|_| caught += 1).unwrap();
-        let lost = u64::from(self.tap.lost_packets().unwrap());
+        let mut lost = 0;
+        if let Some(tap) = &mut self.tap {
+            tap.drain(|frame| tapped += u64::from(self.ports.iter().any(|port| is_to(frame, *port)))).unwrap();
+            lost = u64::from(tap.lost_packets().unwrap());
+        }
         self.leaked_packets += tapped.max(caught) + lost;
         self.leaked_packets
     }

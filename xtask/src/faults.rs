@@ -23,8 +23,10 @@ enum RunsIn {
 }
 
 /// Every fault by its name, in the order of the table.
-const FAULTS: [(&str, RunsIn); 20] = [
+const FAULTS: [(&str, RunsIn); 23] = [
     ("kill", RunsIn::Here("kill::kill_9_under_a_flood")),
+    ("kill-tcx", RunsIn::Here("kill::kill_9_under_a_flood_at_tcx")),
+    ("kill-clsact", RunsIn::Here("kill::kill_9_under_a_flood_at_clsact")),
     ("stop", RunsIn::Here("stopped::a_stopped_agent_under_a_flood")),
     ("reload", RunsIn::Here("reload::reload_under_load")),
     ("hangups", RunsIn::Here("reload::reloads_upon_reloads")),
@@ -33,6 +35,7 @@ const FAULTS: [(&str, RunsIn); 20] = [
     ("layouts", RunsIn::Here("layouts::layout_7_is_taken_over_whole")),
     ("looks", RunsIn::Here("looks::whoever_looks_beside_changes_is_told_what_is_so")),
     ("interfaces", RunsIn::Here("interfaces::an_interface_is_made_again_and_again")),
+    ("interfaces-tc", RunsIn::Here("interfaces::an_interface_is_made_again_and_again_at_tc")),
     ("agents", RunsIn::Here("agents::two_agents_at_once")),
     ("foreign", RunsIn::Here("strangers::a_foreign_program_is_left_alone")),
     ("strangers", RunsIn::Here("strangers::what_somebody_else_can_write_is_not_believed")),

@@ -164,11 +164,23 @@ fn counters(engine: &KernelEngine, compiled: &Compiled) -> BTreeMap<u32, Counter
 /// As on a real-time kernel.
 const ATOMIC: Shape = Shape { atomic: true, ..Shape::PER_PEER };
 
-/// None of the settings, each alone, and all: of any two, each way that they can stand is in one of these. What any of them decides is the same.
-fn shapes() -> impl Iterator<Item = Shape> {
-    let settings = || Shape::NAMES.iter().filter(|name| **name != "answer");
-    let all = settings().fold(Shape::PLAIN, |shape, name| shape.with(name));
-    [Shape::PLAIN, all].into_iter().chain(settings().map(|name| Shape::PLAIN.with(name)))
+/// All shapes for `cargo xtask soak`.
+const EVERY_SHAPE: &str = "NODEWALL_EVERY_SHAPE";
+
+/// None of the settings, all, and each alone: of any two, each way that they can stand is in one of these. What any of them decides is the same.
+fn shapes() -> Vec<Shape> {
+    let settings: Vec<&str> = Shape::NAMES.iter().copied().filter(|name| *name != "answer").collect();
+    let of = |bits: usize| {
+        let on = settings.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+        on.fold(Shape::PLAIN, |shape, (_, name)| shape.with(name))
+    };
+    let all = (1 << settings.len()) - 1;
+    let chosen: Vec<usize> = if std::env::var_os(EVERY_SHAPE).is_some() {
+        (0..=all).collect()
+    } else {
+        [0, all].into_iter().chain((0..settings.len()).map(|at| 1 << at)).collect()
+    };
+    chosen.into_iter().map(of).collect()
 }
 
 /// How many cases were run.
@@ -177,9 +189,8 @@ fn run(policy: Policy, entry: Entry, table: &[Case]) -> usize {
     let is_run = |case: &&Case| case.policy == policy && entry.takes(&case.frame, &compiled);
     let cases: Vec<&Case> = table.iter().filter(is_run).collect();
     // What differs at the tc hook is how a frame is read and how much it counts as, with nothing on and with everything.
-    let shapes: Vec<Shape> =
-        if matches!(entry, Entry::Tc(_)) { shapes().take(2).collect() } else { shapes().collect() };
-    for shape in shapes {
+    let few = matches!(entry, Entry::Tc(_)) && std::env::var_os(EVERY_SHAPE).is_none();
+    for shape in shapes().into_iter().take(if few { 2 } else { usize::MAX }) {
         run_in(shape, &compiled, entry, &cases);
     }
     cases.len()

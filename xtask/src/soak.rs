@@ -1,5 +1,5 @@
-//! `cargo xtask soak`: the property test (tests/kernel/property.rs) for a long time, optimised. The test owns the frames, the comparison, the progress and the
-//! report; this file only says how long.
+//! `cargo xtask soak`: the table of cases in every shape that the program can have (`cargo xtask test` takes a few of them), then the property test
+//! (tests/kernel/property.rs) for a long time, optimised. The tests own frames, comparison, progress and report; this file only says how long.
 
 use std::env;
 
@@ -34,9 +34,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         eprintln!("note: not root, so the kernel program is not asked; only model and host are compared");
     }
-    let mut command = Cmd::cargo("test")
-        .args(["--release", "--package", "nodewall", "--test", "kernel"])
-        .args(["--", "--exact", TEST, "--nocapture"])
+    let tests = || Cmd::cargo("test").args(["--release", "--package", "nodewall", "--test", "kernel", "--"]);
+    tests().arg("cases::").env("NODEWALL_EVERY_SHAPE", "1").run()?;
+    let mut command = tests()
+        .args(["--exact", TEST, "--nocapture"])
         .env("NODEWALL_FRAMES", args.frames.to_string())
         .env("NODEWALL_PROGRESS", "1");
     if let Some(seed) = args.seed {

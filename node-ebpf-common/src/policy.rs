@@ -174,10 +174,14 @@ pub struct PolicyImage {
     pub length_v4: [LengthV4; MAX_LENGTHS_V4],
     /// The IPv6 lengths, longest first.
     pub length_v6: [LengthV6; LENGTH_PLACES_V6],
-    /// Which lengths an IPv4 source with this first part can have, longest first: the place in [`Self::length_v4`] and one, in four bits each. 0 ends it.
-    pub possible_v4: [u32; FIRST_PARTS],
+    /// For [`index_v4`]: where the bits are that tell this image's IPv4 sources apart best.
+    pub index_shift_v4: u32,
+    /// For [`index_v6`].
+    pub index_shift_v6: u32,
+    /// Which lengths an IPv4 source with this index can have, longest first: the place in [`Self::length_v4`] and one, in four bits each. 0 ends it.
+    pub possible_v4: [u32; INDEXES],
     /// The same for IPv6.
-    pub possible_v6: [u64; FIRST_PARTS],
+    pub possible_v6: [u64; INDEXES],
     /// What each row lets in.
     pub rows: [Row; ROWS as usize],
     /// Port -> [`PortWord`], for TCP and UDP. The index is the wire's two bytes loaded little-endian: the verifier of older kernels knows
@@ -224,19 +228,21 @@ pub const fn bucket(hash: u64) -> usize {
     (hash >> BUCKET_SHIFT) as usize & (BUCKETS - 1)
 }
 
-/// First parts of addresses that an image tells apart.
-pub const FIRST_PARTS: usize = 4_096;
+/// Bits of an address by which an image says which prefix lengths it can have.
+pub const INDEX_BITS: u32 = 12;
+/// What they can be.
+pub const INDEXES: usize = 1 << INDEX_BITS;
 
-/// Which first part an IPv4 address (the wire's bytes, read little-endian) has: its first 12 bits.
+/// These bits of an IPv4 address (the wire's bytes, read little-endian): those above `shift`.
 #[inline(always)]
-pub const fn first_part_v4(address: u32) -> usize {
-    ((address & 0xff) << 4 | address >> 12 & 0xf) as usize
+pub const fn index_v4(address: u32, shift: u32) -> usize {
+    address.swap_bytes().wrapping_shr(shift) as usize & (INDEXES - 1)
 }
 
-/// The same for the first half of an IPv6 address: a hash of its first 48 bits.
+/// The same of the first half of an IPv6 address.
 #[inline(always)]
-pub const fn first_part_v6(multiplier: [u64; 2], hi: u64) -> usize {
-    ((hi & 0xffff_ffff_ffff).wrapping_mul(multiplier[0]) >> (64 - FIRST_PARTS.trailing_zeros())) as usize
+pub const fn index_v6(hi: u64, shift: u32) -> usize {
+    hi.swap_bytes().wrapping_shr(shift) as usize & (INDEXES - 1)
 }
 
 /// The only slot where a key with this hash can be, before the image's mask. A sum, whose mask LLVM must leave at the end: it moves that of an exclusive or to the front,
@@ -309,7 +315,7 @@ impl PolicyImage {
     }
 
     /// The [`value`] of the longest prefix that the source is in, 0 when it is in none. With one length that is probed, without a question: cheaper than a branch
-    /// on mixed traffic. With more, the address' first part says which can be.
+    /// on mixed traffic. With more, some of the address' bits say which can be.
     #[inline(always)]
     pub fn source<F: Frame + ?Sized>(&self, frame: &F, source: Address) -> u64 {
         if source.is_v6 == 0 {
@@ -328,8 +334,8 @@ impl PolicyImage {
         cold_path();
         let image = frame.anew(self);
         // Hidden, so that the mask stays: the verifiers of 5.10 and 6.1 know no bounds of an `or`.
-        let part = frame.opaque(first_part_v4(address) as u64) as usize;
-        let mut possible = image.possible_v4[part & (FIRST_PARTS - 1)];
+        let index = frame.opaque(index_v4(address, image.index_shift_v4) as u64) as usize;
+        let mut possible = image.possible_v4[index & (INDEXES - 1)];
         let (mut found, mut n) = (0, 0);
         while n < MAX_LENGTHS_V4 && possible & 15 != 0 {
             let length = image.length_v4[(possible as usize & 15).wrapping_sub(1) & (MAX_LENGTHS_V4 - 1)];
@@ -352,8 +358,8 @@ impl PolicyImage {
         }
         cold_path();
         let image = frame.anew(self);
-        let part = frame.opaque(first_part_v6(image.multiplier_v6, hi) as u64) as usize;
-        let mut possible = image.possible_v6[part & (FIRST_PARTS - 1)];
+        let index = frame.opaque(index_v6(hi, image.index_shift_v6) as u64) as usize;
+        let mut possible = image.possible_v6[index & (INDEXES - 1)];
         let (mut found, mut n) = (0, 0);
         while n < MAX_LENGTHS_V6 && possible & 15 != 0 {
             let length = image.length_v6[(possible as usize & 15).wrapping_sub(1) & (LENGTH_PLACES_V6 - 1)];

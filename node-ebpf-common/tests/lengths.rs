@@ -6,8 +6,8 @@ use node_ebpf_common::{
     PolicyImage,
     address::Address,
     policy::{
-        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, bucket, first_part_v4,
-        first_part_v6, hash_v4, hash_v6, slot, value,
+        BUCKETS, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, SLOTS, SlotV4, SlotV6, bucket, hash_v4, hash_v6,
+        index_v4, index_v6, slot, value,
     },
 };
 use zerocopy::FromZeros;
@@ -57,14 +57,15 @@ fn every_length_that_is_possible_is_asked_and_a_claim_of_more_is_cut() {
     let (mut six, source_v6) = full_v6();
     let (all_v4, all_v6) = (MAX_LENGTHS_V4 as u32, MAX_LENGTHS_V6 as u32);
     (four.lengths_v4, six.lengths_v6) = (all_v4, all_v6);
+    (four.index_shift_v4, six.index_shift_v6) = (9, 31);
     for (possible_v4, possible_v6, found) in
         [(0, 0, 0), (1, 1, 0), (all_v4 - 1, all_v6 - 1, 0), (all_v4, all_v6, GROUPS)]
     {
-        // What an address of another first part can have is not asked.
+        // What an address of another index can have is not asked.
         four.possible_v4.fill(0);
-        four.possible_v4[first_part_v4(source_v4.lo as u32)] = places(possible_v4) as u32;
+        four.possible_v4[index_v4(source_v4.lo as u32, four.index_shift_v4)] = places(possible_v4) as u32;
         six.possible_v6.fill(0);
-        six.possible_v6[first_part_v6(six.multiplier_v6, source_v6.hi)] = places(possible_v6);
+        six.possible_v6[index_v6(source_v6.hi, six.index_shift_v6)] = places(possible_v6);
         assert_eq!(four.source(FRAME, source_v4), found, "{possible_v4} IPv4 lengths");
         assert_eq!(six.source(FRAME, source_v6), found, "{possible_v6} IPv6 lengths");
     }

@@ -3,16 +3,18 @@
 //!
 //! Addresses are keyed by the wire's bytes read little-endian, as the kernel reads them.
 
+mod possible;
+
 use std::{collections::BTreeMap, net::IpAddr};
 
 use ipnet::IpNet;
 use node_ebpf_common::address::Address;
 use node_ebpf_common::policy::{
-    BUCKETS, FIRST_PARTS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES,
-    NO_MISSION_PORT, NO_MISSION_V4, NO_MISSION_V6, PolicyImage, SLOTS, SlotV4, SlotV6, bucket, first_part_v4,
-    first_part_v6, hash_v4, hash_v6, key_v4, slot, value,
+    BUCKETS, GROUP_SPOOFED, LengthV4, LengthV6, MAX_LENGTHS_V4, MAX_LENGTHS_V6, MAX_SOURCES, NO_MISSION_PORT,
+    NO_MISSION_V4, NO_MISSION_V6, PolicyImage, SLOTS, SlotV4, SlotV6, bucket, hash_v4, hash_v6, key_v4, slot, value,
 };
 
+use self::possible::Possible;
 use crate::config::MissionControl;
 
 /// Each length costs a probe for every frame that asks; expansion brings a policy down to this many where it fits.
@@ -213,8 +215,9 @@ fn fill_v4(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
         if let Some(places) = pilots(&hashes, size, &mut image.pilots_v4) {
             image.multiplier_v4 = multiplier;
             place(&mut image.slots_v4, entries, &places);
-            let possible = possible(&lengths, prefixes, FIRST_BITS_V4, |bits| first_part_v4(wire_v4(bits)));
-            image.possible_v4.iter_mut().zip(possible).for_each(|(to, places)| *to = places as u32);
+            let possible = Possible::of(&lengths, prefixes, u32::BITS);
+            image.index_shift_v4 = possible.shift;
+            image.possible_v4.iter_mut().zip(possible.places()).for_each(|(to, places)| *to = places as u32);
             return Ok(());
         }
     }
@@ -243,38 +246,13 @@ fn fill_v6(image: &mut PolicyImage, prefixes: &Prefixes) -> Result<(), SourceErr
         if let Some(places) = pilots(&hashes, size, &mut image.pilots_v6) {
             image.multiplier_v6 = multiplier;
             place(&mut image.slots_v6, entries, &places);
-            let possible =
-                possible(&lengths, prefixes, FIRST_BITS_V6, |bits| first_part_v6(multiplier, wire_v6(bits).0));
-            image.possible_v6.iter_mut().zip(possible).for_each(|(to, places)| *to = places);
+            let possible = Possible::of(&lengths, prefixes, u64::BITS);
+            image.index_shift_v6 = possible.shift;
+            image.possible_v6.iter_mut().zip(possible.places()).for_each(|(to, places)| *to = places);
             return Ok(());
         }
     }
     Err(SourceError::NoSeed { family: "IPv6" })
-}
-
-/// Bits that an address' first part is of.
-const FIRST_BITS_V4: u8 = 12;
-const FIRST_BITS_V6: u8 = 48;
-
-/// Which lengths each first part can have, longest first. A prefix that is shorter than a first part is in several; where those are too many to go through, in all.
-fn possible(
-    lengths: &[u8],
-    prefixes: &Prefixes,
-    first_bits: u8,
-    first_part: impl Fn(u128) -> usize,
-) -> impl Iterator<Item = u64> {
-    let mut has = vec![0_u16; FIRST_PARTS];
-    let mut mark = |part: usize, n: usize| has.get_mut(part).into_iter().for_each(|lengths| *lengths |= 1 << n);
-    for (length, bits) in prefixes.keys() {
-        let n = lengths.iter().position(|one| one == length).unwrap_or(0);
-        let free = first_bits.saturating_sub(*length);
-        if free <= FIRST_BITS_V4 {
-            (0..1_u128 << free).for_each(|inner| mark(first_part(bits | inner << (128 - first_bits)), n));
-        } else {
-            (0..FIRST_PARTS).for_each(|part| mark(part, n));
-        }
-    }
-    has.into_iter().map(|has| (0..16).rev().filter(|n| has >> n & 1 == 1).fold(0, |places, n| places << 4 | (n + 1)))
 }
 
 /// Writes down whom outbound TCP is counted apart for. What does not fit was refused with the configuration.

@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use node_ebpf_common::{policy::GROUP_BLOCKED, rule::GROUP_PEER};
+use node_ebpf_common::{
+    policy::{GROUP_BLOCKED, index_v4, index_v6},
+    rule::GROUP_PEER,
+};
 use zerocopy::FromZeros;
 
 use super::*;
@@ -177,5 +180,36 @@ fn few_sources_make_a_small_table() {
             assert_eq!(kernel_answer(&image, net.addr()), *grant, "{net}");
         }
         assert_eq!(kernel_answer(&image, "10.0.0.1".parse().unwrap()), Grant::default());
+    }
+}
+
+/// The bits that tell sources apart are chosen from the sources: within one /16, or behind 32 bits that all have, they are others than for sources from everywhere.
+#[test]
+fn an_address_is_asked_for_few_of_the_lengths_wherever_sources_differ() {
+    let asked = |sources: &[(&str, u32, u16)], address: &str| {
+        let (image, grants) = build(sources);
+        let address: IpAddr = address.parse().unwrap();
+        assert_same(&image, &grants, address);
+        let source = source_of(address);
+        let possible = if source.is_v6 == 0 {
+            u64::from(image.possible_v4[index_v4(source.lo as u32, image.index_shift_v4)])
+        } else {
+            image.possible_v6[index_v6(source.hi, image.index_shift_v6)]
+        };
+        (0..16).filter(|n| possible >> (4 * n) & 15 != 0).count()
+    };
+    let near = [("10.20.1.1/32", 1, 1), ("10.20.1.2/32", 1, 2), ("10.20.64.0/20", 1, 3), ("10.20.128.0/18", 2, 0)];
+    for (address, lengths) in [("10.20.1.1", 1), ("10.20.65.1", 1), ("10.20.129.1", 1), ("10.20.200.1", 0)] {
+        assert_eq!(asked(&near, address), lengths, "{address}");
+    }
+    let far = [("10.1.1.1/32", 1, 1), ("172.16.0.0/12", 1, 2), ("203.0.113.0/24", 2, 0)];
+    for (address, lengths) in [("10.1.1.1", 1), ("172.17.1.1", 1), ("203.0.113.9", 1), ("8.8.8.8", 0)] {
+        assert_eq!(asked(&far, address), lengths, "{address}");
+    }
+    let v6 = [("2001:db8:100::1/128", 1, 1), ("2001:db8:200::/48", 1, 2), ("2001:db8:8000::/33", 2, 0)];
+    for (address, lengths) in
+        [("2001:db8:100::1", 1), ("2001:db8:200::7", 1), ("2001:db8:9000::1", 1), ("2001:db8:700::1", 0)]
+    {
+        assert_eq!(asked(&v6, address), lengths, "{address}");
     }
 }

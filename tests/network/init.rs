@@ -1,5 +1,6 @@
 //! `nodewall init` on a real node: interfaces, the vendor's rules in iptables, connections, the evidence of an audit; and a person at a real terminal.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
@@ -254,8 +255,15 @@ fn a_person_at_a_terminal_is_asked() {
     let node = fresh_and_down();
     vendors_rule(&node, "10.77.0.11");
     let screen = Screen::start(&node, &node.command("init", &[]));
-    let answer = |question: &str, keys: &str| {
-        screen.shows(question, |text| text.trim_end().lines().next_back().is_some_and(|line| line.contains(question)));
+    let mut asked = BTreeMap::<&str, usize>::new();
+    let mut answer = |question: &'static str, keys: &str| {
+        // A question that comes again is not yet there while the answer to the first is read.
+        let times = asked.entry(question).or_default();
+        *times += 1;
+        screen.shows(question, |text| {
+            let is_last = text.trim_end().lines().next_back().is_some_and(|line| line.contains(question));
+            is_last && text.matches(question).count() == *times
+        });
         if !keys.is_empty() {
             screen.press(keys);
         }

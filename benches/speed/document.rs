@@ -1,5 +1,5 @@
-//! docs/PERFORMANCE.md and docs/bench: puts a run's tables between their markers, its figures beside. What stands outside of the
-//! markers belongs to people.
+//! docs/PERFORMANCE.md, docs/BENCH.md and docs/bench: puts a run's tables between their markers, its figures beside. What stands outside of the markers belongs to
+//! people.
 
 use std::{
     fs,
@@ -36,16 +36,20 @@ pub fn write(section: &str, machine: &Machine, setting: &Setting, report: &Repor
     fs::create_dir_all(&folder).with_context(|| format!("{} can not be made", folder.display()))?;
     let record = serde_json::to_string_pretty(&Record { section, machine, setting, report })?;
     let mut files = vec![(folder.join(format!("{section}.json")), record + "\n")];
-    let performance = docs().join("PERFORMANCE.md");
-    let mut text =
-        fs::read_to_string(&performance).with_context(|| format!("{} can not be read", performance.display()))?;
-    for table in report.tables.iter().chain([&bars_table(section, &report.bars)]) {
-        text = between(&text, &table.name, &table.for_document())
-            .with_context(|| format!("{} has no markers for the table {}", performance.display(), table.name))?;
+    let mut documents = Vec::new();
+    for name in ["PERFORMANCE.md", "BENCH.md"] {
+        let file = docs().join(name);
+        let text = fs::read_to_string(&file).with_context(|| format!("{} can not be read", file.display()))?;
+        documents.push((file, text));
     }
-    text = between(&text, &format!("{section}-machine"), &about(machine, setting, report))
-        .with_context(|| format!("{} has no markers for the machine of {section}", performance.display()))?;
-    files.push((performance, text));
+    let bars = bars_table(section, &report.bars);
+    let tables = report.tables.iter().chain([&bars]).map(|table| (table.name.clone(), table.for_document()));
+    for (name, new) in tables.chain([(format!("{section}-machine"), about(machine, setting, report))]) {
+        let place = documents.iter_mut().find_map(|(_, text)| Some((between(text, &name, &new)?, text)));
+        let (with, text) = place.with_context(|| format!("no document has markers for the table {name}"))?;
+        *text = with;
+    }
+    files.append(&mut documents);
     for (file, text) in &files {
         fs::write(file, text).with_context(|| format!("{} can not be written", file.display()))?;
     }

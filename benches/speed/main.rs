@@ -46,7 +46,7 @@ trait Section {
     fn run(&self, setting: &Setting) -> Result<Report>;
 }
 
-/// In the order of their running. A new one also gets its headings and markers in docs/PERFORMANCE.md: `SECTION-machine`, `SECTION-bars`, and the name
+/// In the order of their running. A new one also gets its headings and markers in docs/BENCH.md: `SECTION-machine`, `SECTION-bars`, and the name
 /// of each of its tables.
 const SECTIONS: &[&dyn Section] = &[&data::Data, &live::Live, &policy::PolicyWork, &agent::Agent];
 
@@ -71,7 +71,7 @@ struct Args {
     #[arg(long)]
     cpu: Option<usize>,
 
-    /// Write docs/bench and the tables of docs/PERFORMANCE.md: a run that is not quick does so anyhow
+    /// Write docs/bench and the tables of docs/PERFORMANCE.md and docs/BENCH.md: a run that is not quick does so anyhow
     #[arg(long)]
     write: bool,
 

@@ -20,7 +20,7 @@ pub struct Report {
 /// One table.
 #[derive(Debug, Serialize)]
 pub struct Table {
-    /// Its marker in docs/PERFORMANCE.md.
+    /// Its marker in docs/BENCH.md.
     pub name: String,
     /// One line above it.
     pub title: String,

@@ -1,5 +1,5 @@
 //! A machine with places for 128 processors, of which one is there: what nodewall holds and reads for each of them. Memory is judged; times are told, as an
-//! emulated processor is no measure of them (docs/PERFORMANCE.md says what they come to elsewhere).
+//! emulated processor is no measure of them (docs/BENCH.md says what they come to elsewhere).
 
 use std::{
     fs,

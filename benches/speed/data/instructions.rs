@@ -1,4 +1,4 @@
-//! The committed tables of instructions in docs/PERFORMANCE.md. `tests/kernel/translated/table.rs` makes them and holds the programs to them; here they are read
+//! The committed tables of instructions in docs/BENCH.md. `tests/kernel/translated/table.rs` makes them and holds the programs to them; here they are read
 //! and never counted again.
 
 use std::{fs, path::Path};
@@ -11,7 +11,7 @@ use super::{
     lineup::{NODEWALL, NODEWALL_ATOMIC, NODEWALL_EVIDENCE, NODEWALL_INTERFACES, NODEWALL_PLAIN},
 };
 
-const DOCUMENT: &str = "docs/PERFORMANCE.md";
+const DOCUMENT: &str = "docs/BENCH.md";
 
 /// Both tables.
 pub struct Committed {

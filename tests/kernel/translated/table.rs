@@ -1,4 +1,4 @@
-//! Instructions run for a frame, and verified for a program: the committed tables of docs/PERFORMANCE.md, above which nothing grows unseen. They have no noise.
+//! Instructions run for a frame, and verified for a program: the committed tables of docs/BENCH.md, above which nothing grows unseen. They have no noise.
 //! `NODEWALL_REFRESH_DOCS=1` writes them anew. Another kernel translates otherwise, so they hold for the one that they name.
 
 use std::{env, fs, path::Path};
@@ -11,7 +11,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use super::{Loaded, skip};
 
-const DOCUMENT: &str = "docs/PERFORMANCE.md";
+const DOCUMENT: &str = "docs/BENCH.md";
 /// What a figure may be above the committed one.
 const RUN_PERCENT: usize = 2;
 const VERIFIED_PERCENT: usize = 10;

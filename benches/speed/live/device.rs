@@ -17,8 +17,9 @@ use crate::cpus;
 /// Commands of bpf(2), include/uapi/linux/bpf.h.
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
 const BPF_LINK_CREATE: libc::c_long = 28;
-/// Its attachment type, and the flags that say where it runs.
+/// Its attachment types, and the flags that say where an XDP program runs.
 const BPF_XDP: u32 = 37;
+const BPF_TCX_INGRESS: u32 = 46;
 const XDP_FLAGS_SKB_MODE: u32 = 1 << 1;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 /// linux/ethtool.h: generic receive offload of an interface.
@@ -46,18 +47,23 @@ pub struct Attached(#[allow(dead_code, reason = "the link lives as long as its d
 impl Device {
     /// Attaches the program with this id in the driver. The link ends with the value.
     pub fn attach(&self, netns: &NetNs, program_id: u32) -> Result<Attached> {
-        self.attach_by(netns, program_id, XDP_FLAGS_DRV_MODE)
+        self.attach_by(netns, program_id, BPF_XDP, XDP_FLAGS_DRV_MODE)
     }
 
     /// The same in the stack, as where the driver has no XDP.
     pub fn attach_generic(&self, netns: &NetNs, program_id: u32) -> Result<Attached> {
-        self.attach_by(netns, program_id, XDP_FLAGS_SKB_MODE)
+        self.attach_by(netns, program_id, BPF_XDP, XDP_FLAGS_SKB_MODE)
     }
 
-    fn attach_by(&self, netns: &NetNs, program_id: u32, mode: u32) -> Result<Attached> {
+    /// A classifier, by a link at the tc hook.
+    pub fn attach_tcx(&self, netns: &NetNs, program_id: u32) -> Result<Attached> {
+        self.attach_by(netns, program_id, BPF_TCX_INGRESS, 0)
+    }
+
+    fn attach_by(&self, netns: &NetNs, program_id: u32, attach_type: u32, mode: u32) -> Result<Attached> {
         let attached = netns.run(|| {
             let program = bpf(BPF_PROG_GET_FD_BY_ID, [program_id, 0, 0, 0])?;
-            let words = [program.as_raw_fd().cast_unsigned(), self.if_index, BPF_XDP, mode];
+            let words = [program.as_raw_fd().cast_unsigned(), self.if_index, attach_type, mode];
             bpf(BPF_LINK_CREATE, words).map(Attached)
         })?;
         attached.with_context(|| format!("attaching program {program_id} to {}", self.name))

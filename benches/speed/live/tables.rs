@@ -30,6 +30,7 @@ pub fn report(samples: &Samples, setting: &Setting, generator_cpu: usize) -> Rep
         ),
         "`XDP_DROP, frame read` fetches the source address from the frame and drops: the floor of any filter."
             .to_owned(),
+        "`XDP_DROP, generic` and `TC_ACT_SHOT, tcx` are the floors of the two hooks in the stack: two instructions, which look at nothing.".to_owned(),
         "nodewall is the packaged program (evidence, counters for each peer): nobody sweeps, and the budget for captures is spent.".to_owned(),
     ];
     for taker in Taker::ALL.iter().filter(|taker| !samples.floods.contains_key(taker)) {

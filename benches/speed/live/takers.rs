@@ -8,7 +8,7 @@ use crate::data::{lineup::PACKAGED, sources::Sources, xdp_filter::XdpFilter};
 use anyhow::{Context, Result, ensure};
 use node_ebpf_common::{Shape, Verdict, decide, packet::TABLE_TCP};
 use nodewall_datapath::{Hook, KernelEngine};
-use nodewall_testbed::find_tool;
+use nodewall_testbed::{Foreign, find_tool};
 
 /// Our table in nftables.
 const TABLE: &str = "nodewall_bench";
@@ -20,6 +20,10 @@ pub enum Taker {
     BareDrop,
     /// The same after a look at the frame.
     Read,
+    /// The first of them in the stack, as where the driver has no XDP: the floor of generic XDP.
+    GenericDrop,
+    /// A classifier that drops whatever comes: the floor of the tc hook.
+    TcxDrop,
     /// The packaged program, with the budget for captures spent.
     Nodewall,
     /// The same without evidence and counters for each peer.
@@ -41,9 +45,11 @@ pub enum Taker {
 }
 
 impl Taker {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::BareDrop,
         Self::Read,
+        Self::GenericDrop,
+        Self::TcxDrop,
         Self::Nodewall,
         Self::NodewallPlain,
         Self::NodewallGeneric,
@@ -60,6 +66,8 @@ impl Taker {
         match self {
             Self::BareDrop => "XDP_DROP",
             Self::Read => "XDP_DROP, frame read",
+            Self::GenericDrop => "XDP_DROP, generic",
+            Self::TcxDrop => "TC_ACT_SHOT, tcx",
             Self::Nodewall => "nodewall",
             Self::NodewallPlain => "nodewall, neither",
             Self::NodewallGeneric => "nodewall, generic XDP",
@@ -78,6 +86,7 @@ pub struct Takers {
     engine: KernelEngine,
     plain: KernelEngine,
     tc: AtTc,
+    shot: Foreign,
     outsider_cell: u32,
     drop_id: u32,
     read_id: u32,
@@ -106,6 +115,7 @@ impl Takers {
             engine: KernelEngine::new(image, PACKAGED, None)?,
             plain: KernelEngine::new(image, Shape::PLAIN, None)?,
             tc: AtTc::load(sources)?,
+            shot: Foreign::load_classifier()?,
             outsider_cell: decision.cell,
             read_id: generator.bare("reference_read")?,
             drop_id: generator.bare("reference_drop")?,
@@ -138,6 +148,8 @@ impl Takers {
         let attached = match taker {
             Taker::BareDrop => attach(self.drop_id, Some(self.pass_id))?,
             Taker::Read => attach(self.read_id, Some(self.pass_id))?,
+            Taker::GenericDrop => vec![wire.flooded.attach_generic(&wire.node, self.drop_id)?],
+            Taker::TcxDrop => vec![wire.flooded.attach_tcx(&wire.node, self.shot.id())?],
             Taker::Nodewall => {
                 let id = self.engine.facts()?.id;
                 attach(id, Some(id))?

@@ -1,4 +1,4 @@
-//! A foreign XDP program: two instructions that let everything pass, loaded and attached without any library, so that nothing of nodewall's is in it.
+//! A foreign program: two instructions, loaded and attached without any library, so that nothing of nodewall's is in it. As an XDP program it lets everything pass.
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -16,11 +16,13 @@ const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 const BPF_LINK_DETACH: libc::c_long = 34;
+const BPF_PROG_TYPE_SCHED_CLS: u32 = 3;
 const BPF_PROG_TYPE_XDP: u32 = 6;
-/// Attach type.
+/// Attach types.
 const BPF_XDP: u32 = 37;
-/// `r0 = XDP_PASS; exit`
-const PASS: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
+const BPF_TCX_INGRESS: u32 = 46;
+/// `r0 = 2; exit`: `XDP_PASS`, and `TC_ACT_SHOT` for a classifier.
+const TWO: [u64; 2] = [0x0000_0002_0000_00b7, 0x0000_0000_0000_0095];
 
 /// The program, loaded. It is gone when this is dropped, unless a link of somebody else's runs it.
 #[derive(Debug)]
@@ -32,8 +34,18 @@ pub struct Foreign {
 }
 
 impl Foreign {
-    /// Loads it.
+    /// Loads it as an XDP program.
     pub fn load() -> Result<Self> {
+        // As everyone else does: a link takes only programs that were loaded alike.
+        Self::load_as(BPF_PROG_TYPE_XDP, BPF_XDP)
+    }
+
+    /// Loads it as a classifier, which drops everything.
+    pub fn load_classifier() -> Result<Self> {
+        Self::load_as(BPF_PROG_TYPE_SCHED_CLS, BPF_TCX_INGRESS)
+    }
+
+    fn load_as(kind: u32, attach_type: u32) -> Result<Self> {
         #[repr(C)]
         struct Attributes {
             kind: u32,
@@ -55,9 +67,9 @@ impl Foreign {
             id: u32,
         }
         let mut attributes = Attributes {
-            kind: BPF_PROG_TYPE_XDP,
-            instructions: PASS.len() as u32,
-            code: PASS.as_ptr() as u64,
+            kind,
+            instructions: TWO.len() as u32,
+            code: TWO.as_ptr() as u64,
             license: c"GPL".as_ptr() as u64,
             log: [0; 2],
             log_buffer: 0,
@@ -65,10 +77,9 @@ impl Foreign {
             flags: 0,
             name: *b"foreign\0\0\0\0\0\0\0\0\0",
             if_index: 0,
-            // As everyone else does: a link takes only programs that were loaded alike.
-            attach_type: BPF_XDP,
+            attach_type,
         };
-        let failed = || Error::io("loading a foreign XDP program");
+        let failed = || Error::io("loading a foreign program");
         let program = owned(bpf(BPF_PROG_LOAD, &mut attributes).map_err(failed())?);
         let mut info = Info::default();
         read_info(&program, &mut info).map_err(failed())?;

@@ -21,7 +21,7 @@ const CHANGES: [(&str, &str, &str); 5] = [
         "[profile.ebpf]\ninherits = \"release\"\nopt-level = 3",
         "[profile.ebpf]\ninherits = \"release\"\nopt-level = 2",
     ),
-    (PEERS, "pub const OWN_PEERS: u32 = 192;", "pub const OWN_PEERS: u32 = 384;"),
+    (PEERS, "pub const OWN_PEERS: u32 = 192;", "pub const OWN_PEERS: u32 = 216;"),
     (PEERS, "    In = 0,", "    In = 1,"),
     (PEERS, "    Out = 1,", "    Out = 0,"),
 ];

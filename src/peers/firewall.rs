@@ -51,7 +51,7 @@ impl VendorFirewall {
                 "see that the firewall service of Dynatrace Managed is on, or take vendor_firewall out of [peers]",
             ));
         }
-        Ok(Answer { peers, valid_for: None })
+        Ok(Answer { peers, valid_for: None, unanswered: None })
     }
 }
 

@@ -1,12 +1,15 @@
 //! Who may ask what: methods, hosts, the token, and the headers that every answer carries. Must not read what is answered.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::Arc,
+};
 
 use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header, uri::Authority},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, uri::Authority},
     middleware::{self, Next},
 };
 
@@ -59,11 +62,8 @@ pub(super) fn router(roots: Roots, token: Token, listen: SocketAddr, export: &co
 
 /// Reading only, by a name that is ours: another name that leads here (DNS rebinding) would make a browser's foreign page one of ours.
 async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response<Body> {
-    let mut response = if !gate.is_ours(&request) {
-        reply::refused(
-            StatusCode::MISDIRECTED_REQUEST,
-            "this name is not loopback's; [export] hosts names others by which nodewall may be called",
-        )
+    let mut response = if let Some(refused) = gate.refusal_of_names(&request) {
+        refused
     } else if matches!(*request.method(), Method::GET | Method::HEAD) {
         next.run(request).await
     } else {
@@ -120,30 +120,42 @@ impl Gate {
         response
     }
 
-    /// Every name that the request calls us by is one of ours, and there is one.
-    fn is_ours(&self, request: &Request) -> bool {
-        let mut named: Vec<Option<Authority>> = request
-            .headers()
-            .get_all(header::HOST)
-            .iter()
-            .map(|value| value.to_str().ok().and_then(|text| text.parse().ok()))
-            .collect();
-        if named.len() != 1 {
-            return false;
+    /// `None`: every name that the request calls us by is one of ours, and there is one; HTTP/1.0 knows none (RFC 9112, 3.2).
+    fn refusal_of_names(&self, request: &Request) -> Option<Response<Body>> {
+        let named = request.headers().get_all(header::HOST).iter();
+        let mut named: Vec<Option<Authority>> =
+            named.map(|value| value.to_str().ok().and_then(|text| text.parse().ok())).collect();
+        let may_have_none = request.version() < Version::HTTP_11;
+        if named.contains(&None) || named.len() > 1 || (named.is_empty() && !may_have_none) {
+            return Some(reply::refused(
+                StatusCode::BAD_REQUEST,
+                "a request has one Host header, with a name or address",
+            ));
         }
         named.extend(request.uri().authority().cloned().map(Some));
-        named.iter().all(|name| name.as_ref().is_some_and(|name| self.may_be(name.host())))
+        if named.iter().flatten().all(|name| self.may_be(name.host())) {
+            return None;
+        }
+        Some(reply::refused(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this name is not one of this host's addresses; [export] hosts names others by which nodewall may be called",
+        ))
     }
 
     fn may_be(&self, host: &str) -> bool {
         let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-        if let Ok(address) = bare.parse::<std::net::IpAddr>() {
-            // An address can not be rebound; the one that is listened on needs no word in the configuration.
-            return address.is_loopback() || address == self.listen.ip() || self.hosts.contains(&address.to_string());
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            // An address cannot be rebound; this host's own need no word in the configuration.
+            return is_own(address) || self.hosts.contains(&address.to_string());
         }
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         name == "localhost" || self.hosts.contains(&name)
     }
+}
+
+/// The kernel gives out addresses of this host alone, as they are now.
+fn is_own(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_multicast() && UdpSocket::bind((address, 0)).is_ok()
 }
 
 fn bearer(value: &str) -> Option<&str> {

@@ -95,9 +95,11 @@ async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, dea
         request.extensions_mut().insert(deadline.clone());
         hyper::service::Service::call(&TowerToHyperService::new(router.clone()), request)
     });
-    // One request each: a connection that waits for another one would only take the place of a client that asks.
+    // One request each: a connection that waits for another one would only take the place of a client that asks. One that has said all it has to say, and
+    // says so (`nc -N`), still waits for its answer.
     let served = http1::Builder::new()
         .keep_alive(false)
+        .half_close(true)
         .max_headers(MAX_HEADERS)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service)

@@ -249,7 +249,7 @@ pub async fn find(
         None if Path::new(USUAL_PEERS_FILE).exists() => found.read_file(Path::new(USUAL_PEERS_FILE)),
         None => {}
     }
-    match VendorFirewall::read(&net::listings()) {
+    match VendorFirewall::new().look() {
         Ok(answer) => answer.peers.into_iter().for_each(|net| found.add(net, Witness::VendorFirewall)),
         Err(error) => found.unread.push(format!("vendor's firewall rules: {error}")),
     }

@@ -176,7 +176,7 @@ impl Registry {
                     format!("its last answer ({} peers, {age} ago) stays", source.peers)
                 },
             );
-            Some(format!("the source {} gives no answer: {error}; {stays}", source.name))
+            Some(format!("the source {}: {error}; {stays}", source.name))
         });
         held.chain(failing).collect()
     }

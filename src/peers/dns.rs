@@ -1,7 +1,11 @@
 //! The source `dns`: the A and AAAA records of one host name. Each name is a source of its own, so that one that fails takes no other with it. Must
-//! not take half of an answer for a whole one.
+//! not take half of an answer for a whole one, nor the silence of one family for the other's.
 
-use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use hickory_resolver::{
     Resolver, TokioResolver,
@@ -9,13 +13,13 @@ use hickory_resolver::{
     net::{DnsError, NetError, runtime::TokioRuntimeProvider},
     proto::{
         op::ResponseCode,
-        rr::{Name, RData, RecordType},
+        rr::{Name, RData, Record, RecordType},
     },
 };
 use ipnet::IpNet;
 use tokio::time::timeout;
 
-use super::{Answer, Fetch, Source, SourceError, SourceName, limit::Peers};
+use super::{Answer, Fetch, Source, SourceError, SourceName, Unanswered, limit::Peers};
 
 /// However short a record's time to live: a server is not asked more often than this,
 const SHORTEST_TTL: Duration = Duration::from_secs(5);
@@ -24,7 +28,7 @@ const LONGEST_TTL: Duration = Duration::from_secs(60 * 60);
 /// One server's time for one question; it is asked [`ATTEMPTS`] times.
 const ATTEMPT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 2;
-/// Several servers' time for both questions.
+/// Several servers' time for one question.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A name whose addresses are the cluster's nodes.
@@ -42,6 +46,37 @@ struct Records {
     ttl: Option<Duration>,
 }
 
+impl Records {
+    /// Those of `name`, and of the names that it is an alias of: what else a server puts there, nobody asked for.
+    fn of(name: &Name, answers: &[Record]) -> Self {
+        let mut names = vec![name];
+        let mut records = Self::default();
+        // An answer may hold its aliases in any order; each step finds one more name, and there are no more than records.
+        let mut looked = 0;
+        while let Some(name) = names.get(looked).copied() {
+            looked += 1;
+            for record in answers.iter().filter(|record| record.name == *name) {
+                match &record.data {
+                    RData::A(address) => drop(records.addresses.insert(IpNet::from(IpAddr::V4(address.0)))),
+                    RData::AAAA(address) => drop(records.addresses.insert(IpNet::from(IpAddr::V6(address.0)))),
+                    RData::CNAME(alias) if !names.contains(&&alias.0) => names.push(&alias.0),
+                    _ => continue,
+                }
+                // Aliases on the way count, too: when one of them runs out, the way may be another.
+                let ttl = Duration::from_secs(record.ttl.into());
+                records.ttl = Some(records.ttl.map_or(ttl, |least| least.min(ttl)));
+            }
+        }
+        records
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.addresses.extend(other.addresses);
+        self.ttl = self.ttl.into_iter().chain(other.ttl).min();
+        self
+    }
+}
+
 impl DnsName {
     /// `host` is taken as written in full: search domains and /etc/hosts are not tried. `server`: who is asked, by UDP and then by TCP where the answer
     /// does not fit; `None`: whom /etc/resolv.conf names at that moment.
@@ -53,32 +88,53 @@ impl DnsName {
         let mut name = Name::from_ascii(&self.host)
             .map_err(|error| self.failed(format!("is no host name: {error}"), "correct it in [peers] dns"))?;
         name.set_fqdn(true);
-        let resolver = self.resolver()?;
-        let both = async {
-            tokio::join!(
-                self.records(&resolver, name.clone(), RecordType::A),
-                self.records(&resolver, name.clone(), RecordType::AAAA)
-            )
+        let (v4, v6) = tokio::join!(self.family(&name, RecordType::A), self.family(&name, RecordType::AAAA));
+        let (mut records, unanswered) = match (v4, v6) {
+            (Ok(v4), Ok(v6)) => (v4.and(v6), None),
+            (Ok(v4), Err(error)) => (v4, Some(Unanswered { is_v6: true, error })),
+            (Err(error), Ok(v6)) => (v6, Some(Unanswered { is_v6: false, error })),
+            (Err(error), Err(_)) => return Err(error),
         };
-        let (v4, v6) = timeout(DEADLINE, both).await.map_err(|_| self.silent(RecordType::A))?;
-        let (v4, v6) = (v4?, v6?);
-        let ttl = v4.ttl.into_iter().chain(v6.ttl).min().unwrap_or(SHORTEST_TTL);
         let mut peers = Peers::default();
-        for net in v4.addresses.into_iter().chain(v6.addresses) {
+        for net in std::mem::take(&mut records.addresses) {
             peers.add(net).map_err(|(problem, help)| self.failed(format!("{}: {problem}", self.asked()), &help))?;
         }
         let peers = peers.into_set();
-        if peers.is_empty() {
-            return Err(self.failed(
+        match unanswered {
+            Some(Unanswered { error, .. }) if peers.is_empty() => Err(error),
+            None if peers.is_empty() => Err(self.failed(
                 format!("{} has neither A nor AAAA records of it", self.asked()),
                 "give the name its addresses, or take it out of [peers] dns",
-            ));
+            )),
+            unanswered => {
+                let ttl = records.ttl.unwrap_or(SHORTEST_TTL).clamp(SHORTEST_TTL, LONGEST_TTL);
+                Ok(Answer { peers, valid_for: Some(ttl), unanswered })
+            }
         }
-        Ok(Answer { peers, valid_for: Some(ttl.clamp(SHORTEST_TTL, LONGEST_TTL)) })
+    }
+
+    /// The records of one type, in the time that there is. Servers that do not know EDNS (RFC 6891) are asked again without.
+    async fn family(&self, name: &Name, kind: RecordType) -> Result<Records, SourceError> {
+        let asked = async {
+            let unknown = [ResponseCode::FormErr, ResponseCode::NotImp];
+            match self.resolver(true)?.lookup(name.clone(), kind).await {
+                Err(NetError::Dns(DnsError::ResponseCode(code))) if unknown.contains(&code) => {
+                    Ok::<_, SourceError>(self.resolver(false)?.lookup(name.clone(), kind).await)
+                }
+                answer => Ok(answer),
+            }
+        };
+        match timeout(DEADLINE, asked).await.map_err(|_| self.silent(kind))?? {
+            Ok(lookup) => Ok(Records::of(name, lookup.answers())),
+            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if none.response_code == ResponseCode::NoError => {
+                Ok(Records::default())
+            }
+            Err(error) => Err(self.refused(kind, &error)),
+        }
     }
 
     /// Made anew each time: /etc/resolv.conf may have changed, and a forged answer finds another port.
-    fn resolver(&self) -> Result<TokioResolver, SourceError> {
+    fn resolver(&self, edns: bool) -> Result<TokioResolver, SourceError> {
         let broken = |error: NetError| {
             let problem = format!("the resolver can not be set up from /etc/resolv.conf: {error}");
             self.failed(problem, "correct that file, or name a server with dns_server in [peers]")
@@ -100,32 +156,10 @@ impl DnsName {
         options.timeout = ATTEMPT;
         options.attempts = ATTEMPTS;
         options.cache_size = 0;
+        options.edns0 = edns;
         // Names of this host itself; and who may change it is not asked.
         options.use_hosts_file = ResolveHosts::Never;
         builder.build().map_err(broken)
-    }
-
-    /// The addresses of one type; none where the name has records of other types only.
-    async fn records(&self, resolver: &TokioResolver, name: Name, kind: RecordType) -> Result<Records, SourceError> {
-        let lookup = match resolver.lookup(name, kind).await {
-            Ok(lookup) => lookup,
-            Err(NetError::Dns(DnsError::NoRecordsFound(none))) if none.response_code == ResponseCode::NoError => {
-                return Ok(Records::default());
-            }
-            Err(error) => return Err(self.refused(kind, &error)),
-        };
-        let mut records = Records::default();
-        for record in lookup.answers() {
-            // Aliases on the way count, too: when one of them runs out, the way may be another.
-            let ttl = Duration::from_secs(record.ttl.into());
-            records.ttl = Some(records.ttl.map_or(ttl, |least| least.min(ttl)));
-            match &record.data {
-                RData::A(address) => records.addresses.insert(IpNet::from(std::net::IpAddr::V4(address.0))),
-                RData::AAAA(address) => records.addresses.insert(IpNet::from(std::net::IpAddr::V6(address.0))),
-                _ => false,
-            };
-        }
-        Ok(records)
     }
 
     fn refused(&self, kind: RecordType, error: &NetError) -> SourceError {

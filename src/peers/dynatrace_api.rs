@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Answer, Fetch, Source, SourceError, SourceName,
-    http_sd::shortened,
+    http_sd::{json, shortened},
     limit::{Peers, address},
 };
 use nodewall_https::{Client, Get, Reply, Token, advice, within_deadline};
@@ -73,7 +73,7 @@ impl DynatraceApi {
                 _ => self.read(&url, place, reply),
             };
             match told {
-                Ok(peers) => return Ok(Answer { peers, valid_for: None }),
+                Ok(peers) => return Ok(Answer { peers, valid_for: None, unanswered: None }),
                 // What is wrong with the best place says most, but a refused token is worth more than a place that is not there.
                 Err((status, error)) => match &first {
                     Some((said, _)) if !is_missing(*said) || is_missing(status) => {}
@@ -120,7 +120,7 @@ fn is_missing(status: StatusCode) -> bool {
 
 /// The nodes' addresses. Every node must have one: a list that lacks one would begin its removal. The error is what is wrong. Pure.
 fn nodes(body: &[u8]) -> Result<BTreeSet<IpNet>, String> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
+    let value: Value = json(body).map_err(|error| format!("the answer is not JSON: {error}"))?;
     let list = match &value {
         Value::Array(list) => Some(list),
         Value::Object(_) => LISTS.iter().find_map(|key| value.get(key)?.as_array()),

@@ -45,7 +45,7 @@ impl FileSource {
             let help = "write at least one address, or take `file` out of [peers]";
             return Err(SourceError::at(self.path.display(), "names no peer", help));
         }
-        Ok(Answer { peers, valid_for: None })
+        Ok(Answer { peers, valid_for: None, unanswered: None })
     }
 
     fn parse(&self, text: &str) -> Result<BTreeSet<ipnet::IpNet>, SourceError> {

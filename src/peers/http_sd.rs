@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use http::{HeaderValue, StatusCode};
 use ipnet::IpNet;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     Answer, Fetch, Source, SourceError, SourceName,
@@ -68,15 +68,15 @@ impl HttpSd {
             }
             (status, _) => return Err(SourceError::at(&self.url, format!("answered {status}"), advice(status))),
         };
-        Ok(Answer { peers, valid_for: None })
+        Ok(Answer { peers, valid_for: None, unanswered: None })
     }
 }
 
 /// The addresses of all targets; one bad target refuses the whole. The error is what is wrong and what to do. Pure.
 fn read(body: &[u8]) -> Result<BTreeSet<IpNet>, (String, String)> {
     let shape = "it must be such as [{\"targets\": [\"10.0.0.1:9042\"]}]";
-    let groups: Vec<Group> = serde_json::from_slice(body)
-        .map_err(|error| (format!("the answer is no HTTP service discovery: {error}"), shape.to_owned()))?;
+    let groups: Vec<Group> =
+        json(body).map_err(|error| (format!("the answer is no HTTP service discovery: {error}"), shape.to_owned()))?;
     let mut peers = Peers::default();
     for (group, targets) in groups.iter().map(|group| &group.targets).enumerate() {
         for (target, text) in targets.iter().enumerate() {
@@ -93,6 +93,11 @@ fn read(body: &[u8]) -> Result<BTreeSet<IpNet>, (String, String)> {
         return Err(("the answer names no target".into(), "see the server; an empty list is never taken".into()));
     }
     Ok(peers)
+}
+
+/// JSON, also behind the mark that some editors and servers put before UTF-8.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))
 }
 
 /// No more of a server's words than a name can be long.
@@ -125,6 +130,8 @@ mod tests {
                         {"targets": ["2001:db8::2", "10.0.0.1:7000"]}, {"targets": [], "labels": {}}]"#;
         let peers: Vec<_> = read(body).unwrap().iter().map(config::show).collect();
         assert_eq!(peers, ["10.0.0.1", "10.0.0.2", "2001:db8::1", "2001:db8::2"]);
+        // As .NET's StreamWriter with Encoding.UTF8 begins a file.
+        assert_eq!(read(&[b"\xef\xbb\xbf", &body[..]].concat()), read(body));
     }
 
     #[test]

@@ -43,6 +43,17 @@ pub struct Answer {
     pub peers: BTreeSet<IpNet>,
     /// For how long it counts (a DNS answer's time to live). `None`: the source's own interval.
     pub valid_for: Option<Duration>,
+    /// What it does not speak for.
+    pub unanswered: Option<Unanswered>,
+}
+
+/// The family of addresses that a source could not find out about: what it said of it last stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unanswered {
+    /// IPv6; else IPv4.
+    pub is_v6: bool,
+    /// Why not.
+    pub error: SourceError,
 }
 
 /// What a source said, or why it said nothing.

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Answer, OperatorError, PeerState, SourceError, SourceName, named_in,
+    Answer, OperatorError, PeerState, SourceError, SourceName, Unanswered, named_in,
     rules::{Rules, refuse},
 };
 use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
@@ -172,13 +172,24 @@ impl Registry {
         true
     }
 
-    /// A source answered. One that is not configured (any more) is not heard.
+    /// A source answered. One that is not configured (any more) is not heard. Of a family that it could not find out about, what it said last stays.
     pub fn answer(&mut self, source: &SourceName, answer: Answer, now: &Clock) {
-        if !self.sources.contains_key(source) {
-            return;
-        }
+        let Some(known) = self.sources.get(source) else { return };
+        let Answer { mut peers, unanswered, .. } = answer;
+        let is_kept =
+            |net: &&IpNet| unanswered.as_ref().is_some_and(|family| family.is_v6 == matches!(net, IpNet::V6(_)));
+        let kept: Vec<IpNet> = known.peers.iter().filter(is_kept).copied().collect();
+        let failing = known.failing.clone();
+        peers.extend(&kept);
         self.expire(now);
-        self.change(source.as_str(), None, |this, counted| this.learn(source, answer.peers, counted, now));
+        self.change(source.as_str(), None, |this, counted| this.learn(source, peers, counted, now));
+        // Where the family never had a peer, nothing is out of date: many servers answer for one family alone.
+        if let Some(Unanswered { error, .. }) = unanswered.filter(|_| !kept.is_empty()) {
+            if let Some(known) = self.sources.get_mut(source) {
+                known.failing = failing;
+            }
+            self.failed(source, &error, now);
+        }
     }
 
     /// A source gave no answer. What it said last stays.
@@ -192,7 +203,7 @@ impl Registry {
         };
         known.failing = Some((since, told.clone()));
         self.unsaved = true;
-        self.changes.push(Change { detail: format!("{source} gives no answer: {told}"), who: None });
+        self.changes.push(Change { detail: format!("{source}: {told}; what it said last stays"), who: None });
     }
 
     /// An operator admits a node, for a time or until it is removed. Lifts a tombstone.

@@ -5,5 +5,6 @@ mod made;
 mod pcapng;
 mod report;
 mod syslog;
+mod syslog_ng;
 
 mod duckdb;

@@ -4,6 +4,7 @@
 mod agent;
 mod cluster_api;
 mod dns;
+mod families;
 mod faults;
 mod http_sd;
 mod registry;

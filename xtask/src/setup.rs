@@ -8,6 +8,7 @@ mod private_apt;
 mod python;
 mod rust_src;
 mod sources;
+mod syslog_ng;
 mod tool;
 
 use std::fs::{self, File, TryLockError};
@@ -33,6 +34,7 @@ pub(crate) fn run() -> Result<()> {
     rust_src::ensure()?;
     python::ensure()?;
     etcd::ensure()?;
+    syslog_ng::ensure()?;
     LINKER.ensure().map(drop)
 }
 

@@ -74,7 +74,8 @@ impl Token {
             let help = "write the token alone into it";
             return Err(refused(path, format!("is larger than {MAX_TOKEN_BYTES} bytes"), help));
         }
-        let token = bytes.trim_ascii();
+        // The mark that some editors put before UTF-8 is no part of it.
+        let token = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes).trim_ascii();
         let problem = if token.is_empty() {
             "holds no token"
         } else if token.iter().any(|byte| !byte.is_ascii_graphic()) {

@@ -93,12 +93,24 @@ async fn scrape(reader: &Reader, per_peer: bool) -> Result<Scrape, String> {
     Ok(Scrape { metrics: body.into(), problems })
 }
 
+/// It is named, and the older text is not liked better.
 fn wants_openmetrics(headers: &HeaderMap) -> bool {
     let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    accepted.flat_map(|value| value.split(',')).any(|kind| {
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("application/openmetrics-text")
-    })
+    let kinds: Vec<(&str, f32)> = accepted.flat_map(|value| value.split(',')).map(liked).collect();
+    let most = |wanted: &str| {
+        let named = kinds.iter().filter(|(kind, _)| kind.eq_ignore_ascii_case(wanted));
+        named.fold(0.0, |most: f32, (_, quality)| most.max(*quality))
+    };
+    let openmetrics = most("application/openmetrics-text");
+    openmetrics > 0.0 && openmetrics >= most("text/plain")
+}
+
+/// A kind of answer and how much it is liked: `q=0` is not at all (RFC 9110, 12.4.2).
+fn liked(kind: &str) -> (&str, f32) {
+    let mut parts = kind.split(';').map(str::trim);
+    let kind = parts.next().unwrap_or_default();
+    let quality = parts.filter_map(|part| part.split_once('=')).find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+    (kind, quality.map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0)))
 }
 
 /// 200 when there are no problems. Which there are may name addresses, so it is said elsewhere.
@@ -268,6 +280,13 @@ mod tests {
         };
         assert!(asked("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
         assert!(!asked("text/plain;version=0.0.4;q=0.5,*/*;q=0.1"));
+        // As Prometheus 2.42 asks.
+        assert!(asked(
+            "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+        ));
+        for not_liked in ["q=0", "q=0.000", "version=1.0.0; Q = 0", "q=0.2", "q=none"] {
+            assert!(!asked(&format!("application/openmetrics-text;{not_liked},text/plain;q=0.5")), "{not_liked}");
+        }
         assert!(!wants_openmetrics(&HeaderMap::new()));
     }
 }

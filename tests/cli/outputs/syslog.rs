@@ -1,4 +1,4 @@
-//! The outputs of the configuration: files, and a real rsyslogd over all three transports, ended and killed in between.
+//! The outputs of the configuration: files, and a real rsyslogd over all three transports and both framings, ended and killed in between.
 
 use std::{
     collections::BTreeSet,
@@ -16,28 +16,28 @@ use nodewall_evidence::{
     output::{Outputs, QUEUE_BYTES},
     record::{Batch, LossKind, Outcome},
 };
-use nodewall_policy::config::{EvidenceOutput, Syslog, SyslogTransport};
+use nodewall_policy::config::{EvidenceOutput, Syslog, SyslogFraming, SyslogTransport};
 use nodewall_testbed::{PATIENCE, judge_time};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-fn node() -> Node {
+pub(super) fn node() -> Node {
     Node { name: "node-1".to_owned(), id: "0123".to_owned() }
 }
 
 /// `count` captures and a loss; hostile names among them.
-fn made(count: u64) -> Batch {
+pub(super) fn made(count: u64) -> Batch {
     let captures = (0..count).map(|n| capture(HOSTILE, Outcome::Drop, START_NS + n, syn()));
     batch(captures.collect(), vec![loss(LossKind::CaptureBudget, START_NS, 1)])
 }
 
-fn ids(seq: u64, count: u64) -> impl Iterator<Item = String> {
+pub(super) fn ids(seq: u64, count: u64) -> impl Iterator<Item = String> {
     (0..count).map(move |n| format!("0123-{seq}-c{n}")).chain([format!("0123-{seq}-l0")])
 }
 
 /// `None`: the server is in the middle of writing it, or was killed there; then it comes again.
-fn id(line: &str) -> Option<String> {
+pub(super) fn id(line: &str) -> Option<String> {
     let value: Value = serde_json::from_str(line).ok()?;
     Some(value["event"]["id"].as_str().unwrap().to_owned())
 }
@@ -47,6 +47,7 @@ struct Server {
     dir: TempDir,
     port: u16,
     transport: SyslogTransport,
+    framing: SyslogFraming,
     child: Option<Child>,
 }
 
@@ -84,7 +85,7 @@ impl Server {
             tls.0, tls.1
         );
         fs::write(dir.path().join("rsyslog.conf"), config).unwrap();
-        Self { dir, port, transport, child: None }
+        Self { dir, port, transport, framing: SyslogFraming::OctetCounting, child: None }
     }
 
     fn start(&mut self) {
@@ -120,8 +121,8 @@ impl Server {
     fn output(&self) -> EvidenceOutput {
         let ca = (self.transport == SyslogTransport::Tls).then(|| self.dir.path().join("cert.pem"));
         let host = if ca.is_some() { "localhost" } else { "127.0.0.1" }.to_owned();
-        let transport = self.transport;
-        EvidenceOutput::Syslog(Syslog { host, port: self.port, transport, ca, chain_head: true })
+        let (transport, framing) = (self.transport, self.framing);
+        EvidenceOutput::Syslog(Syslog { host, port: self.port, transport, framing, ca, chain_head: true })
     }
 
     /// Each message's header and its text.
@@ -157,8 +158,15 @@ impl Drop for Server {
 
 #[test]
 fn each_transport_brings_records_and_the_chain_s_head_to_rsyslog() {
-    for transport in [SyslogTransport::Udp, SyslogTransport::Tcp, SyslogTransport::Tls] {
+    for (transport, framing) in [
+        (SyslogTransport::Udp, SyslogFraming::OctetCounting),
+        (SyslogTransport::Tcp, SyslogFraming::OctetCounting),
+        (SyslogTransport::Tcp, SyslogFraming::Newline),
+        (SyslogTransport::Tls, SyslogFraming::OctetCounting),
+        (SyslogTransport::Tls, SyslogFraming::Newline),
+    ] {
         let mut server = Server::new(transport);
+        server.framing = framing;
         server.start();
         let outputs = Outputs::start(&[server.output()], &node()).unwrap();
         outputs.send(3, &made(50));
@@ -231,7 +239,8 @@ fn one_that_takes_nothing_holds_nobody_up_and_costs_bounded_memory() {
     // Listens, and never reads.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
-    let to = Syslog { host: "127.0.0.1".into(), port, transport: SyslogTransport::Tcp, ca: None, chain_head: false };
+    let (transport, framing) = (SyslogTransport::Tcp, SyslogFraming::OctetCounting);
+    let to = Syslog { host: "127.0.0.1".into(), port, transport, framing, ca: None, chain_head: false };
     let outputs = Outputs::start(&[EvidenceOutput::Syslog(to)], &node()).unwrap();
     let mut handed = 0;
     let mut slowest = Duration::ZERO;

@@ -1,8 +1,12 @@
 //! Who may ask what: methods, names, the token, headers, places to listen.
 
-use std::sync::Arc;
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    sync::Arc,
+};
 
-use nodewall_testbed::skip_unless_privileged;
+use nodewall_testbed::{PATIENCE, skip_unless_privileged};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::{
     TlsConnector,
@@ -64,6 +68,8 @@ fn a_name_that_is_not_ours_is_refused() {
         "[::1]:9117",
         "n1.example:9117",
         "N1.Example",
+        node.host().ipv4().to_string().as_str(),
+        format!("[{}]:9117", node.host().ipv6()).as_str(),
     ] {
         assert_eq!(status(ours), 200, "{ours}");
     }
@@ -72,21 +78,51 @@ fn a_name_that_is_not_ours_is_refused() {
         "evil.example:9117",
         "127.0.0.1.evil.example",
         "localhost.evil.example",
-        "10.77.0.11",
-        "[fd77::11]",
-        "",
-        "a b",
+        "10.77.0.99",
+        "[fd77::99]",
+        "0.0.0.0",
+        "224.0.0.1",
     ] {
         assert_eq!(status(foreign), 421, "{foreign}");
     }
-    // The name in the request line counts as well, and there is one Host.
-    for request in [
-        "GET http://evil.example/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n",
-        "GET /metrics HTTP/1.0\r\n\r\n",
+    // The name in the request line counts as well, and there is one Host; HTTP/1.0 has none.
+    for (request, status) in [
+        ("GET http://evil.example/metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+        ("GET http://evil.example/metrics HTTP/1.0\r\n\r\n", 421),
+        ("GET /metrics HTTP/1.0\r\nHost: evil.example\r\n\r\n", 421),
+        ("GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.0\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: \r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\nHost: a b\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.1\r\n\r\n", 400),
+        ("GET /metrics HTTP/1.0\r\n\r\n", 200),
     ] {
-        let status = Reply::parse(&raw(node.netns(), PORT, request).unwrap()).status;
-        assert!(matches!(status, 400 | 421), "{status}: {request}");
+        assert_eq!(Reply::parse(&raw(node.netns(), PORT, request).unwrap()).status, status, "{request}");
+    }
+}
+
+/// `nc -N` and socat say that they have said all, and wait for the answer.
+#[test]
+fn a_client_that_sends_no_more_is_answered() {
+    if skip_unless_privileged("a_client_that_sends_no_more_is_answered") {
+        return;
+    }
+    let node = served();
+    // Each is read anew: an answer that another scrape left would be there before the end of the request is seen.
+    for path in ["/metrics", "/healthz", "/nowhere"].into_iter().cycle().take(60) {
+        let answer = node
+            .netns()
+            .run(|| {
+                let mut stream = TcpStream::connect(("127.0.0.1", PORT))?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
+                stream.shutdown(Shutdown::Write)?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).map(|_| answer)
+            })
+            .unwrap();
+        let status = if path == "/nowhere" { 404 } else { 200 };
+        assert_eq!(Reply::parse(&answer.unwrap()).status, status, "{path}");
     }
 }
 

@@ -62,6 +62,11 @@ fn one_address_a_line_with_comments_and_blank_lines() {
     let peers =
         Peers::new("# the cluster\n\n10.0.0.1\n  10.0.0.2  # node 2\r\n\t2001:db8:1::/64\n10.0.0.1\n10.1.0.0/16");
     assert_eq!(peers.read().unwrap(), ["10.0.0.1", "10.0.0.2", "10.1.0.0/16", "2001:db8:1::/64"]);
+    // As Windows' editors and PowerShell's `-Encoding utf8` begin a file; nothing else of the kind is let in.
+    peers.write("\u{feff}10.0.0.1\r\n10.0.0.2\r\n");
+    assert_eq!(peers.read().unwrap(), ["10.0.0.1", "10.0.0.2"]);
+    peers.write("10.0.0.1\n\u{feff}10.0.0.2\n");
+    peers.refused(":2:1", "is not an address");
 }
 
 #[test]

@@ -110,3 +110,38 @@ fn a_failing_source_never_makes_a_peer_leave() {
     }
     assert_eq!(world.state("10.0.0.2"), Some(PeerState::Active));
 }
+
+#[test]
+fn what_a_source_cannot_find_out_about_one_family_makes_nobody_leave() {
+    let mut world = World::new(SOURCES);
+    let failing = |world: &World| {
+        let status = world.registry.sources(&world.now).into_iter().find(|status| status.name == dns("a"));
+        status.unwrap().failing.map(|(since, _)| since)
+    };
+    world.says_without(&dns("a"), true, &["10.0.0.2"]);
+    assert_eq!(failing(&world), None, "it never had one: many servers know one family");
+    world.says(&dns("a"), &["10.0.0.2", "fd00::2"]);
+    world.changes();
+    // One node joins, one leaves, as far as is known.
+    let since = world.now.unix_ns;
+    world.says_without(&dns("a"), true, &["10.0.0.3"]);
+    world.restart();
+    assert_eq!(world.active(), ["10.0.0.1", "10.0.0.2", "10.0.0.3", "fd00::2"]);
+    assert!(matches!(world.state("10.0.0.2"), Some(PeerState::Leaving { .. })));
+    assert_eq!(world.state("fd00::2"), Some(PeerState::Active));
+    // That is said once, and lasts from the first time.
+    world.wait(HOUR);
+    world.says_without(&dns("a"), true, &["10.0.0.3"]);
+    assert_eq!(failing(&world), Some(since));
+    assert_eq!(world.changes(), [""; 0]);
+    assert!(world.registry.alarms(&world.now)[0].contains("no answer for this family"));
+    world.wait(100 * HOUR);
+    assert_eq!(world.active(), ["10.0.0.1", "10.0.0.3", "fd00::2"]);
+    // Both again: the family that was not known has one less.
+    world.says(&dns("a"), &["10.0.0.3"]);
+    assert_eq!(failing(&world), None);
+    assert!(matches!(world.state("fd00::2"), Some(PeerState::Leaving { .. })));
+    // And the other way round.
+    world.says_without(&dns("a"), false, &["fd00::3"]);
+    assert_eq!(world.active(), ["10.0.0.1", "10.0.0.3", "fd00::2", "fd00::3"]);
+}

@@ -81,7 +81,7 @@ fn every_change_is_told_once_and_with_its_source() {
     assert_eq!(world.changes(), [""; 0]);
     world.fails(&dns("a"), "timeout");
     world.fails(&dns("a"), "timeout");
-    assert_eq!(world.changes(), ["dns:a.example gives no answer: x: timeout; see the server"]);
+    assert_eq!(world.changes(), ["dns:a.example: x: timeout; see the server; what it said last stays"]);
     world.says(&dns("a"), &["10.0.0.2", "192.0.2.1"]);
     assert_eq!(world.changes(), ["10.0.0.3: leaving until 2027-01-18T08:00:00Z (dns:a.example)"]);
     world.wait(72 * HOUR);
@@ -170,7 +170,7 @@ fn a_peer_that_one_of_several_sources_knows_alone_is_marked() {
 fn host_bits_make_no_second_peer() {
     let mut world = World::new(SOURCES);
     let peers = ["10.0.0.77/24".parse().unwrap(), "10.0.0.0/24".parse().unwrap()].into();
-    world.registry.answer(&dns("a"), Answer { peers, valid_for: None }, &world.now);
+    world.registry.answer(&dns("a"), Answer { peers, valid_for: None, unanswered: None }, &world.now);
     assert_eq!(world.active(), ["10.0.0.0/24", "10.0.0.1"]);
     assert!(Registry::default().active(&world.now).is_empty());
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use ipnet::IpNet;
-use nodewall::peers::{Answer, PeerState, Registry, SourceError, SourceName};
+use nodewall::peers::{Answer, PeerState, Registry, SourceError, SourceName, Unanswered};
 use nodewall_host::state::{Clock, StateDir, Who};
 use nodewall_policy::config::{Config, show};
 use tempfile::TempDir;
@@ -44,7 +44,15 @@ impl World {
     }
 
     pub(crate) fn says(&mut self, source: &SourceName, peers: &[&str]) {
-        let answer = Answer { peers: peers.iter().map(|peer| net(peer)).collect(), valid_for: None };
+        let answer = Answer { peers: peers.iter().map(|peer| net(peer)).collect(), valid_for: None, unanswered: None };
+        self.registry.answer(source, answer, &self.now);
+    }
+
+    /// It could not find out about one family.
+    pub(crate) fn says_without(&mut self, source: &SourceName, is_v6: bool, peers: &[&str]) {
+        let error = SourceError { problem: "x: no answer for this family".into(), help: "see the server".into() };
+        let unanswered = Some(Unanswered { is_v6, error });
+        let answer = Answer { peers: peers.iter().map(|peer| net(peer)).collect(), valid_for: None, unanswered };
         self.registry.answer(source, answer, &self.now);
     }
 

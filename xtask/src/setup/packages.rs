@@ -28,6 +28,8 @@ pub(super) const PROGRAMS: &Programs = &[
     ("ping", &["iputils-ping"]),
     // The DNS server that names of peers are looked up at in tests.
     ("unbound", &["unbound"]),
+    // One that many have, and that answers for one family alone.
+    ("dnsmasq", &["dnsmasq-base"]),
     // The browser that reads the page.
     ("chromium", &["chromium"]),
     // The terminal that `top` runs in.

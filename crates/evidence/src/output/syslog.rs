@@ -1,4 +1,4 @@
-//! Lines to a syslog server: RFC 5424 over UDP (RFC 5426), TCP with the length before each message (RFC 6587), or TLS (RFC 5425).
+//! Lines to a syslog server: RFC 5424 over UDP (RFC 5426), TCP (RFC 6587) or TLS (RFC 5425), with the length before each message or a line feed behind it.
 //!
 //! Syslog has no answers, so what a connection that breaks had taken with it is not known: the last messages are sent again by the next one. A receiver
 //! may see a record twice (by its `event.id` it can tell), and loses one only if it took more than [`RESENT_BYTES`] and then lost it.
@@ -18,7 +18,7 @@ use super::message::{Message, Output, SendError};
 use crate::{node::Node, when::Zone};
 use nodewall_host::net::addresses_of_blocking;
 use nodewall_https::{client_config, refusal};
-use nodewall_policy::config::{Syslog, SyslogTransport};
+use nodewall_policy::config::{Syslog, SyslogFraming, SyslogTransport};
 
 /// For a connection, a handshake, or one write.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -116,8 +116,11 @@ impl Output for Sender {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
         let mut framed = text(&self.node, message);
         let is_datagram = self.to.transport == SyslogTransport::Udp;
-        if !is_datagram {
-            framed.splice(..0, format!("{} ", framed.len()).into_bytes());
+        match self.to.framing {
+            _ if is_datagram => {}
+            SyslogFraming::OctetCounting => drop(framed.splice(..0, format!("{} ", framed.len()).into_bytes())),
+            // JSON of one line has no line feed.
+            SyslogFraming::Newline => framed.push(b'\n'),
         }
         match self.write(Some(&framed)) {
             Ok(()) if is_datagram => Ok(()),

@@ -5,54 +5,27 @@ use std::slice::Iter;
 
 use ipnet::IpNet;
 
-use super::ports::parse_ports;
-use nodewall_policy::config::{PortSet, Protocol};
-
-/// One condition; all of a rule's must hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Condition {
-    /// Empty: a protocol that is neither.
-    Protocols(Vec<Protocol>),
-    DestinationPorts(PortSet),
-    Source(IpNet),
-    /// A name; a `+` at the end stands for any rest.
-    Interface(String),
-    /// Holds for the first packet of a connection, or does not.
-    Constant(bool),
-}
-
-/// What a rule does with a packet that it matches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
-    Accept,
-    /// Dropped or rejected.
-    Refuse,
-    /// Goes to another port of this host.
-    Redirect(u16),
-    /// Marks, counts, logs: the next rule decides.
-    Continue,
-    Return,
-    Jump(String),
-    Goto(String),
-    /// Could be anything.
-    Unread,
-}
-
-/// A rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Rule {
-    pub(super) chain: String,
-    pub(super) conditions: Vec<Condition>,
-    /// Conditions that must not hold.
-    pub(super) exceptions: Vec<Condition>,
-    /// It has conditions besides that could not be read.
-    pub(super) partly_read: bool,
-    pub(super) target: Target,
-}
+use super::{
+    listing::Listing,
+    ports::parse_ports,
+    rule::{Condition, Rule, Target},
+};
+use nodewall_policy::config::Protocol;
 
 /// Whether the tool that wrote this keeps its rules in nftables' tables (iptables-nft), where `nft` shows them as well.
 pub(super) fn is_nft_backed(text: &str) -> bool {
     text.lines().filter(|line| line.starts_with('#')).any(|line| line.contains("(nf_tables)"))
+}
+
+/// The tables of nftables that iptables keeps its rules in: family and name. `nft` shows them, too, and less clearly.
+pub(super) fn own_tables(listings: &[Listing]) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for listing in listings.iter().filter(|listing| listing.tool != "nft") {
+        let Some(text) = listing.answer.as_deref().ok().filter(|text| is_nft_backed(text)) else { continue };
+        let family = if listing.tool.starts_with("ip6") { "ip6" } else { "ip" };
+        found.extend(text.lines().filter_map(|line| Some((family, line.strip_prefix('*')?.to_owned()))));
+    }
+    found
 }
 
 /// The lines of one table (`filter`, `nat`) that add a rule, from `-A` on.
@@ -68,10 +41,10 @@ pub(super) fn lines<'a>(text: &'a str, table: &'a str) -> impl Iterator<Item = &
 
 /// The rules of one table, in the tool's order.
 pub(super) fn rules<'a>(text: &'a str, table: &'a str) -> impl Iterator<Item = Rule> + 'a {
-    lines(text, table).filter_map(|line| rule(&split_words(line)))
+    lines(text, table).filter_map(|line| rule(&split_words(line), line))
 }
 
-fn rule(words: &[String]) -> Option<Rule> {
+fn rule(words: &[String], shown: &str) -> Option<Rule> {
     let [_, chain, options @ ..] = words else { return None };
     let mut rule = Rule {
         chain: chain.clone(),
@@ -79,6 +52,7 @@ fn rule(words: &[String]) -> Option<Rule> {
         exceptions: Vec::new(),
         partly_read: false,
         target: Target::Continue,
+        shown: shown.to_owned(),
     };
     let (mut words, mut negated) = (options.iter(), false);
     while let Some(option) = words.next() {
@@ -97,7 +71,7 @@ fn rule(words: &[String]) -> Option<Rule> {
                 break;
             }
             "-m" | "--match" => {
-                let plain = ["tcp", "udp", "multiport", "comment", "conntrack", "state"];
+                let plain = ["tcp", "udp", "multiport", "comment", "conntrack", "state", "addrtype"];
                 rule.partly_read |= !words.next().is_some_and(|name| plain.contains(&name.as_str()));
             }
             "--comment" => drop(words.next()),
@@ -116,20 +90,24 @@ fn rule(words: &[String]) -> Option<Rule> {
 fn condition(option: &str, words: &mut Iter<'_, String>) -> Option<Condition> {
     match option {
         "-p" | "--protocol" => Some(protocol(words.next()?)),
-        "-s" | "--source" => Some(Condition::Source(net(words.next()?)?)),
+        "-s" | "--source" => Some(Condition::Sources(vec![net(words.next()?)?])),
         "-i" | "--in-interface" => Some(Condition::Interface(words.next()?.clone())),
-        "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
+        // `--ports` is either of the two. Whoever opens a connection has a port that nobody chose, so it is the destination's.
+        "--dport" | "--destination-port" | "--dports" | "--destination-ports" | "--ports" => {
             Some(Condition::DestinationPorts(parse_ports(words.next()?)?))
         }
         "--ctstate" | "--state" => {
             let states = words.next()?;
-            // Of the virtual states it depends on NAT whether they hold.
-            let known = ["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"];
+            // The virtual states are those of what was sent to another address or port: not of what comes for a port as it is on the wire.
+            let known = ["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED", "DNAT", "SNAT"];
             if !states.split(',').all(|state| known.contains(&state)) {
                 return None;
             }
             Some(Condition::Constant(states.split(',').any(|state| state == "NEW")))
         }
+        "--src-type" => unicast(words.next()?).map(Condition::Constant),
+        // Of what comes to this host.
+        "--dst-type" => Some(Condition::Constant(words.next()?.split(',').any(|kind| kind == "LOCAL"))),
         "--syn" => Some(Condition::Constant(true)),
         "--tcp-flags" => {
             let (mask, wanted) = (words.next()?, words.next()?);
@@ -137,6 +115,15 @@ fn condition(option: &str, words: &mut Iter<'_, String>) -> Option<Condition> {
             Some(Condition::Constant(if looks_at_syn { wanted == "SYN" } else { wanted == "NONE" }))
         }
         _ => None,
+    }
+}
+
+/// Whether the address of another host is of one of these kinds (`LOCAL,UNICAST`): it is unicast, and never this host's own. `None`: its route decides.
+fn unicast(kinds: &str) -> Option<bool> {
+    let never = ["LOCAL", "BROADCAST", "ANYCAST", "MULTICAST", "UNSPEC"];
+    match kinds.split(',').find(|kind| !never.contains(kind)) {
+        None => Some(false),
+        Some(_) => kinds.split(',').any(|kind| kind == "UNICAST").then_some(true),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The sources that rules of iptables let in by name at certain TCP ports, from INPUT through the chains it jumps to. A rule with a
-//! condition that could not be read lets nobody in.
+//! The sources that rules of iptables, or of firewalld's table in nftables, let in by name at certain TCP ports: from the chains that see what comes to
+//! this host through those they jump to. A rule with a condition that could not be read lets nobody in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -7,31 +7,62 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
-    iptables::{self, Condition, Rule, Target},
+    iptables,
     listing::Listing,
+    nft_rule,
+    rule::{Condition, Rule, Target},
 };
 use nodewall_policy::config::{PortSet, Protocol};
 
 /// A jump into a jump into a jump…: more than the kernel allows, and an end to any loop.
 const MAX_JUMPS: usize = 32;
+/// firewalld's table; other rules of nftables are written for other things than who is a node.
+const FIREWALLD: &str = "firewalld";
 
-/// The sources that a rule of iptables' filter table names and accepts over TCP at one of `ports`, where the rule names ports, too.
-/// Sources that an earlier rule refuses at those ports are left out. Listings of other tools do not count.
+/// What [`named_sources`] found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NamedSources {
+    /// Addresses and prefixes.
+    pub sources: BTreeSet<IpNet>,
+    /// Rules that may let in sources by name, and have conditions that could not be read.
+    pub unread: Vec<String>,
+}
+
+/// The sources that a rule of iptables' filter table, or of firewalld's table, names and accepts over TCP at one of `ports`, where the rule names ports,
+/// too. Sources that an earlier rule refuses at those ports are left out.
 ///
 /// # Errors
 /// The tool that failed, and why: half of the rules would be half of the sources.
-pub fn named_sources(listings: &[Listing], ports: &PortSet) -> Result<BTreeSet<IpNet>, String> {
-    let mut found = BTreeSet::new();
-    for listing in listings.iter().filter(|listing| listing.tool != "nft") {
-        let text = listing.answer.as_ref().map_err(|why| format!("{}: {why}", listing.tool))?;
-        let mut filter = FilterTable::default();
-        for rule in iptables::rules(text, "filter") {
+pub fn named_sources(listings: &[Listing], ports: &PortSet) -> Result<NamedSources, String> {
+    let mut found = NamedSources::default();
+    for listing in listings {
+        let answer = listing.answer.as_ref().map_err(|why| format!("{}: {why}", listing.tool));
+        let (rules, entries) = if listing.tool == "nft" {
+            match answer.and_then(|text| nft_rule::rules(text, FIREWALLD)) {
+                Ok(read) => (read.rules, read.entries),
+                // A kernel without nftables has no firewalld in it.
+                Err(why) => {
+                    found.unread.push(why);
+                    continue;
+                }
+            }
+        } else {
+            (iptables::rules(answer?, "filter").collect(), vec!["INPUT".to_owned()])
+        };
+        let mut filter = FilterTable { chains: BTreeMap::new(), entries };
+        for rule in rules {
             filter.chains.entry(rule.chain.clone()).or_default().push(rule);
         }
-        filter.follow("INPUT", &PathConditions::default(), ports, MAX_JUMPS, &mut |path| {
-            let sources = path.sources.iter().flatten();
-            found.extend(sources.filter(|net| !filter.refuses(net, path)).copied());
-        });
+        for entry in &filter.entries {
+            filter.follow(entry, &PathConditions::default(), ports, MAX_JUMPS, &mut |path, unread| {
+                if let Some(rule) = unread {
+                    found.unread.push(rule.shown.clone());
+                    return;
+                }
+                let sources = path.sources.iter().flatten();
+                found.sources.extend(sources.filter(|net| !filter.refuses(net, path)).copied());
+            });
+        }
     }
     Ok(found)
 }
@@ -48,7 +79,8 @@ impl Packet<'_> {
         match condition {
             Condition::Protocols(protocols) => protocols.contains(&Protocol::Tcp),
             Condition::DestinationPorts(ports) => ports.contains(self.port),
-            Condition::Source(net) => net.contains(&self.source),
+            Condition::Sources(nets) => nets.iter().any(|net| net.contains(&self.source)),
+            Condition::IsV6(is_v6) => self.source.is_ipv6() == *is_v6,
             Condition::Interface(name) => match name.strip_suffix('+') {
                 Some(beginning) => self.interface.starts_with(beginning),
                 None => self.interface == name,
@@ -89,10 +121,11 @@ impl PathConditions {
         let mut path = self.clone();
         for condition in &rule.conditions {
             match condition {
-                Condition::Source(net) => {
+                Condition::Sources(nets) => {
+                    let both = |known: &IpNet| nets.iter().filter_map(|net| narrower(known, net)).collect::<Vec<_>>();
                     path.sources = Some(match path.sources {
-                        None => vec![*net],
-                        Some(before) => before.iter().filter_map(|known| narrower(known, net)).collect(),
+                        None => nets.clone(),
+                        Some(before) => before.iter().flat_map(both).collect(),
                     });
                 }
                 Condition::DestinationPorts(ports) => {
@@ -103,15 +136,15 @@ impl PathConditions {
                 Condition::Interface(name) if name == "lo" => return None,
                 Condition::Interface(name) => path.interface = Some(name.clone()),
                 Condition::Constant(false) => return None,
-                Condition::Protocols(_) | Condition::Constant(true) => {}
+                Condition::Protocols(_) | Condition::IsV6(_) | Condition::Constant(true) => {}
             }
         }
         let excluded = rule.exceptions.iter().any(|condition| match condition {
             // All but some: whoever that is, it is not named.
-            Condition::Source(_) | Condition::DestinationPorts(_) => true,
+            Condition::Sources(_) | Condition::DestinationPorts(_) => true,
             Condition::Protocols(protocols) => protocols.contains(&Protocol::Tcp),
             Condition::Constant(holds) => *holds,
-            Condition::Interface(_) => false,
+            Condition::Interface(_) | Condition::IsV6(_) => false,
         });
         let nobody =
             path.sources.as_ref().is_some_and(Vec::is_empty) || path.ports.as_ref().is_some_and(PortSet::is_empty);
@@ -124,9 +157,10 @@ fn narrower(one: &IpNet, other: &IpNet) -> Option<IpNet> {
     if one.contains(other) { Some(*other) } else { other.contains(one).then_some(*one) }
 }
 
-#[derive(Default)]
 struct FilterTable {
     chains: BTreeMap<String, Vec<Rule>>,
+    /// Those that the kernel calls.
+    entries: Vec<String>,
 }
 
 impl FilterTable {
@@ -134,21 +168,29 @@ impl FilterTable {
         self.chains.get(chain).map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Calls `accept` with the conditions of every path that ends with an acceptance and names ports.
+    /// Calls `found` with the conditions of every path that ends with an acceptance and names ports; and with those of every one that names sources and
+    /// ends at a rule that was read in part alone, with that rule.
     fn follow(
         &self,
         chain: &str,
         path: &PathConditions,
         wanted: &PortSet,
         jumps: usize,
-        accept: &mut impl FnMut(&PathConditions),
+        found: &mut impl FnMut(&PathConditions, Option<&Rule>),
     ) {
         let Some(jumps) = jumps.checked_sub(1) else { return };
-        for rule in self.rules(chain).iter().filter(|rule| !rule.partly_read) {
+        for rule in self.rules(chain) {
             let Some(path) = path.narrowed(rule, wanted) else { continue };
+            if rule.partly_read {
+                let may_accept = matches!(rule.target, Target::Accept | Target::Jump(_) | Target::Goto(_));
+                if may_accept && path.sources.is_some() {
+                    found(&path, Some(rule));
+                }
+                continue;
+            }
             match &rule.target {
-                Target::Accept if path.ports.is_some() => accept(&path),
-                Target::Jump(next) | Target::Goto(next) => self.follow(next, &path, wanted, jumps, accept),
+                Target::Accept if path.ports.is_some() => found(&path, None),
+                Target::Jump(next) | Target::Goto(next) => self.follow(next, &path, wanted, jumps, found),
                 _ => {}
             }
         }
@@ -159,7 +201,7 @@ impl FilterTable {
         let interface = path.interface.as_deref().map_or("eth0", |name| name.trim_end_matches('+'));
         path.ports.iter().flatten().all(|range| {
             let packet = Packet { port: range.first(), source: net.addr(), interface };
-            self.walk("INPUT", &packet, MAX_JUMPS) == Outcome::Refused
+            self.entries.iter().any(|entry| self.walk(entry, &packet, MAX_JUMPS) == Outcome::Refused)
         })
     }
 

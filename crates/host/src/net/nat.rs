@@ -10,7 +10,10 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use ipnet::IpNet;
 
-use super::listing::{Listing, listings};
+use super::{
+    iptables::own_tables,
+    listing::{Listing, listings},
+};
 use nodewall_policy::config::{PortRange, PortSet};
 use rule::{Table, Target, Walked};
 
@@ -141,7 +144,7 @@ pub fn source_nat_in(listings: &[Listing]) -> NatReport {
     for Listing { tool, answer } in listings {
         match answer {
             Ok(json) if *tool == "nft" => {
-                report.tables.extend(ruleset::tables(json, &saved::own_tables(listings), &mut report.unread));
+                report.tables.extend(ruleset::tables(json, &own_tables(listings), &mut report.unread));
             }
             Ok(text) if seen.contains(&text) => {}
             Ok(text) => {

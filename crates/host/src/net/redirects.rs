@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 use super::{
-    iptables::{self, Condition, Target},
+    iptables::{self, own_tables},
     listing::Listing,
     nft,
+    rule::{Condition, Rule, Target},
 };
 use nodewall_policy::config::{PortRange, PortSet, Protocol};
 
@@ -23,14 +24,10 @@ pub struct Redirect {
 pub fn tcp_redirects(listings: &[Listing]) -> Vec<Redirect> {
     let answered = || listings.iter().filter_map(|listing| Some((listing.tool, listing.answer.as_deref().ok()?)));
     // Tables that iptables made show in nft, too, and less clearly.
+    let own = own_tables(listings);
     let made_by_iptables = |rule: &Value| {
-        answered().any(|(tool, text)| {
-            let family = if tool.starts_with("ip6") { "ip6" } else { "ip" };
-            let table = nft::text(rule, "table");
-            iptables::is_nft_backed(text)
-                && nft::text(rule, "family") == family
-                && text.lines().any(|line| line.strip_prefix('*') == Some(table))
-        })
+        let (family, table) = (nft::text(rule, "family"), nft::text(rule, "table"));
+        own.iter().any(|(f, t)| (*f, t.as_str()) == (family, table))
     };
     let mut redirects = Vec::new();
     for (tool, text) in answered() {
@@ -44,7 +41,7 @@ pub fn tcp_redirects(listings: &[Listing]) -> Vec<Redirect> {
     redirects
 }
 
-fn from_iptables(rule: &iptables::Rule) -> Option<Redirect> {
+fn from_iptables(rule: &Rule) -> Option<Redirect> {
     let Target::Redirect(to) = rule.target else { return None };
     let mut from = PortSet::from(PortRange::ALL);
     for condition in &rule.conditions {

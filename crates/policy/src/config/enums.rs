@@ -142,10 +142,19 @@ words! {
     SyslogTransport is "a transport":
     /// One datagram a line (RFC 5426): what is lost on the way is not known.
     Udp = "udp",
-    /// Lines with their length before them (RFC 6587).
+    /// One connection (RFC 6587).
     Tcp = "tcp",
     /// The same in TLS (RFC 5425).
     Tls = "tls",
+}
+
+words! {
+    /// How a syslog server knows where a message of a connection ends.
+    SyslogFraming is "a framing":
+    /// Its length stands before it (RFC 5425; RFC 6587, 3.4.1).
+    OctetCounting = "octet-counting",
+    /// A line feed stands behind it (RFC 6587, 3.4.2).
+    Newline = "newline",
 }
 
 words! {

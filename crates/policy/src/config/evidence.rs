@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::enums::{OutputKind, SyslogTransport};
+use super::enums::{OutputKind, SyslogFraming, SyslogTransport};
 use super::error::ValueError;
 use super::given::{List, Table};
 use super::problems::Problems;
@@ -86,6 +86,8 @@ pub struct Syslog {
     pub port: u16,
     /// `transport`; default tcp.
     pub transport: SyslogTransport,
+    /// `framing`; default octet-counting. Of a connection.
+    pub framing: SyslogFraming,
     /// `ca`: certificates (PEM) to trust instead of the system's; an absolute path. Only with TLS.
     pub ca: Option<PathBuf>,
     /// `chain_head`; default true: the head of the store's chain is sent each minute.
@@ -137,7 +139,8 @@ fn output(span: &Range<usize>, raw: RawOutput, problems: &mut Problems<'_>) -> O
         return None;
     };
     let of_files = [raw.path.span(), raw.max_size.span(), raw.keep.span()];
-    let of_syslog = [raw.address.span(), raw.transport.span(), raw.ca.span(), raw.chain_head.span()];
+    let of_syslog =
+        [raw.address.span(), raw.transport.span(), raw.framing.span(), raw.ca.span(), raw.chain_head.span()];
     let foreign_files = of_files.into_iter().filter(|_| kind != OutputKind::File);
     let foreign_syslog = of_syslog.into_iter().filter(|_| kind != OutputKind::Syslog);
     for span in foreign_files.chain(foreign_syslog).flatten() {
@@ -159,9 +162,15 @@ fn output(span: &Range<usize>, raw: RawOutput, problems: &mut Problems<'_>) -> O
                 let error = ValueError::new(format!("over {transport} nobody shows a certificate"));
                 problems.refuse(&ca, error.help("set transport = \"tls\", or take it out"));
             }
+            if let Some(framing) = raw.framing.span().filter(|_| transport == SyslogTransport::Udp) {
+                let error = ValueError::new("a datagram holds one message and needs no framing");
+                problems.refuse(&framing, error.help("take it out, or set transport = \"tcp\" or \"tls\""));
+            }
+            let framing = raw.framing.or(SyslogFraming::OctetCounting);
             let ca = problems.take(raw.ca);
             let (host, port) = problems.required(raw.address, table, "address")?;
-            Some(EvidenceOutput::Syslog(Syslog { host, port, transport, ca, chain_head: raw.chain_head.or(true) }))
+            let chain_head = raw.chain_head.or(true);
+            Some(EvidenceOutput::Syslog(Syslog { host, port, transport, framing, ca, chain_head }))
         }
     }
 }

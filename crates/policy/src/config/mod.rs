@@ -44,7 +44,7 @@ pub use self::address::{
 pub(crate) use self::enums::one_of;
 pub use self::enums::{
     Access, AttachMode, ClassMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName,
-    Protocol, SyslogTransport, Tunnels,
+    Protocol, SyslogFraming, SyslogTransport, Tunnels,
 };
 pub use self::error::{ConfigError, ConfigErrors, ValueError};
 pub use self::evidence::{Evidence, EvidenceOutput, Syslog};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
 
 use super::enums::{
     Access, AttachMode, ClassMode, InterfaceAttach, LaterFragments, Mode, OutputKind, ProfileAccess, ProfileName,
-    Protocol, SyslogTransport, Tunnels,
+    Protocol, SyslogFraming, SyslogTransport, Tunnels,
 };
 use super::formats::{
     AbsolutePath, Age, AgentHost, AllowedSource, DnsServer, HostAddress, HostName, HostOrAddress, HttpsUrl, Interface,
@@ -111,7 +111,7 @@ pub(super) struct RawPeers {
     /// A file of addresses and prefixes, one a line; watched.
     #[schemars(example = &"/etc/nodewall/peers")]
     pub(super) file: Given<Text<AbsolutePath>>,
-    /// True: the peers that Dynatrace Managed's own firewall service wrote into iptables; looked at every 30 seconds.
+    /// True: the peers that Dynatrace Managed's own firewall service wrote into iptables, or, where it is off, firewalld's zones or the service's file name; looked at every 30 seconds.
     #[schemars(extend("default" = false))]
     pub(super) vendor_firewall: Given<bool>,
     /// Their A and AAAA addresses; needs `within`.
@@ -290,6 +290,9 @@ pub(super) struct RawOutput {
     /// How it is reached; udp: what is lost on the way is not known.
     #[schemars(extend("default" = SyslogTransport::Tcp, "x-for" = "syslog"))]
     pub(super) transport: Given<SyslogTransport>,
+    /// How messages of a connection are told apart; newline: for receivers that know no other (Logstash, Fluent Bit, syslog-ng's `network()`).
+    #[schemars(extend("default" = SyslogFraming::OctetCounting, "x-for" = "syslog by TCP or TLS"))]
+    pub(super) framing: Given<SyslogFraming>,
     /// Certificates (PEM) to trust instead.
     #[schemars(example = &"/etc/nodewall/logs-ca.pem")]
     #[schemars(extend("x-for" = "syslog by TLS", "x-default" = "the system's authorities"))]

@@ -44,11 +44,13 @@ pub fn read_trusted(path: &Path, trust: Trust, max_bytes: u64, missing: &str) ->
     // One byte more than allowed, in case it grew since.
     opened.take(max_bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
     refuse_large(bytes.len() as u64, max_bytes)?;
-    String::from_utf8(bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
         let offset = error.utf8_error().valid_up_to();
         let line = error.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
         ValueError::new(format!("is not UTF-8 text: invalid byte in line {line}")).help("save it as UTF-8")
-    })
+    })?;
+    // The mark that some editors put before UTF-8 is no part of the text.
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn open(path: &Path) -> io::Result<File> {

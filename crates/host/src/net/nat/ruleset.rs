@@ -2,11 +2,10 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use ipnet::IpNet;
 use serde_json::Value;
 
 use super::rule::{Condition, Home, Place, Question, Rule, SourceNat, Table, Target};
-use crate::net::nft;
+use crate::net::nft::{self, Left, left, net};
 use nodewall_policy::config::Protocol;
 
 /// One table for each of nftables'. `told_elsewhere`: tables (family, name) whose iptables rules another tool lists better.
@@ -160,23 +159,6 @@ fn source_nat(nat: &Value, name: &str, unread: &mut Vec<String>) -> Option<Sourc
     Some(SourceNat { addresses, ports, flags })
 }
 
-/// What stands left of the operator.
-enum Left<'v> {
-    Payload(&'v str, &'v str),
-    Meta(&'v str),
-}
-
-fn left(condition: &Value) -> Option<Left<'_>> {
-    let left = condition.get("left")?;
-    if let Some(field) = left.get("payload") {
-        return Some(Left::Payload(nft::text(field, "protocol"), nft::text(field, "field")));
-    }
-    if let Some([meta, _mask]) = left.get("&").and_then(Value::as_array).map(Vec::as_slice) {
-        return meta.get("meta").filter(|meta| nft::text(meta, "key") == "mark").map(|_| Left::Meta("mark"));
-    }
-    left.get("meta").map(|meta| Left::Meta(nft::text(meta, "key")))
-}
-
 /// A condition that can be read.
 fn question(condition: &Value) -> Option<Condition> {
     let negated = match nft::text(condition, "op") {
@@ -208,14 +190,6 @@ fn question(condition: &Value) -> Option<Condition> {
         _ => return None,
     };
     Some(Condition { question, negated })
-}
-
-fn net(value: &Value) -> Option<IpNet> {
-    if let Some(prefix) = value.get("prefix") {
-        let length = prefix.get("len").and_then(Value::as_u64).and_then(|length| u8::try_from(length).ok())?;
-        return IpNet::new(nft::text(prefix, "addr").parse().ok()?, length).ok();
-    }
-    value.as_str()?.parse::<IpAddr>().ok().map(IpNet::from)
 }
 
 /// The condition as `nft` takes it. `None`: it is of a kind that is not written here.

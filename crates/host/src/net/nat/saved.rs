@@ -7,7 +7,6 @@ use ipnet::IpNet;
 use super::rule::{Condition, Home, Place, Question, Rule, SourceNat, Table, Target};
 use crate::net::{
     iptables::{self, split_words},
-    listing::Listing,
     ports::parse_ports,
 };
 use nodewall_policy::config::Protocol;
@@ -36,17 +35,6 @@ pub(super) fn table(tool: &str, text: &str, unread: &mut Vec<String>) -> Option<
     let entries = vec!["POSTROUTING".to_owned()];
     let only_v6 = Some(command.starts_with("ip6"));
     (!order.is_empty()).then_some(Table { home: Home::Iptables(command), only_v6, entries, chains, order })
-}
-
-/// The tables of nftables that iptables keeps its rules in: family and name. `nft` shows them, too, and less clearly.
-pub(super) fn own_tables(listings: &[Listing]) -> Vec<(&'static str, String)> {
-    let mut found = Vec::new();
-    for listing in listings.iter().filter(|listing| listing.tool != "nft") {
-        let Some(text) = listing.answer.as_deref().ok().filter(|text| iptables::is_nft_backed(text)) else { continue };
-        let family = if listing.tool.starts_with("ip6") { "ip6" } else { "ip" };
-        found.extend(text.lines().filter_map(|line| Some((family, line.strip_prefix('*')?.to_owned()))));
-    }
-    found
 }
 
 /// What stands between the chain and the target.

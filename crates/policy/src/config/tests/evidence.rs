@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::{Config, Evidence, EvidenceOutput, Syslog, SyslogTransport};
+use super::super::{Config, Evidence, EvidenceOutput, Syslog, SyslogFraming, SyslogTransport};
 use super::{Case, assert_refusals, refused};
 
 fn evidence(text: &str) -> Evidence {
@@ -29,7 +29,7 @@ fn every_key_is_taken() {
     let text = "[evidence]\nenabled = false\ncapture_bytes = 0\ncaptures_per_second = 9\nmax_size = \"16MiB\"\nmax_age = \"12h\"\n\
         [[evidence.output]]\nkind = \"file\"\npath = \"/var/log/nodewall/e.jsonl\"\nmax_size = \"64 KiB\"\nkeep = 1\n\
         [[evidence.output]]\nkind = \"stdout\"\n[[evidence.output]]\nkind = \"journald\"\n\
-        [[evidence.output]]\nkind = \"syslog\"\naddress = \"Logs.Example.:6514\"\ntransport = \"tls\"\nca = \"/etc/ca.pem\"\nchain_head = false\n\
+        [[evidence.output]]\nkind = \"syslog\"\naddress = \"Logs.Example.:6514\"\ntransport = \"tls\"\nframing = \"newline\"\nca = \"/etc/ca.pem\"\nchain_head = false\n\
         [[evidence.output]]\nkind = \"syslog\"\naddress = \"[2001:DB8::1]:514\"\n";
     let file = |path: &str, max_bytes, keep| EvidenceOutput::File { path: path.into(), max_bytes, keep };
     let expected = Evidence {
@@ -46,6 +46,7 @@ fn every_key_is_taken() {
                 host: "logs.example".into(),
                 port: 6514,
                 transport: SyslogTransport::Tls,
+                framing: SyslogFraming::Newline,
                 ca: Some("/etc/ca.pem".into()),
                 chain_head: false,
             }),
@@ -53,6 +54,7 @@ fn every_key_is_taken() {
                 host: "2001:db8::1".into(),
                 port: 514,
                 transport: SyslogTransport::Tcp,
+                framing: SyslogFraming::OctetCounting,
                 ca: None,
                 chain_head: true,
             }),
@@ -94,6 +96,15 @@ fn what_makes_no_sense_is_refused_at_its_place() {
             "[[evidence.output]]\nkind = \"syslog\"\naddress = \"h:1\"\ntransport = ▶\"relp\"\n",
             "\"udp\", \"tcp\" or \"tls\"",
         ),
+        (
+            "[[evidence.output]]\nkind = \"syslog\"\naddress = \"h:1\"\nframing = ▶\"lf\"\n",
+            "\"octet-counting\" or \"newline\"",
+        ),
+        (
+            "[[evidence.output]]\nkind = \"syslog\"\naddress = \"h:1\"\ntransport = \"udp\"\nframing = ▶\"newline\"\n",
+            "a datagram holds one message",
+        ),
+        ("[[evidence.output]]\nkind = \"stdout\"\nframing = ▶\"newline\"\n", "kind \"stdout\" has none"),
         ("[[evidence.output]]\nkind = \"syslog\"\naddress = \"h:1\"\nca = ▶\"/ca\"\n", "nobody shows a certificate"),
         ("[[evidence.output]]\nkind = \"stdout\"\n▶[[evidence.output]]\nkind = \"stdout\"\n", "already goes there"),
     ];

@@ -19,6 +19,7 @@ const SAYABLE: &[&str] = &[
     "is not a protocol",
     "is not a kind of output",
     "is not a transport",
+    "is not a framing",
     "is not an absolute path; ",
     "is not a rule name",
     "is not a cluster version; expected \"1.300\"",

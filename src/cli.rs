@@ -376,7 +376,7 @@ pub struct ExplainArgs {
 /// Flags of `replay`.
 #[derive(Clone, Debug, Args)]
 pub struct ReplayArgs {
-    /// A pcap or pcapng file of Ethernet frames
+    /// A pcap or pcapng file, also packed by gzip; `-` is standard input. Frames are judged as if they came in
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Who judges: the same code in this process, or the kernel program by test run (needs privilege)

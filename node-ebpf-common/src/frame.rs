@@ -1,6 +1,8 @@
 //! How all code reads a frame: a small trait, and its host side over a byte slice. It must not know what the bytes mean.
 //! The kernel's side is `node-ebpf/src/frame.rs`, which does the pointer checks that the verifier wants.
 
+use core::cell::Cell;
+
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// A plain value that can be read from any byte offset.
@@ -174,10 +176,79 @@ impl Frame for Received<'_> {
     }
 }
 
+/// A frame on the host of which perhaps not all was kept. Its lengths are the whole frame's; whether something that it had is not there is noted.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut<'a> {
+    kept: Received<'a>,
+    whole_bytes: usize,
+    is_missed: &'a Cell<bool>,
+}
+
+impl<'a> Cut<'a> {
+    /// The frame's first bytes; a whole that is shorter than these is a lie. `is_missed` becomes true when a header is asked for that was not kept: what
+    /// is said of the frame then is worth nothing.
+    pub fn new(kept: Received<'a>, whole_bytes: usize, is_missed: &'a Cell<bool>) -> Self {
+        Self { kept, whole_bytes: whole_bytes.max(kept.frame.len()), is_missed }
+    }
+}
+
+impl Frame for Cut<'_> {
+    type Forgotten<'a>
+        = Self
+    where
+        Self: 'a;
+
+    fn forgotten(&self, _zero: u64) -> Self {
+        *self
+    }
+
+    fn interface(&self, number: u64) -> Option<u32> {
+        self.kept.interface(number)
+    }
+
+    fn linear_bytes(&self) -> usize {
+        self.whole_bytes
+    }
+
+    fn holds(&self, end: usize) -> bool {
+        end <= self.whole_bytes
+    }
+
+    fn total_bytes(&self) -> usize {
+        self.whole_bytes
+    }
+
+    fn read<T: Wire>(&self, offset: usize) -> Option<T> {
+        let value = self.kept.read(offset);
+        if value.is_none() && offset.saturating_add(size_of::<T>()) <= self.whole_bytes {
+            self.is_missed.set(true);
+        }
+        value
+    }
+
+    /// What is not there is read once more, piece by piece.
+    fn start<T: Wire>(&self, skipped: usize) -> Option<T> {
+        self.kept.start(skipped)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::wire::Bytes2;
+
+    #[test]
+    fn a_cut_frame_has_its_whole_length_and_tells_what_was_not_kept() {
+        let (is_missed, kept) = (Cell::new(false), Received { frame: &[1, 2, 3], if_index: 7 });
+        let frame = Cut::new(kept, 5, &is_missed);
+        assert!(frame.holds(5) && !frame.holds(6));
+        assert_eq!((frame.linear_bytes(), frame.total_bytes(), frame.interface(0)), (5, 5, Some(7)));
+        assert_eq!(frame.read::<Bytes2>(1).map(Bytes2::value_le), Some(0x0302));
+        assert_eq!(frame.start::<Bytes2>(1).map(Bytes2::value_le), Some(0x0302));
+        assert!(frame.start::<Bytes2>(2).is_none() && frame.read::<Bytes2>(4).is_none() && !is_missed.get());
+        assert!(frame.forgotten(0).read::<Bytes2>(3).is_none() && is_missed.get(), "the last two bytes of five");
+        assert_eq!(Cut::new(kept, 2, &is_missed).total_bytes(), 3);
+    }
 
     #[test]
     fn reads_end_where_the_frame_ends() {

@@ -12,6 +12,7 @@ use crate::cli::{Common, ReportArgs};
 use nodewall_evidence::{
     node::Node,
     report::{Facts, Figures, page},
+    store::Filter,
 };
 
 pub(super) fn run(common: &Common, args: &ReportArgs) -> Result<u8, Failure> {
@@ -35,6 +36,8 @@ pub(super) fn run(common: &Common, args: &ReportArgs) -> Result<u8, Failure> {
             figures.add(batch);
         }
     }
+    let policies = reader.events(&Filter { until_unix_ns: Some(until), ..Filter::default() })?;
+    figures.judge(policies.iter().map(|stored| &stored.record));
     let facts = Facts { node: &Node::here(), made_unix_ns: now, zone: &args.tz, verdict: &verdict };
     let html = page(&figures, &facts);
     let mut target = Target::open(&args.out, false)?;

@@ -10,6 +10,7 @@ use crate::{
         status::{self, Status},
     },
 };
+use nodewall_evidence::output::OutputStatus;
 use nodewall_host::state::StateDir;
 use nodewall_policy::config::AttachMode;
 
@@ -69,17 +70,22 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
         }
     }
     if let Some(evidence) = &report.evidence {
-        let lost: u64 = evidence.losses.iter().map(|(_, packets)| packets).sum();
+        let [only_counted, not_captured] = evidence.lost();
         ui::print_line(&format!(
-            "evidence: {} denied frames in flows, {} captures, {lost} not in detail (`nodewall events list`)",
-            evidence.flow_packets, evidence.captures
+            "evidence: {} frames against the policy: {} in flows, {only_counted} only counted (`nodewall events list`)",
+            evidence.flow_packets + only_counted,
+            evidence.flow_packets
+        ))?;
+        ui::print_line(&format!(
+            "evidence: of flows' first frames {} are captured, {not_captured} not",
+            evidence.captures
         ))?;
         if let Some(problem) = &evidence.captures_problem {
             ui::print_line(&format!("evidence: frames are not captured: {problem}"))?;
         }
-        for output in evidence.outputs.iter().filter(|output| output.lost > 0 || output.error.is_some()) {
-            let error = output.error.as_deref().unwrap_or("working again");
-            ui::print_line(&format!("evidence: {}: {error}; {} lines lost", output.name, output.lost))?;
+        for OutputStatus { name, sent, waiting, lost, error, .. } in &evidence.outputs {
+            let doing = error.as_deref().map_or_else(|| "works".to_owned(), |error| format!("takes nothing: {error}"));
+            ui::print_line(&format!("evidence: {name}: {doing}; {sent} lines sent, {waiting} wait, {lost} lost"))?;
         }
     }
     if let Some(refused) = report.refused.as_ref().filter(|refused| !refused.unattended) {

@@ -91,7 +91,7 @@ impl Knocker {
             words.push("connected now".to_owned());
         }
         if self.denied_packets > 0 {
-            words.push(format!("{} denied frames in the evidence", self.denied_packets));
+            words.push(format!("{} frames against the policy in the evidence", self.denied_packets));
         }
         format!("{} ({})", self.source, words.join(", "))
     }

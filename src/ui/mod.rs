@@ -58,6 +58,42 @@ impl Lines {
     }
 }
 
+/// Values as they come, a line each: by themselves, or as the elements of one JSON array.
+pub struct Values {
+    out: Lines,
+    is_array: bool,
+    /// The element before: whether a comma follows is not known until the next one comes.
+    held: Option<String>,
+}
+
+impl Values {
+    /// None yet.
+    pub fn new(is_array: bool) -> Self {
+        Self { out: Lines::new(), is_array, held: None }
+    }
+
+    /// Prints one.
+    pub fn print(&mut self, text: String) -> anyhow::Result<()> {
+        if !self.is_array {
+            return self.out.print(&text);
+        }
+        match self.held.replace(text) {
+            None => self.out.print("["),
+            Some(before) => self.out.print(&format!("  {before},")),
+        }
+    }
+
+    /// Prints what is held back.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        match self.held.take() {
+            _ if !self.is_array => {}
+            None => self.out.print("[]")?,
+            Some(last) => self.out.print(&format!("  {last}\n]"))?,
+        }
+        self.out.finish()
+    }
+}
+
 /// For what writes by itself; a reader that went away ends the program quietly, too.
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {

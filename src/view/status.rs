@@ -271,6 +271,8 @@ fn add_state(report: &mut Status, state: &StateDir) {
         report.push = state.read_note::<PushHealth>().filter(|_| health.pushes);
         report.evidence = state.read_note::<RecorderStatus>().filter(|_| health.records);
         report.other_problems.extend(report.push.as_ref().and_then(PushHealth::alarm));
+        let outputs = report.evidence.iter().flat_map(|evidence| &evidence.outputs);
+        report.other_problems.extend(outputs.filter_map(|output| output.problem(now.unix_ns)));
         Agent {
             pid: agent.pid(),
             elsewhere: agent.is_elsewhere(),

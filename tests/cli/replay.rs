@@ -1,5 +1,7 @@
 //! `replay`: every frame's verdict, from both kinds of capture files and by both engines.
 
+mod written;
+
 use nodewall_testbed::skip_unless_privileged;
 use serde_json::{Value, json};
 
@@ -116,15 +118,16 @@ fn a_cut_file_gives_the_frames_before_the_cut_and_then_an_error() {
 fn what_can_not_be_judged_is_an_error_that_names_the_file() {
     let place = Scratch::new();
     let one = [frames::tcp("192.0.2.1", 1)];
-    let mut raw_ip = frames::pcap(&one);
-    raw_ip[20] = 101;
+    let mut radiotap = frames::pcap(&one);
+    radiotap[20] = 127;
     let cases = [
         (place.file("text", "hello, I am text"), "not a capture: it begins with 68 65 6c 6c"),
         (place.file("nothing", ""), "the file is empty"),
         (place.file("short", &frames::pcap(&one)[..10]), "it was cut"),
-        (place.file("gzip", [0x1f, 0x8b, 8, 0, 0]), "decompress it first"),
-        (place.file("raw.pcap", raw_ip), "only Ethernet (1) can be judged"),
-        (place.file("cooked.pcapng", frames::pcapng(&one, 113)), "only Ethernet (1) can be judged"),
+        (place.file("gzip", [0x1f, 0x8b, 8, 0, 0]), "can not be read"),
+        (place.file("zstd", [0x28, 0xb5, 0x2f, 0xfd]), "`zstd -dc FILE | nodewall replay -`"),
+        (place.file("radiotap.pcap", radiotap), "link type 127"),
+        (place.file("wlan.pcapng", frames::pcapng(&one, 105)), "link type 105"),
         (
             place.path("missing").to_str().unwrap().to_owned(),
             "can not be opened: No such file or directory (os error 2)\n",

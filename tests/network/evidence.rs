@@ -10,7 +10,7 @@ use super::{
     traffic::{probes, silent},
 };
 use nodewall_evidence::{
-    record::{Event, EventKind, Flow, LossKind, Outcome},
+    record::{Capture, Event, EventKind, Flow, LossKind, Outcome},
     store::{Filter, Reader, Stored},
 };
 use nodewall_testbed::{Flood, Listener, Protocol, Signal, skip_unless_privileged};
@@ -168,6 +168,79 @@ fn in_audit_it_is_what_would_be_dropped() {
     super::traffic::answered(node.outsider(), &probes(node.host(), &CLOSED[..1]));
     let flows = eventually("the flows", || Some(flows(&node)).filter(|flows| flows.len() >= 4));
     assert!(flows.iter().all(|flow| flow.record.key.outcome == Outcome::WouldDrop), "{flows:?}");
+}
+
+/// Captures are cut, at 256 bytes: `replay` says of them what was said of the frames.
+#[test]
+fn its_export_is_judged_as_the_frames_were() {
+    if skip_unless_privileged("its_export_is_judged_as_the_frames_were") {
+        return;
+    }
+    let node = Node::enforcing();
+    eventually("the store to be made", || reader(&node));
+    let long = probes(node.host(), &CLOSED).into_iter().map(|probe| probe.payload(900)).collect::<Vec<_>>();
+    silent(node.outsider(), &long);
+    let captures = eventually("a capture of each flow", || {
+        let captures = reader(&node).unwrap().captures(&Filter::default()).unwrap();
+        Some(captures).filter(|captures| captures.len() >= long.len())
+    });
+    let is_cut = |capture: &&Stored<Capture>| capture.record.frame.len() < capture.record.original_bytes as usize;
+    assert_eq!(captures.iter().filter(is_cut).count(), long.len() / 2, "the datagrams");
+    let file = node.directories.state_dir().join("denied.pcapng");
+    let file = file.to_str().unwrap();
+    assert!(node.nodewall("events", &["export", "--format", "pcapng", "-w", file]).status.success());
+    for engine in ["host", "kernel"] {
+        let judged = node.nodewall("replay", &[file, "--engine", engine, "-o", "jsonl"]);
+        let judged: Vec<serde_json::Value> =
+            judged.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(judged.len(), captures.len());
+        let said = |line: &serde_json::Value| {
+            [&line["verdict"], &line["reason"]].map(|word| word.as_str().unwrap().to_owned())
+        };
+        assert!(judged.iter().all(|line| said(line) == ["drop", "outsider"]), "{engine}: {judged:?}");
+    }
+}
+
+/// What the report says first: the whole page's first figure and what it is of.
+fn headline(node: &Node) -> (u64, String) {
+    let page = node.nodewall("report", &["--since", "1h", "--out", "-"]).stdout;
+    let (_, tile) = page.split_once("<b>").unwrap();
+    let (count, words) = tile.split_once("</b>").unwrap();
+    let (words, _) = words.split_once("<br>").unwrap();
+    let digits: String = count.chars().filter(char::is_ascii_digit).collect();
+    (digits.parse().unwrap(), words.to_owned())
+}
+
+/// Most of it is in no flow: more sources than are kept.
+#[test]
+fn the_report_and_status_begin_with_all_that_was_dropped_and_say_so_of_nothing_that_was_let_in() {
+    if skip_unless_privileged(
+        "the_report_and_status_begin_with_all_that_was_dropped_and_say_so_of_nothing_that_was_let_in",
+    ) {
+        return;
+    }
+    let node = Node::enforcing();
+    eventually("the store to be made", || reader(&node));
+    let flood: Vec<Vec<u8>> =
+        (0..9_000_u16).map(|n| datagram(&node, [198, 18, n.to_be_bytes()[0], n.to_be_bytes()[1]], 9_042)).collect();
+    node.outsider().netns().send_frames("eth0", &flood).unwrap();
+    let (in_flows, losses) = adds_up(&node);
+    let all = denied(&node);
+    assert!(all > in_flows + 1_000, "{all}, {losses:?}");
+    assert_eq!(headline(&node), (all, "packets dropped".to_owned()));
+    let only_counted: u64 = losses[..3].iter().sum();
+    let line = format!("evidence: {all} frames against the policy: {in_flows} in flows, {only_counted} only counted");
+    eventually("status to say so", || node.nodewall("status", &[]).stdout.contains(&line).then_some(()));
+    let open = super::trials::hold(&node, "panic-open", &["--for", "1h"]);
+    eventually("the policy to be recorded", || {
+        events(&node)
+            .iter()
+            .any(|event| event.kind == EventKind::Policy && event.detail.contains(", audit,"))
+            .then_some(())
+    });
+    assert_eq!(headline(&node).1, "packets against the policy, dropped or let in by audit");
+    node.nodewall("rollback", &[]);
+    open.wait(super::node::PATIENCE).unwrap();
 }
 
 /// The identity of issue: denied = in flows + not attributed + not kept + unrecorded, exact at each pause.

@@ -12,6 +12,7 @@ mod cost;
 mod documents;
 mod exact;
 mod modes;
+mod outputs;
 mod per_peer;
 mod prometheus;
 mod slow;

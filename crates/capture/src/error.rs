@@ -56,8 +56,8 @@ pub enum Problem {
     /// The file has no bytes.
     #[error("the file is empty: a capture has at least a header")]
     Empty,
-    /// The file is compressed.
-    #[error("the file is compressed with {0}: decompress it first")]
+    /// The file is compressed with what is not read.
+    #[error("the file is compressed with {0}: decompress it first, `{0} -dc FILE | nodewall replay -`")]
     Compressed(&'static str),
     /// The file begins as neither format does.
     #[error("not a capture: it begins with {:02x} {:02x} {:02x} {:02x}, expected the magic number of pcap or pcapng", .0[0], .0[1], .0[2], .0[3])]
@@ -75,8 +75,8 @@ pub enum Problem {
         /// How many bytes more the record needs at least.
         missing_bytes: u64,
     },
-    /// Frames without an Ethernet header.
-    #[error("interface {interface} has link type {link_type} ({}): only Ethernet (1) can be judged; capture on one Ethernet interface, not on `any`", Linktype(i32::try_from(*.link_type).unwrap_or(-1)))]
+    /// Frames whose IP packet is not found.
+    #[error("interface {interface} has link type {link_type} ({}): Ethernet, what `tcpdump -i any` writes, plain IP packets and BSD loopback can be judged; capture on one of these", Linktype(i32::try_from(*.link_type).unwrap_or(-1)))]
     LinkType {
         /// The interface's number in the file.
         interface: u32,

@@ -6,6 +6,7 @@
 
 mod error;
 mod frame;
+mod link;
 mod ng_writer;
 mod pcap;
 mod pcapng;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use pcap_parser::pcap::{LegacyPcapBlock, parse_pcap_frame, parse_pcap_frame_be, parse_pcap_header};
 
 use super::error::Problem;
-use super::frame::{CapturedFrame, LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
+use super::frame::{CapturedFrame, MAX_FRAME_BYTES};
+use super::link::Link;
 use super::source::{Fault, Source};
 
 const RECORD_HEADER_BYTES: usize = 16;
@@ -28,6 +29,18 @@ pub(super) fn is_magic(magic: [u8; 4]) -> bool {
 pub(super) struct Reader {
     big_endian: bool,
     ns_per_fraction: u64,
+    lengths: Lengths,
+    link: Link,
+}
+
+/// Which of a record's two lengths is the captured one: what libpcap's `sf-pcap.c` goes by (`lengths_swapped`).
+#[derive(Clone, Copy)]
+enum Lengths {
+    /// Before version 2.3.
+    WholeFirst,
+    /// Version 2.3: some programs wrote the one, some the other.
+    ShorterIsCaptured,
+    CapturedFirst,
 }
 
 impl Reader {
@@ -42,23 +55,30 @@ impl Reader {
             return Err(source.fault(Problem::NotACapture(magic)));
         };
         let (major, minor) = (header.version_major, header.version_minor);
-        if (major, minor) != (2, 4) {
-            return Err(source.fault(Problem::Unsupported(format!("pcap version {major}.{minor} (2.4 is)"))));
-        }
+        let lengths = match (major, minor) {
+            (2, ..3) => Lengths::WholeFirst,
+            (2, 3) => Lengths::ShorterIsCaptured,
+            (2, 4) => Lengths::CapturedFirst,
+            _ => {
+                return Err(
+                    source.fault(Problem::Unsupported(format!("pcap version {major}.{minor} (2.0 to 2.4 are)")))
+                );
+            }
+        };
         let link_type = header.network.0.cast_unsigned() & LINKTYPE_MASK;
-        if link_type != LINKTYPE_ETHERNET {
+        let Some(link) = Link::of(link_type) else {
             return Err(source.fault(Problem::LinkType { interface: 0, link_type }));
-        }
+        };
         let ns_per_fraction = if header.is_nanosecond_precision() { 1 } else { NS_PER_MICROSECOND };
-        Ok(Self { big_endian: header.is_bigendian(), ns_per_fraction })
+        Ok(Self { big_endian: header.is_bigendian(), ns_per_fraction, lengths, link })
     }
 
     pub(super) fn next<R: Read>(&mut self, source: &mut Source<R>) -> Result<Option<CapturedFrame>, Fault> {
         source.begin_record();
         let Some(header) = source.array_or_end::<RECORD_HEADER_BYTES>()? else { return Ok(None) };
+        let header = self.in_order(header);
         let [.., a, b, c, d, _, _, _, _] = header;
-        let captured_bytes =
-            if self.big_endian { u32::from_be_bytes([a, b, c, d]) } else { u32::from_le_bytes([a, b, c, d]) };
+        let captured_bytes = self.u32([a, b, c, d]);
         if captured_bytes > MAX_FRAME_BYTES {
             return Err(source.fault(Problem::TooLong { captured_bytes }));
         }
@@ -70,7 +90,25 @@ impl Reader {
         };
         // At most 4.3e18 + 4.3e12: no overflow.
         let timestamp_ns = u64::from(ts_sec) * NS_PER_SECOND + u64::from(ts_usec) * self.ns_per_fraction;
-        let data = Bytes::from(bytes).slice(RECORD_HEADER_BYTES..);
-        Ok(Some(CapturedFrame { index: 0, timestamp_ns, data, original_len: origlen, interface: 0 }))
+        let (data, original_len) = self.link.to_ethernet(Bytes::from(bytes).slice(RECORD_HEADER_BYTES..), origlen);
+        Ok(Some(CapturedFrame { index: 0, timestamp_ns, data, original_len, interface: 0 }))
+    }
+
+    fn u32(&self, bytes: [u8; 4]) -> u32 {
+        if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) }
+    }
+
+    /// The header with the captured length first.
+    fn in_order(&self, mut header: [u8; RECORD_HEADER_BYTES]) -> [u8; RECORD_HEADER_BYTES] {
+        let [.., a, b, c, d, e, f, g, h] = header;
+        let are_swapped = match self.lengths {
+            Lengths::CapturedFirst => false,
+            Lengths::WholeFirst => true,
+            Lengths::ShorterIsCaptured => self.u32([a, b, c, d]) > self.u32([e, f, g, h]),
+        };
+        if let Some(lengths) = header.last_chunk_mut::<8>().filter(|_| are_swapped) {
+            lengths.rotate_left(4);
+        }
+        header
     }
 }

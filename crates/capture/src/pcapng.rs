@@ -7,7 +7,8 @@ use pcap_parser::pcapng::{Block, InterfaceDescriptionBlock, OptionCode, parse_bl
 use pcap_parser::traits::PcapNGPacketBlock;
 
 use super::error::Problem;
-use super::frame::{CapturedFrame, LINKTYPE_ETHERNET, MAX_FRAME_BYTES};
+use super::frame::{CapturedFrame, MAX_FRAME_BYTES};
+use super::link::Link;
 use super::source::{Fault, Source};
 
 /// The type of a section header block: the same in both byte orders.
@@ -212,13 +213,14 @@ impl Reader {
             return Err(source.fault(Problem::UnknownInterface { interface: number, described }));
         };
         let in_file = u32::try_from(self.interfaces_before + number as usize).unwrap_or(u32::MAX);
-        if interface.link_type != LINKTYPE_ETHERNET {
+        let Some(link) = Link::of(interface.link_type) else {
             return Err(source.fault(Problem::LinkType { interface: in_file, link_type: interface.link_type }));
-        }
+        };
         if captured_bytes > MAX_FRAME_BYTES {
             return Err(source.fault(Problem::TooLong { captured_bytes }));
         }
         let timestamp_ns = ticks.map_or(0, |ticks| interface.timestamp_ns(ticks));
+        let (data, original_len) = link.to_ethernet(data, original_len);
         Ok(CapturedFrame { index: 0, timestamp_ns, data, original_len, interface: in_file })
     }
 

@@ -1,8 +1,10 @@
 //! Frames of a capture file, one after the other, whichever format it has.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
 
 use super::{
     error::{CaptureError, Problem},
@@ -10,6 +12,8 @@ use super::{
     pcap, pcapng,
     source::{Fault, Source},
 };
+
+const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 enum Format {
     Pcap(pcap::Reader),
@@ -25,19 +29,32 @@ pub struct Frames<R> {
     ended: bool,
 }
 
-impl Frames<BufReader<File>> {
-    /// Opens a file of either format.
+impl Frames<Box<dyn Read>> {
+    /// Opens a file of either format, also one that gzip has packed: bytes in errors are those of what it unpacks to. `-` is standard input.
     ///
     /// # Errors
     /// When it can not be opened, is no capture, is of a version or (classic pcap) a link type that is not supported, or
     /// ends within its header.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, CaptureError> {
         let path = path.as_ref();
-        let named = |error: CaptureError| CaptureError { path: Some(path.to_owned()), ..error };
-        let file = File::open(path).map_err(|error| named(Fault::at(0, Problem::Open(error)).before_frame(0)))?;
-        let frames = Self::from_reader(BufReader::new(file)).map_err(named)?;
-        Ok(Self { path: Some(path.to_owned()), ..frames })
+        let is_stdin = path == Path::new("-");
+        let name = if is_stdin { Path::new("standard input") } else { path };
+        let named = |error: CaptureError| CaptureError { path: Some(name.to_owned()), ..error };
+        let opened = if is_stdin { unpacked(io::stdin()) } else { File::open(path).and_then(unpacked) };
+        let reader = opened.map_err(|error| named(Fault::at(0, Problem::Open(error)).before_frame(0)))?;
+        let frames = Self::from_reader(reader).map_err(named)?;
+        Ok(Self { path: Some(name.to_owned()), ..frames })
     }
+}
+
+/// What is in it, also where gzip has packed it.
+fn unpacked(reader: impl Read + 'static) -> io::Result<Box<dyn Read>> {
+    let mut reader = BufReader::new(reader);
+    let mut begin = Vec::new();
+    reader.by_ref().take(GZIP.len() as u64).read_to_end(&mut begin)?;
+    let is_packed = begin == GZIP;
+    let whole = Cursor::new(begin).chain(reader);
+    Ok(if is_packed { Box::new(BufReader::new(MultiGzDecoder::new(whole))) } else { Box::new(whole) })
 }
 
 impl<R: Read> Frames<R> {

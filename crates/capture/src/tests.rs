@@ -74,7 +74,7 @@ fn classic_limits() {
 fn classic_link_types() {
     // The check sequence's length (4 bits at the top) is no part of the link type.
     assert!(read(&classic_header(Order::Big, MICRO, 0x2400_0001 | 1 << 28)).is_empty());
-    for (link_type, name) in [(113, "LINUX_SLL"), (101, "RAW"), (127, "127")] {
+    for (link_type, name) in [(105, "105"), (127, "127"), (10, "FDDI")] {
         let error = Frames::from_reader(&classic_header(Order::Little, NANO, link_type)[..]).unwrap_err();
         let text = error.to_string();
         assert!(matches!(error.problem, Problem::LinkType { .. }), "{text}");
@@ -90,9 +90,9 @@ fn what_is_no_capture_says_so() {
     assert!(text(&[0x1f, 0x8b, 8, 0]).contains("gzip"));
     assert!(text(&[0x28, 0xb5, 0x2f, 0xfd]).contains("zstd"));
     assert!(text(&[0x34, 0xcd, 0xb2, 0xa1, 2, 0, 4, 0]).contains("editcap"));
-    let mut old = classic_header(Order::Little, MICRO, 1);
-    old[6] = 2;
-    assert!(text(&old).contains("2.2"), "{}", text(&old));
+    let mut newer = classic_header(Order::Little, MICRO, 1);
+    newer[6] = 5;
+    assert!(text(&newer).contains("2.5"), "{}", text(&newer));
     assert!(matches!(Frames::from_reader(&[0xd4, 0xc3][..]).unwrap_err().problem, Problem::Truncated { .. }));
 }
 
@@ -202,12 +202,57 @@ fn a_simple_packet_is_cut_at_its_interfaces_limit() {
 fn another_link_type_is_an_error_at_its_first_frame() {
     let file = Ng::new(Order::Little)
         .interface(1, 0, &[])
-        .interface(113, 0, &[])
+        .interface(127, 0, &[])
         .enhanced(0, 1, 60, &ethernet(60))
         .enhanced(1, 2, 60, &ethernet(60))
         .bytes();
     let (before, error) = read_to_error(&file);
     assert_eq!((before, error.frame), (1, 1));
-    assert!(matches!(error.problem, Problem::LinkType { interface: 1, link_type: 113 }), "{error}");
-    assert!(error.to_string().contains("LINUX_SLL"), "{error}");
+    assert!(matches!(error.problem, Problem::LinkType { interface: 1, link_type: 127 }), "{error}");
+}
+
+/// What each type's page at tcpdump.org/linktypes.html says, cut in each place. Files that programs wrote are read in `tests/cli/replay/written.rs`.
+#[test]
+fn another_link_layer_header_becomes_an_ethernet_header() {
+    let packet = [0x45, 1, 2, 3];
+    let cooked = |device: u16, length: u8| {
+        let [a, b] = device.to_be_bytes();
+        [0, 4, a, b, 0, length, 1, 2, 3, 4, 5, 6, 7, 8, 8, 0]
+    };
+    let cooked2 = [0x86, 0xdd, 0, 0, 0, 0, 0, 9, 0, 1, 0, 6, 1, 2, 3, 4, 5, 6, 0, 0];
+    let [none, sender] = [[0; 6], [1, 2, 3, 4, 5, 6]];
+    let cases: [(u16, Vec<u8>, [u8; 6], u16); 14] = [
+        (101, vec![], none, 0x0800),
+        (228, vec![], none, 0x0800),
+        (0, vec![2, 0, 0, 0], none, 0x0800),
+        (0, vec![0, 0, 0, 2], none, 0x0800),
+        (0, vec![24, 0, 0, 0], none, 0x86dd),
+        (0, vec![28, 0, 0, 0], none, 0x86dd),
+        (0, vec![0, 0, 0, 30], none, 0x86dd),
+        (0, vec![7, 0, 0, 0], none, 0),
+        (108, vec![0, 0, 0, 24], none, 0x86dd),
+        (113, cooked(1, 6).to_vec(), sender, 0x0800),
+        // What the field says is no address of Ethernet.
+        (113, cooked(1, 8).to_vec(), none, 0x0800),
+        // What the protocol's field says is a family of netlink.
+        (113, cooked(824, 6).to_vec(), sender, 0),
+        (276, cooked2.to_vec(), sender, 0x86dd),
+        (12, vec![], none, 0x0800),
+    ];
+    for (link_type, header, from, ether_type) in cases {
+        let whole = [&header[..], &packet].concat();
+        let expected = [&[0; 6][..], &from, &ether_type.to_be_bytes(), &packet].concat();
+        for captured in 0..=whole.len() {
+            let file = Ng::new(Order::Little)
+                .interface(link_type, 0, &[])
+                .enhanced(0, 1, whole.len() as u32 + 9, &whole[..captured])
+                .bytes();
+            let frame = read(&file).remove(0);
+            assert_eq!(frame.original_len, 14 + 4 + 9, "{link_type}: its length on the wire");
+            // Of a plain packet its first byte says what it is.
+            let is_known = captured >= header.len().max(1);
+            let end = if is_known { 14 + captured - header.len() } else { 0 };
+            assert_eq!(frame.data, expected[..end], "{link_type}, {captured} bytes");
+        }
+    }
 }

@@ -5,12 +5,13 @@ use std::io::{self, Write};
 
 use super::{
     node::Node,
-    record::{Capture, Loss, LossKind, Outcome},
+    record::{Capture, Loss, Outcome},
 };
 use nodewall_capture::{NgFrame, NgStatistics, PcapNgWriter, SectionInfo, XdpVerdict};
 
 /// What each interface's block says at the end.
-const LOST_MEANS: &str = "lost: first frames of denied flows that were not captured (budget, buffer, store); counted where the next frame came in";
+const LOST_MEANS: &str =
+    "lost: first frames of flows that were not captured (budget, buffer, store); counted where the next frame came in";
 
 /// Writes captures as they come.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl<W: Write> Captures<W> {
 
     /// What came between the captures before and those after. Losses of flows are none of captures, and pass by.
     pub fn lost(&mut self, loss: &Loss) {
-        if is_of_captures(loss.kind) {
+        if loss.kind.is_of_captures() {
             self.lost = self.lost.saturating_add(loss.packets);
         }
     }
@@ -125,26 +126,20 @@ impl<W: Write> Captures<W> {
     /// # Errors
     /// When the writer fails.
     pub fn finish(mut self) -> io::Result<W> {
-        if self.lost > 0 {
-            // Of no interface that is known: the one that was heard of last, or a name that says so.
-            if self.interfaces.is_empty() {
-                self.writer.interface("unknown")?;
-                self.interfaces.push(NgStatistics::default());
-            }
-            if let Some(last) = self.interfaces.iter_mut().max_by_key(|statistics| statistics.last_ns) {
-                last.lost = last.lost.saturating_add(self.lost);
-            }
+        // libpcap opens no file that describes no interface, also where it has no frame.
+        if self.interfaces.is_empty() {
+            self.writer.interface("unknown")?;
+            self.interfaces.push(NgStatistics::default());
+        }
+        // Of no interface that is known: the one that was heard of last.
+        if let Some(last) = self.interfaces.iter_mut().max_by_key(|statistics| statistics.last_ns) {
+            last.lost = last.lost.saturating_add(self.lost);
         }
         for (interface, statistics) in self.interfaces.iter().enumerate() {
             self.writer.statistics(interface as u32, statistics, LOST_MEANS)?;
         }
         self.writer.finish()
     }
-}
-
-/// Whether frames are missing in a capture file for it.
-pub fn is_of_captures(kind: LossKind) -> bool {
-    matches!(kind, LossKind::CaptureBudget | LossKind::CaptureBuffer | LossKind::CaptureStore)
 }
 
 fn comment(id: Option<i64>, capture: &Capture) -> String {

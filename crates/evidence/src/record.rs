@@ -115,6 +115,11 @@ impl LossKind {
         Self::CaptureStore,
     ];
 
+    /// Whether captures are missing; else frames that the policy denies. The two are never added up: a captured frame is in a flow, too.
+    pub const fn is_of_captures(self) -> bool {
+        matches!(self, Self::CaptureBudget | Self::CaptureBuffer | Self::CaptureStore)
+    }
+
     /// The stable name.
     pub const fn name(self) -> &'static str {
         match self {

@@ -166,8 +166,13 @@ impl Question<'_> {
             ui::print_line(&table(rows))?;
         }
         ui::print_line("")?;
-        for LossSum { loss, packets, bytes } in losses {
-            ui::print_line(&format!("Not in the evidence of this time: {loss}: {packets} packets, {bytes} bytes"))?;
+        for LossSum { loss, is_of_captures, packets, bytes } in losses {
+            let amount = if is_of_captures {
+                format!("{packets} captures")
+            } else {
+                format!("{packets} packets, {bytes} bytes")
+            };
+            ui::print_line(&format!("Not in the evidence of this time: {loss}: {amount}"))?;
         }
         ui::print_line(UNVERIFIED)?;
         Ok(())

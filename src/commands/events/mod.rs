@@ -23,7 +23,7 @@ use nodewall_host::state::StateDir;
 use nodewall_text::plain;
 
 /// Below every list for people.
-const UNVERIFIED: &str = "Sources are unverified: a denied frame does not prove who sent it.";
+const UNVERIFIED: &str = "Sources are unverified: a frame does not prove who sent it.";
 /// Where the store is, if there is a state directory.
 fn directory(common: &Common) -> Result<Option<PathBuf>, Failure> {
     Ok(StateDir::open(&common.state_dir)?.map(|state| evidence::directory(&state)))

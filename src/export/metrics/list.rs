@@ -8,7 +8,7 @@ use super::reading::{
     Value::{self, Real, Whole},
     flag, of, one, seconds,
 };
-use nodewall_evidence::recorder::RecorderStatus;
+use nodewall_evidence::{output::OutputStatus, recorder::RecorderStatus};
 use nodewall_policy::config::AttachMode;
 
 /// One metric.
@@ -46,6 +46,12 @@ fn outcomes(evidence: &RecorderStatus) -> impl Iterator<Item = (Labels<'_>, Valu
     let kept = [("recorded", evidence.flow_packets), ("captured", evidence.captures)];
     let lost = evidence.losses.iter().map(|(kind, packets)| (kind.as_str(), *packets));
     kept.into_iter().chain(lost).map(|(outcome, n)| (vec![outcome.into()], Whole(n)))
+}
+
+/// A sample for each output of evidence.
+fn outputs(reading: &Reading, value: impl Fn(&OutputStatus) -> Value) -> Samples<'_> {
+    let outputs = reading.status.evidence.iter().flat_map(|evidence| &evidence.outputs);
+    outputs.map(|output| (vec![output.name.as_str().into()], value(output))).collect()
 }
 
 macro_rules! metrics {
@@ -119,10 +125,18 @@ metrics! {
         |r| of(r.status.push.as_ref(), |push| Whole(push.totals.lost.packets));
     Counter "nodewall_push_lost_bytes_total" &[], "The same of bytes.":
         |r| of(r.status.push.as_ref(), |push| Whole(push.totals.lost.bytes));
-    Counter "nodewall_evidence_records_total" &["outcome"], "Denied frames and captures, by whether they are in the evidence.":
+    Counter "nodewall_evidence_records_total" &["outcome"], "Frames that the policy denies, dropped or let in by audit, and captures of them, by whether they are in the evidence.":
         |r| r.status.evidence.iter().flat_map(outcomes).collect();
     Gauge "nodewall_evidence_last_record_timestamp_seconds" &[], "Unix time at which evidence was last written; 0: it never was.":
         |r| of(r.status.evidence.as_ref(), |evidence| seconds(evidence.last_unix_ns));
+    Counter "nodewall_evidence_output_sent_lines_total" &["output"], "Lines of evidence that an output took since it was started.":
+        |r| outputs(r, |output| Whole(output.sent));
+    Counter "nodewall_evidence_output_lost_lines_total" &["output"], "Lines of evidence that an output will never get: no room was left for them, or it can not take them.":
+        |r| outputs(r, |output| Whole(output.lost));
+    Gauge "nodewall_evidence_output_waiting_lines" &["output"], "Lines of evidence that wait for an output.":
+        |r| outputs(r, |output| Whole(output.waiting));
+    Gauge "nodewall_evidence_output_failing_since_timestamp_seconds" &["output"], "Unix time since which an output takes nothing; 0: it works.":
+        |r| outputs(r, |output| seconds(output.failing_since_unix_ns.unwrap_or(0)));
     Gauge "nodewall_mission_control_ok" &["step"], "1 when nodewall doctor --mission-control last reached it, 0 when a step failed.":
         |r| r.status.mission_control.iter().map(|reached| (vec![reached.step.as_deref().unwrap_or_default().into()], flag(reached.ok))).collect();
     Gauge "nodewall_mission_control_check_timestamp_seconds" &[], "Unix time at which that was tried.":

@@ -139,7 +139,7 @@ mod tests {
         push_health::PushHealth,
         status::{Agent, Status},
     };
-    use nodewall_evidence::recorder::RecorderStatus;
+    use nodewall_evidence::{output::OutputStatus, recorder::RecorderStatus};
     use nodewall_policy::config::AttachMode;
 
     fn row(port: Option<u16>, ports: Option<&str>, packets: u64) -> Row {
@@ -182,6 +182,7 @@ mod tests {
             evidence: Some(RecorderStatus {
                 flow_packets: 9,
                 losses: vec![("not_kept".into(), 2)],
+                outputs: vec![OutputStatus { name: "journald".into(), waiting: 31, ..Default::default() }],
                 last_unix_ns: 1,
                 ..Default::default()
             }),

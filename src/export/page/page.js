@@ -117,7 +117,7 @@ function showDenials() {
       ? { text: "dropped", also: row.reason.replaceAll("_", " "), className: "bad-text" }
       : { text: "would be dropped", also: row.reason.replaceAll("_", " "), className: "warn-text" },
     number(whole(packets)),
-  ]), "Nothing was denied.");
+  ]), "Nothing unwanted came.");
 }
 
 // The address is what the frames said: nothing proves who sent them.
@@ -126,7 +126,7 @@ function showSenders() {
     { text: source.source || "no address", also: source.interface }, { text: source.ports.join(", ") || "–", className: "text" },
     text(source.interface), text(time(source.last_unix_ns / 1e6)),
     number(whole(source.packets)),
-  ]), "Nobody was denied in the last hour.");
+  ]), "Nobody sent anything unwanted in the last hour.");
 }
 
 function showPeers() {

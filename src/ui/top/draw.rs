@@ -207,6 +207,9 @@ fn port_row(line: &Line, width: u16, look: Palette) -> Row<'_> {
     Row::new(cells)
 }
 
+/// Dropped, or let in by audit.
+const AGAINST: &str = "against the policy ";
+
 fn draw_denied(denied: &[Denied], look: Palette, area: Rect, buffer: &mut Buffer) {
     let rows = denied.iter().map(|denied| {
         Row::new([
@@ -216,11 +219,9 @@ fn draw_denied(denied: &[Denied], look: Palette, area: Rect, buffer: &mut Buffer
             format!("{:>7}", count(denied.total)),
         ])
     });
-    let audit = denied.iter().any(|denied| denied.outcome == "would_drop");
-    let name = if audit { "denied, or would be " } else { "denied " };
     let widths = [Constraint::Length(15), Constraint::Min(8), Constraint::Length(7), Constraint::Length(7)];
     let header = Row::new(["PORT".to_owned(), "REASON".into(), format!("{:>7}", "/s"), format!("{:>7}", "EVER")]);
-    Table::new(rows, widths).header(header.style(look.quiet())).block(title(name, look)).render(area, buffer);
+    Table::new(rows, widths).header(header.style(look.quiet())).block(title(AGAINST, look)).render(area, buffer);
 }
 
 fn draw_sources(sources: &[DeniedSource], look: Palette, area: Rect, buffer: &mut Buffer) {
@@ -234,7 +235,7 @@ fn draw_sources(sources: &[DeniedSource], look: Palette, area: Rect, buffer: &mu
     });
     let widths = [Constraint::Min(15), Constraint::Length(ports), Constraint::Length(7)];
     let header = Row::new(["SOURCE (unverified)".to_owned(), "PORTS".into(), format!("{:>7}", "1 HOUR")]);
-    Table::new(rows, widths).header(header.style(look.quiet())).block(title("denied ", look)).render(area, buffer);
+    Table::new(rows, widths).header(header.style(look.quiet())).block(title(AGAINST, look)).render(area, buffer);
 }
 
 /// As many ports as there is room for, and how many more there are: a list that is cut off would look whole.

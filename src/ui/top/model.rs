@@ -100,7 +100,6 @@ pub(super) struct Line {
 pub(super) struct Denied {
     pub(super) place: RowKey,
     pub(super) reason: &'static str,
-    pub(super) outcome: &'static str,
     pub(super) rate: Amount,
     pub(super) total: u64,
 }
@@ -236,7 +235,7 @@ impl Model {
                     line.dropped.add(rate);
                     line.total_dropped += cell.0;
                     sum.dropped += rate.packets;
-                    denied.push(Denied { place, reason, outcome, rate, total: cell.0 });
+                    denied.push(Denied { place, reason, rate, total: cell.0 });
                 }
             }
         }

@@ -107,7 +107,10 @@ pub struct HourSum {
 pub struct LossSum {
     /// The loss's stable name.
     pub loss: &'static str,
-    /// Frames.
+    /// Captures are missing, else frames.
+    #[serde(skip)]
+    pub is_of_captures: bool,
+    /// Frames; or captures.
     pub packets: u64,
     /// Bytes; 0 for captures.
     pub bytes: u64,
@@ -116,7 +119,7 @@ pub struct LossSum {
 /// By kind; kinds of which nothing is missing are left out.
 pub fn by_loss(losses: &[Stored<Loss>]) -> Vec<LossSum> {
     let of = |kind: LossKind| {
-        let mut sum = LossSum { loss: kind.name(), packets: 0, bytes: 0 };
+        let mut sum = LossSum { loss: kind.name(), is_of_captures: kind.is_of_captures(), packets: 0, bytes: 0 };
         for loss in losses.iter().map(|stored| &stored.record).filter(|loss| loss.kind == kind) {
             sum.packets += loss.packets;
             sum.bytes += loss.bytes;

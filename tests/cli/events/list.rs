@@ -73,8 +73,8 @@ f2  2026-11-22T10:00:00Z  203.0.113.77  9042/tcp  cassandra  outsider     would_
 f1  2026-11-22T10:00:00Z  203.0.113.9   9042/tcp  cassandra  outsider     drop        eth0       12
 
 Not in the evidence of this time: not_attributed: 7 packets, 700 bytes
-Not in the evidence of this time: capture_budget: 2 packets, 0 bytes
-Sources are unverified: a denied frame does not prove who sent it.
+Not in the evidence of this time: capture_budget: 2 captures
+Sources are unverified: a frame does not prove who sent it.
 ";
     assert_eq!(ran.out, expected);
     assert!(ran.out.lines().all(|line| line.chars().count() <= 100) && ran.err.is_empty(), "{}", ran.err);

@@ -131,6 +131,8 @@ fn every_loss_is_in_one_statistics_block() {
 fn nothing_captured_is_a_file_too() {
     let text = said("capinfos", &["-A", "-"], &file(&[], &[]));
     assert!(text.contains("Number of packets:   0"), "{text}");
+    // libpcap is stricter than Wireshark: it wants an interface.
+    assert_eq!(said("tcpdump", &["-n", "-r", "-"], &file(&[], &[])), "");
     let only_lost = file(&[], &[loss(LossKind::CaptureBudget, START_NS, 3)]);
     assert!(said("capinfos", &["-A", "-"], &only_lost).contains("Name = unknown"));
 }

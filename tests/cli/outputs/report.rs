@@ -57,6 +57,7 @@ fn filled() -> WrittenStore {
             made.events.push(event(3_000, EventKind::Policy, "generation 8, mode enforce"));
             made.events.push(event(3_000, EventKind::Peers, "10.0.0.5 came"));
             made.losses.push(loss(LossKind::NotAttributed, START_NS + at_s * SECOND_NS, 1234));
+            made.losses.push(loss(LossKind::CaptureBudget, START_NS + at_s * SECOND_NS, 5678));
         }
         place.writer.append(&made).unwrap();
     }
@@ -79,8 +80,19 @@ fn a_report_says_what_the_records_say() {
         minutes.map(|m| 1 + (m * m) % 97 + if m % 3 == 0 { 5 } else { 0 }).sum()
     };
     let tile = |count: u64| format!("<b>{}</b>", grouped(count));
-    assert!(page.contains(&format!("{}packets dropped", tile(packets(51..60)))), "{page}");
-    assert!(page.contains(&format!("{}packets that would have been", tile(packets(1..51)))), "{page}");
+    // First all that came, then what of it is attributed. Captures that are missing are no frames.
+    let (let_in, dropped) = (packets(1..51), packets(51..60));
+    let headline = format!("{}packets against the policy, dropped or let in by audit", tile(let_in + dropped + 1234));
+    let attributed = format!("{}attributed to a source", tile(let_in + dropped));
+    let outcomes = format!("{dropped} dropped, {let_in} let in by audit");
+    let places = [&headline, &attributed, &outcomes, &format!("{}only counted", tile(1234))]
+        .map(|text| page.find(text.as_str()));
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {page}");
+    assert!(
+        page.contains(&format!("<td>capture_budget</td><td class=\"n\">-</td><td class=\"n\">{}</td>", grouped(5678))),
+        "{page}"
+    );
+    assert!(!page.to_lowercase().contains("denied"), "audit let some of it in: {page}");
     let first_seen = "<td class=\"t\">2026-03-01T00:00:59Z</td><td class=\"t\">2026-03-01T00:59:00Z</td><td>9042</td><td>eth0</td><td>02:00:00:aa:bb:cc</td>";
     assert!(page.contains(first_seen), "{page}");
     assert_eq!(page.matches("class=\"mark\">unverified").count(), 2, "each source");
@@ -157,7 +169,7 @@ fn chromium_shows_it_whole_light_dark_narrow_and_without_a_complaint() {
     assert_ne!(browser.value("getComputedStyle(document.querySelector('rect.drop')).fill"), "rgb(0, 0, 0)");
     // The machine's own name and id are not for the documents.
     browser.value("document.querySelector('p.quiet').textContent = 'node 0123456789abcdef0123456789abcdef'");
-    browser.value("document.querySelector('h1').textContent = 'Denied traffic at node1'");
+    browser.value("document.querySelector('h1').textContent = 'Traffic against the policy at node1'");
     if env::var_os("NODEWALL_REFRESH_DOCS").is_some_and(|value| value == "1") {
         browser.picture(&Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/img/report.png"));
     }

@@ -217,6 +217,36 @@ fn what_comes_while_rsyslog_is_away_arrives_when_it_is_back() {
     }
 }
 
+/// Also a server of datagrams, which never answers: its host says that nobody takes them.
+#[test]
+fn one_that_is_away_is_told_since_when_and_what_waits_until_it_is_back() {
+    for transport in [SyslogTransport::Udp, SyslogTransport::Tcp, SyslogTransport::Tls] {
+        let mut server = Server::new(transport);
+        let outputs = Outputs::start(&[server.output()], &node()).unwrap();
+        outputs.send(1, &made(1));
+        until("it is known to be away", || outputs.status()[0].failing_since_unix_ns.is_some());
+        let since = outputs.status()[0].failing_since_unix_ns;
+        outputs.send(2, &made(30));
+        for _ in 0..3 {
+            // Each try fails, and none makes it a new failure.
+            let status = outputs.status().remove(0);
+            assert!(status.waiting >= 31 && status.sent <= 2 && status.lost == 0, "{transport}: {status:?}");
+            assert_eq!((status.failing_since_unix_ns, status.error.is_some()), (since, true), "{transport}");
+            std::thread::sleep(Duration::from_millis(700));
+        }
+        server.start();
+        // The record of the first datagram has only its last try to arrive by.
+        let expected: BTreeSet<String> =
+            ids(1, 1).chain(ids(2, 30)).skip(usize::from(transport == SyslogTransport::Udp)).collect();
+        until(&format!("all of it over {transport}: {:?}", outputs.status()), || {
+            expected.is_subset(&server.taken_ids().into_iter().collect())
+        });
+        until("it works", || outputs.status()[0].failing_since_unix_ns.is_none());
+        let [status] = outputs.finish(PATIENCE).try_into().unwrap();
+        assert_eq!((status.sent, status.lost, status.waiting, status.error), (33, 0, 0, None), "{transport}");
+    }
+}
+
 #[test]
 fn a_server_that_proves_nothing_gets_nothing() {
     let mut server = Server::new(SyslogTransport::Tls);

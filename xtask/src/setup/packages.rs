@@ -40,7 +40,8 @@ pub(super) const PROGRAMS: &Programs = &[
     // A server with an old TLS, and a proxy, for `doctor --mission-control`.
     ("openssl", &["openssl"]),
     ("tinyproxy", &["tinyproxy-bin"]),
-    // Reads what `capture` and `events export` write.
+    // Writes captures that `replay` reads, and reads what `capture` and `events export` write.
+    ("tcpdump", &["tcpdump"]),
     ("tshark", &["tshark"]),
     ("capinfos", &["wireshark-common"]),
     // The syslog server that evidence is sent to, with TLS.

@@ -9,11 +9,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::message::Message;
+use nodewall_host::state::Clock;
 
 /// Most that waits for one output: about 16,000 records.
 pub const QUEUE_BYTES: usize = 16 << 20;
 /// How often an output is asked for its own troubles while there is nothing to send.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// A receiver that starts anew is none.
+const PROBLEM_AFTER: Duration = Duration::from_secs(120);
 
 /// How an output is doing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +32,27 @@ pub struct OutputStatus {
     pub waiting: u64,
     /// Why it takes nothing at present.
     pub error: Option<String>,
+    /// Since when it takes nothing, Unix time, ns; `null`: it works.
+    #[serde(default)]
+    pub failing_since_unix_ns: Option<u64>,
+}
+
+impl OutputStatus {
+    /// What an operator should look at: an output that takes nothing for minutes.
+    pub fn problem(&self, now_unix_ns: u64) -> Option<String> {
+        let since_ns = self.failing_since_unix_ns?;
+        let failing = Duration::from_secs(now_unix_ns.saturating_sub(since_ns) / 1_000_000_000);
+        (failing >= PROBLEM_AFTER).then(|| {
+            format!(
+                "the evidence output {} takes nothing for {}: {}; {} lines wait, {} are lost; look at its receiver, or take the output out of [[evidence.output]]",
+                self.name,
+                humantime::format_duration(failing),
+                self.error.as_deref().unwrap_or("it does not say why"),
+                self.waiting,
+                self.lost,
+            )
+        })
+    }
 }
 
 pub(super) enum Received {
@@ -62,6 +87,7 @@ struct State {
     sent: u64,
     lost: u64,
     error: Option<String>,
+    failing_since_unix_ns: Option<u64>,
     /// It was full at the last try: told once.
     is_full: bool,
     phase: Phase,
@@ -121,13 +147,16 @@ impl Queue {
     }
 
     pub(super) fn works(&self) {
-        if self.lock().error.take().is_some() {
+        let mut state = self.lock();
+        if state.failing_since_unix_ns.take().is_some() {
+            state.error = None;
             tracing::info!("evidence output {}: works again", self.name);
         }
     }
 
     pub(super) fn fails(&self, error: &str) {
         let mut state = self.lock();
+        state.failing_since_unix_ns.get_or_insert_with(|| Clock::now().unix_ns);
         if state.error.as_deref() != Some(error) {
             tracing::warn!("evidence output {}: {error}; lines wait for it", self.name);
             state.error = Some(error.to_owned());
@@ -192,6 +221,7 @@ impl Queue {
             lost: state.lost,
             waiting: state.messages.len() as u64,
             error: state.error.clone(),
+            failing_since_unix_ns: state.failing_since_unix_ns,
         }
     }
 
@@ -204,5 +234,33 @@ impl Queue {
 fn pop(state: &mut State) {
     if let Some(message) = state.messages.pop_front() {
         state.bytes = state.bytes.saturating_sub(message.bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_is_called_after_two_minutes_until_it_works() {
+        let queue = Queue::new("syslog tcp h:1".to_owned());
+        let status = queue.status();
+        assert_eq!((status.failing_since_unix_ns, status.problem(u64::MAX)), (None, None));
+        queue.put(Message::Record { unix_ns: 0, is_loss: false, line: "{}".into() });
+        queue.fails("no connection");
+        let since_ns = queue.status().failing_since_unix_ns.unwrap();
+        queue.fails("no route");
+        let status = queue.status();
+        assert_eq!(status.failing_since_unix_ns, Some(since_ns), "another reason is no other failure");
+        let minutes = |n: u64| since_ns + n * 60_000_000_000;
+        assert_eq!(status.problem(minutes(2) - 1), None);
+        let problem = status.problem(minutes(3)).unwrap();
+        assert!(
+            problem.contains("syslog tcp h:1 takes nothing for 3m: no route; 1 lines wait, 0 are lost"),
+            "{problem}"
+        );
+        queue.works();
+        let status = queue.status();
+        assert_eq!((status.failing_since_unix_ns, status.error), (None, None));
     }
 }

@@ -1,7 +1,8 @@
 //! Lines to a syslog server: RFC 5424 over UDP (RFC 5426), TCP (RFC 6587) or TLS (RFC 5425), with the length before each message or a line feed behind it.
 //!
 //! Syslog has no answers, so what a connection that breaks had taken with it is not known: the last messages are sent again by the next one. A receiver
-//! may see a record twice (by its `event.id` it can tell), and loses one only if it took more than [`RESENT_BYTES`] and then lost it.
+//! may see a record twice (by its `event.id` it can tell), and loses one only if it took more than [`RESENT_BYTES`] and then lost it. Of datagrams the last
+//! one is sent again where its host says that nobody took it.
 
 use std::{
     collections::VecDeque,
@@ -11,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::sockopt::set_tcp_user_timeout,
+};
 use tokio_rustls::rustls::{ClientConnection, StreamOwned, pki_types::ServerName};
 
 use super::message::{Message, Output, SendError};
@@ -24,6 +28,8 @@ use nodewall_policy::config::{Syslog, SyslogFraming, SyslogTransport};
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A connection whose other end confirms nothing for so long is broken.
 const UNCONFIRMED_MS: u32 = 10_000;
+/// How long the answer to a datagram that nobody takes is waited for, where the one before had such an answer.
+const REFUSED_WITHIN: Duration = Duration::from_millis(200);
 /// What was sent before that is confirmed.
 const RESENT: Duration = Duration::from_secs(15);
 /// Most that is kept for it.
@@ -43,6 +49,8 @@ pub(super) struct Sender {
     recent_bytes: usize,
     /// How many of them the present connection still has to send again.
     again: usize,
+    /// Nobody took the datagram before.
+    is_refused: bool,
 }
 
 enum Connection {
@@ -53,7 +61,7 @@ enum Connection {
 
 impl Sender {
     pub(super) fn new(to: Syslog, node: Node) -> Self {
-        Self { to, node, connection: None, recent: VecDeque::new(), recent_bytes: 0, again: 0 }
+        Self { to, node, connection: None, recent: VecDeque::new(), recent_bytes: 0, again: 0, is_refused: false }
     }
 
     fn connect(&mut self) -> io::Result<()> {
@@ -67,7 +75,8 @@ impl Sender {
             match connection(&self.to, address) {
                 Ok(connection) => {
                     self.connection = Some(connection);
-                    self.again = self.recent.len();
+                    // Of datagrams the last one was refused; those before it were not.
+                    self.again = if self.is_datagram() { usize::from(self.is_refused) } else { self.recent.len() };
                     return Ok(());
                 }
                 Err(error) => failed.push(format!("{address}: {error}")),
@@ -78,9 +87,7 @@ impl Sender {
 
     /// Writes what the connection before may have lost, then what is new.
     fn write(&mut self, message: Option<&[u8]>) -> io::Result<()> {
-        if self.connection.as_mut().is_some_and(Connection::is_closed) {
-            self.connection = None;
-        }
+        self.notice_end();
         if self.connection.is_none() {
             self.connect()?;
         }
@@ -94,8 +101,36 @@ impl Sender {
         message.map_or(Ok(()), |message| connection.write(message))
     }
 
+    fn notice_end(&mut self) {
+        if self.connection.as_mut().is_some_and(Connection::is_closed) {
+            self.is_refused = self.is_datagram();
+            self.connection = None;
+        }
+    }
+
+    fn is_datagram(&self) -> bool {
+        self.to.transport == SyslogTransport::Udp
+    }
+
+    /// Whether the datagram was taken, as far as can be known: where the one before was refused, an answer is waited for.
+    fn is_taken(&mut self) -> io::Result<()> {
+        let Some(Connection::Udp(socket)) = self.connection.as_ref().filter(|_| self.is_refused) else { return Ok(()) };
+        let wait = Timespec { tv_sec: 0, tv_nsec: REFUSED_WITHIN.subsec_nanos().into() };
+        poll(&mut [PollFd::new(socket, PollFlags::empty())], Some(&wait))?;
+        if let Some(error) = socket.take_error()? {
+            let problem = format!("nobody takes datagrams at {}:{}: {error}", self.to.host, self.to.port);
+            return Err(io::Error::new(error.kind(), problem));
+        }
+        self.is_refused = false;
+        Ok(())
+    }
+
     fn remember(&mut self, message: Vec<u8>) {
         let now = Instant::now();
+        if self.is_datagram() {
+            self.recent.clear();
+            self.recent_bytes = 0;
+        }
         self.recent_bytes += message.len();
         self.recent.push_back((now, message));
         self.forget(now);
@@ -115,15 +150,14 @@ impl Sender {
 impl Output for Sender {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
         let mut framed = text(&self.node, message);
-        let is_datagram = self.to.transport == SyslogTransport::Udp;
+        let is_datagram = self.is_datagram();
         match self.to.framing {
             _ if is_datagram => {}
             SyslogFraming::OctetCounting => drop(framed.splice(..0, format!("{} ", framed.len()).into_bytes())),
             // JSON of one line has no line feed.
             SyslogFraming::Newline => framed.push(b'\n'),
         }
-        match self.write(Some(&framed)) {
-            Ok(()) if is_datagram => Ok(()),
+        match self.write(Some(&framed)).and_then(|()| self.is_taken()) {
             Ok(()) => {
                 self.remember(framed);
                 Ok(())
@@ -140,12 +174,17 @@ impl Output for Sender {
     }
 
     fn idle(&mut self) -> io::Result<()> {
-        self.forget(Instant::now());
-        // A connection that broke with the last messages in it is noticed here; without any there is nothing to send again.
-        if self.to.transport == SyslogTransport::Udp || self.recent.is_empty() {
-            return Ok(());
+        if self.is_datagram() {
+            self.notice_end();
         }
-        let outcome = self.write(None);
+        if !self.is_refused {
+            self.forget(Instant::now());
+            // A connection that broke with the last messages in it is noticed below; without any there is nothing to send again.
+            if self.is_datagram() || self.recent.is_empty() {
+                return Ok(());
+            }
+        }
+        let outcome = self.write(None).and_then(|()| self.is_taken());
         if outcome.is_err() {
             self.connection = None;
         }

@@ -241,8 +241,7 @@ impl Losses {
 
     /// Packets and bytes of denied frames in it.
     pub(super) fn denied(&self) -> [u64; 2] {
-        let kinds = [LossKind::NotAttributed, LossKind::NotKept, LossKind::Unrecorded];
-        let denied = self.0.iter().filter(|loss| kinds.contains(&loss.kind));
+        let denied = self.0.iter().filter(|loss| !loss.kind.is_of_captures());
         denied.fold([0; 2], |[packets, bytes], loss| [packets + loss.packets, bytes + loss.bytes])
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::output::OutputStatus;
+use crate::{output::OutputStatus, record::LossKind};
 use nodewall_host::state::Note;
 
 /// How the recorder is doing.
@@ -25,6 +25,16 @@ pub struct RecorderStatus {
     pub last_unix_ns: u64,
     /// Where records go besides, and how that goes.
     pub outputs: Vec<OutputStatus>,
+}
+
+impl RecorderStatus {
+    /// Frames that are in no flow, and first frames of flows that are not captured.
+    pub fn lost(&self) -> [u64; 2] {
+        self.losses.iter().fold([0; 2], |[frames, captures], (name, n)| {
+            let is_of_captures = LossKind::ALL.iter().any(|kind| kind.is_of_captures() && kind.name() == name);
+            if is_of_captures { [frames, captures + n] } else { [frames + n, captures] }
+        })
+    }
 }
 
 impl Note for RecorderStatus {

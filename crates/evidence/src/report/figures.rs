@@ -7,6 +7,7 @@ use std::{
 
 use node_ebpf_common::Reason;
 
+use super::fate;
 use crate::{
     record::{Batch, Event, Flow, LossKind, Outcome},
     store::Filter,
@@ -21,7 +22,7 @@ const MAX_EVENTS: usize = 500;
 /// Names that are told beside a source.
 const MAX_NAMES: usize = 6;
 
-/// What was denied, by whom, and what was done.
+/// What came against the policy, dropped or let in by audit; from whom; and what was done.
 #[derive(Debug)]
 pub struct Figures {
     pub(super) since_unix_ns: u64,
@@ -36,6 +37,10 @@ pub struct Figures {
     pub(super) ports: HashMap<(&'static str, Option<u16>), Port>,
     pub(super) reasons: BTreeMap<&'static str, (Reason, u64)>,
     pub(super) losses: BTreeMap<LossKind, [u64; 2]>,
+    /// Since when what is in here came.
+    oldest_unix_ns: u64,
+    /// What became of all of it, where that is one thing.
+    pub(super) fate: Option<Outcome>,
     pub(super) events: Vec<Event>,
     pub(super) unlisted_events: u64,
 }
@@ -74,6 +79,8 @@ impl Figures {
             ports: HashMap::new(),
             reasons: BTreeMap::new(),
             losses: BTreeMap::new(),
+            oldest_unix_ns: since_unix_ns,
+            fate: None,
             events: Vec::new(),
             unlisted_events: 0,
         }
@@ -90,6 +97,7 @@ impl Figures {
         batch.flows.iter().filter(|f| in_time(f.first_unix_ns, f.last_unix_ns)).for_each(|flow| self.flow(flow));
         self.captures += batch.captures.iter().filter(|c| in_time(c.unix_ns, c.unix_ns)).count() as u64;
         for loss in batch.losses.iter().filter(|loss| in_time(loss.first_unix_ns, loss.last_unix_ns)) {
+            self.oldest_unix_ns = self.oldest_unix_ns.min(loss.first_unix_ns);
             let [packets, bytes] = self.losses.entry(loss.kind).or_default();
             *packets = packets.saturating_add(loss.packets);
             *bytes = bytes.saturating_add(loss.bytes);
@@ -103,7 +111,27 @@ impl Figures {
         }
     }
 
+    /// Tells what became of all of it by the policies that were in force: all events up to the end, the newest first.
+    pub fn judge<'a>(&mut self, events: impl IntoIterator<Item = &'a Event>) {
+        let of_flows = |outcome: Outcome| match (outcome, self.outcomes) {
+            (Outcome::Drop, [_, [0, _]]) | (Outcome::WouldDrop, [[0, _], _]) => Some(outcome),
+            _ => None,
+        };
+        self.fate = fate::of_all(events, self.oldest_unix_ns).and_then(of_flows);
+    }
+
+    /// Packets and bytes of which a flow tells.
+    pub(super) fn attributed(&self) -> [u64; 2] {
+        sum(self.outcomes)
+    }
+
+    /// Those of which nothing is known but that they came.
+    pub(super) fn only_counted(&self) -> [u64; 2] {
+        sum(self.losses.iter().filter(|(kind, _)| !kind.is_of_captures()).map(|(_, amount)| *amount))
+    }
+
     fn flow(&mut self, flow: &Flow) {
+        self.oldest_unix_ns = self.oldest_unix_ns.min(flow.first_unix_ns);
         let outcome = usize::from(flow.key.outcome == Outcome::WouldDrop);
         if let Some([packets, bytes]) = self.outcomes.get_mut(outcome) {
             *packets = packets.saturating_add(flow.packets);
@@ -140,6 +168,11 @@ impl Figures {
         let at = u128::from(unix_ns.clamp(self.since_unix_ns, self.until_unix_ns) - self.since_unix_ns);
         usize::try_from(at * BUCKETS as u128 / span).unwrap_or(BUCKETS).min(BUCKETS - 1)
     }
+}
+
+/// Packets and bytes, added up.
+pub(super) fn sum(amounts: impl IntoIterator<Item = [u64; 2]>) -> [u64; 2] {
+    amounts.into_iter().fold([0; 2], |[packets, bytes], [p, b]| [packets.saturating_add(p), bytes.saturating_add(b)])
 }
 
 /// Whether there was room for it, or it is there already.

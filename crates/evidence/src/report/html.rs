@@ -17,12 +17,12 @@ use askama::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest as _, Sha256};
 
-use super::figures::{BUCKETS, Figures, Port, SourceFigures};
+use super::figures::{self, BUCKETS, Figures, Port, SourceFigures};
 use crate::{
     chain::Verdict,
     layers::mac,
     node::Node,
-    record::{Event, EventKind},
+    record::{Event, EventKind, Outcome},
     when::Zone,
 };
 use nodewall_text::{hex, plain};
@@ -66,7 +66,7 @@ struct Page<'a> {
     since: String,
     until: String,
     /// What, how many, and more on it.
-    tiles: [(&'static str, u64, String); 4],
+    tiles: [(&'static str, u64, String); 5],
     /// Packets of the highest bar.
     highest: u64,
     bars: Vec<Bar>,
@@ -91,7 +91,18 @@ struct Bar {
 
 /// The whole page.
 pub fn page(figures: &Figures, facts: &Facts<'_>) -> String {
-    let [[dropped, dropped_bytes], [would, would_bytes]] = &figures.outcomes;
+    let [[dropped, _], [let_in, _]] = &figures.outcomes;
+    let [attributed, attributed_bytes] = figures.attributed();
+    let [only_counted, counted_bytes] = figures.only_counted();
+    let [all, all_bytes] = figures::sum([figures.attributed(), figures.only_counted()]);
+    let (all_of_them, how) = match figures.fate {
+        Some(Outcome::Drop) => ("packets dropped", "all of them dropped".to_owned()),
+        Some(Outcome::WouldDrop) => ("packets against the policy, let in by audit", "all of them let in".to_owned()),
+        None => (
+            "packets against the policy, dropped or let in by audit",
+            format!("{dropped} dropped, {let_in} let in by audit"),
+        ),
+    };
     let known = figures.sources.keys().filter(|source| source.is_some()).count() as u64;
     let highest = figures.timeline.iter().map(|[drop, would]| drop.saturating_add(*would)).max().unwrap_or(0);
     let mut sources: Vec<_> = figures.sources.iter().collect();
@@ -108,8 +119,9 @@ pub fn page(figures: &Figures, facts: &Facts<'_>) -> String {
         since: facts.zone.show_seconds(figures.since_unix_ns),
         until: facts.zone.show_seconds(figures.until_unix_ns),
         tiles: [
-            ("packets dropped", *dropped, bytes(dropped_bytes)),
-            ("packets that would have been", *would, bytes(would_bytes)),
+            (all_of_them, all, bytes(&all_bytes)),
+            ("attributed to a source", attributed, format!("{how}; {}", bytes(&attributed_bytes))),
+            ("only counted", only_counted, format!("see what is missing; {}", bytes(&counted_bytes))),
             ("sources", known, "as the frames say".to_owned()),
             ("frames captured", figures.captures, "nodewall events export".to_owned()),
         ],

@@ -23,8 +23,8 @@ impl Totals {
 
     /// Packets and bytes of all that was denied: in flows, or known not to be.
     pub fn denied(&self) -> [u64; 2] {
-        let denied = [LossKind::NotAttributed, LossKind::NotKept, LossKind::Unrecorded].map(|kind| self.loss(kind));
-        denied.iter().fold([self.flow_packets, self.flow_bytes], |[packets, bytes], [p, b]| [packets + p, bytes + b])
+        let lost = LossKind::ALL.into_iter().zip(self.losses).filter(|(kind, _)| !kind.is_of_captures());
+        lost.fold([self.flow_packets, self.flow_bytes], |[packets, bytes], (_, [p, b])| [packets + p, bytes + b])
     }
 
     pub(super) fn add(&mut self, batch: &Batch) {

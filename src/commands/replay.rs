@@ -25,7 +25,7 @@ struct Line {
 type Judge<'a> = Box<dyn FnMut(&[u8]) -> Result<Decision, Failure> + 'a>;
 
 pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
-    let JudgingPolicy { image, rows } = judging::described_live_or_default(common)?;
+    let JudgingPolicy { image, rows, .. } = judging::described_live_or_default(common)?;
     let mut judge: Judge<'_> = match args.engine {
         Engine::Host => {
             let if_index = judging::index_of(args.in_interface.as_deref())?;

@@ -155,7 +155,7 @@ pub enum Command {
     Apply(AllowArgs),
     /// Validate the configuration and print the compiled policy; never touches the kernel
     Check,
-    /// What apply would change of what is in force, and who would be affected; exit 3 when something would
+    /// What apply would change of what is in force, and who would be affected; exit 3 when something would, 5 when somebody would be cut off
     Plan(AllowArgs),
     /// Drop what the policy in force has only audited so far
     Enforce(EnforceArgs),
@@ -245,6 +245,9 @@ pub struct EnforceArgs {
     /// Go back unless `nodewall confirm`, or Enter here, comes within this time, such as 5m
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub confirm_within: Option<Duration>,
+    /// Enforce although somebody who talks with this node would be cut off, or no peer ever talked with it
+    #[arg(long)]
+    pub allow_affected: bool,
     /// What the guards are told to let through.
     #[command(flatten)]
     pub allow: AllowArgs,

@@ -3,8 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
-use std::time::Duration;
-use std::time::Instant;
 
 use super::{
     peer_watch::{PeerWatch, SourceAnswer},
@@ -13,12 +11,12 @@ use super::{
 };
 use crate::{
     control::{
-        self, Applied, AttachAction, Good, Health, InForce, Refused, Seen, Trial,
+        self, Applied, AttachAction, Good, Health, InForce, Refused, Trial,
         apply::{Cause, apply, put_last_good, reload, start_again},
         block,
         change::Site,
         error::AgentError,
-        peers, plan,
+        peers,
         surroundings::Surroundings,
         trial, warnings,
     },
@@ -28,7 +26,7 @@ use crate::{
 use nodewall_datapath as datapath;
 use nodewall_evidence::recorder::Recorder;
 use nodewall_host::{
-    net::{self, UdpTunnel},
+    net::UdpTunnel,
     state::{Clock, PolicyLock, Stamp},
 };
 use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
@@ -37,11 +35,11 @@ mod coverage;
 mod repair;
 mod services;
 mod summary;
+mod talkers;
+
+use talkers::Talkers;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;
-
-/// How often it is noted who is connected. With no connection at all it is the dearest thing that an idle agent does: the kernel walks its whole table for it.
-const SAMPLE_EVERY: Duration = Duration::from_secs(30);
 
 /// The agent between two wakes.
 pub(super) struct Keeper<R> {
@@ -62,9 +60,7 @@ pub(super) struct Keeper<R> {
     /// Never ends.
     pub(super) log: Log,
     pub(super) peers: PeerWatch,
-    /// Who was connected, for `plan`.
-    connected: Seen,
-    sampled: Option<Instant>,
+    talkers: Talkers,
     /// Answers scrapes; only reads.
     exporters: Exporters,
     /// What is alarming about the data path.
@@ -117,8 +113,7 @@ where
             saved: Health::default(),
             open_told: false,
             peers: PeerWatch::new(start.config.as_ref().ok()),
-            connected: site.state.read_note::<Seen>().unwrap_or_default(),
-            sampled: None,
+            talkers: Talkers::new(&site.state),
             path_alarms: Vec::new(),
             told_alarms: Vec::new(),
             exporters: Exporters::start(Roots { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
@@ -242,7 +237,7 @@ where
     }
 
     pub(super) async fn look(&mut self) {
-        self.sample();
+        self.talkers.look(&self.site.state, &self.surroundings.own_addresses, self.applied.in_force.policy());
         // A policy that was compiled and a registry that was read leave twice their size; which look did it is not worth knowing.
         self.looks += 1;
         if self.looks % LOOKS_PER_TRIM == FIRST_TRIM {
@@ -270,21 +265,6 @@ where
                 self.alarm(vec![error.to_string()]);
                 None
             }
-        }
-    }
-
-    /// Notes who is connected.
-    fn sample(&mut self) {
-        if self.sampled.is_some_and(|then| then.elapsed() < SAMPLE_EVERY) {
-            return;
-        }
-        self.sampled = Some(Instant::now());
-        let noted = net::tcp_sockets().map_err(std::io::Error::other).and_then(|sockets| {
-            self.connected.add(plan::inbound(&sockets, &self.surroundings.own_addresses), Clock::now().unix_ns);
-            self.site.state.write_note(&self.connected)
-        });
-        if let Err(error) = noted {
-            tracing::debug!("who is connected could not be noted: {error}");
         }
     }
 

@@ -4,19 +4,20 @@
 use std::time::Duration;
 use std::time::Instant;
 
+use ipnet::IpNet;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::{
     control::{
-        Allow,
+        Allow, Good,
         change::{InForce, Site},
         peers,
     },
     peers::{Answer, Registry, Source, SourceError, SourceName, sources},
 };
 use nodewall_host::state::{Clock, Stamp};
-use nodewall_policy::config::Config;
+use nodewall_policy::config::{Config, show};
 
 /// No more than one swap for changed peers in this time: a source that flaps must not keep the kernel busy.
 const SWAP_EVERY: Duration = Duration::from_secs(1);
@@ -109,13 +110,15 @@ impl PeerWatch {
             return None;
         }
         self.waits = false;
+        let before = Good::last(&site.state).ok().flatten().map(|good| good.desired.policy.peers).unwrap_or_default();
         match peers::peers_changed(site, Allow::default()).await {
             Ok(changed) => {
                 self.held = None;
                 let policy = changed?;
                 self.swapped = Some(Instant::now());
-                let peers = policy.policy().peers.len();
-                tracing::info!(generation = policy.generation, peers, "peers changed");
+                let peers = &policy.policy().peers;
+                let (came, went) = (named(peers, &before), named(&before, peers));
+                tracing::info!(generation = policy.generation, peers = peers.len(), came, went, "peers changed");
                 Some(policy)
             }
             Err(error) => {
@@ -128,6 +131,16 @@ impl PeerWatch {
             }
         }
     }
+}
+
+/// Addresses in one line of the log; the journal has all of them.
+const NAMED: usize = 20;
+
+/// Those that are in one list and not in the other.
+fn named(these: &[IpNet], others: &[IpNet]) -> String {
+    let new: Vec<String> = these.iter().filter(|net| !others.contains(net)).map(show).collect();
+    let more = if new.len() > NAMED { format!(" and {} more", new.len() - NAMED) } else { String::new() };
+    format!("{}{more}", new.get(..NAMED.min(new.len())).unwrap_or_default().join(" "))
 }
 
 /// The sources of a configuration, being asked. Dropping it ends the asking.

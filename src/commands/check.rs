@@ -2,16 +2,18 @@
 
 use serde::Serialize;
 
-use super::{FINE, Failure, print, read_policy};
+use super::{FINE, Failure, meant, print, read_config};
 use crate::{cli::Common, ui};
 use nodewall_policy::{
     Facts, Policy, PortClass, RowTable, compile,
-    config::{Config, PortRange, Protocol, show},
+    config::{Config, PortRange, Protocol, Trust, show},
 };
 use nodewall_text::hex;
 
 #[derive(Serialize)]
 struct Report {
+    /// `by_the_file`: what is in force may be another.
+    basis: &'static str,
     config: String,
     profile: String,
     mode: String,
@@ -41,7 +43,9 @@ struct Class {
 }
 
 pub(super) fn run(common: &Common) -> Result<u8, Failure> {
-    let (config, policy) = read_policy(common)?;
+    // As a reload reads it: a file that others may write is refused here, too.
+    let config = read_config(common, Trust::OwnerOnly)?;
+    let policy = meant(common, &config)?;
     let compiled = compile(&policy, RowTable::default(), &Facts::default())?;
     let report = report(&config, &policy, hex(&compiled.image.policy_sha256));
     print(common, &report, print_table)?;
@@ -54,6 +58,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
 
 fn report(config: &Config, policy: &Policy, policy_sha256: String) -> Report {
     Report {
+        basis: "by_the_file",
         config: policy.source.config.to_string(),
         profile: policy.source.profile.to_string(),
         mode: policy.mode.to_string(),
@@ -107,6 +112,7 @@ fn print_table(report: &Report) -> anyhow::Result<()> {
     let interfaces = if report.interfaces.is_empty() { "default".into() } else { report.interfaces.join(" ") };
     let peers = if report.peers.is_empty() { "none".into() } else { report.peers.join(" ") };
     for (name, value) in [
+        ("answer", &"by the file; `nodewall plan` compares it with what is in force".to_owned()),
         ("config", &report.config),
         ("profile", &report.profile),
         ("mode", &report.mode),

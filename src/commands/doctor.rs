@@ -8,14 +8,17 @@ use serde::Serialize;
 use super::{
     DEGRADED, FINE, Failure, block_on,
     failure::{PRIVILEGE, message},
-    print_list, read_config, reread_config,
+    meant, print_list, read_config, reread_config,
 };
 use crate::{
     cli::{Common, DoctorArgs},
-    control::{self, AgentError, InterfaceCoverage, ModeOverride, takes_layer_3},
+    control::{AgentError, InterfaceCoverage, takes_layer_3},
     doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, PeerFacts, Status, Subject},
     ui,
-    view::{mission_control::Reached, status},
+    view::{
+        mission_control::Reached,
+        status::{self, NO_AGENT},
+    },
 };
 use nodewall_datapath::{Buffers, DatapathError};
 use nodewall_host::{
@@ -129,18 +132,6 @@ fn attached(coverage: Option<&[InterfaceCoverage]>, selection: Option<&Selection
     covered.filter_map(|interface| interface.if_index).chain(selected).collect()
 }
 
-/// The policy that the configuration means on this node, as `plan` and `apply` take it: with the peers that are known from elsewhere, and under an operator's
-/// word on the mode.
-fn meant(common: &Common, config: &Config) -> anyhow::Result<Policy> {
-    // What the state directory says is told elsewhere where it cannot be read.
-    let state = StateDir::open(&common.state_dir).ok().flatten();
-    let word = state.as_ref().filter(|_| common.mode.is_none()).and_then(|state| state.load::<ModeOverride>().ok()?);
-    match control::desired(state.as_ref(), config, word) {
-        Ok((desired, _)) => Ok(desired.policy),
-        Err(_) => Ok(Policy::from_config(config)?),
-    }
-}
-
 fn peers(policy: &Policy, network: &Network, nat: &NatReport) -> Result<Vec<Finding>, Failure> {
     let peers = &policy.peers;
     Ok(match block_on(doctor::read_peer_ways(peers, network))? {
@@ -207,7 +198,9 @@ fn live(report: status::Status, unreadable: Option<String>) -> Live {
         refused: refused.map(|refused| format!("{} was refused: {}", refused.attempt, refused.error)),
     };
     // What is wrong with interfaces and tunnels is a finding of theirs.
-    let problems = report.other_problems.into_iter().chain(unreadable).collect();
+    // That no agent runs is a finding of its own.
+    let others = report.other_problems.into_iter().filter(|problem| problem != NO_AGENT);
+    let problems = others.chain(unreadable).collect();
     let open_tunnels = report.open_tunnels.into_iter().map(|open| (open.tunnel.port, open.class)).collect();
     Live {
         state: DataPathState::InForce(force, problems),

@@ -1,6 +1,6 @@
 //! `nodewall explain`: the verdict for a source and a port, by the very function that the kernel runs.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 use node_ebpf_common::{Decision, PolicyImage, decide, frame::Received, maps::RowRecord};
@@ -13,8 +13,10 @@ use super::{
 };
 use crate::{
     cli::{Common, ExplainArgs},
+    control::{Good, Left},
     ui,
 };
+use nodewall_host::state::StateDir;
 use nodewall_policy::{config::show, probe_frame};
 
 #[derive(Serialize)]
@@ -27,19 +29,24 @@ struct Report {
     mode: &'static str,
     outcome: &'static str,
     why: &'static str,
+    /// `in_force` or `by_the_file`.
+    basis: &'static str,
+    /// How it ceased to be a peer, if it was one lately.
+    left: Option<String>,
 }
 
 pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
-    let JudgingPolicy { image, rows } = judging::described_or_live(common)?;
+    let JudgingPolicy { image, rows, basis } = judging::described_or_live(common)?;
     let frame = probe_frame(args.source, args.port, args.protocol);
     let if_index = judging::index_of(args.in_interface.as_deref())?;
     let decision = decide(&Received { frame: &frame, if_index }, &image);
-    let report = report(&decision, &image, &rows)?;
+    let left = if basis == "in_force" { left(common, args.source) } else { None };
+    let report = Report { left, ..report(&decision, &image, &rows, basis)? };
     print(common, &report, |report| print_text(report, args))?;
     Ok(FINE)
 }
 
-fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> anyhow::Result<Report> {
+fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord], basis: &'static str) -> anyhow::Result<Report> {
     let unknown = || anyhow::anyhow!("counter cell {} is of another version", decision.cell);
     let reason = decision.reason().ok_or_else(unknown)?;
     Ok(Report {
@@ -51,7 +58,17 @@ fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord]) -> anyho
         mode: if image.enforce == 0 { "audit" } else { "enforce" },
         outcome: decision.outcome().ok_or_else(unknown)?.name(),
         why: reason.text(),
+        basis,
+        left: None,
     })
+}
+
+/// How a source that is no peer any more ceased to be one.
+fn left(common: &Common, source: IpAddr) -> Option<String> {
+    let state = StateDir::open(&common.state_dir).ok().flatten()?;
+    let peers = Good::last(&state).ok().flatten()?.desired.policy.peers;
+    let is_peer = peers.iter().any(|peer| peer.contains(&source));
+    state.read_note::<Left>().filter(|_| !is_peer)?.of(source).map(ToString::to_string)
 }
 
 /// The prefix that makes the source a peer. Each has a number of its own, so it is the smallest prefix around all entries with the number: the
@@ -89,10 +106,16 @@ fn print_text(report: &Report, args: &ExplainArgs) -> anyhow::Result<()> {
         args.source, args.protocol, args.port, report.verdict, report.reason
     ))?;
     ui::print_line(report.why)?;
+    if let Some(left) = &report.left {
+        ui::print_line(left)?;
+    }
     let note = match (report.mode, report.outcome) {
         ("audit", _) => "; audit mode: nothing is dropped",
         (_, "would_drop") => "; this class is audited: it is not dropped",
         _ => "",
     };
-    ui::print_line(&format!("policy generation {}{note}", report.generation))
+    match report.basis {
+        "in_force" => ui::print_line(&format!("in force: policy generation {}{note}", report.generation)),
+        _ => ui::print_line(&format!("by the file, whatever is in force{note}")),
+    }
 }

@@ -32,6 +32,11 @@ impl Failure {
         Self { code: USAGE, error: error.into() }
     }
 
+    /// Somebody in conversation would be cut off.
+    pub(crate) fn would_cut(error: impl Into<anyhow::Error>) -> Self {
+        Self { code: super::WOULD_CUT, error: error.into() }
+    }
+
     /// The message, in one line.
     pub(crate) fn text(&self) -> String {
         message(&self.error)

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{FINE, Failure, block_on, plan, print};
 use crate::{
     cli::{Common, InitArgs},
-    control::{self, Affected, Allow, Desired, Difference, Good},
+    control::{self, Affected, Allow, Desired, Difference, Good, Observed},
     init::{self, Answers, Discovery, FoundInterface, FoundPeer, Knocker, Terminal},
     ui,
     view::counters::{Counters, Row},
@@ -72,7 +72,8 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
         // Named on purpose: an agent would have no peers by it. It was read before anything else that can fail.
         return Err(anyhow!(found.unread.first().cloned().unwrap_or_default()).into());
     }
-    let answers = init::decide(given, args.yes, &mut found, Terminal::open())?;
+    let mut answers = init::decide(given, args.yes, &mut found, Terminal::open())?;
+    answers.own = block_on(init::own_towards(&answers.all_peers(&found)))??;
     let text = init::text(&answers, &found)?;
     // What the plan is made from is what was read back, not what was meant.
     let config = Config::parse(&text, &path.display().to_string())?;
@@ -144,6 +145,7 @@ fn given(common: &Common, args: &InitArgs) -> Answers {
         single_node: args.single_node,
         cluster_version: args.cluster_version.clone(),
         agent_port_8443: args.agent_port_8443,
+        ..Answers::default()
     }
 }
 
@@ -160,7 +162,7 @@ fn differs(
     desired.policy.peers.extend(answers.all_peers(found));
     desired.policy.peers.sort_unstable();
     desired.policy.peers.dedup();
-    Ok(block_on(control::plan((state, None), &desired, Allow::default()))??)
+    Ok(block_on(control::plan((state, None), &desired, Allow::default(), Observed::default()))??)
 }
 
 /// Frames to 8443 that are denied or only audited, also where no agent records who sends them. `None`: nothing is in force, or only root may see.
@@ -194,7 +196,8 @@ fn print_text(outcome: &Report<'_>) -> anyhow::Result<()> {
     for peer in &outcome.peers {
         let found = outcome.peers_found.iter().find(|found| found.address == *peer);
         let by: Vec<&str> = found.iter().flat_map(|found| &found.found_by).map(|witness| witness.text()).collect();
-        line(&format!("peer {peer} ({})", by.join("; ")))?;
+        let by = if by.is_empty() { "this node".to_owned() } else { by.join("; ") };
+        line(&format!("peer {peer} ({by})"))?;
     }
     for left in outcome.peers_found.iter().filter(|found| !outcome.peers.contains(&found.address)) {
         let by: Vec<&str> = left.found_by.iter().map(|witness| witness.text()).collect();
@@ -216,7 +219,8 @@ fn print_text(outcome: &Report<'_>) -> anyhow::Result<()> {
     line("")?;
     line("who would be cut off when it enforces, of those connected now or within the hour:")?;
     for affected in &outcome.cut_off_when_enforced {
-        line(&format!("  {} on port {} ({})", affected.source, affected.port, affected.reason))?;
+        let port = affected.port.map_or_else(|| affected.protocol.to_owned(), |port| port.to_string());
+        line(&format!("  {} on port {port} ({})", affected.source, affected.reason))?;
     }
     if outcome.cut_off_when_enforced.is_empty() {
         line("  nobody")?;

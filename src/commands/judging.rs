@@ -3,16 +3,18 @@
 use anyhow::anyhow;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
 
-use super::{Failure, block_on, read_policy};
+use super::{Failure, block_on, meant, read_config};
 use crate::{cli::Common, control::surroundings::interfaces};
 use nodewall_datapath::{DatapathError, Maps};
 use nodewall_host::net;
-use nodewall_policy::{Facts, RowTable, compile};
+use nodewall_policy::{Facts, RowTable, compile, config::Trust};
 
 /// An image and the names of its rows.
 pub(super) struct JudgingPolicy {
     pub(super) image: Box<PolicyImage>,
     pub(super) rows: Vec<RowRecord>,
+    /// `in_force` or `by_the_file`.
+    pub(super) basis: &'static str,
 }
 
 /// Whether the command line describes a policy, so that the live one is not meant.
@@ -55,7 +57,7 @@ fn live(common: &Common) -> Result<Option<JudgingPolicy>, DatapathError> {
     match maps.policy() {
         Ok(image) => {
             tracing::info!("judging by the live policy, generation {}", image.generation);
-            Ok(Some(JudgingPolicy { image, rows: maps.rows()? }))
+            Ok(Some(JudgingPolicy { image, rows: maps.rows()?, basis: "in_force" }))
         }
         Err(DatapathError::NoPolicy) => Ok(None),
         Err(error) => Err(error),
@@ -78,12 +80,12 @@ pub(super) fn index_of(interface: Option<&str>) -> Result<u32, Failure> {
 }
 
 fn configured(common: &Common) -> Result<JudgingPolicy, Failure> {
-    let (_, policy) = read_policy(common)?;
+    let policy = meant(common, &read_config(common, Trust::Anyone)?)?;
     let mut facts = Facts::default();
     if !policy.interface_peers.is_empty() {
         facts.interfaces = interfaces(&block_on(net::snapshot())?.map_err(anyhow::Error::new)?, &policy);
     }
     let compiled = compile(&policy, RowTable::default(), &facts)?;
     let rows = compiled.rows.records().to_vec();
-    Ok(JudgingPolicy { image: compiled.image, rows })
+    Ok(JudgingPolicy { image: compiled.image, rows, basis: "by_the_file" })
 }

@@ -5,6 +5,7 @@ mod block;
 mod capture;
 mod check;
 mod counters;
+mod cut_off;
 mod detach;
 mod dispatch;
 mod doctor;
@@ -41,7 +42,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     cli::{Common, Output},
-    control::{Refused, Site},
+    control::{self, ModeOverride, Refused, Site},
     ui,
 };
 use nodewall_datapath::{DatapathError, Maps, PinDir, missing_capabilities};
@@ -59,6 +60,8 @@ pub use dispatch::main;
 pub(crate) const FINE: u8 = 0;
 /// Works, but something is missing or different.
 pub(crate) const DEGRADED: u8 = 3;
+/// A source now in conversation would be cut off.
+pub(crate) const WOULD_CUT: u8 = 5;
 
 /// The configuration under the command line.
 fn read_config(common: &Common, trust: Trust) -> Result<Config, Failure> {
@@ -71,11 +74,16 @@ fn reread_config(common: &Common, trust: Trust) -> Result<Config, ConfigErrors> 
     config::resolve(common.config.as_deref(), trust)?.with_overrides(&common.overrides())
 }
 
-/// The policy of the configuration, for commands that only compute.
-fn read_policy(common: &Common) -> Result<(Config, Policy), Failure> {
-    let config = read_config(common, Trust::Anyone)?;
-    let policy = Policy::from_config(&config)?;
-    Ok((config, policy))
+/// The policy that the configuration means on this node, as `plan` and `apply` take it: with the peers that are known from elsewhere, and under an operator's
+/// word on the mode. Every command that answers by the file answers by this.
+fn meant(common: &Common, config: &Config) -> Result<Policy, Failure> {
+    // What the state directory says is told elsewhere where it cannot be read.
+    let state = StateDir::open(&common.state_dir).ok().flatten();
+    let word = state.as_ref().filter(|_| common.mode.is_none()).and_then(|state| state.load::<ModeOverride>().ok()?);
+    match control::desired(state.as_ref(), config, word) {
+        Ok((desired, _)) => Ok(desired.policy),
+        Err(_) => Ok(Policy::from_config(config)?),
+    }
 }
 
 /// Where nodewall keeps things on this node; made where it is missing.

@@ -210,11 +210,7 @@ fn record<T>(site: &Site, change: impl FnOnce(&mut Registry) -> Result<T, Failur
     let mut registry = Registry::load(&site.state)?;
     let done = change(&mut registry)?;
     registry.save(&site.state)?;
-    for change in registry.changes() {
-        if let Err(error) = site.state.journal("peers", &change.detail, change.who.as_ref()) {
-            tracing::error!("{error}; not in the journal: peers: {}", change.detail);
-        }
-    }
+    control::note_peer_changes(&site.state, &mut registry);
     Ok(done)
 }
 

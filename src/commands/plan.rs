@@ -1,9 +1,9 @@
 //! `nodewall plan`: what `apply` would change. Changes nothing.
 
-use super::{DEGRADED, FINE, Failure, block_on, print, read_config};
+use super::{DEGRADED, FINE, Failure, WOULD_CUT, block_on, cut_off, print, read_config};
 use crate::{
     cli::{AllowArgs, Common},
-    control::{self, Difference, ModeOverride},
+    control::{self, Difference, ModeOverride, Observed},
     ui,
 };
 use nodewall_datapath::PinDir;
@@ -19,13 +19,20 @@ pub(super) fn run(common: &Common, args: AllowArgs) -> Result<u8, Failure> {
     };
     let pins = PinDir::open(&common.bpffs)?;
     let (desired, _) = control::desired(state.as_ref(), &config, word)?;
-    let difference = block_on(control::plan((state.as_ref(), pins.as_ref()), &desired, args.allow()))??;
+    let audited = Observed::read(&common.bpffs, state.as_ref(), &desired.policy);
+    let difference = block_on(control::plan((state.as_ref(), pins.as_ref()), &desired, args.allow(), audited))??;
     print(common, &difference, print_text)?;
-    Ok(if difference.is_empty() && difference.held.is_none() { FINE } else { DEGRADED })
+    Ok(match () {
+        () if difference.hurts() => WOULD_CUT,
+        () if difference.is_empty() && difference.held.is_none() => FINE,
+        () => DEGRADED,
+    })
 }
 
 pub(super) fn print_text(difference: &Difference) -> anyhow::Result<()> {
-    if difference.is_empty() {
+    if difference.nothing_in_force {
+        ui::print_line("nothing is in force: nothing is filtered")?;
+    } else if difference.is_empty() {
         ui::print_line("nothing would change")?;
     }
     for setting in &difference.settings {
@@ -49,16 +56,8 @@ pub(super) fn print_text(difference: &Difference) -> anyhow::Result<()> {
     for problem in &difference.not_covered {
         ui::print_line(&format!("! {problem}"))?;
     }
-    for affected in &difference.affected {
-        ui::print_line(&format!(
-            "! {} {} connected to port {}: {} -> {} ({})",
-            affected.source,
-            if affected.connected { "is" } else { "was within the hour" },
-            affected.port,
-            affected.from,
-            affected.to,
-            affected.reason
-        ))?;
+    for line in cut_off::lines(difference) {
+        ui::print_line(&line)?;
     }
     if let Some(held) = &difference.held {
         ui::print_line(&format!("apply would refuse this: {held}"))?;

@@ -37,7 +37,7 @@ struct Line {
 type Judge<'a> = Box<dyn FnMut(&CapturedFrame) -> Result<Option<Decision>, Failure> + 'a>;
 
 pub(super) fn run(common: &Common, args: &ReplayArgs) -> Result<u8, Failure> {
-    let JudgingPolicy { image, rows } = judging::described_live_or_default(common)?;
+    let JudgingPolicy { image, rows, .. } = judging::described_live_or_default(common)?;
     let image = &image;
     let mut judge: Judge<'_> = match args.engine {
         Engine::Host => {

@@ -28,7 +28,13 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
         format!("pid {}{elsewhere}", agent.pid)
     });
     for (name, value) in [
-        ("mode", or_none(report.mode_in_words())),
+        (
+            "mode",
+            or_none(report.mode_in_words().map(|mode| match &report.file_mode {
+                Some(file) => format!("{mode} (by the file: {file})"),
+                None => mode,
+            })),
+        ),
         ("generation", or_none(report.generation.map(|g| g.to_string()))),
         ("policy", or_none(report.policy_sha256.clone())),
         ("peers", report.peers.to_string()),
@@ -53,6 +59,14 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
         let left = humantime::format_duration(std::time::Duration::from_secs(trial.seconds_left));
         ui::print_line(&format!("on trial: by {}; goes back to mode {} in {left}", trial.by, trial.back_to_mode))?;
         ui::print_line(&format!("on trial: held by {}", trial.held_by()))?;
+    }
+    for change in report.will_change.iter().filter(|change| change.what == "peer") {
+        let left = humantime::format_duration(std::time::Duration::from_secs(change.seconds_left));
+        let talks = if change.talks { "; it talks with this node, and will be cut off" } else { "" };
+        ui::print_line(&format!("in {left}: {}{talks}", change.then))?;
+    }
+    for left in &report.left_peers {
+        ui::print_line(&format!("lately: {left}"))?;
     }
     for block in &report.blocks {
         let until = block.seconds_left.map_or_else(String::new, |left_s| {

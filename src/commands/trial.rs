@@ -1,13 +1,19 @@
 //! `nodewall enforce`, `confirm`, `rollback` and `panic-open`.
 
-use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, read_config, site, trial_wait};
+use anyhow::anyhow;
+
+use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, cut_off, read_config, site, trial_wait};
 use crate::{
     cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
-    control::{self, AgentError},
+    control::{self, AgentError, Desired, Difference, Good, Observed, Site},
     ui,
 };
+use nodewall_datapath::PinDir;
 use nodewall_host::state::Who;
-use nodewall_policy::config::{Mode, Trust};
+use nodewall_policy::{
+    Policy,
+    config::{Mode, Trust},
+};
 
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
     let config = read_config(common, Trust::OwnerOnly)?;
@@ -15,6 +21,13 @@ pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure>
     let (configured, _) = control::desired(Some(&site.state), &config, None)?;
     let who = Who::here("nodewall enforce");
     block_on(async {
+        let difference = foresee(&site, &configured, args.allow).await?;
+        for line in difference.as_ref().map(cut_off::lines).unwrap_or_default() {
+            trial_wait::tell(&line);
+        }
+        if let Some(why) = difference.as_ref().filter(|_| !args.allow_affected).and_then(cut_off::refusal) {
+            return Err(Failure::would_cut(anyhow!(why)));
+        }
         let (policy, trial) =
             match control::enforce(&site, configured, args.allow.allow(), args.confirm_within, &who).await {
                 Err(already @ AgentError::Enforcing { .. }) => {
@@ -29,6 +42,21 @@ pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure>
         print_in_force(common, &site, policy).await?;
         Ok(FINE)
     })?
+}
+
+/// What enforcing would change. `None`: it is refused for another reason, or enforced already, and that is told.
+async fn foresee(site: &Site, configured: &Desired, allow: AllowArgs) -> Result<Option<Difference>, Failure> {
+    let good = if site.state.is_detached() { None } else { Good::last(&site.state)? };
+    let desired = good.map_or_else(|| configured.clone(), |good| good.desired);
+    if desired.policy.mode == Mode::Enforce && Good::last(&site.state)?.is_some() {
+        return Ok(None);
+    }
+    let policy = Policy { mode: Mode::Enforce, ..desired.policy.clone() };
+    let desired = Desired { policy, ..desired };
+    let audited = Observed::read(&site.bpffs, Some(&site.state), &desired.policy);
+    let pins = PinDir::open(&site.bpffs)?;
+    let difference = control::plan((Some(&site.state), pins.as_ref()), &desired, allow.allow(), audited).await?;
+    Ok(Some(difference).filter(|difference| difference.held.is_none()))
 }
 
 pub(super) fn panic_open(common: &Common, args: PanicOpenArgs) -> Result<u8, Failure> {

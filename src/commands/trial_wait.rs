@@ -12,7 +12,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{FINE, Failure};
+use super::{FINE, Failure, cut_off::Live};
 use crate::control::{self, AgentError, InForce, Site, Trial, TrialKind, TrialState};
 use nodewall_host::state::{Role, Who};
 
@@ -33,7 +33,8 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, policy: &InForce, 
     let mut enter = if trial.kind == TrialKind::Enforce { enter() } else { None };
     begin(trial, policy, enter.is_some());
     let mut ticks = tokio::time::interval(LOOK_EVERY);
-    let (mut told_s, mut role) = (None, None);
+    let (mut told_s, mut role) = (Told::default(), None);
+    let mut live = (trial.kind == TrialKind::Enforce).then(Live::begin);
     loop {
         // The countdown of a trial that this one took the place of may still be there for a moment.
         role = role.or_else(|| site.state.take(Role::Countdown).ok().flatten());
@@ -54,7 +55,11 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, policy: &InForce, 
             return go_back(site, who).await;
         }
         match control::trial_state(site, trial).await {
-            Ok(TrialState::Left(left)) => count_down(left, &mut told_s),
+            Ok(TrialState::Left(left)) => {
+                if count_down(left, &mut told_s) {
+                    live.iter_mut().flat_map(|live| live.lines(&site.state)).for_each(|line| tell(&line));
+                }
+            }
             Ok(TrialState::Confirmed) => {
                 tell("confirmed: enforced for good");
                 return Ok(FINE);
@@ -106,24 +111,32 @@ async fn go_back(site: &Site, who: &Who) -> Result<u8, Failure> {
     Ok(WENT_BACK)
 }
 
-fn count_down(left: Duration, told_s: &mut Option<u64>) {
+/// Tells how long it goes on. Whether another second has passed.
+fn count_down(left: Duration, told_s: &mut Told) -> bool {
     let left_s = left.as_millis().div_ceil(1_000) as u64;
-    if *told_s == Some(left_s) {
-        return;
+    if told_s.seen_s == Some(left_s) {
+        return false;
     }
+    told_s.seen_s = Some(left_s);
     let text = humantime::format_duration(Duration::from_secs(left_s));
     if io::stderr().is_terminal() {
         // The terminal may be gone at any moment; the countdown goes on.
         let _ = write!(io::stderr(), "\r{text} left        \r");
-    } else if told_s.is_none_or(|told| left_s + TELL_EVERY_S <= told) || left_s == 10 {
+    } else if told_s.line_s.is_none_or(|told| left_s + TELL_EVERY_S <= told) || left_s == 10 {
         tell(&format!("{text} left"));
-    } else {
-        return;
+        told_s.line_s = Some(left_s);
     }
-    *told_s = Some(left_s);
+    true
 }
 
-fn tell(text: &str) {
+/// Seconds that were left when it was last told.
+#[derive(Default)]
+struct Told {
+    seen_s: Option<u64>,
+    line_s: Option<u64>,
+}
+
+pub(super) fn tell(text: &str) {
     // As above.
     let _ = writeln!(io::stderr(), "{text}");
 }

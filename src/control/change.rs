@@ -90,11 +90,12 @@ pub(crate) struct Request {
     standing: Standing,
     blocking: Blocking,
     guard: Option<Guard>,
+    mode_since: Option<u64>,
 }
 
 impl Request {
     const fn new(desired: Desired, standing: Standing) -> Self {
-        Self { desired, standing, blocking: Blocking::AsListed, guard: None }
+        Self { desired, standing, blocking: Blocking::AsListed, guard: None, mode_since: None }
     }
 
     /// What somebody decided, for good.
@@ -107,9 +108,15 @@ impl Request {
         Self::new(desired, Standing::OnTrial)
     }
 
-    /// What is in force already, or was before a trial.
+    /// What is in force already.
     pub(super) const fn kept(desired: Desired) -> Self {
         Self::new(desired, Standing::Kept)
+    }
+
+    /// What was in force before a trial, with its blocks. An audit goes on where the trial broke in.
+    pub(super) fn back_to(good: &Good) -> Self {
+        let mode_since = Some(good.mode_since_unix_ns);
+        Self { blocking: Blocking::Restored, mode_since, ..Self::kept(good.desired.clone()) }
     }
 
     /// Nothing changes unless the guard lets it.
@@ -120,11 +127,6 @@ impl Request {
     /// No source is blocked: a panic-open begins.
     pub(super) fn lifting_blocks(self) -> Self {
         Self { blocking: Blocking::Lifted, ..self }
-    }
-
-    /// Sources are blocked again: a panic-open ends.
-    pub(super) fn restoring_blocks(self) -> Self {
-        Self { blocking: Blocking::Restored, ..self }
     }
 }
 
@@ -148,7 +150,7 @@ pub(super) async fn swap(
     maps: &mut Maps,
     request: Request,
 ) -> Result<InForce, AgentError> {
-    let Request { desired, standing, blocking, guard } = request;
+    let Request { desired, standing, blocking, guard, mode_since } = request;
     let before = Good::last(&site.state);
     if let Err(error) = &before {
         tracing::error!("the last good policy can not be read: {error}");
@@ -176,6 +178,10 @@ pub(super) async fn swap(
         policy_sha256: hex(&compiled.image.policy_sha256),
         since_unix_ns: now.unix_ns,
         decided_unix_ns: before.as_ref().filter(|_| !decided).map_or(now.unix_ns, |before| before.decided_unix_ns),
+        mode_since_unix_ns: mode_since.unwrap_or_else(|| {
+            let same = before.as_ref().filter(|before| before.desired.policy.mode == desired.policy.mode);
+            same.map_or(now.unix_ns, |before| before.mode_since_unix_ns)
+        }),
         attached: Vec::new(),
         desired: desired.clone(),
     };

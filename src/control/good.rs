@@ -78,6 +78,9 @@ pub struct Good {
     pub since_unix_ns: u64,
     /// Unix time at which somebody decided that it be in force (a configuration, a lever), ns. Repairs, blocks and peers decide nothing.
     pub decided_unix_ns: u64,
+    /// Unix time since which its mode has been what it is, ns; 0: not known. A trial that was ended does not count.
+    #[serde(default)]
+    pub mode_since_unix_ns: u64,
     /// Names of the interfaces that were attached or waited for, as an older version wrote them here. Empty ones are still written: such a version's command
     /// that waits for the end of a trial reads this file after an upgrade, and ends by it.
     #[serde(default)]
@@ -188,6 +191,7 @@ mod tests {
             policy_sha256: "00".into(),
             since_unix_ns: 7,
             decided_unix_ns: 7,
+            mode_since_unix_ns: 7,
             attached: Vec::new(),
             desired,
         }

@@ -98,6 +98,7 @@ mod tests {
             policy_sha256: String::new(),
             since_unix_ns: 0,
             decided_unix_ns: 0,
+            mode_since_unix_ns: 0,
             attached: Vec::new(),
             desired,
         }

@@ -1,6 +1,7 @@
 //! Changes of what is in force, each under one lock (`apply`, `enforce`, `confirm`, `rollback`, `panic_open`, `block`, `detach`), and the files that
 //! hold what is wanted. It must not print: commands do, and events go to `tracing`.
 
+pub(crate) mod affected;
 mod allow;
 pub(crate) mod apply;
 pub(crate) mod block;
@@ -13,6 +14,7 @@ mod good;
 mod guard;
 mod health;
 mod holder;
+mod left;
 pub(crate) mod peers;
 pub(crate) mod plan;
 pub(crate) mod program;
@@ -24,6 +26,7 @@ pub(crate) mod trial;
 mod trial_file;
 pub(crate) mod warnings;
 
+pub use affected::{Affected, Denied, InKernel, Observed};
 pub use allow::Allow;
 pub use apply::{Cause, apply, start_again};
 pub use block::{Blocking, Changed, block, unblock};
@@ -35,8 +38,10 @@ pub use error::AgentError;
 pub use good::{Desired, Good, ModeOverride, takes_layer_3};
 pub use health::{Gaps, Health, Refused, Repair};
 pub use holder::{Holder, holders, stand_apart};
+pub use left::{Left, LeftPeer, Talkers};
+pub(crate) use peers::note_changes as note_peer_changes;
 pub use peers::{ask_local, desired, peers_changed};
-pub use plan::{Affected, Difference, plan};
+pub use plan::{Difference, plan};
 pub use program::Applied;
 pub use seen::Seen;
 pub use trial::{TrialState, confirm, enforce, panic_open, rollback, rollback_trial, trial_state};

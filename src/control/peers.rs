@@ -10,6 +10,7 @@ use super::{
     change::{InForce, Request, Site, put_in_force, require_privilege},
     error::AgentError,
     guard::Guard,
+    left::Left,
     state_files::{note, readable},
     trial,
 };
@@ -42,13 +43,22 @@ pub fn desired(
 
 /// Writes the registry, and what changed into the journal. A full disk must not keep a peer out.
 pub(crate) fn save(state: &StateDir, registry: &mut Registry) {
-    for change in registry.changes() {
-        note(state, "peers", &change.detail, change.who.as_ref());
-    }
+    note_changes(state, registry);
     if registry.is_unsaved()
         && let Err(error) = registry.save(state)
     {
         tracing::error!("{error}; a start from this disk would not know what was learnt");
+    }
+}
+
+/// Tells what changed: the journal, and the note of those who left.
+pub(crate) fn note_changes(state: &StateDir, registry: &mut Registry) {
+    for change in registry.changes() {
+        note(state, "peers", &change.detail, change.who.as_ref());
+        let (left, cause) = &change.left;
+        if !left.is_empty() {
+            Left::note(state, left, (cause, change.who.as_ref()), Clock::now().unix_ns);
+        }
     }
 }
 

@@ -1,42 +1,41 @@
-//! What a configuration would change of what is in force: ports, access, peers, mode, interfaces, and who of those that are connected, or were within the
-//! last hour, would be cut off or let in. Changes nothing.
+//! What a configuration would change of what is in force: ports, access, peers, mode, interfaces, and who would be cut off or let in (`affected`). Changes
+//! nothing.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    net::IpAddr,
 };
 
 use ipnet::IpNet;
-use node_ebpf_common::{PolicyImage, Reason, decide, frame::Received};
 use serde::Serialize;
 
 use super::{
+    affected::{Affected, Change, InKernel, Observed, affected},
     allow::Allow,
     block_list::Blocks,
     coverage::{CoverageState, InterfaceCoverage, Remembered, account},
     error::AgentError,
     guard::Guard,
-    seen::Seen,
     session,
     state_files::readable,
-    surroundings::{Surroundings, own_addresses, select},
+    surroundings::{Surroundings, select},
 };
 use crate::control::{Desired, Good};
 use nodewall_datapath::PinDir;
 use nodewall_host::{
-    net::{self, Network, Redirect, Selection, Sockets, Way, listings, tcp_redirects},
+    net::{self, Network, Selection},
     state::{Clock, StateDir},
 };
 use nodewall_policy::{
     Facts, Policy, PortClass, RowTable, compile,
-    config::{Access, PortRange, Protocol, show},
-    probe_frame,
+    config::{Access, Mode, PortRange, Protocol, show},
 };
 
 /// Everything that would change. Empty: nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Difference {
+    /// Nothing is filtered: no policy is in force, or an operator opened the node.
+    pub nothing_in_force: bool,
     /// Settings: name, as it is, as it would be. As it is: `null` where nothing is in force.
     pub settings: Vec<Setting>,
     /// Ports that get another class, access or extra source.
@@ -51,8 +50,12 @@ pub struct Difference {
     pub interfaces_removed: Vec<String>,
     /// Ways in that would stay open, and interfaces that can not be attached, each with the reason.
     pub not_covered: Vec<String>,
-    /// Sources whose verdict would change, of those that have a TCP connection to this node or had one within the last hour (as an agent saw it).
+    /// Whose verdict would change, of those that talk with this node, did so, or knocked: conversations first.
     pub affected: Vec<Affected>,
+    /// Those who knocked besides, and are too many to be named.
+    pub more_knocks: usize,
+    /// It would enforce for the first time, and of its peers not one has ever talked with this node: the list may be wrong.
+    pub peers_silent: bool,
     /// Why `apply` would refuse it.
     pub held: Option<String>,
 }
@@ -81,38 +84,42 @@ pub struct PortChange {
     pub to: String,
 }
 
-/// Somebody who is connected, or was.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Affected {
-    /// The other end.
-    pub source: IpAddr,
-    /// This node's port.
-    pub port: u16,
-    /// What happens to its packets: `pass` or `drop`.
-    pub from: &'static str,
-    /// What would.
-    pub to: &'static str,
-    /// Name of the new reason.
-    pub reason: &'static str,
-    /// The connection is there right now.
-    pub connected: bool,
-}
-
 impl Difference {
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
-        *self == Self { held: self.held.clone(), not_covered: self.not_covered.clone(), ..Self::default() }
+        let Self { held, not_covered, peers_silent, more_knocks, .. } = self;
+        let others = (held.clone(), not_covered.clone());
+        *self
+            == Self {
+                held: others.0,
+                not_covered: others.1,
+                peers_silent: *peers_silent,
+                more_knocks: *more_knocks,
+                ..Self::default()
+            }
+    }
+
+    /// Those in conversation now who would be cut off.
+    pub fn cut_off(&self) -> impl Iterator<Item = &Affected> {
+        self.affected.iter().filter(|affected| affected.current && affected.to == "drop")
+    }
+
+    /// Somebody would be cut off, or everybody may be. Where nothing is in force nobody could be counted, and that comes first.
+    pub fn hurts(&self) -> bool {
+        self.peers_silent && !self.nothing_in_force || self.cut_off().next().is_some()
     }
 }
 
-/// What `desired` would change of the last good policy in `state` (none: the node is open).
+/// What `desired` would change of the last good policy in `state` (none: the node is open). `audited`: what an audit has recorded.
 pub async fn plan(
     (state, pins): (Option<&StateDir>, Option<&PinDir>),
     desired: &Desired,
     allow: Allow,
+    observed: Observed,
 ) -> Result<Difference, AgentError> {
+    // What is stored may not be in force: its pins may be gone, or it was never put there by this disk.
     let good = match state {
-        Some(state) if !state.is_detached() => Good::last(state)?,
+        Some(state) if !state.is_detached() && observed.kernel != InKernel::Nothing => Good::last(state)?,
         _ => None,
     };
     let blocked = match state {
@@ -144,36 +151,34 @@ pub async fn plan(
             .map(|error| error.to_string())
     });
     let old_policy = good.as_ref().map(|good| &good.desired.policy);
+    let change = Change { old: old.as_deref(), new: &new, policies: [old_policy, Some(&desired.policy)] };
+    let found = affected(state, good.as_ref(), &network, &change, &observed.would_drop).await?;
+    let enforces = |policy: &Policy| policy.mode == Mode::Enforce;
+    let is_first = enforces(&desired.policy) && !old_policy.is_some_and(enforces);
+    let peers_silent = is_first && !desired.policy.single_node && !observed.peers_talked && !found.has_peer;
     let old_peers: BTreeSet<IpNet> = old_policy.iter().flat_map(|policy| policy.peers.iter().copied()).collect();
     let new_peers: BTreeSet<IpNet> = desired.policy.peers.iter().copied().collect();
+    let mut settings = settings(good.as_ref(), desired);
+    if let (InKernel::Policy(kernel), Some(good)) = (&observed.kernel, &good)
+        && *kernel != good.policy_sha256
+    {
+        let (from, to) = (Some(format!("{kernel:.12}… in the kernel")), format!("{:.12}… on disk", good.policy_sha256));
+        settings.push(Setting { name: "policy", from, to });
+    }
     Ok(Difference {
-        settings: settings(good.as_ref(), desired),
+        nothing_in_force: good.is_none(),
+        settings,
         ports: ports(old_policy, &desired.policy),
         peers_added: new_peers.difference(&old_peers).map(show).collect(),
         peers_removed: old_peers.difference(&new_peers).map(show).collect(),
         interfaces_added: interfaces.difference(&attached).cloned().collect(),
         interfaces_removed: attached.difference(&interfaces).cloned().collect(),
         not_covered: not_covered(pins, desired, &selection, &network)?,
-        affected: {
-            let connections = connections(state, &own_addresses(&network).into_iter().collect())?;
-            let by_interface = old_policy.into_iter().chain([&desired.policy]).any(|p| !p.interface_peers.is_empty());
-            let interfaces = if by_interface { interfaces_of(&connections).await? } else { BTreeMap::new() };
-            affected(&connections, &interfaces, &tcp_redirects(&listings()), (old.as_deref(), &new))
-        },
+        affected: found.affected,
+        more_knocks: found.more_knocks,
+        peers_silent,
         held,
     })
-}
-
-/// By which interface each source comes in: the one by which this node answers, for nothing else says it of a connection.
-async fn interfaces_of(connections: &BTreeMap<(IpAddr, u16), bool>) -> Result<BTreeMap<IpAddr, u32>, AgentError> {
-    let sources: Vec<IpAddr> =
-        connections.keys().map(|(source, _)| *source).collect::<BTreeSet<_>>().into_iter().collect();
-    let ways = net::ways_to(&sources).await?;
-    let interface = |way| match way {
-        Way::Out(route) => route.interface,
-        Way::Here | Way::Nowhere(_) => None,
-    };
-    Ok(sources.into_iter().zip(ways).filter_map(|(source, way)| Some((source, interface(way)?))).collect())
 }
 
 /// What an account of the interfaces would say, but for those that are only waiting to be attached.
@@ -282,61 +287,6 @@ fn rule(class: Option<&PortClass>) -> String {
     };
     let audited = if class.audited { ", audited" } else { "" };
     format!("{access} ({}{also}{audited})", class.name)
-}
-
-/// What is done to a packet: nothing in force passes everything; so does a policy or a class that only audits, but for what a block drops.
-fn action(image: Option<&PolicyImage>, source: IpAddr, port: u16, if_index: u32) -> (&'static str, &'static str) {
-    let Some(image) = image else { return ("pass", "unmanaged") };
-    let frame = probe_frame(source, port, Protocol::Tcp);
-    let decision = decide(&Received { frame: &frame, if_index }, image);
-    let reason = decision.reason().map_or("unknown", Reason::name);
-    (if decision.dropped() == 1 { "drop" } else { "pass" }, reason)
-}
-
-/// The ports on the wire that may have led to this socket.
-fn on_the_wire(port: u16, redirects: &[Redirect]) -> Vec<u16> {
-    let from = redirects.iter().filter(|redirect| redirect.to == port).flat_map(|redirect| &redirect.from);
-    std::iter::once(port).chain(from.map(|range| range.first())).collect()
-}
-
-/// Sources and local ports, each with whether the connection is there now.
-fn connections(state: Option<&StateDir>, own: &BTreeSet<IpAddr>) -> Result<BTreeMap<(IpAddr, u16), bool>, AgentError> {
-    let seen = state.and_then(StateDir::read_note::<Seen>).unwrap_or_default();
-    let remembered = seen.within_the_hour(Clock::now().unix_ns);
-    // An address may have become this node's since.
-    let others = remembered.filter(|(source, _)| !own.contains(source));
-    let mut all: BTreeMap<_, _> = others.map(|connection| (connection, false)).collect();
-    all.extend(inbound(&net::sockets()?, own).into_iter().map(|connection| (connection, true)));
-    Ok(all)
-}
-
-/// Who is connected from outside: source and local port. Not this node itself: what it sends to an address of its own goes over `lo`, which nobody filters.
-pub(crate) fn inbound(sockets: &Sockets, own: &BTreeSet<IpAddr>) -> Vec<(IpAddr, u16)> {
-    let ends = sockets.inbound().map(|end| (end.remote.ip().to_canonical(), end.local.port()));
-    ends.filter(|(source, _)| !source.is_loopback() && !own.contains(source)).collect()
-}
-
-fn affected(
-    connections: &BTreeMap<(IpAddr, u16), bool>,
-    interfaces: &BTreeMap<IpAddr, u32>,
-    redirects: &[Redirect],
-    (old, new): (Option<&PolicyImage>, &PolicyImage),
-) -> Vec<Affected> {
-    let mut found = BTreeSet::new();
-    for (&(source, local_port), &connected) in connections {
-        let if_index = interfaces.get(&source).copied().unwrap_or(0);
-        let changed = |port: u16| {
-            let ((from, _), (to, reason)) =
-                (action(old, source, port, if_index), action(Some(new), source, port, if_index));
-            (from != to).then_some(Affected { source, port, from, to, reason, connected })
-        };
-        // Behind a redirect nobody can tell which port it was; it is told only where every answer is the same.
-        let ports = on_the_wire(local_port, redirects);
-        if ports.iter().all(|port| changed(*port).is_some()) {
-            found.extend(changed(local_port));
-        }
-    }
-    found.into_iter().collect()
 }
 
 #[cfg(test)]

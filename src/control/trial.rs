@@ -79,7 +79,7 @@ async fn end(
 
 /// Puts the policy of before the trial into force by whatever there is: the maps; where their pins are gone and links still filter, a program loaded anew.
 async fn bring_back(site: &Site, lock: &PolicyLock, trial: &Trial) -> Result<Option<InForce>, AgentError> {
-    let request = || Request::kept(trial.back_to.desired.clone()).restoring_blocks();
+    let request = || Request::back_to(&trial.back_to);
     let lost = match put_in_force(site, lock, request()).await {
         Err(error) if error.is_lost_pins() => error,
         result => return result.map(Some),

@@ -25,6 +25,8 @@ pub struct Answers {
     pub interfaces: Vec<InterfacePattern>,
     /// `[peers] static`, sorted.
     pub peers: Vec<IpNet>,
+    /// This node's own addresses on the way to the others, which the file names, too: so each node's file means the same policy.
+    pub own: BTreeSet<IpNet>,
     /// `[peers] file`.
     pub peers_file: Option<PathBuf>,
     /// `[peers] vendor_firewall`.
@@ -40,7 +42,7 @@ pub struct Answers {
 impl Answers {
     /// The peers that these answers make, by what their sources say now.
     pub fn all_peers(&self, found: &Discovery) -> Vec<IpNet> {
-        let mut peers: BTreeSet<IpNet> = self.peers.iter().copied().collect();
+        let mut peers: BTreeSet<IpNet> = self.peers.iter().chain(&self.own).copied().collect();
         if self.peers_file.is_some() {
             peers.extend(found.known_to(Witness::File));
         }

@@ -228,6 +228,23 @@ impl Discovery {
     }
 }
 
+/// This node's own addresses from which it would send to these peers: those by which they know it. None that a prefix among the peers holds: all nodes have it.
+///
+/// # Errors
+/// When the kernel cannot be asked for routes.
+pub async fn own_towards(peers: &[IpNet]) -> Result<BTreeSet<IpNet>, NetError> {
+    let network = net::snapshot().await?;
+    let own: BTreeSet<IpAddr> = network.links().flat_map(net::Link::own_addresses).collect();
+    let single = |peer: &&IpNet| peer.prefix_len() == peer.max_prefix_len() && !own.contains(&peer.addr());
+    let others: Vec<IpAddr> = peers.iter().filter(single).map(IpNet::addr).collect();
+    let sources = net::ways_to(&others).await?.into_iter().filter_map(|way| match way {
+        net::Way::Out(route) => route.source,
+        net::Way::Here | net::Way::Nowhere(_) => None,
+    });
+    let is_named = |source: &IpAddr| peers.iter().any(|peer| peer.contains(source));
+    Ok(sources.filter(|source| own.contains(source) && !is_named(source)).map(IpNet::from).collect())
+}
+
 /// Looks at the node. `interfaces`: those that were named; `peers_file`: the one that was named.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! The file: its text, and how it gets into its place. Whole or not at all, never over another one unasked, and only after the real parser has read
 //! it where it will be read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -76,9 +76,15 @@ pub fn text(answers: &Answers, found: &Discovery) -> Result<String, FileError> {
             outsiders.iter().take(MAX_NAMED).map(|outsider| format!("Seen on it, and no peer: {}.", outsider.text()));
         choose("profile.agent_port_8443", access.to_string().into(), seen.collect());
     }
-    if !answers.peers.is_empty() {
-        let because = answers.peers.iter().map(|net| format!("{}: {}.", show(net), witness(found, net)));
-        choose("peers.static", list(answers.peers.iter().map(show)), because.collect());
+    let named: BTreeSet<IpNet> = answers.peers.iter().chain(&answers.own).copied().collect();
+    if !named.is_empty() {
+        let because = |net: &IpNet| {
+            if answers.own.contains(net) {
+                return format!("{}: this node; named like the others, so that all nodes have one policy.", show(net));
+            }
+            format!("{}: {}.", show(net), witness(found, net))
+        };
+        choose("peers.static", list(named.iter().map(show)), named.iter().map(because).collect());
     }
     if let Some(path) = &answers.peers_file {
         choose("peers.file", path.to_string_lossy().into_owned().into(), said(found, Witness::File));

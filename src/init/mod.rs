@@ -9,6 +9,6 @@ mod file;
 mod prompt;
 
 pub use answers::{Answers, AnswersError, decide};
-pub use discovery::{Discovery, FoundInterface, FoundPeer, Knocker, Witness, find};
+pub use discovery::{Discovery, FoundInterface, FoundPeer, Knocker, Witness, find, own_towards};
 pub use file::{FileError, packaged_text, place, refuse_existing, text};
 pub use prompt::{Prompt, Terminal};

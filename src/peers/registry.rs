@@ -77,6 +77,8 @@ pub struct Change {
     pub detail: String,
     /// The operator that wanted it. `None`: a source, or time.
     pub who: Option<Who>,
+    /// Those of them that counted, and do not any more, with why.
+    pub left: (Vec<IpNet>, String),
 }
 
 /// How a prefix stood before an operator's word, to take that back.
@@ -203,7 +205,8 @@ impl Registry {
         };
         known.failing = Some((since, told.clone()));
         self.unsaved = true;
-        self.changes.push(Change { detail: format!("{source}: {told}; what it said last stays"), who: None });
+        let detail = format!("{source}: {told}; what it said last stays");
+        self.changes.push(Change { detail, who: None, left: Default::default() });
     }
 
     /// An operator admits a node, for a time or until it is removed. Lifts a tombstone.
@@ -365,7 +368,10 @@ impl Registry {
             for some in prefixes.chunks(NAMED_IN_CHANGE) {
                 let named: Vec<String> = some.iter().map(show).collect();
                 let detail = format!("{}: {state} ({cause})", named.join(" "));
-                self.changes.push(Change { detail, who: who.cloned() });
+                let counted = |net: &&IpNet| before.get(*net).is_some_and(PeerState::counts);
+                let counts = |net: &&IpNet| after.get(*net).is_some_and(PeerState::counts);
+                let left = some.iter().filter(counted).filter(|net| !counts(net)).copied().collect();
+                self.changes.push(Change { detail, who: who.cloned(), left: (left, cause.to_owned()) });
             }
         }
         self.unsaved |= !became.is_empty();

@@ -6,6 +6,7 @@ pub mod denied_sources;
 pub mod evidence;
 pub mod evidence_sums;
 pub mod mission_control;
+pub mod observed;
 pub mod open_tunnel;
 pub mod peer_traffic;
 pub mod peers;

@@ -6,8 +6,10 @@ use serde::Serialize;
 
 use crate::{
     control::{
-        self, AgentError, Blocks, Good, Health, Holder, InterfaceCoverage, Refused, Repair, Trial, TrialKind, holders,
+        self, AgentError, Blocks, Good, Health, Holder, InterfaceCoverage, Left, Refused, Repair, Talkers, Trial,
+        TrialKind, holders,
     },
+    peers::{PeerState, Registry, SourceName},
     view::{mission_control::Reached, open_tunnel::OpenTunnel, ports, push_health::PushHealth},
 };
 
@@ -41,6 +43,14 @@ pub struct Status {
     pub trial: Option<OnTrial>,
     /// The change that was refused last, if none was accepted since.
     pub refused: Option<Refused>,
+    /// What will change by itself, the soonest first.
+    pub will_change: Vec<WillChange>,
+    /// Peers that ceased to be such within the last hour, each in a sentence.
+    pub left_peers: Vec<String>,
+    /// Of those, the ones that had talked with this node within the hour before: they were cut off.
+    pub cut_peers: u64,
+    /// The file's mode as it was read last, where it is another than the one in force: an operator's word, or a trial.
+    pub file_mode: Option<String>,
     /// `null`: no agent runs.
     pub agent: Option<Agent>,
     /// Repairs since the agent started last.
@@ -60,6 +70,19 @@ pub struct Status {
     /// Those of them that `interfaces` does not tell.
     #[serde(skip)]
     pub other_problems: Vec<String>,
+}
+
+/// Something that time alone will change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WillChange {
+    /// `peer`, `block` or `trial`.
+    pub what: &'static str,
+    /// Whose, and what becomes of it.
+    pub then: String,
+    /// Until then.
+    pub seconds_left: u64,
+    /// A peer that talked with this node within the last hour: it will be cut off.
+    pub talks: bool,
 }
 
 /// A source that is dropped everywhere.
@@ -226,6 +249,45 @@ fn in_force(
     })
 }
 
+/// Peers that leave, blocks and trials that end.
+fn add_changes(report: &mut Status, state: &StateDir, now: &Clock) {
+    let registry = readable(Registry::load(state), report);
+    let talkers = Talkers::before(state, now.unix_ns);
+    let mut changes: Vec<WillChange> = Vec::new();
+    for entry in registry.entries(now).into_iter().filter(|entry| entry.state.counts()) {
+        let Some(left) = entry.left else { continue };
+        // It stays a peer as long as a source knows it besides.
+        if entry.state == PeerState::Active && entry.sources.iter().any(|source| *source != SourceName::operator()) {
+            continue;
+        }
+        let then = format!("peer {} is none any more", show(&entry.prefix));
+        changes.push(WillChange {
+            what: "peer",
+            then,
+            seconds_left: left.as_secs(),
+            talks: talkers.talk(&entry.prefix),
+        });
+    }
+    for block in &report.blocks {
+        let Some(seconds_left) = block.seconds_left else { continue };
+        let then = format!("{} is no longer blocked", block.source);
+        changes.push(WillChange { what: "block", then, seconds_left, talks: false });
+    }
+    if let Some(trial) = &report.trial {
+        let then = format!("{} ends, mode {} again", trial.kind.command(), trial.back_to_mode);
+        changes.push(WillChange { what: "trial", then, seconds_left: trial.seconds_left, talks: false });
+    }
+    changes.sort_by_key(|change| change.seconds_left);
+    report.will_change = changes;
+    let left = state.read_note::<Left>().unwrap_or_default();
+    report.left_peers = left.lately(now.unix_ns).map(ToString::to_string).collect();
+    report.cut_peers = left.lately(now.unix_ns).filter(|left| left.talked).count() as u64;
+}
+
+/// No agent: what was in force stays, and follows nothing.
+pub const NO_AGENT: &str = "no agent runs: the policy stays, and what it follows is frozen: own addresses, learnt peers and when they end, blocks' ends, interfaces that \
+     appear, repairs, evidence; start the service, or `nodewall run`";
+
 /// What the state directory tells besides.
 fn add_state(report: &mut Status, state: &StateDir) {
     let now = Clock::now();
@@ -259,6 +321,16 @@ fn add_state(report: &mut Status, state: &StateDir) {
         }
         report.trial = Some(on_trial);
     }
+    add_changes(report, state, &now);
+    if let Some(good) = readable(Good::last(state), report).filter(|_| report.mode.is_some()) {
+        let file_mode = good.desired.configured_mode.as_str();
+        report.file_mode = report.mode.filter(|mode| *mode != file_mode).map(|_| file_mode.to_owned());
+        if report.policy_sha256.as_ref().is_some_and(|kernel| *kernel != good.policy_sha256) {
+            report.other_problems.push(
+                "the kernel has another policy than the disk, which a boot would bring back; `nodewall apply` makes them one".into(),
+            );
+        }
+    }
     report.refused = state.read_note::<Refused>();
     if let Some(refused) = report.refused.as_ref().filter(|refused| refused.unattended) {
         report.other_problems.push(format!("{} was refused: {}", refused.attempt, refused.error));
@@ -283,6 +355,9 @@ fn add_state(report: &mut Status, state: &StateDir) {
             last_repair: health.last_repair,
         }
     });
+    if report.agent.is_none() && report.mode.is_some() {
+        report.other_problems.push(NO_AGENT.into());
+    }
 }
 
 /// What can not be read is a problem to show, not a reason to show nothing.

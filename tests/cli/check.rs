@@ -55,6 +55,7 @@ fn json_has_the_whole_policy() {
         keys(&report),
         [
             "attach_mode",
+            "basis",
             "classes",
             "config",
             "interfaces",

@@ -55,7 +55,10 @@ fn every_kind_of_source_and_replay_agrees() {
             let ran = place.run(&[&arguments[..], &["-o", "json"]].concat()).exits(0);
             assert!(ran.err.is_empty(), "{}", ran.err);
             let report = ran.json();
-            assert_eq!(keys(&report), ["class", "generation", "mode", "outcome", "peer", "reason", "verdict", "why"]);
+            assert_eq!(
+                keys(&report),
+                ["basis", "class", "generation", "left", "mode", "outcome", "peer", "reason", "verdict", "why"]
+            );
             let got = json!([report["verdict"], report["reason"], report["class"], report["peer"]]);
             assert_eq!(got, json!([verdict, reason, class, peer]), "{source} {protocol}/{port}");
             assert!(report["generation"].is_u64() && report["why"].as_str().unwrap().ends_with('.'), "{report}");

@@ -20,10 +20,13 @@ fn a_node_without_a_policy_says_so() {
             "agent",
             "audited",
             "blocks",
+            "cut_peers",
             "evidence",
+            "file_mode",
             "generation",
             "healthy",
             "interfaces",
+            "left_peers",
             "mission_control",
             "mode",
             "open_tunnels",
@@ -33,7 +36,8 @@ fn a_node_without_a_policy_says_so() {
             "push",
             "refused",
             "repairs",
-            "trial"
+            "trial",
+            "will_change"
         ]
     );
     assert_eq!(
@@ -75,15 +79,16 @@ fn status_and_counters_are_as_the_contract_says() {
     live.send(443, 1);
     live.send(12_345, 4);
 
-    let status = live.node(&["status", "-o", "json"]).exits(0);
+    let status = live.node(&["status", "-o", "json"]).exits(3);
     assert!(status.err.is_empty(), "{}", status.err);
     let report = status.json();
     assert_eq!(report["mode"], "enforce");
     assert_eq!(report["generation"], 1);
     assert_eq!(report["policy_sha256"], applied["policy_sha256"]);
     assert_eq!(report["peers"], 2);
-    assert_eq!(report["healthy"], true);
-    assert_eq!(report["problems"], json!([]));
+    // Nobody looks after it.
+    assert_eq!((&report["healthy"], report["problems"].as_array().unwrap().len()), (&json!(false), 1));
+    assert!(report["problems"][0].as_str().unwrap().starts_with("no agent runs"), "{report}");
     let eth0 = &report["interfaces"][0];
     assert_eq!(
         keys(eth0),

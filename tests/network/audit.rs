@@ -63,8 +63,10 @@ fn one_class_audits_while_the_rest_is_enforced() {
     let plan = node.json("plan");
     let change = |protocol| json!({"ports": "8443", "protocol": protocol, "from": "cluster (agent, audited)", "to": "cluster (agent)"});
     assert_eq!((&plan["settings"], &plan["ports"]), (&json!([]), &json!([change("tcp"), change("udp")])), "{plan}");
-    let cut = json!({"source": sources[0], "port": 8443, "from": "pass", "to": "drop", "reason": "outsider", "connected": true});
-    assert_eq!(plan["affected"], json!([cut]), "{plan}");
+    let cut = json!({"source": sources[0], "port": 8443, "protocol": "tcp", "from": "pass", "to": "drop", "reason": "outsider", "conversation": true, "current": true, "connected": true});
+    let all = plan["affected"].as_array().unwrap();
+    assert!(cut.as_object().unwrap().iter().all(|(key, value)| all[0][key] == *value), "{plan}");
+    assert!(all[1..].iter().all(|other| other["port"] == 8443 && other["connected"] == false), "{plan}");
     assert!(node.nodewall("apply", &[]).status.success());
     silent(node.outsider(), &agent);
     drop(user);
@@ -114,4 +116,5 @@ fn a_plan_counts_nobody_who_is_only_audited() {
     let plan = node.json("plan");
     let affected: Vec<_> = plan["affected"].as_array().unwrap().iter().map(|user| &user["port"]).collect();
     assert_eq!(affected, [9042], "{plan}");
+    assert_eq!(node.nodewall("plan", &[]).status.code(), Some(5));
 }

@@ -67,7 +67,9 @@ fn where_pins_would_die_with_the_container_nothing_is_said_to_be_in_force() {
     let applied = told(&node, "apply", &[]);
     assert!(applied.status.success(), "{applied:?}");
     assert_eq!(without_bpffs(&node, "status").status.code(), Some(1));
-    assert!(node.nodewall("status", &[]).status.success());
+    let status = node.nodewall("status", &[]).stdout;
+    assert!(status.starts_with("mode        enforce") && status.matches("problem: ").count() == 1, "{status}");
+    assert!(status.contains("problem: no agent runs"), "{status}");
     assert_filtered(&node);
 }
 
@@ -125,7 +127,8 @@ fn a_trial_that_a_container_began_is_ended_from_outside() {
     }
     let mut node = Node::idle(Lab::new().unwrap(), &Settings::audit());
     assert!(node.nodewall("apply", &[]).status.success());
-    let trial = Process::spawn("enforce", contained(&node, "enforce", &["--confirm-within", "5s"])).unwrap();
+    let trial = Process::spawn("enforce", contained(&node, "enforce", &["--allow-affected", "--confirm-within", "5s"]))
+        .unwrap();
     until("it is on trial", || node.json("status")["mode"] == "enforce");
     trial.wait_for_line(PATIENCE, |line| line.contains("this is a container")).unwrap();
     end(&trial);

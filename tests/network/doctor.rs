@@ -68,7 +68,7 @@ fn what_an_operator_confirmed_or_added_is_no_drift() {
         return;
     }
     let node = Node::with(&Settings::audit());
-    assert!(node.nodewall("enforce", &[]).status.success());
+    assert!(node.nodewall("enforce", &["--allow-affected"]).status.success());
     assert!(node.nodewall("peers", &["add", "10.77.0.40"]).status.success());
     assert_eq!(node.nodewall("plan", &[]).stdout, "nothing would change\n");
     let (_, found) = findings(&node);

@@ -1,15 +1,17 @@
 //! `nodewall init` on a real node: interfaces, the vendor's rules in iptables, connections, the evidence of an audit; and a person at a real terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use nodewall_testbed::{Host, Lab, Listener, Signal, probe_udp, skip_unless_privileged};
+use nodewall_testbed::{Host, Lab, Listener, Signal, probe_udp, run_to_end, skip_unless_privileged};
 use serde_json::{Value, json};
 
-use super::node::{Node, PATIENCE, eventually};
+use crate::binary::executable;
+
+use super::node::{Directories, Node, PATIENCE, eventually};
 use super::screen::Screen;
 use super::settings::Settings;
 use super::traffic::assert_open;
@@ -108,7 +110,8 @@ fn what_is_found_is_written_shown_and_read_back() {
     });
     assert_eq!((&told["written"], files_beside(&node)), (&json!(false), vec![]));
     let told = init(&node, &["--yes", "--cluster-version", "1.300", "--interface", "eth0"]);
-    assert_eq!(told["peers"], json!(["10.77.0.11", "10.77.0.12"]));
+    // Itself among them, as in the other nodes' files.
+    assert_eq!(told["peers"], json!(["10.77.0.1", "10.77.0.11", "10.77.0.12"]));
     assert_eq!(told["vendor_firewall"], json!(true));
     let found: Vec<(&Value, &Value)> =
         told["peers_found"].as_array().unwrap().iter().map(|peer| (&peer["address"], &peer["found_by"])).collect();
@@ -123,7 +126,7 @@ fn what_is_found_is_written_shown_and_read_back() {
     assert_eq!(told["interfaces"], json!([{"name": "eth0", "because": "named"}]));
     assert_eq!(told["counted_8443"], Value::Null, "nothing is in force yet");
     assert_eq!((&told["mode"], &told["agent_port_8443"]), (&json!("audit"), &json!("cluster")));
-    assert_eq!(told["plan"]["peers_added"], json!(["10.77.0.11", "10.77.0.12"]));
+    assert_eq!(told["plan"]["peers_added"], json!(["10.77.0.1", "10.77.0.11", "10.77.0.12"]));
     assert_eq!(told["plan"]["affected"], json!([]), "an audit cuts nobody off");
     let cut: Vec<(&Value, &Value)> = told["cut_off_when_enforced"]
         .as_array()
@@ -136,9 +139,12 @@ fn what_is_found_is_written_shown_and_read_back() {
 
     let written = fs::read_to_string(node.directories.config()).unwrap();
     assert_eq!(told["text"], json!(written));
-    for line in
-        ["mode = \"audit\"", "vendor_firewall = true", "static = [\"10.77.0.12\"]", "cluster_version = \"1.300\""]
-    {
+    for line in [
+        "mode = \"audit\"",
+        "vendor_firewall = true",
+        "static = [\"10.77.0.1\", \"10.77.0.12\"]",
+        "cluster_version = \"1.300\"",
+    ] {
         assert!(written.lines().any(|written| written == line), "{line}: {written}");
     }
     assert_eq!(fs::metadata(node.directories.config()).unwrap().permissions().mode() & 0o7777, 0o640);
@@ -171,7 +177,7 @@ fn it_never_replaces_a_configuration_unasked_and_keeps_the_old_one() {
     assert_eq!(fs::read(&path).unwrap(), old);
     fs::set_permissions(&peers, fs::Permissions::from_mode(0o644)).unwrap();
     let told = init(&node, &[&flags[..], &["--force", "--peers-file", peers.to_str().unwrap()]].concat());
-    assert_eq!(told["peers"], json!(["10.77.0.11", "10.77.0.12"]));
+    assert_eq!(told["peers"], json!(["10.77.0.1", "10.77.0.11", "10.77.0.12"]));
     assert_eq!(told["agent_port_8443"], json!("public"));
     let backup = told["backup"].as_str().unwrap();
     assert_eq!(fs::read(backup).unwrap(), old);
@@ -203,7 +209,7 @@ fn the_packaged_configuration_makes_way() {
     fs::write(&path, packaged).unwrap();
     let told = init(&node, &flags);
     assert_eq!(fs::read_to_string(told["backup"].as_str().unwrap()).unwrap(), packaged);
-    assert!(fs::read_to_string(&path).unwrap().contains("\nstatic = [\"10.77.0.12\"]\n"));
+    assert!(fs::read_to_string(&path).unwrap().contains("\"10.77.0.12\"]\n"));
     let again = node.nodewall("init", &flags);
     assert!(again.status.code() == Some(1) && again.stderr.contains("--force"), "{again:?}");
 }
@@ -303,4 +309,41 @@ fn who_leaves_before_the_end_has_written_nothing() {
     screen.press("C-d");
     screen.shows("the end", |text| text.contains("ended with 1"));
     assert_eq!(files_beside(&node), [] as [PathBuf; 0]);
+}
+
+/// README's path on each node of a cluster: what they mean is one policy, so that `NodewallPolicyDisagreement` (one hash for a cluster) has nothing to say.
+#[test]
+fn three_nodes_that_were_set_up_one_by_one_have_one_policy() {
+    if skip_unless_privileged("three_nodes_that_were_set_up_one_by_one_have_one_policy") {
+        return;
+    }
+    let node = fresh();
+    let [second, third] = node.peers();
+    let hosts = [node.host(), second, third];
+    let addresses = hosts.map(|host| host.ipv4().to_string());
+    let hashes: BTreeSet<String> = (0..hosts.len())
+        .map(|n| {
+            let directories = Directories::new();
+            let run = |verb: &str, arguments: &[&str]| {
+                let mut command = hosts[n].netns().command(executable());
+                command.arg(verb).arg("--config").arg(directories.config()).arg("--bpffs").arg(directories.pins());
+                command.arg("--state-dir").arg(directories.state_dir()).args(arguments);
+                run_to_end(verb, command, PATIENCE).unwrap()
+            };
+            let mut flags = vec!["--yes", "--cluster-version", "1.300", "--interface", hosts[n].interface()];
+            for other in addresses.iter().enumerate().filter(|(other, _)| *other != n) {
+                flags.extend(["--peer", other.1]);
+            }
+            let written = run("init", &flags);
+            assert!(written.status.success(), "{written:?}");
+            let applied = run("apply", &[]);
+            assert!(applied.status.success(), "{applied:?}");
+            let status: Value = serde_json::from_str(&run("status", &["-o", "json"]).stdout).unwrap();
+            assert_eq!(status["peers"], 3, "{status}");
+            let detached = run("detach", &[]);
+            assert!(detached.status.success(), "{detached:?}");
+            status["policy_sha256"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(hashes.len(), 1, "{hashes:?}");
 }

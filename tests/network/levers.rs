@@ -46,11 +46,11 @@ fn every_lever(node: &Node, check: &dyn Fn(&str)) {
     check("peers add");
     done(node, "peers", &["remove", "10.77.0.200"]);
     check("peers remove");
-    done(node, "enforce", &[]);
+    done(node, "enforce", &["--allow-affected"]);
     check("enforce");
     done(node, "rollback", &[]);
     check("rollback");
-    let trial = start(node, "enforce", &["--confirm-within", "5m"], "enforce");
+    let trial = start(node, "enforce", &["--allow-affected", "--confirm-within", "5m"], "enforce");
     check("enforce on trial");
     done(node, "confirm", &[]);
     check("confirm");
@@ -62,7 +62,7 @@ fn every_lever(node: &Node, check: &dyn Fn(&str)) {
     open.wait(super::node::PATIENCE).unwrap();
     done(node, "rollback", &[]);
     check("back to audit");
-    let mut trial = node.command("enforce", &["--confirm-within", "1s"]);
+    let mut trial = node.command("enforce", &["--allow-affected", "--confirm-within", "1s"]);
     trial.stdin(std::process::Stdio::null());
     let trial = Process::spawn("enforce", trial).unwrap();
     trial.wait(super::node::PATIENCE).unwrap();
@@ -143,7 +143,7 @@ fn what_was_confirmed_comes_back_after_a_detach() {
         return;
     }
     let mut node = Node::with(&smallest());
-    done(&node, "enforce", &[]);
+    done(&node, "enforce", &["--allow-affected"]);
     assert!(node.end_agent(Signal::TERM).success());
     for back in ["apply", "run"] {
         assert!(node.nodewall("detach", &[]).status.success());

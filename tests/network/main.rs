@@ -2,10 +2,12 @@
 //! rows has a test here. It owns what is asked and what the right answer is; hosts, sockets and processes are the testbed's.
 #![cfg(test)]
 
+mod affected;
 mod ansible;
 mod attach;
 mod audit;
 mod blocks;
+mod changes;
 mod containers;
 mod control;
 mod discovery;

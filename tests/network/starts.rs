@@ -104,7 +104,7 @@ fn the_ssh_session_that_a_command_came_through_is_not_cut() {
     assert!(!node.link_words("eth0").iter().any(|word| word.contains("xdp")));
     assert!(apply(9042, &["--mode", "audit"]).status.success());
     // The audited policy is enforced through the same door.
-    let mut command = node.command("enforce", &[]);
+    let mut command = node.command("enforce", &["--allow-affected"]);
     command.env("SSH_CONNECTION", format!("{outsider} 50000 10.77.0.1 9042"));
     assert_eq!(run_to_end("enforce", command, PATIENCE).unwrap().status.code(), Some(1));
     assert!(apply(22, &["--mode", "enforce"]).status.success());
@@ -135,7 +135,7 @@ fn a_plan_names_what_would_change_and_who_is_connected() {
             .rules("[[rule]]\nname = \"ops\"\nports = [\"7199\"]\naccess = \"closed\""),
     );
     let planned = node.nodewall("plan", &["-o", "json"]);
-    assert_eq!(planned.status.code(), Some(3), "{planned:?}");
+    assert_eq!(planned.status.code(), Some(5), "{planned:?}");
     let plan: serde_json::Value = serde_json::from_str(&planned.stdout).unwrap();
     let settings: Vec<_> = plan["settings"].as_array().unwrap().iter().map(|s| s["name"].as_str().unwrap()).collect();
     assert_eq!(settings, ["mode", "tunnels"]);
@@ -145,7 +145,10 @@ fn a_plan_names_what_would_change_and_who_is_connected() {
     let source = node.outsider().ipv4().to_string();
     assert_eq!(
         plan["affected"],
-        serde_json::json!([{"source": source, "port": 9042, "from": "pass", "to": "drop", "reason": "outsider", "connected": true}])
+        serde_json::json!([{
+            "source": source, "port": 9042, "protocol": "tcp", "from": "pass", "to": "drop", "reason": "outsider",
+            "conversation": true, "current": true, "connected": true, "packets": null, "last_unix_ns": null,
+        }])
     );
     let text = node.nodewall("plan", &[]).stdout;
     assert!(text.contains("~ mode: audit -> enforce") && text.contains(&format!("! {source}")), "{text}");
@@ -157,7 +160,7 @@ fn a_plan_names_what_would_change_and_who_is_connected() {
     let noted = node.directories.state_dir().join("seen.json");
     eventually("the agent noted who is connected", || noted.exists().then_some(()));
     drop((outside, inside, itself, browser));
-    let wanted = format!("! {source} was within the hour connected to port 9042: pass -> drop (outsider)");
+    let wanted = format!("! {source} was in conversation with port 9042/tcp");
     eventually("the connection is closed and remembered", || {
         node.nodewall("plan", &["--mode", "enforce"]).stdout.contains(&wanted).then_some(())
     });
@@ -172,8 +175,8 @@ fn damaged_files_that_only_refine_the_policy_do_not_keep_a_node_open() {
     }
     let node = Node::idle(Lab::new().unwrap(), &Settings::audit());
     assert!(node.nodewall("apply", &[]).status.success());
-    assert!(node.nodewall("enforce", &[]).status.success());
-    assert!(node.nodewall("enforce", &[]).stdout.contains("enforces already"));
+    assert!(node.nodewall("enforce", &["--allow-affected"]).status.success());
+    assert!(node.nodewall("enforce", &["--allow-affected"]).stdout.contains("enforces already"));
     let outsider = node.outsider().ipv4().to_string();
     assert!(node.nodewall("block", &[&outsider]).status.success());
     power_cut(&node);

@@ -109,11 +109,18 @@ impl Walk {
                 });
             }
             ["plan", "--mode", "enforce"] => {
-                let plan = self.run(words, &[3]);
+                // The outsider of this walk is answered, and would be cut off.
+                let plan = eventually("the plan names the outsider", || {
+                    let plan = self.run(words, &[3, 5]);
+                    plan.contains("would be cut off").then_some(plan)
+                });
                 assert!(plan.contains("mode: audit -> enforce"), "{plan}");
             }
             ["enforce", "--confirm-within", _] => {
-                let held = Process::spawn(line, self.command(words)).unwrap();
+                self.run(words, &[5]);
+                let mut command = self.command(words);
+                command.arg("--allow-affected");
+                let held = Process::spawn(line, command).unwrap();
                 held.wait_for_line(PATIENCE, |line| line.contains("on trial")).unwrap();
                 self.held = Some(held);
                 assert_filtered(&self.node);

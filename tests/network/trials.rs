@@ -39,18 +39,18 @@ fn what_nobody_confirms_goes_back() {
     let node = audited();
     assert_open(&node);
     // Long enough for a look at everything.
-    let held = hold(&node, "enforce", &["--confirm-within", "1h"]);
+    let held = hold(&node, "enforce", &["--allow-affected", "--confirm-within", "1h"]);
     assert_filtered(&node);
     let status = node.json("status");
     assert_eq!((&status["trial"]["kind"], &status["trial"]["back_to_mode"]), (&"enforce".into(), &"audit".into()));
     // A second change has to wait.
     let refused = node.nodewall("apply", &[]);
     assert!(refused.status.code() == Some(1) && refused.stderr.contains("on trial"), "{refused:?}");
-    let refused = node.nodewall("enforce", &["--confirm-within", "3s"]);
+    let refused = node.nodewall("enforce", &["--allow-affected", "--confirm-within", "3s"]);
     assert!(refused.status.code() == Some(1) && refused.stderr.contains("on trial"), "{refused:?}");
     assert_eq!(node.nodewall("rollback", &[]).status.code(), Some(3));
     held.wait(PATIENCE).unwrap();
-    let held = hold(&node, "enforce", &["--confirm-within", "3s"]);
+    let held = hold(&node, "enforce", &["--allow-affected", "--confirm-within", "3s"]);
     // A lost terminal ends nothing.
     held.signal(Signal::HUP).unwrap();
     assert_eq!(held.wait(PATIENCE).unwrap().code(), Some(1), "{}", held.output());
@@ -72,7 +72,7 @@ fn what_is_confirmed_stays_whatever_the_file_says_until_it_changes() {
     }
     let mut node = audited();
     node.start_agent();
-    let held = hold(&node, "enforce", &["--confirm-within", "1h"]);
+    let held = hold(&node, "enforce", &["--allow-affected", "--confirm-within", "1h"]);
     assert!(node.nodewall("confirm", &[]).status.success());
     assert!(held.wait(PATIENCE).unwrap().success(), "{}", held.output());
     assert_filtered(&node);
@@ -101,7 +101,7 @@ fn an_agent_ends_a_trial_whose_command_was_killed() {
     }
     let mut node = audited();
     node.start_agent();
-    let held = hold(&node, "enforce", &["--confirm-within", "5s"]);
+    let held = hold(&node, "enforce", &["--allow-affected", "--confirm-within", "5s"]);
     held.signal(Signal::KILL).unwrap();
     held.wait(PATIENCE).unwrap();
     eventually("the agent ends the trial", || (mode(&node) == "audit").then_some(()));
@@ -114,11 +114,11 @@ fn ctrl_c_and_rollback_end_a_trial_at_once() {
         return;
     }
     let node = audited();
-    let held = hold(&node, "enforce", &["--confirm-within", "1h"]);
+    let held = hold(&node, "enforce", &["--allow-affected", "--confirm-within", "1h"]);
     held.signal(Signal::INT).unwrap();
     assert_eq!(held.wait(PATIENCE).unwrap().code(), Some(1));
     assert_eq!(mode(&node), "audit");
-    let held = hold(&node, "enforce", &["--confirm-within", "1h"]);
+    let held = hold(&node, "enforce", &["--allow-affected", "--confirm-within", "1h"]);
     // Exit code 3: what is in force drops nothing.
     assert_eq!(node.nodewall("rollback", &[]).status.code(), Some(3));
     assert_eq!(held.wait(PATIENCE).unwrap().code(), Some(1), "{}", held.output());

@@ -275,7 +275,10 @@ fn trial_units() -> String {
 
 fn begin_trial(within: &str) -> Child {
     let mut command = Command::new(NODEWALL);
-    command.args(["enforce", "--confirm-within", within]).stdin(Stdio::null()).stderr(Stdio::null());
+    command
+        .args(["enforce", "--allow-affected", "--confirm-within", within])
+        .stdin(Stdio::null())
+        .stderr(Stdio::null());
     let countdown = command.spawn().unwrap();
     eventually("a trial", || status()["trial"]["kind"] == "enforce" && status()["mode"] == "enforce");
     countdown

@@ -29,7 +29,7 @@ fn an_overlay_that_gets_an_address_while_a_trial_runs_stops_nothing() {
         return;
     }
     let mut node = Node::on(Lab::new().unwrap(), &Settings::audit().interfaces(&[]));
-    let mut trial = node.command("enforce", &["--confirm-within", "5s"]);
+    let mut trial = node.command("enforce", &["--allow-affected", "--confirm-within", "5s"]);
     trial.stdin(Stdio::null());
     let trial = Process::spawn("enforce", trial).unwrap();
     until("it is on trial", || mode(&node) == "enforce");

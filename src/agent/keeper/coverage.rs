@@ -1,6 +1,6 @@
 //! The agent's side of coverage: when the interfaces are looked after, and what is told of it. What one of them refuses is tried again, and stops nothing else.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
 use super::Keeper;
 use crate::{
@@ -96,7 +96,15 @@ where
             Ok(network) => {
                 let now = Surroundings::of(&network, self.applied.in_force.policy());
                 if now != self.surroundings {
-                    self.surroundings = now;
+                    let before = std::mem::replace(&mut self.surroundings, now);
+                    let named = |these: &BTreeSet<IpAddr>, others: &BTreeSet<IpAddr>| {
+                        these.difference(others).map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                    };
+                    let (old, new) = (&before.own_addresses, &self.surroundings.own_addresses);
+                    if old != new {
+                        let (came, went) = (named(new, old), named(old, new));
+                        tracing::info!(came, went, "own addresses changed");
+                    }
                     self.put_last_good("network change").await;
                 }
             }

@@ -70,6 +70,7 @@ mod tests {
             policy_sha256: "00".into(),
             since_unix_ns: 7,
             decided_unix_ns: 7,
+            mode_since_unix_ns: 7,
             attached: Vec::new(),
             desired,
         };

@@ -103,6 +103,10 @@ metrics! {
         |r| one(Whole(r.status.blocks.len() as u64));
     Gauge "nodewall_trial_active" &[], "1 while a change is in force that goes back by itself (enforce on trial, panic-open).":
         |r| one(flag(r.status.trial.is_some()));
+    Gauge "nodewall_next_change_seconds" &["what", "talks"], "Time until the next thing changes by itself: a peer is none any more (talks: it talked with this node within the hour), a block or a trial ends.":
+        |r| r.next_changes();
+    Gauge "nodewall_cut_peers" &[], "Peers that ceased to be such within the last hour, and had talked with this node within the hour before.":
+        |r| one(Whole(r.status.cut_peers));
     Gauge "nodewall_healthy" &[], "1 when nodewall status names no problem.":
         |r| one(flag(r.status.healthy));
     Gauge "nodewall_problems" &[], "Problems that nodewall status names.":

@@ -137,7 +137,7 @@ mod tests {
         peer_traffic::PeerRow,
         peers::Numbers,
         push_health::PushHealth,
-        status::{Agent, Status},
+        status::{Agent, Status, WillChange},
     };
     use nodewall_evidence::{output::OutputStatus, recorder::RecorderStatus};
     use nodewall_policy::config::AttachMode;
@@ -196,6 +196,10 @@ mod tests {
             open_tunnels: Vec::new(),
             other_problems: Vec::new(),
             problems: Vec::new(),
+            will_change: vec![WillChange { what: "peer", then: "…".into(), seconds_left: 60, talks: true }],
+            left_peers: Vec::new(),
+            cut_peers: 1,
+            file_mode: None,
         };
         let counters = Counters {
             generation: 7,

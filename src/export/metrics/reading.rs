@@ -71,6 +71,17 @@ impl Reading {
         }))
     }
 
+    /// The soonest of each kind.
+    pub(super) fn next_changes(&self) -> Samples<'_> {
+        let mut soonest = BTreeMap::new();
+        for change in &self.status.will_change {
+            let labels: Labels<'_> = vec![change.what.into(), if change.talks { "true" } else { "false" }.into()];
+            let least = soonest.entry(labels).or_insert(change.seconds_left);
+            *least = change.seconds_left.min(*least);
+        }
+        soonest.into_iter().map(|(labels, left)| (labels, Value::Whole(left))).collect()
+    }
+
     /// One sample a cell that ever moved. Cells that differ in nothing that a label tells are one.
     pub(super) fn peer_rows(&self, value: impl Fn(&PeerRow) -> u64) -> Samples<'_> {
         let rows = self.peer_traffic.iter().flat_map(|traffic| &traffic.rows);

@@ -156,7 +156,7 @@ impl Wall {
         let mode = || self.fleet.status(number)["mode"].clone();
         assert!(self.type_on(number, "nodewall apply --mode audit").status.success());
         assert_eq!(mode(), "audit");
-        let enforce = self.fleet.command(number, &["enforce", "--confirm-within", "3s"]);
+        let enforce = self.fleet.command(number, &["enforce", "--allow-affected", "--confirm-within", "3s"]);
         let trial = Process::spawn("nodewall enforce", enforce).unwrap();
         assert_eq!(trial.wait(PATIENCE).unwrap().code(), Some(1), "{}", trial.output());
         for words in ["enforces, on trial", "not confirmed"] {

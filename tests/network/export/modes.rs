@@ -123,7 +123,7 @@ fn one_row_for_each_counter_everywhere_across_audit_enforce_and_panic_open() {
     };
     stage(&node, &mix, "would_drop", &mut expected);
     told(&expected);
-    assert!(node.nodewall("enforce", &[]).status.success());
+    assert!(node.nodewall("enforce", &["--allow-affected"]).status.success());
     stage(&node, &mix, "drop", &mut expected);
     told(&expected);
     let open = hold(&node, "panic-open", &["--for", "1h"]);

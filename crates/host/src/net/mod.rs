@@ -4,6 +4,7 @@
 //! Everything answers for the network namespace of the **calling thread**. That is why nothing here reads
 //! /sys/class/net, which shows the namespace that was current when sysfs was mounted.
 
+mod conversations;
 mod drivers;
 mod error;
 mod gateways;
@@ -28,6 +29,7 @@ mod sockets;
 mod udp_tunnels;
 mod watch;
 
+pub use conversations::{Conversation, EndedConnections, tracked};
 pub use drivers::{Driver, Queues, XdpFeatures, drivers};
 pub use error::NetError;
 pub use gateways::gateways;

@@ -38,6 +38,15 @@ impl Who {
             command: command.to_owned(),
         }
     }
+
+    /// The user's name as people know it: `root`, or the number.
+    pub fn user(&self) -> String {
+        match (&self.sudo_user, self.uid) {
+            (Some(user), _) => user.clone(),
+            (None, 0) => "root".to_owned(),
+            (None, uid) => format!("uid {uid}"),
+        }
+    }
 }
 
 impl std::fmt::Display for Who {

@@ -215,6 +215,8 @@ impl Takers {
         if matches!(in_place.taker, Taker::NodewallTcx | Taker::NodewallClsact) {
             self.tc.take_away(wire)?;
         }
+        // XDP programs go with their links.
+        drop(in_place);
         Ok(())
     }
 }

@@ -148,7 +148,8 @@ fn a_refused_change_leaves_the_last_good_policy_in_force() {
     }
     let live = Live::new();
     live.apply(&["--peer", "10.77.0.11"]).exits(0);
-    let status = || live.node(&["status", "-o", "json"]).exits(0).json();
+    // Degraded: no agent runs.
+    let status = || live.node(&["status", "-o", "json"]).exits(3).json();
     let before = status();
     assert_eq!(before["refused"], serde_json::json!(null));
     let broken = live.place.file("broken.toml", "mode = \"enforced\"\n");
@@ -190,7 +191,7 @@ fn the_agent_may_end_and_come_back_and_nothing_is_lost() {
     }
     assert!(output.contains("SIGTERM") && output.contains("enforcement stays in place"), "{output}");
 
-    live.node(&["status"]).exits(0);
+    assert!(live.node(&["status"]).exits(3).out.contains("problem: no agent runs"));
     live.send(9042, 2);
     assert_row(&live, 9042, ("cassandra", "drop"), 5);
     let generation = live.generation();

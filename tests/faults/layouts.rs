@@ -232,7 +232,7 @@ fn layout_7_is_taken_over_whole() {
     let agent = old.agent();
     old.done("block", &[&BLOCKED.to_string(), "--ttl", "1h", "--reason", "scans us"]);
     old.done("peers", &["add", JOINING, "--ttl", "1h"]);
-    let trial = old.spawn("enforce", &["--allow-affected", "--confirm-within", "30m"]);
+    let trial = old.spawn("enforce", &["--confirm-within", "30m"]);
     eventually("the trial", || (old.json("status", &[])["mode"] == "enforce").then_some(()));
     // That build's agent goes back to the policy that it knows, for a second, where it looks at the data path before it sees who changed it.
     let knows = |line: &str| line.contains("a command changed the policy") && line.contains("enforce");

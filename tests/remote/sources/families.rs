@@ -145,6 +145,12 @@ fn dnsmasq_s_address_is_an_answer() {
 fn only_names_on_the_way_of_aliases_count() {
     let server = NameServer::start(|question, mut reply| {
         let kind = kind(question);
+        reply.add_answers([record(NAME, address(kind, 2)), record("other.evil.test.", address(kind, 66))]);
+        Some(reply)
+    });
+    assert_eq!(peers(&server.look_up().unwrap()), ["10.0.0.2", "fd00::2"]);
+    let server = NameServer::start(|question, mut reply| {
+        let kind = kind(question);
         // In no order, and with two that nobody asked for: a name, and an alias of it.
         reply.add_answers([
             record("third.example.", address(kind, 3)),

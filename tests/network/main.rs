@@ -24,6 +24,7 @@ mod objects;
 mod outbound;
 mod outbound_hooks;
 mod page;
+mod packages;
 mod peer_matrix;
 mod peers;
 mod peers_by_interface;

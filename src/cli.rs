@@ -2,6 +2,7 @@
 
 mod events;
 mod examples;
+mod formats;
 mod init;
 mod matching;
 mod outputs;
@@ -21,6 +22,7 @@ use crate::control::Allow;
 use nodewall_policy::config::{InterfacePattern, Mode, Overrides, Protocol, parse_blocked, parse_listen, parse_peer};
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
+pub use examples::of as examples;
 pub use init::InitArgs;
 pub use matching::Match;
 use values::{Listen, duration, one_line, read, top_interval};
@@ -30,14 +32,13 @@ pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArg
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
 
+/// What every command's end means.
+pub const EXIT_CODES: [(u8, &str); 6] =
+    [(0, "fine"), (1, "failed and nothing changed"), (2, "usage"), (3, "degraded or drift"), (4, "privilege missing"), (5, "a source in conversation would be cut off")];
+
 /// Keeps the cluster-only ports of Dynatrace Managed nodes for cluster nodes, at the network driver.
 #[derive(Debug, Parser)]
-#[command(
-    name = "nodewall",
-    version,
-    arg_required_else_help = true,
-    after_help = "Exit codes: 0 fine, 1 failed and nothing changed, 2 usage, 3 degraded or drift, 4 privilege missing."
-)]
+#[command(name = "nodewall", version, arg_required_else_help = true)]
 pub struct Cli {
     /// Flags that every command knows.
     #[command(flatten)]
@@ -48,15 +49,17 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// The command line with examples in its help.
+    /// The command line as each command's help has it: with its examples, and the output formats that it has.
     pub fn described() -> clap::Command {
-        examples::added(Self::command())
+        let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+        let after = format!("Exit codes: {}.", codes.join(", "));
+        formats::named(examples::added(Self::command())).after_help(after)
     }
 
     /// What is typed, or the end of the program: with help, the version, or what is wrong.
     pub fn read() -> Self {
-        let parsed = Self::described().try_get_matches().and_then(|matches| Self::from_arg_matches(&matches));
-        let cli = parsed.unwrap_or_else(|error| {
+        let typed = Self::described().try_get_matches().and_then(formats::checked);
+        typed.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|error| {
             let arguments: Vec<_> = std::env::args_os().skip(1).collect();
             if error.kind() == ErrorKind::DisplayVersion
                 && arguments.iter().any(|word| word == "--verbose" || word == "-v")
@@ -65,14 +68,7 @@ impl Cli {
                 std::process::exit(0);
             }
             error.exit()
-        });
-        let prints_csv =
-            matches!(&cli.command, Command::Events(args) if matches!(args.command, EventsCommand::List(_)));
-        if cli.common.output == Output::Csv && !prints_csv {
-            let text = "invalid value 'csv' for '--output <FORMAT>'\n  [possible values: table, json, jsonl]";
-            Self::command().error(ErrorKind::InvalidValue, text).exit()
-        }
-        cli
+        })
     }
 }
 
@@ -129,7 +125,8 @@ pub enum Output {
     Json,
     /// One JSON object a line
     Jsonl,
-    /// Comma-separated values with a heading; `events list` alone
+    /// Comma-separated values with a heading
+    #[value(hide = true)]
     Csv,
 }
 

@@ -5,12 +5,15 @@ use sha2::{Digest as _, Sha256};
 use nodewall_datapath::{COMPILER, OBJECT, TARGET};
 use nodewall_text::hex;
 
+/// The day of the commit that was built, or of the release.
+pub const DATE: &str = env!("NODEWALL_DATE");
+
 /// What `nodewall --version --verbose` prints: a line each, the name first.
 pub fn facts() -> Vec<(&'static str, String)> {
     let linkage = if cfg!(target_feature = "crt-static") { "static" } else { "dynamic" };
     vec![
         ("nodewall", env!("CARGO_PKG_VERSION").to_owned()),
-        ("commit", option_env!("NODEWALL_COMMIT").unwrap_or("unknown").to_owned()),
+        ("commit", env!("NODEWALL_COMMIT").to_owned()),
         ("kernel object", format!("sha256:{}", hex(Sha256::digest(OBJECT).as_slice()))),
         ("abi", node_ebpf_common::ABI_VERSION.to_string()),
         ("target", format!("{TARGET}, {linkage}")),

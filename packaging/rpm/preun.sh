@@ -1,9 +1,9 @@
-# $1: how many versions will be left; 0 is removal. A filter without its program could not be managed any more, so the node is opened.
+# $1: how many versions will be left; 0 is removal. The node is opened, but not that of a host around a chroot.
 [ "$1" -eq 0 ] || exit 0
-if [ -d /run/systemd/system ]; then
-    systemctl disable --now nodewall.service nodewall-apply.service || :
+. /usr/share/nodewall/package.sh
+# In a chroot, too: it changes the chroot's files alone.
+command -v systemctl >/dev/null && systemctl --no-reload disable nodewall.service nodewall-apply.service || :
+if has_systemd; then
+    systemctl stop nodewall.service nodewall-apply.service || :
 fi
-if [ -e /sys/fs/bpf/nodewall ] && ! nodewall detach; then
-    echo "nodewall could not be taken out of the kernel, so its package stays. Run 'nodewall detach', then remove it again." >&2
-    exit 1
-fi
+open_node

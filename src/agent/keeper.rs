@@ -31,12 +31,14 @@ use nodewall_host::{
 };
 use nodewall_policy::config::{Config, ConfigErrors, Mode, Push};
 
+mod alarms;
 mod coverage;
 mod repair;
 mod services;
 mod summary;
 mod talkers;
 
+use alarms::{About, Alarms};
 use talkers::Talkers;
 
 type Log = Pin<Box<dyn Future<Output = ()>>>;
@@ -63,10 +65,7 @@ pub(super) struct Keeper<R> {
     talkers: Talkers,
     /// Answers scrapes; only reads.
     exporters: Exporters,
-    /// What is alarming about the data path.
-    path_alarms: Vec<String>,
-    /// Those that were logged last.
-    told_alarms: Vec<String>,
+    alarms: Alarms,
     open_told: bool,
     recorder: Option<Recorder>,
     pusher: Option<Pusher>,
@@ -114,8 +113,7 @@ where
             open_told: false,
             peers: PeerWatch::new(start.config.as_ref().ok()),
             talkers: Talkers::new(&site.state),
-            path_alarms: Vec::new(),
-            told_alarms: Vec::new(),
+            alarms: Alarms::default(),
             exporters: Exporters::start(Roots { state: site.state.clone(), bpffs: site.bpffs.clone() }, &start.export),
             health,
             log,
@@ -124,7 +122,7 @@ where
             site,
         };
         agent.announce();
-        agent.alarm(agent.applied.coverage.alarms());
+        agent.alarms.set(About::Path, agent.applied.coverage.alarms());
         agent.push();
         agent.record();
         Ok(agent)
@@ -141,7 +139,7 @@ where
     /// This process loaded another program.
     fn adopt_program(&mut self) {
         self.surroundings.clone_from(&self.applied.in_force.surroundings);
-        self.alarm(self.applied.coverage.alarms());
+        self.alarms.set(About::Path, self.applied.coverage.alarms());
         self.note_programs();
         match kernel_log(&self.site, &mut self.applied) {
             Ok(log) => self.log = log,
@@ -201,6 +199,7 @@ where
     async fn put_last_good(&mut self, why: &str) -> bool {
         match put_last_good(&self.site).await {
             Ok(policy) => {
+                self.alarms.set_one(About::Change, None);
                 self.adopt_policy(policy);
                 true
             }
@@ -212,6 +211,7 @@ where
     async fn start_again(&mut self, why: &str) -> bool {
         match start_again(&self.site).await {
             Ok(applied) => {
+                self.alarms.set_one(About::Change, None);
                 self.applied = applied;
                 self.adopt_program();
                 announce_interfaces(&self.applied);
@@ -224,7 +224,10 @@ where
     fn not_applied(&mut self, why: &str, error: &AgentError) -> bool {
         match error {
             AgentError::Detached => self.tell_open(),
-            error => tracing::error!("{why}: not applied, the last good policy stays in force: {error}"),
+            error => {
+                let told = format!("{why}: not applied, the last good policy stays in force: {error}");
+                self.alarms.set_one(About::Change, Some(told));
+            }
         }
         false
     }
@@ -259,13 +262,9 @@ where
 
     /// `None` while somebody makes a change, when nothing is as it should be, and when an operator opened the node.
     fn undisturbed(&mut self) -> Option<PolicyLock> {
-        match self.site.state.try_lock_policy() {
-            Ok(lock) => lock.filter(|_| !self.site.state.is_detached()),
-            Err(error) => {
-                self.alarm(vec![error.to_string()]);
-                None
-            }
-        }
+        let locked = self.site.state.try_lock_policy();
+        self.alarms.set_one(About::Lock, locked.as_ref().err().map(ToString::to_string));
+        locked.ok().flatten().filter(|_| !self.site.state.is_detached())
     }
 
     /// A changed file counts as soon as two looks found it the same.
@@ -288,14 +287,13 @@ where
 
     /// What commands beside this agent did, and what ran out.
     async fn follow_state(&mut self) {
-        match trial::end_overdue(&self.site).await {
-            Ok(_) => {}
-            Err(error) => self.alarm(vec![format!("the trial can not be ended: {error}")]),
-        }
-        match block::expire(&self.site).await {
-            Ok(Some(over)) => over.iter().for_each(|block| tracing::info!(prefix = %block.prefix, "block ran out")),
-            Ok(None) => {}
-            Err(error) => self.alarm(vec![format!("blocks that ran out can not be lifted: {error}")]),
+        let ended = trial::end_overdue(&self.site).await.err();
+        self.alarms.set_one(About::Trial, ended.map(|error| format!("the trial can not be ended: {error}")));
+        let lifted = block::expire(&self.site).await;
+        let failed = lifted.as_ref().err().map(|error| format!("blocks that ran out can not be lifted: {error}"));
+        self.alarms.set_one(About::Blocks, failed);
+        for block in lifted.ok().flatten().into_iter().flatten() {
+            tracing::info!(prefix = %block.prefix, "block ran out");
         }
         let stamp = control::stamps(&self.site.state);
         if stamp == self.state_stamp {
@@ -305,10 +303,11 @@ where
             Ok(Some(good)) => good,
             Ok(None) => return,
             Err(error) => {
-                self.alarm(vec![error.to_string()]);
+                self.alarms.set_one(About::Files, Some(error.to_string()));
                 return;
             }
         };
+        self.alarms.set_one(About::Files, None);
         if good.generation != self.applied.in_force.generation {
             tracing::info!(
                 generation = good.generation,
@@ -331,21 +330,12 @@ where
         self.note_programs();
     }
 
-    /// Logged once for each, and told by `status` for as long as it lasts.
-    fn alarm(&mut self, alarms: Vec<String>) {
-        for alarm in alarms.iter().filter(|alarm| !self.told_alarms.contains(alarm)) {
-            tracing::error!("{alarm}");
-        }
-        self.told_alarms.clone_from(&alarms);
-        self.path_alarms = alarms;
-    }
-
     pub(super) fn save_health(&mut self) {
         // What single interfaces lack is in their account.
         let interfaces = self.applied.coverage.interface_alarms();
         self.health.alarms = self
-            .path_alarms
-            .iter()
+            .alarms
+            .all()
             .filter(|alarm| !interfaces.contains(alarm))
             .chain(self.peers.alarms())
             .cloned()

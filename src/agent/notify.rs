@@ -42,6 +42,11 @@ impl Notify {
         Self { to, watched, last_status: String::new() }
     }
 
+    /// Somebody listens.
+    pub(super) const fn is_heard(&self) -> bool {
+        self.to.is_some()
+    }
+
     /// The first policy stands, or a reload is over.
     pub(super) fn ready(&self) {
         self.say("READY=1");

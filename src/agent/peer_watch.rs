@@ -41,6 +41,8 @@ pub(super) struct PeerWatch {
     alarms: Vec<String>,
     /// Why the registry's peers are not in force.
     held: Option<String>,
+    /// Why what a source said is not in the registry, or what ran out still is.
+    untaken: Option<String>,
 }
 
 impl PeerWatch {
@@ -53,6 +55,7 @@ impl PeerWatch {
             swapped: None,
             alarms: Vec::new(),
             held: None,
+            untaken: None,
         }
     }
 
@@ -73,25 +76,26 @@ impl PeerWatch {
 
     /// What an operator should look at.
     pub(super) fn alarms(&self) -> impl Iterator<Item = &String> {
-        self.alarms.iter().chain(&self.held)
+        self.alarms.iter().chain(&self.held).chain(&self.untaken)
     }
 
     /// Takes what sources said. `Some`: it is in force.
     pub(super) async fn learn(&mut self, site: &Site, heard: Vec<SourceAnswer>) -> Option<InForce> {
-        if let Err(error) = peers::learn(site, heard) {
-            tracing::error!("what a source of peers said could not be taken: {error}");
-            return None;
-        }
-        self.follow(site).await
+        let taken = peers::learn(site, heard);
+        let untaken = taken.err().map(|error| format!("what a source of peers said could not be taken: {error}"));
+        if tell(&mut self.untaken, untaken) { self.follow(site).await } else { None }
     }
 
     /// Looks for what ran out and what commands changed. Reads the registry only when it is another, or due.
     pub(super) async fn look(&mut self, site: &Site) -> Option<InForce> {
         let now = Clock::now();
         if site.state.stamp::<Registry>() != self.stamp || self.registry.is_due(&now) {
-            match peers::expire(site) {
-                Ok(registry) => self.registry = registry,
-                Err(error) => tracing::error!("the registry of peers can not be looked at: {error}"),
+            let expired = peers::expire(site);
+            let untaken =
+                expired.as_ref().err().map(|error| format!("the registry of peers can not be looked at: {error}"));
+            tell(&mut self.untaken, untaken);
+            if let Ok(registry) = expired {
+                self.registry = registry;
             }
             self.stamp = site.state.stamp::<Registry>();
             self.waits = true;
@@ -113,7 +117,7 @@ impl PeerWatch {
         let before = Good::last(&site.state).ok().flatten().map(|good| good.desired.policy.peers).unwrap_or_default();
         match peers::peers_changed(site, Allow::default()).await {
             Ok(changed) => {
-                self.held = None;
+                tell(&mut self.held, None);
                 let policy = changed?;
                 self.swapped = Some(Instant::now());
                 let peers = &policy.policy().peers;
@@ -122,11 +126,7 @@ impl PeerWatch {
                 Some(policy)
             }
             Err(error) => {
-                let held = format!("the changed peers are not in force: {error}");
-                if self.held.as_ref() != Some(&held) {
-                    tracing::error!("{held}");
-                }
-                self.held = Some(held);
+                tell(&mut self.held, Some(format!("the changed peers are not in force: {error}")));
                 None
             }
         }
@@ -141,6 +141,15 @@ fn named(these: &[IpNet], others: &[IpNet]) -> String {
     let new: Vec<String> = these.iter().filter(|net| !others.contains(net)).map(show).collect();
     let more = if new.len() > NAMED { format!(" and {} more", new.len() - NAMED) } else { String::new() };
     format!("{}{more}", new.get(..NAMED.min(new.len())).unwrap_or_default().join(" "))
+}
+
+/// Logs what is wrong when it is something else than before. Whether nothing is.
+fn tell(before: &mut Option<String>, now: Option<String>) -> bool {
+    if let Some(wrong) = now.as_ref().filter(|_| *before != now) {
+        tracing::error!("{wrong}");
+    }
+    *before = now;
+    before.is_none()
 }
 
 /// The sources of a configuration, being asked. Dropping it ends the asking.

@@ -8,7 +8,7 @@ use tokio::signal::unix::Signal;
 use tokio::signal::unix::SignalKind;
 use tokio::signal::unix::signal;
 
-use super::{keeper::Keeper, notify::Notify, peer_watch::SourceAnswer, start::Start};
+use super::{back_off::RefusedStarts, keeper::Keeper, notify::Notify, peer_watch::SourceAnswer, start::Start};
 use crate::{
     control::{change::Site, error::AgentError},
     export::Address,
@@ -46,7 +46,9 @@ where
     site.state.forget_note::<Address>();
     let mut signals = Signals::new()?;
     let mut watch = LinkWatch::new()?;
+    let state = site.state.clone();
     let mut agent = Keeper::new(site, start).await?;
+    state.forget_note::<RefusedStarts>();
     let mut notify = Notify::from_environment();
     notify.status(agent.summary());
     notify.ready();

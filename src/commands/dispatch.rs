@@ -19,10 +19,7 @@ use crate::{
 /// Runs a command and turns its outcome into an exit code; errors go to standard error.
 pub fn main(cli: &Cli) -> ExitCode {
     start_tracing(cli);
-    match dispatch(cli) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => failure.report(),
-    }
+    ExitCode::from(dispatch(cli).unwrap_or_else(Failure::report))
 }
 
 fn dispatch(cli: &Cli) -> Result<u8, Failure> {

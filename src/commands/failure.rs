@@ -1,9 +1,6 @@
 //! Error -> message and exit code, in one place.
 
-use std::{
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::io::{self, Write};
 
 use crate::{
     control::AgentError,
@@ -42,10 +39,11 @@ impl Failure {
         message(&self.error)
     }
 
-    pub(crate) fn report(self) -> ExitCode {
+    /// Tells it, and returns the exit code.
+    pub(crate) fn report(self) -> u8 {
         // Nobody may be listening any more; the exit code still tells.
         let _ = writeln!(io::stderr(), "nodewall: {}", message(&self.error));
-        ExitCode::from(self.code)
+        self.code
     }
 }
 

@@ -11,6 +11,16 @@ use nodewall_host::state::StateDir;
 use nodewall_policy::config::{Config, Export, Trust};
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
+    let Err(failure) = run_agent(common, args) else { return Ok(FINE) };
+    // Told before the wait, not after it.
+    let code = failure.report();
+    if let Ok(Some(state)) = StateDir::open(&common.state_dir) {
+        block_on(agent::back_off(&state, &watched(common)))?;
+    }
+    Ok(code)
+}
+
+fn run_agent(common: &Common, args: &RunArgs) -> Result<(), Failure> {
     let listen = args.listen;
     let config = match enforceable(common, "start of the agent", true)
         .and_then(|config| config.with_listen(listen).map_err(Failure::usage))
@@ -33,7 +43,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<u8, Failure> {
     let site = site(common, args.kernel_log)?;
     confine(common, start.config.as_ref().ok())?;
     block_on(agent::run(site, start))??;
-    Ok(FINE)
+    Ok(())
 }
 
 /// Before any thread is there. Whatever keeps this from being done, the ports are kept all the same.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use ratatui::{
     DefaultTerminal,
     buffer::Buffer,
@@ -20,9 +20,9 @@ use ratatui::{
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 
-use super::{EndSignals, FINE, Failure, block_on};
+use super::{EndSignals, FINE, Failure, block_on, print};
 use crate::{
-    cli::{Color, Common, TopArgs},
+    cli::{Color, Common, Output, TopArgs},
     peers::Registry,
     ui::top::{KeyAction, Model, Palette, Reading, draw, press, to_text},
     view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
@@ -44,6 +44,10 @@ pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, Failure> {
     let look = Palette { color };
     if args.once {
         block_on(once(common, look, args.interval))??;
+    } else if common.output != Output::Table {
+        return Err(Failure::usage(anyhow!(
+            "-o: the screen has no other form; `nodewall top --once -o json` prints one look"
+        )));
     } else {
         block_on(live(common, look, args.interval))??;
     }
@@ -56,6 +60,9 @@ async fn once(common: &Common, look: Palette, interval: Duration) -> anyhow::Res
     model.read(read(common).await?);
     tokio::time::sleep(interval).await;
     model.read(read(common).await?);
+    if common.output != Output::Table {
+        return print(common, &model.look(), |_| Ok(()));
+    }
     let (width, height) = if io::stdout().is_terminal() { terminal::size().unwrap_or(PLAIN) } else { PLAIN };
     let mut frame = Buffer::empty(Rect::new(0, 0, width, height));
     draw(&model, look, frame.area, &mut frame);
@@ -152,11 +159,7 @@ async fn read(common: &Common) -> anyhow::Result<Reading> {
     }
     let since_boot = clock_gettime(ClockId::Boottime);
     let at = Duration::new(since_boot.tv_sec.unsigned_abs(), u32::try_from(since_boot.tv_nsec).unwrap_or(0));
-    // UTC, as all of nodewall's times.
-    let clock =
-        humantime::format_rfc3339_seconds(std::time::UNIX_EPOCH + Duration::from_nanos(now.unix_ns)).to_string();
-    let clock = clock.get(11..19).unwrap_or_default().to_owned() + "Z";
-    Ok(Reading { at, clock, status, counters, peers, denied })
+    Ok(Reading { at, unix_ns: now.unix_ns, status, counters, peers, denied })
 }
 
 fn counters(bpffs: &Path) -> Result<Option<Counters>, DatapathError> {

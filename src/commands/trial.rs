@@ -1,10 +1,13 @@
 //! `nodewall enforce`, `confirm`, `rollback` and `panic-open`.
 
 use anyhow::anyhow;
+use serde::Serialize;
 
-use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, cut_off, read_config, site, trial_wait};
+use super::{
+    DEGRADED, FINE, Failure, apply::print_in_force, block_on, cut_off, print, read_config, site, trial_wait,
+};
 use crate::{
-    cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
+    cli::{AllowArgs, Common, EnforceArgs, Output, PanicOpenArgs},
     control::{self, AgentError, Desired, Difference, Good, Observed, Site},
     ui,
 };
@@ -15,7 +18,19 @@ use nodewall_policy::{
     config::{Mode, Trust},
 };
 
+/// What is in force, and was before.
+#[derive(Serialize)]
+struct Standing {
+    generation: u64,
+    mode: &'static str,
+}
+
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
+    if args.confirm_within.is_some() && common.output != Output::Table {
+        return Err(Failure::usage(anyhow!(
+            "-o: a trial is told in words as it goes; `nodewall status -o json` tells how it stands"
+        )));
+    }
     let config = read_config(common, Trust::OwnerOnly)?;
     let site = site(common, false)?;
     let (configured, _) = control::desired(Some(&site.state), &config, None)?;
@@ -30,8 +45,9 @@ pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure>
         }
         let (policy, trial) =
             match control::enforce(&site, configured, args.allow.allow(), args.confirm_within, &who).await {
-                Err(already @ AgentError::Enforcing { .. }) => {
-                    ui::print_line(&already.to_string())?;
+                Err(already @ AgentError::Enforcing { generation }) => {
+                    let standing = Standing { generation, mode: Mode::Enforce.as_str() };
+                    print(common, &standing, |_| ui::print_line(&already.to_string()))?;
                     return Ok(FINE);
                 }
                 result => result?,
@@ -71,10 +87,12 @@ pub(super) fn panic_open(common: &Common, args: PanicOpenArgs) -> Result<u8, Fai
 pub(super) fn confirm(common: &Common) -> Result<u8, Failure> {
     let site = site(common, false)?;
     let good = block_on(control::confirm(&site, &Who::here("nodewall confirm")))??;
-    ui::print_line(&format!(
-        "generation {} is kept, mode {}; it stays, whatever the configuration's mode, until that is changed",
-        good.generation, good.desired.policy.mode
-    ))?;
+    let standing = Standing { generation: good.generation, mode: good.desired.policy.mode.as_str() };
+    print(common, &standing, |Standing { generation, mode }| {
+        ui::print_line(&format!(
+            "generation {generation} is kept, mode {mode}; it stays, whatever the configuration's mode, until that is changed"
+        ))
+    })?;
     Ok(FINE)
 }
 

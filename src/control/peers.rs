@@ -11,7 +11,7 @@ use super::{
     error::AgentError,
     guard::Guard,
     left::Left,
-    state_files::{note, readable},
+    state_files::{note, readable, tell_once},
     trial,
 };
 use crate::{
@@ -44,10 +44,8 @@ pub fn desired(
 /// Writes the registry, and what changed into the journal. A full disk must not keep a peer out.
 pub(crate) fn save(state: &StateDir, registry: &mut Registry) {
     note_changes(state, registry);
-    if registry.is_unsaved()
-        && let Err(error) = registry.save(state)
-    {
-        tracing::error!("{error}; a start from this disk would not know what was learnt");
+    if registry.is_unsaved() {
+        tell_once("peers", registry.save(state), "a start from this disk would not know what was learnt");
     }
 }
 
@@ -102,10 +100,15 @@ fn hear(site: &Site, config: &Config, heard: Vec<SourceAnswer>) -> Result<(), Ag
 
 fn tell(registry: &mut Registry, name: &SourceName, answer: Result<Answer, SourceError>, now: &Clock) {
     match answer {
-        Ok(answer) => registry.answer(name, answer, now),
+        Ok(answer) => {
+            if registry.answer(name, answer, now) {
+                tracing::info!(source = %name, "answers again");
+            }
+        }
         Err(error) => {
-            tracing::warn!(source = %name, "{error}; its last answer stays");
-            registry.failed(name, &error, now);
+            if registry.failed(name, &error, now) {
+                tracing::warn!(source = %name, "{error}; its last answer stays");
+            }
         }
     }
 }

@@ -19,6 +19,8 @@ use nodewall_policy::config::{Config, show};
 
 /// An answer that changes nothing is worth a write for its age alone only this often.
 const AGE_ON_DISK_NS: u64 = 60_000_000_000;
+/// Reasons that are told of one failure: some alternate, some are never the same.
+const REASONS_TOLD: usize = 8;
 /// Addresses in one line of the journal.
 const NAMED_IN_CHANGE: usize = 100;
 
@@ -29,6 +31,9 @@ pub(super) struct LastAnswer {
     pub(super) answered_unix_ns: Option<u64>,
     /// Since when (Unix time, ns), and why.
     pub(super) failing: Option<(u64, String)>,
+    /// All that was told of why, since then.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    told: BTreeSet<String>,
 }
 
 impl LastAnswer {
@@ -175,38 +180,45 @@ impl Registry {
     }
 
     /// A source answered. One that is not configured (any more) is not heard. Of a family that it could not find out about, what it said last stays.
-    pub fn answer(&mut self, source: &SourceName, answer: Answer, now: &Clock) {
-        let Some(known) = self.sources.get(source) else { return };
+    /// Whether it failed before, and answers whole again.
+    pub fn answer(&mut self, source: &SourceName, answer: Answer, now: &Clock) -> bool {
+        let Some(known) = self.sources.get(source) else { return false };
         let Answer { mut peers, unanswered, .. } = answer;
         let is_kept =
             |net: &&IpNet| unanswered.as_ref().is_some_and(|family| family.is_v6 == matches!(net, IpNet::V6(_)));
         let kept: Vec<IpNet> = known.peers.iter().filter(is_kept).copied().collect();
-        let failing = known.failing.clone();
+        let (failing, told) = (known.failing.clone(), known.told.clone());
         peers.extend(&kept);
         self.expire(now);
         self.change(source.as_str(), None, |this, counted| this.learn(source, peers, counted, now));
         // Where the family never had a peer, nothing is out of date: many servers answer for one family alone.
         if let Some(Unanswered { error, .. }) = unanswered.filter(|_| !kept.is_empty()) {
             if let Some(known) = self.sources.get_mut(source) {
-                known.failing = failing;
+                (known.failing, known.told) = (failing, told);
             }
             self.failed(source, &error, now);
+            return false;
         }
+        let answers_again = failing.is_some();
+        if answers_again {
+            let detail = format!("{source} answers again");
+            self.changes.push(Change { detail, who: None, left: Default::default() });
+        }
+        answers_again
     }
 
-    /// A source gave no answer. What it said last stays.
-    pub fn failed(&mut self, source: &SourceName, error: &SourceError, now: &Clock) {
-        let Some(known) = self.sources.get_mut(source) else { return };
+    /// A source gave no answer. What it said last stays. Whether that is news: it fails for long, and is asked again all the time.
+    pub fn failed(&mut self, source: &SourceName, error: &SourceError, now: &Clock) -> bool {
+        let Some(known) = self.sources.get_mut(source) else { return false };
         let told = error.to_string();
-        let since = match &known.failing {
-            Some((_, before)) if *before == told => return,
-            Some((since, _)) => *since,
-            None => now.unix_ns,
-        };
-        known.failing = Some((since, told.clone()));
-        self.unsaved = true;
-        let detail = format!("{source}: {told}; what it said last stays");
-        self.changes.push(Change { detail, who: None, left: Default::default() });
+        let is_news = known.told.len() < REASONS_TOLD && known.told.insert(told.clone());
+        if is_news {
+            self.unsaved = true;
+            let detail = format!("{source}: {told}; what it said last stays");
+            self.changes.push(Change { detail, who: None, left: Default::default() });
+            known.failing = Some((known.failing.as_ref().map_or(now.unix_ns, |(since, _)| *since), told));
+        }
+        is_news
     }
 
     /// An operator admits a node, for a time or until it is removed. Lifts a tombstone.
@@ -334,7 +346,7 @@ impl Registry {
         self.unsaved |= aged || known.failing.is_some() || known.peers != peers;
         let before = std::mem::replace(
             known,
-            LastAnswer { peers: peers.clone(), answered_unix_ns: Some(now.unix_ns), failing: None },
+            LastAnswer { peers: peers.clone(), answered_unix_ns: Some(now.unix_ns), ..LastAnswer::default() },
         );
         if !source.is_learnt() {
             return;

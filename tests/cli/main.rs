@@ -10,6 +10,7 @@ mod frames;
 mod live;
 mod live_output;
 mod malformed;
+mod manual;
 mod outputs;
 mod replay;
 mod snapshots;

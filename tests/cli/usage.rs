@@ -80,6 +80,10 @@ fn every_commands_help_has_its_own_flags_first_and_then_the_common_ones() {
                 "--verbose",
                 "--color",
             ] {
+                // What they print has one form.
+                if name == "--output" && ["run", "panic-open"].contains(&command) {
+                    continue;
+                }
                 assert!(common.contains(name) && !own.contains(&format!("{name} <")), "{command} {name}:\n{}", ran.out);
             }
             for name in needed(command).iter().filter(|n| n.starts_with('-')) {

@@ -84,3 +84,48 @@ fn systemd_hears_when_it_is_ready_reloads_lives_and_stops() {
     assert!(agent.wait(PATIENCE).unwrap().success());
     assert_filtered(&node);
 }
+
+/// Without a service manager nobody starts it anew, and nobody waits.
+#[test]
+fn a_start_that_is_refused_again_and_again_waits_for_longer_each_time() {
+    if skip_unless_privileged("a_start_that_is_refused_again_and_again_waits_for_longer_each_time") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default());
+    node.configure_text("mode = \"enforced\"\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = bind(&path);
+    let start = || {
+        let mut command = node.command("run", &[]);
+        command.env("NOTIFY_SOCKET", &path);
+        Process::spawn("nodewall run", command).unwrap()
+    };
+    let refused = |agent: &Process| {
+        assert_eq!(agent.wait(PATIENCE).unwrap().code(), Some(1), "{}", agent.output());
+        assert!(agent.output().contains("nodewall.toml:1:8"), "{}", agent.output());
+        heard(&socket)
+    };
+    assert_eq!(node.nodewall("run", &[]).status.code(), Some(1));
+    assert_eq!(refused(&start()), Vec::<String>::new(), "the first is told at once");
+    for wait in ["1s", "2s"] {
+        assert!(refused(&start()).concat().ends_with(&format!("it is tried again in {wait}")));
+    }
+    // Who mends the file does not wait for the rest.
+    let waits = start();
+    waits.wait_for_line(PATIENCE, |line| line.contains("tried again in 4s")).unwrap();
+    node.configure_text("mode = \"enforce!\"\n");
+    assert!(refused(&waits).concat().contains("STATUS=the configuration changed"));
+    // Nor does who stops it, and starts it again to read why.
+    refused(&start());
+    let waits = start();
+    waits.wait_for_line(PATIENCE, |line| line.contains("tried again in")).unwrap();
+    waits.signal(Signal::TERM).unwrap();
+    refused(&waits);
+    heard(&socket);
+    assert_eq!(refused(&start()), Vec::<String>::new());
+    node.configure(&Settings::default());
+    node.start_agent();
+    let counted = node.directories.state_dir().join("refused-starts.json");
+    eventually("the refusals are forgotten", || (!counted.exists()).then_some(()));
+}

@@ -85,11 +85,23 @@ fn a_bad_line_keeps_the_last_good_peers_and_is_an_alarm() {
         problems.contains("its last answer").then_some(problems)
     });
     assert!(alarm.contains("peers.txt:3"), "{alarm}");
+    // Each write is a question anew, as time is to other sources. It is told that it fails, and not how often it was asked.
+    for bad in ["node three", "node four", "node three", "node four"] {
+        write_peers(&node, &format!("10.77.0.11\n10.77.0.12\n{bad}\n"));
+        node.wait_for_log(|line| line.contains(bad));
+        std::thread::sleep(WITHIN);
+    }
     assert_eq!((node.generation(), reason(&node, node.peers()[0].ipv4().into()).as_str()), (generation, "peer"));
     write_peers(&node, "10.77.0.11\n10.77.0.201\n10.77.0.202\n10.77.0.12\n");
     eventually("the mended file is in force", || {
         (reason(&node, node.peers()[1].ipv4().into()) == "peer").then_some(())
     });
+    node.wait_for_log(|line| line.contains("answers again"));
+    for bad in ["node three", "node four"] {
+        let log = node.agent().output();
+        let told = log.lines().filter(|line| line.contains("its last answer stays") && line.contains(bad));
+        assert_eq!(told.count(), 1, "{log}");
+    }
     eventually("the alarm is over", || node.json("status")["healthy"].as_bool().unwrap().then_some(()));
 }
 

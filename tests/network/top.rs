@@ -78,7 +78,32 @@ fn one_frame_without_a_terminal_is_plain_text() {
     assert!(line(&once.stdout, "9042").len() >= 7, "{once:?}");
     // Whichever the store has by then.
     assert!(once.stdout.contains("outsider") || once.stdout.contains("10.77.0.66"), "{once:?}");
-    let refused = node.nodewall("top", &[]);
-    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
-    assert!(refused.stderr.contains("--once"), "{refused:?}");
+    for (arguments, code) in [(&[][..], 1), (&["-o", "json"], 2)] {
+        let refused = node.nodewall("top", arguments);
+        assert_eq!(refused.status.code(), Some(code), "{refused:?}");
+        assert!(refused.stderr.contains("--once"), "{refused:?}");
+    }
+}
+
+#[test]
+fn one_look_as_json_has_what_the_screen_shows() {
+    if skip_unless_privileged("one_look_as_json_has_what_the_screen_shows") {
+        return;
+    }
+    let node = Node::enforcing();
+    silent(node.outsider(), &[Probe::new(Protocol::Udp, "10.77.0.1:9042".parse().unwrap())]);
+    for format in ["json", "jsonl"] {
+        let once = node.nodewall("top", &["--once", "--interval", "100ms", "-o", format]);
+        assert!(once.status.success() && once.stderr.is_empty(), "{once:?}");
+        assert!(format == "json" || once.stdout.lines().count() == 1, "{once:?}");
+        let look: serde_json::Value = serde_json::from_str(&once.stdout).unwrap();
+        let mut ports = look["ports"].as_array().unwrap().iter();
+        let port = ports.find(|port| port["port"] == 9042 && port["protocol"] == "udp").unwrap();
+        // What the counters have, which nothing moves now.
+        let counted = node.counters().drops().values().sum::<u64>();
+        assert_eq!((&port["class"], port["denied_packets"].as_u64()), (&"cassandra".into(), Some(counted)), "{port}");
+        assert_eq!(port["denied_per_s"], serde_json::json!({"packets": 0.0, "bytes": 0.0}));
+        assert_eq!((&look["status"]["mode"], &look["denied"][0]["reason"]), (&"enforce".into(), &"outsider".into()));
+        assert_eq!(look["peers"]["peers"].as_array().unwrap().len(), 4, "{look}");
+    }
 }

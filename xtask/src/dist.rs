@@ -77,21 +77,12 @@ fn executable() -> Result<PathBuf> {
         .env("CARGO_TARGET_DIR", build_folder())
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
-        .env("NODEWALL_COMMIT", commit())
         .advice("make sure that `cargo build --release` works; static linking needs libc6-dev")
         .run_quiet()?;
     step.done();
     let executable = build_folder().join(TARGET).join("release/nodewall");
     ensure!(executable.is_file(), "cargo built no {}", executable.display());
     Ok(executable)
-}
-
-/// The commit that is built; a source without git has none.
-fn commit() -> String {
-    let git = |args: &[&str]| Cmd::new("git").args(args).dir(workspace::root()).read().ok();
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else { return "unknown".to_owned() };
-    let is_clean = git(&["status", "--porcelain"]).is_some_and(|changes| changes.trim().is_empty());
-    format!("{}{}", commit.trim(), if is_clean { "" } else { "-dirty" })
 }
 
 /// The version that an executable says it is.

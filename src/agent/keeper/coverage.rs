@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, net::IpAddr, time::Instant};
 
-use super::Keeper;
+use super::{About, Keeper};
 use crate::{
     agent::watchdog::{self, Finding, LinkFault},
     control::{
@@ -38,9 +38,15 @@ where
     pub(super) async fn reconcile(&mut self, program: Program, since: Instant) -> Vec<Finding> {
         match self.try_reconcile(program, since).await {
             Ok(()) => return self.covered(),
-            Err(AgentError::Detached) => self.tell_open(),
+            Err(AgentError::Detached) => {
+                self.alarms.set_one(About::Path, None);
+                self.tell_open();
+            }
             Err(AgentError::OtherMaps) => drop(self.start_again("a command made the data path anew").await),
-            Err(error) => self.alarm(vec![format!("the interfaces can not be looked after: {error}")]),
+            Err(error) => {
+                let told = format!("the interfaces can not be looked after: {error}");
+                self.alarms.set_one(About::Path, Some(told));
+            }
         }
         Vec::new()
     }
@@ -78,7 +84,7 @@ where
             Ok(now) => self.programs.follow(&now, &self.applied.coverage),
             Err(error) => tracing::error!("the links can not be read: {error}"),
         }
-        self.alarm(self.applied.coverage.alarms());
+        self.alarms.set(About::Path, self.applied.coverage.alarms());
         lost
     }
 

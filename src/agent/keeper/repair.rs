@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Keeper;
+use super::{About, Keeper};
 use crate::{
     agent::watchdog::{self, Finding},
     control::{Good, Repair, coverage::Program, error::AgentError, state_files::note},
@@ -31,27 +31,26 @@ where
         let findings = match looked {
             Ok(findings) => findings,
             Err(error) => {
-                self.alarm(vec![format!("the data path can not be looked at: {error}")]);
+                self.alarms.set_one(About::Path, Some(format!("the data path can not be looked at: {error}")));
                 return;
             }
         };
         if findings.is_empty() {
             self.programs.seen = Instant::now();
+            self.alarms.set_one(About::Repair, None);
             // What an alarm was about may be over; interfaces that could not be attached are tried again.
-            if !self.path_alarms.is_empty() {
-                self.path_alarms.clear();
+            if !self.alarms.of(About::Path).is_empty() {
                 self.look_after_interfaces().await;
             }
             return;
         }
-        for finding in &findings {
-            tracing::error!("{finding}; repairing");
-        }
+        let found = |finding: &Finding| format!("{finding}; repairing");
+        self.alarms.set(About::Repair, findings.iter().map(found).collect());
         if findings.contains(&Finding::Pins)
             && let Err(error) = self.repin()
         {
             if !matches!(error, AgentError::Detached) {
-                self.alarm(vec![format!("pins can not be made again: {error}")]);
+                self.alarms.set_one(About::Path, Some(format!("pins can not be made again: {error}")));
             }
             return;
         }
@@ -71,10 +70,9 @@ where
         let Some(lock) = self.undisturbed() else { return };
         let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
         drop(lock);
-        if left.is_empty() && self.path_alarms.is_empty() {
+        if left.is_empty() && self.alarms.of(About::Path).is_empty() {
+            self.alarms.set_one(About::Repair, None);
             self.repaired(&findings);
-        } else if self.path_alarms.is_empty() {
-            self.alarm(left.iter().map(ToString::to_string).collect());
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::retries::Retries;
-use crate::control::{Desired, error::AgentError};
+use crate::control::{Desired, error::AgentError, state_files::tell_once};
 use nodewall_datapath::{self as datapath, DatapathError, Hook, Link as PinnedLink, Outlet, Owner, PinDir};
 use nodewall_host::{
     net::{self, Link, Network, Selected, Selection},
@@ -304,10 +304,12 @@ impl History {
             seen.tell(interface);
             now.0.insert(interface.name.clone(), seen);
         }
-        if now != before
-            && let Err(error) = state.write_note(&now)
-        {
-            tracing::warn!("{}: the interfaces' states could not be noted: {error}", state.path().display());
+        if now != before {
+            tell_once(
+                "account",
+                state.write_note(&now),
+                "`status` does not know since when interfaces stand as they do",
+            );
         }
     }
 }

@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::control::{Good, error::AgentError, state_files::readable};
+use crate::control::{
+    Good,
+    error::AgentError,
+    state_files::{readable, tell_once},
+};
 use nodewall_host::state::{StateDir, Stored};
 
 /// The interfaces that were covered or waited for. At a boot nothing is addressed yet, and where none are configured these are attached.
@@ -26,10 +30,9 @@ impl Remembered {
 
     /// A full disk must not keep an interface open.
     pub(super) fn save(self, state: &StateDir, before: &Self) {
-        if self != *before
-            && let Err(error) = state.save(&self)
-        {
-            tracing::error!("{error}; a start from this disk would not know which interfaces were attached");
+        if self != *before {
+            let cost = "a start from this disk would not know which interfaces were attached";
+            tell_once("interfaces", state.save(&self), cost);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The model -> a screen of any size. Where there is little room, what matters most stays: the state line, problems, the table of ports.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use ratatui::{
     buffer::Buffer,
     layout::{Constraint, Layout, Rect},
@@ -117,10 +119,14 @@ fn draw_head(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     for interface in status.interfaces.iter().filter(|interface| interface.is_covered()) {
         spans.push(format!(" · {} {}", interface.name, interface.attach_mode.map_or("", AttachMode::as_str)).into());
     }
-    let clock = u16::try_from(reading.clock.chars().count()).unwrap_or(0);
-    let [left, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(clock + 1)]).areas(area);
+    // UTC, as all of nodewall's times.
+    let now = UNIX_EPOCH + Duration::from_nanos(reading.unix_ns);
+    let time = humantime::format_rfc3339_seconds(now).to_string();
+    let clock = format!(" {}", time.get(11..).unwrap_or_default());
+    let width = u16::try_from(clock.len()).unwrap_or(0);
+    let [left, right] = Layout::horizontal([Constraint::Min(0), Constraint::Length(width)]).areas(area);
     Text::from(spans).render(left, buffer);
-    Text::from(format!(" {}", reading.clock)).style(look.quiet()).render(right, buffer);
+    Text::from(clock).style(look.quiet()).render(right, buffer);
 }
 
 fn state(status: &Status, look: Palette) -> Span<'static> {
@@ -191,9 +197,9 @@ fn draw_ports(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
 
 fn port_row(line: &Line, width: u16, look: Palette) -> Row<'_> {
     let dropping = if line.dropped.packets > 0.0 { look.bad() } else { Style::new() };
-    let mut cells = vec![Cell::from(line.place.port.as_str())];
+    let mut cells = vec![Cell::from(line.place.port())];
     if width >= NAMED {
-        cells.extend([Cell::from(line.place.class.as_str()), Cell::from(line.place.protocol)]);
+        cells.extend([Cell::from(line.place.class()), Cell::from(line.place.protocol())]);
     }
     let rates = [line.inbound, line.outbound, line.dropped].map(|amount| format!("{:>8}", rate(amount.packets)));
     cells.extend(rates.map(Cell::from));
@@ -213,7 +219,7 @@ const AGAINST: &str = "against the policy ";
 fn draw_denied(denied: &[Denied], look: Palette, area: Rect, buffer: &mut Buffer) {
     let rows = denied.iter().map(|denied| {
         Row::new([
-            format!("{}/{}", denied.place.port, denied.place.protocol),
+            format!("{}/{}", denied.place.port(), denied.place.protocol()),
             denied.reason.to_owned(),
             format!("{:>7}", rate(denied.rate.packets)),
             format!("{:>7}", count(denied.total)),

@@ -9,4 +9,4 @@ mod tests;
 
 pub use draw::{Palette, draw, to_text};
 pub use keys::{KeyAction, press};
-pub use model::{Model, Reading};
+pub use model::{Look, Model, Reading};

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use serde::Serialize;
+
 use crate::view::{
     counters::{Counters, MISSION_CONTROL_CLASS, Row},
     denied_sources::DeniedSource,
@@ -20,8 +22,8 @@ const HISTORY: usize = 512;
 pub struct Reading {
     /// Since boot.
     pub at: Duration,
-    /// Time of day, as text.
-    pub clock: String,
+    /// Unix time.
+    pub unix_ns: u64,
     /// What is in force.
     pub status: Status,
     /// `None`: no policy is in force.
@@ -32,32 +34,43 @@ pub struct Reading {
     pub denied: Vec<DeniedSource>,
 }
 
-/// Where a counter belongs: class, port or range, protocol.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// Where a counter belongs, as [`Row`] names it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(super) struct RowKey {
-    pub(super) class: String,
-    pub(super) port: String,
-    pub(super) protocol: &'static str,
+    class: Option<String>,
+    port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ports: Option<String>,
+    protocol: Option<&'static str>,
 }
 
 impl RowKey {
     fn of(row: &Row) -> Self {
-        let port = row.port.map(|port| port.to_string()).or_else(|| row.ports.clone());
-        Self {
-            class: row.class.clone().unwrap_or_else(|| "-".into()),
-            port: port.unwrap_or_else(|| if row.protocol.is_some() { "other".into() } else { "-".into() }),
-            protocol: row.protocol.unwrap_or("-"),
-        }
+        Self { class: row.class.clone(), port: row.port, ports: row.ports.clone(), protocol: row.protocol }
+    }
+
+    pub(super) fn class(&self) -> &str {
+        self.class.as_deref().unwrap_or("-")
+    }
+
+    pub(super) fn protocol(&self) -> &'static str {
+        self.protocol.unwrap_or("-")
+    }
+
+    /// The port or the range, in words.
+    pub(super) fn port(&self) -> String {
+        let nameless = if self.protocol.is_some() { "other" } else { "-" };
+        let port = self.port.map(|port| port.to_string()).or_else(|| self.ports.clone());
+        port.unwrap_or_else(|| nameless.into())
     }
 
     fn number(&self) -> u32 {
-        let first = self.port.split('-').next().unwrap_or_default();
-        first.parse().unwrap_or(u32::MAX)
+        self.port().split('-').next().and_then(|first| first.parse().ok()).unwrap_or(u32::MAX)
     }
 }
 
 /// Packets and bytes, as totals or per second.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Amount {
     pub(super) packets: f64,
     pub(super) bytes: f64,
@@ -82,25 +95,33 @@ impl Amount {
 }
 
 /// One line of the table of ports.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Line {
+    #[serde(flatten)]
     pub(super) place: RowKey,
     /// Let in, per second.
+    #[serde(rename = "passed_per_s")]
     pub(super) inbound: Amount,
     /// Sent, per second.
+    #[serde(rename = "sent_per_s")]
     pub(super) outbound: Amount,
     /// Dropped, per second; in audit mode what would have been.
+    #[serde(rename = "denied_per_s")]
     pub(super) dropped: Amount,
     /// Packets ever dropped.
+    #[serde(rename = "denied_packets")]
     pub(super) total_dropped: u64,
 }
 
 /// One line of what was dropped.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Denied {
+    #[serde(flatten)]
     pub(super) place: RowKey,
     pub(super) reason: &'static str,
+    #[serde(rename = "per_s")]
     pub(super) rate: Amount,
+    #[serde(rename = "packets")]
     pub(super) total: u64,
 }
 
@@ -160,11 +181,26 @@ impl DeniedBy {
 }
 
 /// Packets per second of everything, at one reading.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(super) struct Sample {
+    #[serde(rename = "passed")]
     pub(super) inbound: f64,
+    #[serde(rename = "sent")]
     pub(super) outbound: f64,
+    #[serde(rename = "denied")]
     pub(super) dropped: f64,
+}
+
+/// What a screen shows, whole and for programs. Rates are of the time between the last two readings.
+#[derive(Serialize)]
+pub struct Look<'a> {
+    unix_ns: u64,
+    packets_per_s: Sample,
+    status: &'a Status,
+    ports: Vec<&'a Line>,
+    denied: &'a [Denied],
+    denied_sources: &'a [DeniedSource],
+    peers: Option<&'a Peers>,
 }
 
 /// All that a screen shows.
@@ -223,7 +259,7 @@ impl Model {
                 ("out", _) => {
                     line.outbound.add(rate);
                     // What goes to Mission Control is counted on its port's row, too.
-                    if line.place.class != MISSION_CONTROL_CLASS {
+                    if line.place.class() != MISSION_CONTROL_CLASS {
                         sum.outbound += rate.packets;
                     }
                 }
@@ -257,11 +293,25 @@ impl Model {
         self.failure = Some(why);
     }
 
+    /// All of it; `None` before the first reading.
+    pub fn look(&self) -> Option<Look<'_>> {
+        let last = self.last.as_ref()?;
+        Some(Look {
+            unix_ns: last.unix_ns,
+            packets_per_s: self.sum,
+            status: &last.status,
+            ports: self.shown(),
+            denied: &self.denied,
+            denied_sources: &last.denied,
+            peers: last.peers.as_ref(),
+        })
+    }
+
     /// The lines of the table: filtered, in order.
     pub(super) fn shown(&self) -> Vec<&Line> {
         let wanted = self.filter.to_lowercase();
         let fits = |place: &RowKey| {
-            [place.class.as_str(), &place.port, place.protocol].iter().any(|text| text.to_lowercase().contains(&wanted))
+            [place.class(), &place.port(), place.protocol()].iter().any(|text| text.to_lowercase().contains(&wanted))
         };
         let mut lines: Vec<&Line> = self.lines.iter().filter(|line| fits(&line.place)).collect();
         let by_port = |line: &Line| (line.place.number(), line.place.clone());

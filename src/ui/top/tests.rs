@@ -99,7 +99,8 @@ fn peers() -> Peers {
 fn reading(second: u64, factor: u64) -> Reading {
     Reading {
         at: Duration::from_secs(second),
-        clock: format!("12:00:{second:02}Z"),
+        // Noon.
+        unix_ns: (1_795_348_800 + second) * 1_000_000_000,
         status: status(),
         counters: Some(counters(factor)),
         peers: Some(peers()),
@@ -220,9 +221,9 @@ fn keys_sort_filter_pause_help_and_quit() {
     let mut model = busy();
     type_keys(&mut model, "s");
     let first = model.shown()[0].place.clone();
-    assert_eq!((first.port.as_str(), first.protocol), ("other", "tcp"));
+    assert_eq!((first.port().as_str(), first.protocol()), ("other", "tcp"));
     type_keys(&mut model, "ss");
-    assert_eq!(model.shown()[0].place.port, "9042");
+    assert_eq!(model.shown()[0].place.port(), "9042");
     assert_screen("by-drop", &model, 80, 24);
     // What is typed into the filter is no command.
     assert_eq!(type_keys(&mut model, "/elastiq"), KeyAction::Draw);
@@ -250,7 +251,7 @@ fn rates_are_per_second_and_a_counter_that_went_back_has_none() {
     model.read(reading(10, 1));
     assert!(model.history.is_empty(), "one reading has no rate");
     model.read(reading(12, 3));
-    let line = |model: &Model| model.lines.iter().find(|line| line.place.port == "9042").unwrap().clone();
+    let line = |model: &Model| model.lines.iter().find(|line| line.place.port() == "9042").unwrap().clone();
     let cassandra = line(&model);
     assert_eq!((cassandra.inbound.packets, cassandra.outbound.packets), (1_000.0, 900.0));
     assert_eq!((cassandra.dropped.packets, cassandra.inbound.bytes), (17.0, 100_000.0));

@@ -187,9 +187,7 @@ fn redhat(made: &Artifacts) -> Result<String> {
         .collect();
     ensure!(foreign.is_empty(), "it requires {foreign:?}");
     let scripts = ask("--scripts")?;
-    for words in
-        ["enable --now nodewall-apply.service nodewall.service", "nodewall detach", "try-restart nodewall.service"]
-    {
+    for words in ["enable nodewall-apply.service nodewall.service", "open_node", "try-restart nodewall.service"] {
         ensure!(scripts.contains(words), "no script says {words:?}");
     }
     let unpacked = folder().join("redhat");

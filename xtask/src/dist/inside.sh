@@ -12,6 +12,8 @@ config=/etc/nodewall/nodewall.toml
 quiet() { "$@" >/tmp/said 2>&1 || { cat /tmp/said >&2; fail "$*"; }; }
 
 quiet dpkg --install /given/first.deb
+grep -q 'nothing was started' /tmp/said || fail "nobody was told that nothing runs"
+if grep -q 'audits now' /tmp/said; then fail "it is said to audit, and nothing runs"; fi
 [ "$(dpkg-query -W -f '${Status}' nodewall)" = "install ok installed" ] || fail "it is not installed"
 while read -r file; do
     # Pages and changelogs are packed.
@@ -45,13 +47,21 @@ quiet dpkg --purge nodewall
 left=$(find /etc /usr /var -name '*nodewall*' -not -path '/var/log/*' -not -path '/var/cache/*')
 [ -z "$left" ] || fail "purge left $left"
 
-# A node that filters: what removal can not open keeps the package.
-quiet dpkg --install /given/first.deb
-mkdir -p /sys/fs/bpf/nodewall
-mv /usr/bin/nodewall /usr/bin/nodewall.real
-printf '#!/bin/sh\necho "$*" >>/tmp/asked\nexit "$(cat /tmp/exit)"\n' >/usr/bin/nodewall
-chmod 755 /usr/bin/nodewall
+filtered() {
+    quiet dpkg --install /given/first.deb
+    mkdir -p /sys/fs/bpf/nodewall
+    printf '#!/bin/sh\necho "$*" >>/tmp/asked\nexit "$(cat /tmp/exit)"\n' >/usr/bin/nodewall
+}
 echo 1 >/tmp/exit
+
+# A container without an init, as this is one, around which a host filters.
+filtered
+quiet dpkg --purge nodewall
+[ ! -e /tmp/asked ] || fail "removal in a container asked nodewall: $(cat /tmp/asked)"
+
+# A node that filters: what removal can not open keeps the package.
+filtered
+mkdir -p /run/systemd/system
 if dpkg --remove nodewall >/tmp/said 2>&1; then fail "removed although the node could not be opened"; fi
 grep -q 'could not be taken out of the kernel' /tmp/said || fail "nobody was told why"
 echo 0 >/tmp/exit

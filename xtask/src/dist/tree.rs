@@ -17,6 +17,7 @@ const FILES: &[(&str, &str)] = &[
     ("nodewall.schema.json", "usr/share/nodewall"),
     ("packaging/systemd/old-systemd.conf", "usr/share/nodewall"),
     ("packaging/systemd/captures.conf", "usr/share/nodewall"),
+    ("packaging/package.sh", "usr/share/nodewall"),
     ("packaging/prometheus/rules.yml", "usr/share/nodewall"),
     ("packaging/grafana/nodewall.json", "usr/share/nodewall"),
     ("README.md", "usr/share/doc/nodewall"),

@@ -13,11 +13,13 @@ pub(super) struct Problems {
     store: Option<String>,
     /// Why the data path gives nothing.
     data_path: Option<String>,
+    /// Why what is too old or too much stays. Recording goes on.
+    retention: Option<String>,
 }
 
 impl Problems {
     pub(super) fn new(alarm: Alarm) -> Self {
-        Self { alarm, store: None, data_path: None }
+        Self { alarm, store: None, data_path: None, retention: None }
     }
 
     pub(super) fn of_store(&mut self, problem: Option<String>) {
@@ -26,6 +28,10 @@ impl Problems {
 
     pub(super) fn of_data_path(&mut self, problem: Option<String>) {
         self.tell(problem, |this| &mut this.data_path);
+    }
+
+    pub(super) fn of_retention(&mut self, problem: Option<String>) {
+        self.tell(problem, |this| &mut this.retention);
     }
 
     fn tell(&mut self, problem: Option<String>, of: fn(&mut Self) -> &mut Option<String>) {

@@ -277,8 +277,9 @@ impl Worker {
         let since_ns = std::mem::replace(&mut self.swept_unix_ns, now.unix_ns).min(now.unix_ns);
         let sweep = match data_path.tables.sweep(elapsed_ns) {
             Ok(sweep) => sweep,
-            Err(error) => return tracing::error!("evidence: {error}"),
+            Err(error) => return self.problems.of_data_path(Some(format!("evidence is not recorded: {error}"))),
         };
+        self.problems.of_data_path(None);
         if sweep.denied_packets == 0 && sweep.captures.is_empty() {
             return;
         }
@@ -353,9 +354,8 @@ impl Worker {
             return;
         }
         self.retained_ns = now_ns;
-        if let Err(error) = store.retain(now_ns) {
-            tracing::warn!("evidence: {error}");
-        }
+        let retained = store.retain(now_ns);
+        self.problems.of_retention(retained.err().map(|error| format!("old evidence stays: {error}")));
     }
 
     /// For `status` and the exporters.

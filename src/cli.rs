@@ -33,8 +33,14 @@ pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArg
 const COMMON: &str = "Common options";
 
 /// What every command's end means.
-pub const EXIT_CODES: [(u8, &str); 6] =
-    [(0, "fine"), (1, "failed and nothing changed"), (2, "usage"), (3, "degraded or drift"), (4, "privilege missing"), (5, "a source in conversation would be cut off")];
+pub const EXIT_CODES: [(u8, &str); 6] = [
+    (0, "fine"),
+    (1, "failed and nothing changed"),
+    (2, "usage"),
+    (3, "degraded or drift"),
+    (4, "privilege missing"),
+    (5, "a source in conversation would be cut off"),
+];
 
 /// Keeps the cluster-only ports of Dynatrace Managed nodes for cluster nodes, at the network driver.
 #[derive(Debug, Parser)]

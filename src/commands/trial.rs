@@ -3,9 +3,7 @@
 use anyhow::anyhow;
 use serde::Serialize;
 
-use super::{
-    DEGRADED, FINE, Failure, apply::print_in_force, block_on, cut_off, print, read_config, site, trial_wait,
-};
+use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, cut_off, print, read_config, site, trial_wait};
 use crate::{
     cli::{AllowArgs, Common, EnforceArgs, Output, PanicOpenArgs},
     control::{self, AgentError, Desired, Difference, Good, Observed, Site},

@@ -1,12 +1,12 @@
 //! The examples in the help of every command, each typed as it stands there: by a shell on a node where nodewall, its configuration and its state are at their
 //! usual places. What an example reads is made beside it; what it needs to be so is brought about before.
 
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;
 
 use nodewall::cli::{Cli, examples};
-use nodewall_testbed::{Finished, Lab, Process, Signal, skip_unless_privileged};
+use nodewall_testbed::{Finished, Lab, Listener, Process, Signal, skip_unless_privileged};
 
 use super::node::{Node, PATIENCE, eventually};
 use super::places::Places;
@@ -38,6 +38,8 @@ struct Desk {
     agent: Option<Process>,
     /// What `confirm` is for.
     trial: Option<Process>,
+    /// A peer that talks with it: a list of peers of which none ever did would be doubted.
+    _talk: (Listener, TcpStream),
 }
 
 impl Desk {
@@ -48,7 +50,10 @@ impl Desk {
             let rule = ["-w", "-A", "INPUT", "-s", peer, "-p", "tcp", "--dport", "9042", "-j", "ACCEPT"];
             node.netns().tool(tool, &rule).unwrap();
         }
-        let desk = Self { places: Places::new(&node), node, agent: None, trial: None };
+        let server = Listener::tcp(node.netns(), &[9042]).unwrap();
+        let peer = node.peers()[0].netns().run(|| TcpStream::connect("10.77.0.1:9042").unwrap()).unwrap();
+        let talk = (server, peer);
+        let desk = Self { places: Places::new(&node), node, agent: None, trial: None, _talk: talk };
         desk.done(INPUTS.trim());
         desk
     }

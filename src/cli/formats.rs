@@ -1,4 +1,4 @@
-//! Which output formats a command has: its help offers those, and it takes no other. It must not print results.
+//! Which output formats a command has: its help offers those. It must not print results.
 
 use clap::{
     Arg, ArgMatches, Command, ValueEnum as _,
@@ -8,7 +8,8 @@ use clap::{
 
 use super::Output;
 
-/// What these write is for one kind of reader: another program, or somebody who waits at a terminal.
+/// What these write is for one kind of reader: another program, or somebody who waits at a terminal. Their help offers no format; scripts that say `-o json` to
+/// every command may say it to them.
 const FIXED: [&str; 8] =
     ["run", "panic-open", "trial-guard", "capture", "events export", "report", "completions", "man"];
 const ARGUMENT: &str = "output";
@@ -16,7 +17,6 @@ const ARGUMENT: &str = "output";
 fn of(path: &str) -> &'static [Output] {
     match path {
         "events list" => Output::value_variants(),
-        path if FIXED.contains(&path) => &[Output::Table],
         _ => &[Output::Table, Output::Json, Output::Jsonl],
     }
 }
@@ -40,7 +40,7 @@ fn offering(command: Command, common: &Arg, path: &str) -> Command {
     let formats = of(path);
     let values = formats.iter().filter_map(|format| Some(format.to_possible_value()?.hide(false)));
     let parser = PossibleValuesParser::new(values).try_map(|text| Output::from_str(&text, false));
-    command.arg(common.clone().value_parser(parser).hide(formats.len() == 1))
+    command.arg(common.clone().value_parser(parser).hide(FIXED.contains(&path)))
 }
 
 /// Before a command's name every format can stand; refuses one that the command does not have.
@@ -86,7 +86,7 @@ mod tests {
         }
         let argument = command.get_arguments().find(|argument| argument.get_id() == ARGUMENT).unwrap();
         let offered: Vec<_> = argument.get_possible_values().into_iter().filter(|value| !value.is_hide_set()).collect();
-        assert_eq!(argument.is_hide_set(), offered.len() == 1, "{path:?}");
+        assert_eq!(argument.is_hide_set(), FIXED.contains(&path[1..].join(" ").as_str()), "{path:?}");
         for format in Output::value_variants().iter().filter_map(clap::ValueEnum::to_possible_value) {
             let is_offered = offered.iter().any(|value| value.get_name() == format.get_name());
             assert_eq!(is_refused(&[&path[..], &["-o", format.get_name()]].concat()), !is_offered, "{path:?}");
@@ -98,7 +98,7 @@ mod tests {
         assert_taken_where_offered(&Cli::described(), &[]);
         assert!(!is_refused(&["nodewall", "-o", "csv", "events", "list"]));
         assert!(is_refused(&["nodewall", "-o", "csv", "status"]));
-        assert!(is_refused(&["nodewall", "-o", "json", "man"]));
+        assert!(!is_refused(&["nodewall", "-o", "json", "man"]));
         let text = typed(&["nodewall", "-o", "csv", "status"]).unwrap_err().to_string();
         assert!(text.contains("invalid value 'csv' for '--output <FORMAT>'"), "{text}");
         assert!(text.contains("[possible values: table, json, jsonl]"), "{text}");

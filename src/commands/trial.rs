@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{DEGRADED, FINE, Failure, apply::print_in_force, block_on, cut_off, print, read_config, site, trial_wait};
 use crate::{
-    cli::{AllowArgs, Common, EnforceArgs, Output, PanicOpenArgs},
+    cli::{AllowArgs, Common, EnforceArgs, PanicOpenArgs},
     control::{self, AgentError, Desired, Difference, Good, Observed, Site},
     ui,
 };
@@ -24,11 +24,6 @@ struct Standing {
 }
 
 pub(super) fn enforce(common: &Common, args: EnforceArgs) -> Result<u8, Failure> {
-    if args.confirm_within.is_some() && common.output != Output::Table {
-        return Err(Failure::usage(anyhow!(
-            "-o: a trial is told in words as it goes; `nodewall status -o json` tells how it stands"
-        )));
-    }
     let config = read_config(common, Trust::OwnerOnly)?;
     let site = site(common, false)?;
     let (configured, _) = control::desired(Some(&site.state), &config, None)?;

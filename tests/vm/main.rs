@@ -5,6 +5,7 @@
 mod bonded;
 mod devices;
 mod generic_netlink;
+mod layer_3;
 mod load;
 mod many_cpus;
 mod realtime;
@@ -13,7 +14,6 @@ mod team;
 mod upgrade;
 mod ways_in;
 mod wire;
-mod wireguard;
 
 use nodewall_model::cases;
 use nodewall_rig::{counters, frames, guest, node, settings, traffic};

@@ -124,7 +124,7 @@ impl Check {
 pub(super) const CHECKS: [Check; 21] = [
     Check::new("load", "vm", &["load::"], 240),
     Check::new("cases", "kernel", &["cases::"], 480),
-    Check::new("devices", "vm", &["devices::", "team::", "ways_in::", "wireguard::"], 360),
+    Check::new("devices", "vm", &["devices::", "team::", "ways_in::", "layer_3::"], 360),
     Check::new("upgrade", "vm", &["upgrade::"], 180),
     Check::new("outbound", "kernel", &["outbound::"], 240),
     Check::new("per-peer", "kernel", &["peer_traffic::"], 240),

@@ -1,5 +1,5 @@
-//! A `WireGuard` tunnel between two sites: what comes out of it was encrypted where it entered the host, so it is judged at the tunnel's device, at the tc
-//! hook. What `wg` does is done here (`linux/wireguard.h`).
+//! Devices whose frames begin with the IP header, between two sites: a `WireGuard` tunnel, whose packets were encrypted where they entered the host, and IPIP. What
+//! comes out is judged at the tunnel's device, at the tc hook. What `wg` does is done here (`linux/wireguard.h`).
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
@@ -87,29 +87,28 @@ fn send(from: &Host, source: Ipv4Addr, port: u16) {
     assert_eq!(socket.send_to(b"knock", (NODE, port)).unwrap(), 5);
 }
 
-#[test]
-fn what_comes_out_of_a_tunnel_is_filtered_by_port_and_peer() {
-    if skip_outside("wireguard::what_comes_out_of_a_tunnel_is_filtered_by_port_and_peer") {
-        return;
-    }
+/// The node behind whose tunnel device, of this name, only a peer reaches the closed port.
+fn idle(device: &str, top: &str) -> Node {
     let settings = Settings::default()
         .interfaces(&[])
         .peers(&["10.77.0.11", &PEER.to_string()])
-        .rules("[[interface]]\nname = \"wg0\"\nattach = \"tc\"\n");
-    let mut node = Node::idle(Lab::new().unwrap(), &settings);
-    let site = node.outsider();
-    end(node.host(), KEYS[0], site, KEYS[1], &[NODE]);
-    end(site, KEYS[1], node.host(), KEYS[0], &[OUTSIDER, PEER]);
+        .top(top)
+        .rules(&format!("[[interface]]\nname = \"{device}\"\nattach = \"tc\"\n"));
+    Node::idle(Lab::new().unwrap(), &settings)
+}
+
+/// The tunnel stands, to the lab's outsider; nodewall does not run yet.
+fn assert_filtered_by_port_and_peer(mut node: Node, device: &str) {
     let sockets = Listener::udp(node.netns(), &[CLOSED, OPEN]).unwrap();
     let from = |port, source: Ipv4Addr| {
         sockets.arrived(Protocol::Udp, port).sources.get(&IpAddr::from(source)).copied().unwrap_or(0)
     };
-    send(site, OUTSIDER, CLOSED);
+    send(node.outsider(), OUTSIDER, CLOSED);
     eventually("without nodewall it is delivered", || (from(CLOSED, OUTSIDER) == 1).then_some(()));
 
     node.start_agent();
     let site = node.outsider();
-    assert_eq!(node.attachment("wg0").unwrap().0, "tc");
+    assert_eq!(node.attachment(device).unwrap().0, "tc");
     assert_eq!(node.attachment("eth0").unwrap().0, "native");
     send(site, OUTSIDER, CLOSED);
     let dropped = Cell::port("cassandra", CLOSED, Protocol::Udp, "drop", "outsider");
@@ -120,4 +119,33 @@ fn what_comes_out_of_a_tunnel_is_filtered_by_port_and_peer() {
     eventually("to an open port anyone's is", || (from(OPEN, OUTSIDER) == 1).then_some(()));
     assert_eq!(from(CLOSED, OUTSIDER), 1);
     assert_eq!(node.json("status")["problems"].to_string(), "[]");
+}
+
+#[test]
+fn what_comes_out_of_wireguard_is_filtered_by_port_and_peer() {
+    if skip_outside("layer_3::what_comes_out_of_wireguard_is_filtered_by_port_and_peer") {
+        return;
+    }
+    let node = idle("wg0", "");
+    let site = node.outsider();
+    end(node.host(), KEYS[0], site, KEYS[1], &[NODE]);
+    end(site, KEYS[1], node.host(), KEYS[0], &[OUTSIDER, PEER]);
+    assert_filtered_by_port_and_peer(node, "wg0");
+}
+
+#[test]
+fn what_comes_out_of_ipip_is_filtered_by_port_and_peer() {
+    if skip_outside("layer_3::what_comes_out_of_ipip_is_filtered_by_port_and_peer") {
+        return;
+    }
+    // The other site is no peer: its packets come by the card as a tunnel's, which all may send here.
+    let node = idle("to-site", "tunnels = \"all\"");
+    let end = |host: &Host, other: &Host, addresses: &[Ipv4Addr]| {
+        let mut script = format!("link add to-site type ipip local {} remote {}\n", host.ipv4(), other.ipv4());
+        script.extend(addresses.iter().map(|address| format!("addr add {address}/24 dev to-site\n")));
+        host.netns().ip_batch(&(script + "link set to-site up\n")).unwrap();
+    };
+    end(node.host(), node.outsider(), &[NODE]);
+    end(node.outsider(), node.host(), &[OUTSIDER, PEER]);
+    assert_filtered_by_port_and_peer(node, "to-site");
 }

@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use nodewall_testbed::{Lab, Listener, Protocol, skip_unless_privileged};
+use nodewall_testbed::{Lab, Listener, Protocol, Signal, skip_unless_privileged};
 use serde_json::json;
 
 use super::counters::{Cells, Counters};
@@ -35,7 +35,7 @@ fn one_class_audits_while_the_rest_is_enforced() {
     if skip_unless_privileged("one_class_audits_while_the_rest_is_enforced") {
         return;
     }
-    let node = Node::with(&Settings::profile("audit = [\"agent\"]"));
+    let mut node = Node::with(&Settings::profile("audit = [\"agent\"]"));
     let _sockets = Listener::both(node.netns(), &[8443, 9042]).unwrap();
     let [agent, cassandra] = [8443, 9042].map(|port| probes(node.host(), &[port]));
     let mut expected = Cells::new();
@@ -59,6 +59,8 @@ fn one_class_audits_while_the_rest_is_enforced() {
 
     let target = (node.host().ipv4(), 8443);
     let user = node.outsider().netns().run(|| TcpStream::connect(target).unwrap()).unwrap();
+    // It would take the file by itself before a slow machine has made a plan.
+    assert!(node.end_agent(Signal::TERM).success());
     node.configure(&Settings::default());
     let plan = node.json("plan");
     let change = |protocol| json!({"ports": "8443", "protocol": protocol, "from": "cluster (agent, audited)", "to": "cluster (agent)"});

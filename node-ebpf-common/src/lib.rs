@@ -43,4 +43,4 @@ pub use shape::Shape;
 
 /// Version of every layout that kernel and userspace share (image, counters, rows, reason numbers). Raised by every change of
 /// one of them; a live datapath of another version is taken over by [`layout`], never adopted.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;

@@ -9,7 +9,11 @@ use std::{
 use node_ebpf_common::{PolicyImage, Reason, decide, frame::Received};
 use serde::Serialize;
 
-use super::{error::AgentError, seen::Seen, surroundings::own_addresses};
+use super::{
+    error::AgentError,
+    seen::{Seen, TALKING_NS},
+    surroundings::own_addresses,
+};
 use crate::control::Good;
 use nodewall_host::{
     net::{self, Conversation, Network, Redirect, Sockets, Way, listings, tcp_redirects},
@@ -21,8 +25,6 @@ use nodewall_policy::{
     probe_frame,
 };
 
-/// How long after its last sight a conversation counts as going on: most clients come again.
-const CURRENT_NS: u64 = 3_600_000_000_000;
 /// Whoever only knocked, at most so many by name: those that knocked most.
 const MAX_KNOCKS: usize = 1_000;
 
@@ -157,7 +159,7 @@ pub(super) async fn affected(
 /// Since when those count who talked: since the audit began, of the whole policy or of one class; else for an hour.
 fn since(good: Option<&Good>, now_unix_ns: u64) -> u64 {
     let audits = |good: &&Good| good.desired.policy.mode == Mode::Audit || !good.desired.policy.audited().is_empty();
-    let hour = now_unix_ns.saturating_sub(CURRENT_NS);
+    let hour = now_unix_ns.saturating_sub(TALKING_NS);
     good.filter(audits).map_or(hour, |good| good.mode_since_unix_ns.min(hour))
 }
 
@@ -252,7 +254,7 @@ impl Judge<'_> {
             to,
             reason,
             conversation: true,
-            current: last.is_none_or(|then| now_unix_ns.abs_diff(then) < CURRENT_NS),
+            current: last.is_none_or(|then| now_unix_ns.abs_diff(then) < TALKING_NS),
             connected: last.is_none(),
             packets: None,
             last_unix_ns: last,

@@ -1,18 +1,20 @@
 //! Who ceased to be a peer, when and why: a note for `explain`, `status` and the alerts; no verdict depends on it.
 
-use std::{fmt, net::IpAddr, time::Duration, time::UNIX_EPOCH};
+use std::{
+    fmt,
+    net::IpAddr,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::seen::Seen;
+use super::seen::{Seen, TALKING_NS};
 use nodewall_host::state::{Note, StateDir, Who};
 use nodewall_policy::config::show;
 
 /// The newest are kept.
 const MAX_LEFT: usize = 1_000;
-/// How long before its end somebody must have been seen to count as talking.
-const TALKING_NS: u64 = 3_600_000_000_000;
 
 /// Somebody who is no peer any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

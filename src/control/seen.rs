@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use nodewall_host::{net::Conversation, state::Note};
 
+/// Whoever was seen within this time counts as talking: most clients come again.
+pub(super) const TALKING_NS: u64 = 3_600_000_000_000;
 /// How long somebody is remembered: an audit's time and more.
 const REMEMBERED_NS: u64 = 30 * 24 * 3_600 * 1_000_000_000;
 /// More than the connections of a busy node; those seen longest ago make room.

@@ -80,11 +80,12 @@ pub fn denied(state: &StateDir, since_unix_ns: u64, outcome: Outcome) -> Result<
 /// Whether one of these peers was ever counted on the ports for peers; where none has counters of its own, whether any peer was.
 fn peers_talked(bpffs: &Path, wanted: &Policy) -> Result<bool, DatapathError> {
     let Some((_, maps)) = Maps::live(bpffs)? else { return Ok(false) };
-    if in_kernel(bpffs)? == InKernel::Nothing {
-        return Ok(false);
-    }
+    let facts = match maps.in_force_facts() {
+        Err(DatapathError::NoPolicy) => return Ok(false),
+        facts => facts?,
+    };
     let rows = maps.rows()?;
-    if !maps.in_force_facts()?.per_peer {
+    if !facts.per_peer {
         return Ok(maps.cells(&rows)?.iter().any(|cell| cell.reason == Reason::Peer));
     }
     let cells = maps.peer_cells(&rows)?;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{FINE, Failure, meant, print, read_config};
+use super::{FINE, Failure, judging::Basis, meant, print, read_config};
 use crate::{cli::Common, ui};
 use nodewall_policy::{
     Facts, Policy, PortClass, RowTable, compile,
@@ -12,8 +12,7 @@ use nodewall_text::hex;
 
 #[derive(Serialize)]
 struct Report {
-    /// `by_the_file`: what is in force may be another.
-    basis: &'static str,
+    basis: Basis,
     config: String,
     profile: String,
     mode: String,
@@ -58,7 +57,7 @@ pub(super) fn run(common: &Common) -> Result<u8, Failure> {
 
 fn report(config: &Config, policy: &Policy, policy_sha256: String) -> Report {
     Report {
-        basis: "by_the_file",
+        basis: Basis::ByTheFile,
         config: policy.source.config.to_string(),
         profile: policy.source.profile.to_string(),
         mode: policy.mode.to_string(),

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{
     FINE, Failure, class_of,
-    judging::{self, JudgingPolicy},
+    judging::{self, Basis, JudgingPolicy},
     print,
 };
 use crate::{
@@ -29,8 +29,7 @@ struct Report {
     mode: &'static str,
     outcome: &'static str,
     why: &'static str,
-    /// `in_force` or `by_the_file`.
-    basis: &'static str,
+    basis: Basis,
     /// How it ceased to be a peer, if it was one lately.
     left: Option<String>,
 }
@@ -40,13 +39,13 @@ pub(super) fn run(common: &Common, args: &ExplainArgs) -> Result<u8, Failure> {
     let frame = probe_frame(args.source, args.port, args.protocol);
     let if_index = judging::index_of(args.in_interface.as_deref())?;
     let decision = decide(&Received { frame: &frame, if_index }, &image);
-    let left = if basis == "in_force" { left(common, args.source) } else { None };
+    let left = if basis == Basis::InForce { left(common, args.source) } else { None };
     let report = Report { left, ..report(&decision, &image, &rows, basis)? };
     print(common, &report, |report| print_text(report, args))?;
     Ok(FINE)
 }
 
-fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord], basis: &'static str) -> anyhow::Result<Report> {
+fn report(decision: &Decision, image: &PolicyImage, rows: &[RowRecord], basis: Basis) -> anyhow::Result<Report> {
     let unknown = || anyhow::anyhow!("counter cell {} is of another version", decision.cell);
     let reason = decision.reason().ok_or_else(unknown)?;
     Ok(Report {
@@ -115,7 +114,7 @@ fn print_text(report: &Report, args: &ExplainArgs) -> anyhow::Result<()> {
         _ => "",
     };
     match report.basis {
-        "in_force" => ui::print_line(&format!("in force: policy generation {}{note}", report.generation)),
-        _ => ui::print_line(&format!("by the file, whatever is in force{note}")),
+        Basis::InForce => ui::print_line(&format!("in force: policy generation {}{note}", report.generation)),
+        Basis::ByTheFile => ui::print_line(&format!("by the file, whatever is in force{note}")),
     }
 }

@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use node_ebpf_common::{PolicyImage, maps::RowRecord};
+use serde::Serialize;
 
 use super::{Failure, block_on, meant, read_config};
 use crate::{cli::Common, control::surroundings::interfaces};
@@ -13,8 +14,17 @@ use nodewall_policy::{Facts, RowTable, compile, config::Trust};
 pub(super) struct JudgingPolicy {
     pub(super) image: Box<PolicyImage>,
     pub(super) rows: Vec<RowRecord>,
-    /// `in_force` or `by_the_file`.
-    pub(super) basis: &'static str,
+    pub(super) basis: Basis,
+}
+
+/// What an answer rests on.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Basis {
+    /// What the kernel has.
+    InForce,
+    /// The configuration: what is in force may be another.
+    ByTheFile,
 }
 
 /// Whether the command line describes a policy, so that the live one is not meant.
@@ -57,7 +67,7 @@ fn live(common: &Common) -> Result<Option<JudgingPolicy>, DatapathError> {
     match maps.policy() {
         Ok(image) => {
             tracing::info!("judging by the live policy, generation {}", image.generation);
-            Ok(Some(JudgingPolicy { image, rows: maps.rows()?, basis: "in_force" }))
+            Ok(Some(JudgingPolicy { image, rows: maps.rows()?, basis: Basis::InForce }))
         }
         Err(DatapathError::NoPolicy) => Ok(None),
         Err(error) => Err(error),
@@ -87,5 +97,5 @@ fn configured(common: &Common) -> Result<JudgingPolicy, Failure> {
     }
     let compiled = compile(&policy, RowTable::default(), &facts)?;
     let rows = compiled.rows.records().to_vec();
-    Ok(JudgingPolicy { image: compiled.image, rows, basis: "by_the_file" })
+    Ok(JudgingPolicy { image: compiled.image, rows, basis: Basis::ByTheFile })
 }

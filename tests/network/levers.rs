@@ -118,6 +118,13 @@ fn what_one_interface_refuses_stops_no_lever_and_no_start() {
     let kept = |lever: &str| assert_eq!(node.attachment("eth0").unwrap(), program, "{lever}");
     every_lever(&node, &kept);
     until("status tells of it", || problems(&node).contains("second"));
+    // What is set right besides is told all the same.
+    for pin in std::fs::read_dir(node.directories.maps()).unwrap() {
+        std::fs::remove_file(pin.unwrap().path()).unwrap();
+    }
+    // `status` has nothing to read meanwhile.
+    let repairs = || node.nodewall("status", &["-o", "json"]).stdout.contains("\"repairs\": 1,");
+    until("the repair is told", repairs);
     // Over a restart, too.
     assert!(node.end_agent(Signal::KILL).code().is_none());
     node.start_agent();

@@ -1,6 +1,6 @@
 //! What the agent sets right by itself: pins, links and images that somebody else removed or exchanged. What is wrong is the watchdog's to say.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use super::{About, Keeper};
 use crate::{
@@ -70,9 +70,17 @@ where
         let Some(lock) = self.undisturbed() else { return };
         let left = watchdog::look(&self.site, &self.applied, &self.programs).unwrap_or_default();
         drop(lock);
-        if left.is_empty() && self.alarms.of(About::Path).is_empty() {
+        if left.is_empty() {
             self.alarms.set_one(About::Repair, None);
-            self.repaired(&findings);
+            // What an interface refuses is its own alarm, and takes no other's repair with it.
+            let covered: BTreeSet<&str> =
+                self.applied.coverage.covered().map(|interface| interface.name.as_str()).collect();
+            let is_right = |finding: &Finding| match finding {
+                Finding::Link(interface, _) => covered.contains(interface.as_str()),
+                Finding::Pins | Finding::OtherMaps | Finding::Image(_) => true,
+            };
+            let repaired: Vec<Finding> = findings.into_iter().filter(is_right).collect();
+            self.repaired(&repaired);
         }
     }
 

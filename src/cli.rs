@@ -2,6 +2,7 @@
 
 mod events;
 mod examples;
+pub mod exit_codes;
 mod formats;
 mod init;
 mod matching;
@@ -32,16 +33,6 @@ pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArg
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
 
-/// What every command's end means.
-pub const EXIT_CODES: [(u8, &str); 6] = [
-    (0, "fine"),
-    (1, "failed and nothing changed"),
-    (2, "usage"),
-    (3, "degraded or drift"),
-    (4, "privilege missing"),
-    (5, "a source in conversation would be cut off"),
-];
-
 /// Keeps the cluster-only ports of Dynatrace Managed nodes for cluster nodes, at the network driver.
 #[derive(Debug, Parser)]
 #[command(name = "nodewall", version, arg_required_else_help = true)]
@@ -57,7 +48,8 @@ pub struct Cli {
 impl Cli {
     /// The command line as each command's help has it: with its examples, and the output formats that it has.
     pub fn described() -> clap::Command {
-        let codes: Vec<String> = EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
+        let codes: Vec<String> =
+            exit_codes::EXIT_CODES.iter().map(|(code, meaning)| format!("{code} {meaning}")).collect();
         let after = format!("Exit codes: {}.", codes.join(", "));
         formats::named(examples::added(Self::command())).after_help(after)
     }

@@ -5,13 +5,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{
-    DEGRADED, FINE, Failure, block_on,
-    failure::{PRIVILEGE, message},
-    meant, print_list, read_config, reread_config,
-};
+use super::{DEGRADED, FINE, Failure, block_on, failure::message, meant, print_list, read_config, reread_config};
 use crate::{
-    cli::{Common, DoctorArgs},
+    cli::{Common, DoctorArgs, exit_codes::PRIVILEGE},
     control::{AgentError, InterfaceCoverage, takes_layer_3},
     doctor::{self, DataPathState, Finding, InForce, InterfaceFacts, PeerFacts, Status, Subject},
     ui,

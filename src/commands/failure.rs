@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::{
+    cli::exit_codes::{FAILED, PRIVILEGE, USAGE, WOULD_CUT},
     control::AgentError,
     init::{AnswersError, FileError},
     peers::OperatorError,
@@ -11,10 +12,6 @@ use nodewall_datapath::DatapathError;
 use nodewall_evidence::store::StoreError;
 use nodewall_host::{net::NetError, state::StateError};
 use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
-
-const FAILED: u8 = 1;
-const USAGE: u8 = 2;
-pub(super) const PRIVILEGE: u8 = 4;
 
 /// A command that did not do what was asked. Nothing changed.
 #[derive(Debug)]
@@ -31,7 +28,7 @@ impl Failure {
 
     /// Somebody in conversation would be cut off.
     pub(crate) fn would_cut(error: impl Into<anyhow::Error>) -> Self {
-        Self { code: super::WOULD_CUT, error: error.into() }
+        Self { code: WOULD_CUT, error: error.into() }
     }
 
     /// The message, in one line.

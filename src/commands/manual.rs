@@ -12,7 +12,7 @@ use clap_mangen::{
 
 use super::{FINE, Failure};
 use crate::{
-    cli::{Cli, EXIT_CODES, examples},
+    cli::{Cli, examples, exit_codes::EXIT_CODES},
     ui, version,
 };
 

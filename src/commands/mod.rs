@@ -41,7 +41,10 @@ use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    cli::{Common, Output},
+    cli::{
+        Common, Output,
+        exit_codes::{DEGRADED, FINE, WOULD_CUT},
+    },
     control::{self, ModeOverride, Refused, Site},
     ui,
 };
@@ -55,13 +58,6 @@ use nodewall_policy::{
 use failure::Failure;
 
 pub use dispatch::main;
-
-/// Everything went as asked.
-pub(crate) const FINE: u8 = 0;
-/// Works, but something is missing or different.
-pub(crate) const DEGRADED: u8 = 3;
-/// A source now in conversation would be cut off.
-pub(crate) const WOULD_CUT: u8 = 5;
 
 /// The configuration under the command line.
 fn read_config(common: &Common, trust: Trust) -> Result<Config, Failure> {

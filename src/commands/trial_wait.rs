@@ -13,7 +13,10 @@ use tokio::{
 };
 
 use super::{FINE, Failure, cut_off::Live};
-use crate::control::{self, AgentError, InForce, Site, Trial, TrialKind, TrialState};
+use crate::{
+    cli::exit_codes::FAILED,
+    control::{self, AgentError, InForce, Site, Trial, TrialKind, TrialState},
+};
 use nodewall_host::state::{Role, Who};
 
 /// How often the trial's standing is looked at.
@@ -22,8 +25,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const TELL_EVERY_S: u64 = 60;
 /// A return to the policy before that failed is tried again, for as long as it takes.
 const RETRY: Duration = Duration::from_secs(1);
-/// The trial did not become permanent.
-const WENT_BACK: u8 = 1;
 
 /// Waits until the trial is confirmed or over.
 pub(super) async fn until_settled(site: &Site, trial: &Trial, policy: &InForce, who: &Who) -> Result<u8, Failure> {
@@ -93,7 +94,7 @@ fn ended(trial: &Trial) -> u8 {
     match trial.kind {
         TrialKind::Enforce => {
             tell(&format!("not confirmed: the policy before it is in force again, mode {mode}"));
-            WENT_BACK
+            FAILED
         }
         TrialKind::PanicOpen => {
             tell(&format!("the panic-open is over: mode {mode} again"));
@@ -108,7 +109,7 @@ async fn go_back(site: &Site, who: &Who) -> Result<u8, Failure> {
         Ok(None) => tell("it was over already"),
         Err(error) => return Err(error.into()),
     }
-    Ok(WENT_BACK)
+    Ok(FAILED)
 }
 
 /// Tells how long it goes on. Whether another second has passed.

@@ -196,7 +196,11 @@ fn by_port<F: Frame + ?Sized, S: Settle>(
 #[inline(always)]
 fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decision) {
     let packet = packet::walk(frame, image.zero);
-    let reason = rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, packet.reason.number() as usize) as u32;
+    let mut reason =
+        rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, packet.reason.number() as usize) as u32;
+    if packet.kind == PacketKind::Settled {
+        reason = packet::settled_reason(frame, reason);
+    }
     let bytes = frame.opaque(u64::from(packet.bytes) ^ image.zero) as u32;
     let cell = |cell: u32| rebound::<F, { CELLS as usize - 1 }>(frame, image.zero, cell as usize) as u32;
     let own = Decision { cell: cell(portless(reason, image.denied_from.into())), source_peer: 0, bytes };

@@ -89,6 +89,8 @@ reasons! {
     LaterFragment = 19, "later_fragment";
     /// Encapsulated traffic that only a configured tunnel opens (ESP, AH, L2TP, MACsec, PPPoE, MPLS).
     Encapsulated = 20, "encapsulated";
+    /// A copy of the node's own multicast or broadcast, which the kernel gives back to it without an Ethernet header (generic mode and tc).
+    OwnMulticast = 21, "own_multicast";
     /// Shorter than its link-layer header.
     ShortFrame = 24, "short_frame";
     /// More than 8 VLAN tags.

@@ -36,6 +36,7 @@ fn reasons_keep_their_numbers() {
             (18, "other_protocol"),
             (19, "later_fragment"),
             (20, "encapsulated"),
+            (21, "own_multicast"),
             (24, "short_frame"),
             (25, "too_many_vlan_tags"),
             (26, "malformed_ipv4"),

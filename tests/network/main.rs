@@ -19,6 +19,7 @@ mod init;
 mod interfaces;
 mod levers;
 mod lifecycle;
+mod multicast;
 mod notify;
 mod objects;
 mod outbound;

@@ -287,7 +287,8 @@ fn verdicts_and_rows_of_all_reasons() {
             "icmp",
             "other_protocol",
             "later_fragment",
-            "encapsulated"
+            "encapsulated",
+            "own_multicast",
         ]
     );
     assert_eq!(

@@ -46,4 +46,40 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("an Ethernet header alone", ethernet(IPV4, &[]), Reason::MalformedIpv4, On::Nothing),
         Case::new("all zero bytes", vec![0; 60], Reason::NonIp, On::Nothing),
     ]
+    .into_iter()
+    .chain(looped_back())
+    .collect()
+}
+
+/// Without an Ethernet header: the node's own multicast as the kernel gives it back. Where an `EtherType` would be are bytes of the sender's address.
+fn looped_back() -> Vec<Case> {
+    let to = |mut packet: Vec<u8>, at: usize, destination: &[u8]| {
+        packet[at..at + destination.len()].copy_from_slice(destination);
+        packet
+    };
+    let v4 =
+        |source: &str, destination: [u8; 4]| to(Ip4::new(source, UDP, transport(UDP, 9042)).packet(), 16, &destination);
+    let v6 =
+        |source: &str, destination: u8| to(Ip6::new(source, UDP, transport(UDP, 9042)).packet(), 24, &[destination]);
+    let group = [239, 1, 1, 1];
+    let own = |name, packet| Case::new(name, packet, Reason::OwnMulticast, On::Nothing);
+    let with = |name, packet: Vec<u8>, reason| Case::new(name, [packet, vec![0]].concat(), reason, On::Nothing);
+    vec![
+        own("own multicast from 10.9.1.1", v4("10.9.1.1", group)),
+        own("own multicast from 8.0.1.1", v4("8.0.1.1", group)),
+        own("own multicast from 134.221.1.1", v4("134.221.1.1", group)),
+        own("own multicast from 129.0.1.1", v4("129.0.1.1", group)),
+        own("own multicast from 136.71.1.1", v4("136.71.1.1", group)),
+        own("own broadcast from 8.0.1.1", v4("8.0.1.1", [8, 0, 1, 255])),
+        own("own multicast from 2001:db8:800::1", v6("2001:db8:800::1", 0xff)),
+        own("own multicast from 2001:db8:86dd::1", v6("2001:db8:86dd::1", 0xff)),
+        with("own multicast and a byte more", v4("8.0.1.1", group), Reason::MalformedIpv4),
+        with("own IPv6 multicast and a byte more", v6("2001:db8:86dd::1", 0xff), Reason::MalformedIpv6),
+        Case::new(
+            "IPv6 without an Ethernet header to one host",
+            v6("2001:db8:86dd::1", 0x20),
+            Reason::MalformedIpv6,
+            On::Nothing,
+        ),
+    ]
 }

@@ -91,6 +91,7 @@ pub fn verdict_of(reason: Reason) -> Verdict {
         | Reason::Peer
         | Reason::AllowedSource
         | Reason::NonIp
+        | Reason::OwnMulticast
         | Reason::Icmp
         | Reason::OtherProtocol
         | Reason::LaterFragment

@@ -71,8 +71,28 @@ fn frame(dice: &mut Dice<'_>, about: &Case) -> Generated {
             bytes.extend(dice.bytes(length));
         }
     }
+    if bytes.len() > 32 && dice.one_in(24) {
+        without_link_header(dice, &mut bytes, &mut features);
+    }
     damage(dice, &mut bytes, &mut features);
     Generated { frame: bytes, features }
+}
+
+/// As the kernel gives a node its own multicast back: an IP packet alone, whose sender may have any address.
+fn without_link_header(dice: &mut Dice<'_>, bytes: &mut Vec<u8>, features: &mut Features) {
+    bytes.drain(..14 + 4 * features.tags);
+    features.tags = 0;
+    if dice.one_in(2)
+        && let Some(ethertype) = bytes.get_mut(12..14)
+    {
+        let known = [IPV4, IPV6, 0x8100, other_ethertype(dice)];
+        ethertype.copy_from_slice(&dice.pick(&known).to_be_bytes());
+    }
+    if !dice.one_in(4)
+        && let Some(destination) = bytes.get_mut(24)
+    {
+        *destination = 0xff;
+    }
 }
 
 fn tags(dice: &mut Dice<'_>, bytes: &mut Vec<u8>, features: &mut Features) {

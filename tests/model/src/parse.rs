@@ -41,7 +41,11 @@ struct Packet<'f> {
 }
 
 pub(super) fn parse(frame: &[u8]) -> Parsed {
-    let unsound = |reason| Parsed::Unported { reason, source: None, bytes: frame.len() };
+    let unsound = |reason| {
+        let looks_looped = ![Reason::ShortFrame, Reason::TooManyVlanTags].contains(&reason) && is_looped_back(frame);
+        let reason = if looks_looped { Reason::OwnMulticast } else { reason };
+        Parsed::Unported { reason, source: None, bytes: frame.len() }
+    };
     let (ethertype, rest) = match link(frame) {
         Ok(found) => found,
         Err(reason) => return unsound(reason),
@@ -57,6 +61,19 @@ pub(super) fn parse(frame: &[u8]) -> Parsed {
     match packet {
         Ok(packet) => transport(&packet, link_bytes + packet.bytes),
         Err(reason) => unsound(reason),
+    }
+}
+
+/// Whether the bytes from the first on are one IP packet, to the last.
+fn is_looped_back(bytes: &[u8]) -> bool {
+    match bytes {
+        [0x45..=0x4f, _, high, low, ..] => {
+            bytes.len() >= 25 && bytes.len() == usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        [0x60..=0x6f, _, _, _, high, low, ..] => {
+            bytes.get(24) == Some(&0xff) && bytes.len() == 40 + usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        _ => false,
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
         ROW_TCP_UNMANAGED, meaning, place, portless,
     },
     frame::Frame,
+    own_copy,
     packet::{self, Packet, PacketKind},
     policy::{GROUP_BLOCKED, GROUP_SPOOFED, PolicyImage},
     query::Query,
@@ -199,7 +200,7 @@ fn judge_any<F: Frame + ?Sized>(frame: &F, image: &PolicyImage) -> (Query, Decis
     let mut reason =
         rebound::<F, { REASON_SLOTS as usize - 1 }>(frame, image.zero, packet.reason.number() as usize) as u32;
     if packet.kind == PacketKind::Settled {
-        reason = packet::settled_reason(frame, reason);
+        reason = own_copy::settled_reason(frame, reason);
     }
     let bytes = frame.opaque(u64::from(packet.bytes) ^ image.zero) as u32;
     let cell = |cell: u32| rebound::<F, { CELLS as usize - 1 }>(frame, image.zero, cell as usize) as u32;

@@ -24,6 +24,7 @@ pub mod images;
 pub mod layout;
 pub mod maps;
 pub mod outbound;
+mod own_copy;
 pub mod packet;
 pub mod peer_traffic;
 pub mod policy;

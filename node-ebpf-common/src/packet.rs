@@ -245,34 +245,6 @@ pub fn walk<F: Frame + ?Sized>(frame: &F, zero: u64) -> Packet {
     transport(frame, &located, zero)
 }
 
-/// The reasons, by their numbers' bits, of frames that the kernel delivers to no port whatever their bytes are: the only ones that may turn out to be
-/// something else.
-const NEVER_DELIVERED: u64 = 1 << Reason::NonIp.number()
-    | 1 << Reason::Encapsulated.number()
-    | 1 << Reason::MalformedIpv4.number()
-    | 1 << Reason::MalformedIpv6.number();
-
-/// The reason's number of a settled frame of which `reason` was found.
-#[inline(always)]
-pub fn settled_reason<F: Frame + ?Sized>(frame: &F, reason: u32) -> u32 {
-    let own = 1 << reason & NEVER_DELIVERED != 0 && is_own_copy(frame);
-    if own { Reason::OwnMulticast.number() } else { reason }
-}
-
-/// Whether what was no sound frame is a packet without an Ethernet header: the copy of its own multicast or broadcast that the kernel gives a node back
-/// (`dev_loopback_xmit`), to be seen in generic mode and at tc. The hook does not tell. Somebody on the link can send what looks like it, and wins nothing.
-#[inline(always)]
-fn is_own_copy<F: Frame + ?Sized>(frame: &F) -> bool {
-    let Some(start) = frame.read::<wire::OwnCopy>(0) else { return false };
-    let (version, whole) = (u32::from(start.version_ihl >> 4), frame.total_bytes() as u32);
-    // Not 0 below 5, and without a branch.
-    let short = u32::from(start.version_ihl & 15).wrapping_sub(5) >> 4;
-    let not_v4 = version ^ 4 | short | u32::from(u16::from_be(start.total_bytes_be)) ^ whole;
-    let length = u32::from(u16::from_be(start.payload_bytes_be)) + IPV6_BYTES as u32;
-    let not_v6 = version ^ 6 | length ^ whole | u32::from(start.destination) ^ u32::from(wire::IPV6_MULTICAST);
-    frame.protocol().is_none() && (not_v4 == 0 || not_v6 == 0)
-}
-
 /// Where its transport header is.
 #[inline(always)]
 fn locate<F: Frame + ?Sized>(frame: &F, zero: u64) -> Located {

@@ -132,25 +132,6 @@ pub static KINDS: [HeaderKind; 256] = {
 /// VXLAN default, Geneve (RFC 8926).
 pub const TUNNEL_UDP_PORTS: [u16; 3] = [4789, 8472, 6081];
 
-/// First byte of an IPv6 multicast address (RFC 4291 section 2.7).
-pub const IPV6_MULTICAST: u8 = 0xff;
-
-/// What tells an IP packet of either version from the first bytes of an Ethernet frame. Any packet with ports is as long.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
-#[repr(C, packed)]
-pub struct OwnCopy {
-    /// Version in the high four bits.
-    pub version_ihl: u8,
-    _class: u8,
-    /// Bytes of an IPv4 packet.
-    pub total_bytes_be: u16,
-    /// Bytes after an IPv6 header.
-    pub payload_bytes_be: u16,
-    _between: [u8; 18],
-    /// First byte of an IPv6 packet's destination.
-    pub destination: u8,
-}
-
 /// Two bytes of the wire.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned, Clone, Copy)]
 #[repr(C, packed)]

@@ -3,8 +3,13 @@
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 
-use nodewall_testbed::{Family, Lab, Listener, NetNs, Outcome, Probe, Protocol, probe_many, skip_unless_privileged};
-use rustix::net::sockopt::{ip_mtu, ipv6_mtu};
+use nodewall_testbed::{
+    Family, Lab, Listener, NetNs, Outcome, Probe, Protocol, keep_errors, probe_many, skip_unless_privileged,
+};
+use rustix::net::{
+    RecvFlags, recv,
+    sockopt::{ip_mtu, ipv6_mtu},
+};
 
 use super::counters::{Cell, Counters};
 use super::frames::{self, Link};
@@ -14,6 +19,7 @@ use super::traffic::{answered, ping, probes};
 
 /// What the router lets through to the network behind it.
 const NARROW_MTU_BYTES: u32 = 1400;
+const CLOSED: u16 = 9_042;
 
 /// A lab with a router (.77), and a host behind it at 10.78.0.2 and `fd78::2` that is no peer. The router sends nothing longer
 /// than [`NARROW_MTU_BYTES`] there, though both links take 1500: neither end can know but from the router's ICMP.
@@ -104,6 +110,53 @@ fn icmp_port_unreachable_reaches_the_node() {
     let closed = Family::ALL.map(|family| Probe::udp(node.outsider().socket(family, 9999)));
     for probed in probe_many(node.netns(), &closed, PATIENCE).unwrap() {
         assert_eq!(probed.outcome, Outcome::Refused);
+    }
+}
+
+/// SECURITY-MODEL names it: a host that heard no ICMP errors would lose path MTU discovery, so whoever can send one can have what it quotes put into the
+/// error queue of a socket that asks for such a queue. The socket's data it does not become.
+#[test]
+fn what_an_icmp_error_quotes_gets_into_an_error_queue_and_nowhere_else() {
+    if skip_unless_privileged("what_an_icmp_error_quotes_gets_into_an_error_queue_and_nowhere_else") {
+        return;
+    }
+    let node = Node::enforcing();
+    let outsider = node.outsider();
+    for family in Family::ALL {
+        let (here, there) = (node.host().socket(family, CLOSED), outsider.socket(family, 40_000));
+        let [asks, does_not] = [true, false].map(|asks| {
+            let socket =
+                node.netns().run(|| UdpSocket::bind((here.ip(), if asks { CLOSED } else { 0 })).unwrap()).unwrap();
+            if asks {
+                keep_errors(&socket).unwrap();
+            }
+            socket.set_nonblocking(true).unwrap();
+            socket
+        });
+        for socket in [&asks, &does_not] {
+            let from = socket.local_addr().unwrap();
+            let never_sent = frames::udp(
+                Link::between(node.host(), outsider),
+                (from.ip(), from.port()),
+                (there.ip(), there.port()),
+                b"of an outsider",
+            );
+            let error = frames::port_unreachable(
+                Link::between(outsider, node.host()),
+                there.ip(),
+                here.ip(),
+                &never_sent[14..],
+            );
+            outsider.netns().send_frames("eth0", &[error]).unwrap();
+        }
+        let mut buffer = [0; 64];
+        let length = eventually("the queue to have it", || recv(&asks, &mut buffer, RecvFlags::ERRQUEUE).ok()).1;
+        assert_eq!(&buffer[..length], b"of an outsider");
+        for socket in [asks, does_not] {
+            let mut heard = || socket.recv(&mut buffer).unwrap_err().kind();
+            assert!(matches!(heard(), ErrorKind::WouldBlock | ErrorKind::ConnectionRefused));
+            assert_eq!(heard(), ErrorKind::WouldBlock);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub const BROADCAST_MAC: [u8; 6] = [0xff; 6];
 
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
+const ICMP: u8 = 1;
 const IGMP: u8 = 2;
 const TCP: u8 = 6;
 const UDP: u8 = 17;
@@ -79,6 +80,25 @@ pub fn igmp_query(link: Link, from: Ipv4Addr) -> Vec<u8> {
     let router_alert = [0x94, 4, 0, 0];
     let packet = ipv4(from, Ipv4Addr::new(224, 0, 0, 1), IGMP, 1, &router_alert, &query);
     link.to([1, 0, 0x5e, 0, 0, 1]).frame(IPV4, &packet)
+}
+
+/// "Port unreachable" (RFC 792, RFC 4443 section 3.1) about a packet that it quotes, whoever sent that one.
+pub fn port_unreachable(link: Link, from: IpAddr, to: IpAddr, quoted: &[u8]) -> Vec<u8> {
+    match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            let mut message = [&[3, 3, 0, 0, 0, 0, 0, 0], quoted].concat();
+            let sum = checksum(&message);
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+            link.frame(IPV4, &ipv4(from, to, ICMP, 64, &[], &message))
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let mut message = [&[1, 4, 0, 0, 0, 0, 0, 0], quoted].concat();
+            let sum = checksum(&pseudo_header(from, to, ICMPV6, &message));
+            message[2..4].copy_from_slice(&sum.to_be_bytes());
+            link.frame(IPV6, &ipv6(from, to, ICMPV6, 64, &message))
+        }
+        mixed => panic!("one message, two families: {mixed:?}"),
+    }
 }
 
 /// A router advertisement to all nodes with one prefix of 64 bits for addresses (RFC 4861, 4.2 and 4.6.2).

@@ -5,7 +5,6 @@
 use std::fs;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
@@ -13,6 +12,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 use crate::Protocol;
 use crate::error::{Error, Result};
 use crate::netns::NetNs;
+use crate::option;
 
 /// Connections that may wait on one port.
 const BACKLOG: i32 = 4096;
@@ -159,19 +159,9 @@ fn tcp(address: SocketAddr, only_v6: bool) -> io::Result<CatchingSocket> {
 fn udp(address: SocketAddr, only_v6: bool) -> io::Result<CatchingSocket> {
     let socket = bound(Type::DGRAM, address, only_v6)?;
     if address.is_ipv6() {
-        take_no_checksum(&socket)?;
+        option::set(&socket, libc::IPPROTO_UDP, UDP_NO_CHECK6_RX)?;
     }
     Ok(CatchingSocket::Udp(socket.into()))
-}
-
-fn take_no_checksum(socket: &Socket) -> io::Result<()> {
-    let on: libc::c_int = 1;
-    // SAFETY: the option is an int, which lives during the call, and its size is given.
-    let result = unsafe {
-        let size = size_of::<libc::c_int>() as libc::socklen_t;
-        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_UDP, UDP_NO_CHECK6_RX, (&raw const on).cast(), size)
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 #[cfg(test)]

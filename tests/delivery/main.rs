@@ -30,7 +30,7 @@ use nodewall_rig::guest;
 use nodewall_testbed::skip_unless_privileged;
 use rustix::thread::{CpuSet, sched_setaffinity};
 
-/// As long as a veth's native program for single buffers allows, roughly.
+/// As long as a veth's native program for single buffers allows, roughly. `NODEWALL_MTU` says otherwise: 1500 is most hosts'.
 const LINEAR_MTU: usize = 3000;
 const JUMBO_MTU: usize = 9000;
 /// Mutated frames sent in each phase, unless `NODEWALL_FRAMES` says otherwise.
@@ -196,7 +196,8 @@ fn no_shape_reaches_a_closed_port_and_none_is_lost_at_an_open_one() {
     let by_clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
     let seed = number("NODEWALL_SEED").unwrap_or_else(by_clock);
     let mutations = number("NODEWALL_FRAMES").map_or(MUTATIONS, |frames| frames as usize);
-    println!("seed {seed}: again with NODEWALL_SEED={seed} NODEWALL_FRAMES={mutations}");
+    let linear_mtu = number("NODEWALL_MTU").map_or(LINEAR_MTU, |bytes| bytes as usize);
+    println!("seed {seed}: again with NODEWALL_SEED={seed} NODEWALL_FRAMES={mutations} NODEWALL_MTU={linear_mtu}");
     let tc = (Mode::Tc, Buffers::Linear);
     let linear = [(Mode::Native, Buffers::Linear), (Mode::Generic, Buffers::Linear), tc];
     let jumbo = [(Mode::Native, Buffers::Frags), (Mode::Generic, Buffers::Frags), (Mode::Generic, Buffers::Linear), tc];
@@ -207,7 +208,7 @@ fn no_shape_reaches_a_closed_port_and_none_is_lost_at_an_open_one() {
         }
     };
     let [one, two] = thread::scope(|scope| {
-        let one = scope.spawn(on(0, LINEAR_MTU, &linear[..]));
+        let one = scope.spawn(on(0, linear_mtu, &linear[..]));
         let two = scope.spawn(on(1, JUMBO_MTU, &jumbo[..]));
         [one, two].map(|thread| thread.join().unwrap())
     });

@@ -131,6 +131,39 @@ fn ports_in_the_second(ask: &Ask, headers: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Fragments of IPv6 that would write another port over an open one's: no stack may put overlapping ones together (RFC 5722).
+fn rewriting6(ask: &Ask, first: bool) -> Vec<Vec<u8>> {
+    let harmless = segment(ask.protocol, (OUTSIDER6.into(), ask.source_port()), (NODE6.into(), 443), &ask.payload(24));
+    let wanted = ask.v6().payload;
+    let mut pieces = vec![(0, &harmless[..24], true), (0, &wanted[..24], true), (24, &wanted[24..], false)];
+    if first {
+        pieces.swap(0, 1);
+    }
+    ask.v6().fragments(ask.id + 1, &pieces).into_iter().map(to_node6).collect()
+}
+
+/// Fragments whose payload, put together, is a fragment again: whole, or one of two.
+fn nested(ask: &Ask, inner: Cut, outer: Cut) -> Vec<Vec<u8>> {
+    let packet = ask.v6();
+    let mut frames = Vec::new();
+    for (n, (at, piece, more)) in (1..).zip(inner(&packet.payload)) {
+        let within = [&[packet.next][..], &fragment(at, more, ask.id + 1).rest, piece].concat();
+        let outside = V6 { next: 44, payload: Vec::new(), ..packet.clone() };
+        let id = (ask.id + 1).wrapping_add(n << 20);
+        frames.extend(outside.fragments(id, &outer(&within)).into_iter().map(to_node6));
+    }
+    frames
+}
+
+fn middle(bytes: &[u8]) -> Pieces<'_> {
+    let at = (bytes.len() / 2).next_multiple_of(8);
+    vec![(0, &bytes[..at], true), (at, &bytes[at..], false)]
+}
+
+fn whole(bytes: &[u8]) -> Pieces<'_> {
+    vec![(0, bytes, false)]
+}
+
 /// Two datagrams under one identification, from two senders: the receiver must keep them apart.
 fn of_two_senders(ask: &Ask) -> Vec<Vec<u8>> {
     let other = Ipv4Addr::new(10, 77, 0, 98);
@@ -195,5 +228,15 @@ pub(crate) fn shapes() -> Vec<Shape> {
             shape.with(format!("{headers}"), move |ask| ports_in_the_second(ask, headers))
         }),
         atomic,
+        Shape::new("IPv6 fragments that would rewrite the port")
+            .with("after the first", |ask| rewriting6(ask, false))
+            .with("before the first", |ask| rewriting6(ask, true)),
+        Shape::new("IPv6 fragments within fragments")
+            .with("one in two", |ask| nested(ask, whole, middle))
+            .with("one in pieces of 8 bytes", |ask| nested(ask, whole, all_of_8))
+            .with("two in one each", |ask| nested(ask, halves, whole))
+            .with("two in two each", |ask| nested(ask, halves, middle))
+            .with("two in two each, the last first", |ask| nested(ask, last_first, middle))
+            .with("two in pieces of 8 bytes", |ask| nested(ask, halves, all_of_8)),
     ]
 }

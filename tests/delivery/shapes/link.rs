@@ -43,14 +43,6 @@ fn sizes() -> Shape {
     shape
 }
 
-/// IP behind LLC and SNAP headers, whose length stands where the type is.
-fn snap(ask: &Ask, family: Family) -> Vec<u8> {
-    let (ethertype, packet) = ask.packet(family);
-    let [high, low] = ethertype.to_be_bytes();
-    let body = [&[0xaa, 0xaa, 3, 0, 0, 0, high, low][..], &packet].concat();
-    ethernet(NODE_MAC, OUTSIDER_MAC, body.len() as u16, &body)
-}
-
 fn bare_syn(ask: &Ask, family: Family) -> Vec<u8> {
     let syn = |from: IpAddr, to: IpAddr| segment(Protocol::Tcp, (from, ask.source_port()), (to, ask.port), &[]);
     match family {
@@ -133,7 +125,6 @@ pub(crate) fn shapes(devices: &[Device]) -> Vec<Shape> {
         padded,
         padded_dressed(),
         wrong_macs.required(),
-        both("behind LLC and SNAP", snap),
         both("the other family's EtherType", |ask: &Ask, family| {
             let (ethertype, packet) = ask.packet(family);
             ethernet(NODE_MAC, OUTSIDER_MAC, if ethertype == IPV4 { IPV6 } else { IPV4 }, &packet)

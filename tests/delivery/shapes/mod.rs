@@ -1,6 +1,8 @@
 //! The catalogue of shapes: every way known to dress a packet for a port. Each says what must be provable with it and what may come of it at a public port.
 //! Who sends them, and what arrived, is not their business.
 
+mod carriers;
+mod chains;
 mod fragments;
 mod ipv4;
 mod ipv6;
@@ -124,8 +126,6 @@ impl Shape {
 
 /// All of them, with tunnels through these devices of the node's.
 pub(crate) fn all(devices: &[Device]) -> Vec<Shape> {
-    [link::shapes(devices), ipv4::shapes(), fragments::shapes(), ipv6::shapes(), tunnels::shapes(devices)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let families = [ipv4::shapes(), fragments::shapes(), ipv6::shapes(), chains::shapes(), tunnels::shapes(devices)];
+    [link::shapes(devices), carriers::shapes()].into_iter().chain(families).flatten().collect()
 }

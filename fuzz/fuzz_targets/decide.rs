@@ -47,7 +47,10 @@ fn is_sound(frame: &[u8], judge: &Judge, decision: &Decision) {
         assert_ne!(decision.peer(), 0, "a peer without a number");
     }
     if reason == Reason::BlockedSource {
-        assert!(!judge.blocked.is_empty() && decision.peer() == 0, "{decision:?} where nobody is blocked, or of a peer");
+        assert!(
+            !judge.blocked.is_empty() && decision.peer() == 0,
+            "{decision:?} where nobody is blocked, or of a peer"
+        );
     }
     if !reason.has_row() {
         assert_eq!((decision.row(), decision.peer()), (0, 0), "{decision:?} has no port, so no row and no peer");
@@ -84,7 +87,10 @@ fn a_tag_changes_nothing(frame: &[u8], judge: &Judge) {
     let tagged = [addresses, &[0x81, 0x00, 0x00, 0x07], rest].concat();
     let (without, with) = (decide(frame, &judge.compiled.image), decide(tagged.as_slice(), &judge.compiled.image));
     let right = judge.right_answer(&tagged);
-    if right.reason == Reason::TooManyVlanTags {
+    // What looks like the node's own multicast is that for its bytes from the first to the last.
+    if [without, with].iter().any(|decision| decision.reason() == Some(Reason::OwnMulticast)) {
+        assert_eq!((without.verdict(), without.dropped()), (Verdict::Pass, 0), "{without:?}, tagged {with:?}");
+    } else if right.reason == Reason::TooManyVlanTags {
         assert_eq!(with.verdict(), Verdict::Drop, "{with:?} with more tags than are read");
     } else {
         assert_eq!(with, Decision { bytes: without.bytes + 4, ..without }, "a tag changes the answer");

@@ -103,7 +103,11 @@ impl Judge {
 
     /// What the model answers for `frame`.
     pub fn right_answer(&self, frame: &[u8]) -> Answer {
-        judge(frame, &self.policy, &Node { own: &own_addresses(), tunnels: &self.tunnels, blocked: &self.blocked, ..Node::default() })
+        judge(
+            frame,
+            &self.policy,
+            &Node { own: &own_addresses(), tunnels: &self.tunnels, blocked: &self.blocked, ..Node::default() },
+        )
     }
 }
 

@@ -49,6 +49,8 @@ enum Target {
     Address,
     /// Any bytes as a capture file
     Capture,
+    /// Any text as the rules that nft and iptables-save list
+    Listings,
 }
 
 impl Target {
@@ -59,6 +61,7 @@ impl Target {
             Self::Decide => 2048,
             Self::Config => 4096,
             Self::Capture => 8192,
+            Self::Listings => 16_384,
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Writes the seeds of every target below the folder that is its one argument: the frames of `tests/cases`, the configurations of the tests, the
-//! manual and the profiles, the addresses in them, and small captures. Judges nothing.
+//! manual and the profiles, the addresses in them, small captures, and real rules of packet filters. Judges nothing.
 
 mod captures;
 mod texts;
@@ -21,7 +21,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let addresses = texts::addresses(&texts);
     let frames = frames();
     let captures = captures::captures(&frames);
-    for (target, seeds) in [("decide", frames), ("config", texts), ("address", addresses), ("capture", captures)] {
+    let targets = [
+        ("decide", frames),
+        ("config", texts),
+        ("address", addresses),
+        ("capture", captures),
+        ("listings", texts::listings()),
+    ];
+    for (target, seeds) in targets {
         write(&Path::new(&folder).join(target), &seeds)?;
         println!("{target}: {} seeds", seeds.len());
     }

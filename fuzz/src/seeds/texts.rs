@@ -1,4 +1,5 @@
-//! Configurations that the repository already has: those that the tests refuse, the manual's examples, the profiles. And the words in them.
+//! Configurations that the repository already has: those that the tests refuse, the manual's examples, the profiles. And the words in them; and rules of packet
+//! filters.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -15,6 +16,15 @@ const MANUAL: &str = include_str!("../../../docs/CONFIGURATION.md");
 const PROFILES: [&str; 2] = [
     include_str!("../../../crates/policy/src/profiles/dynatrace-managed.toml"),
     include_str!("../../../crates/policy/src/profiles/dynatrace-managed-current.toml"),
+];
+/// What the tools printed of real rules: each by itself, and both.
+const LISTINGS: [(&str, &str); 3] = [
+    (
+        include_str!("../../../crates/host/src/net/nat/tests/nft.json"),
+        include_str!("../../../crates/host/src/net/nat/tests/iptables-save.txt"),
+    ),
+    ("", include_str!("../../../tests/remote/peers/vendor/firewalld.save")),
+    ("", include_str!("../../../tests/remote/peers/vendor/firewalld.save6")),
 ];
 /// Fewer mean that a table has moved: better to fail than to start from nothing.
 const FEWEST_MALFORMED: usize = 40;
@@ -39,6 +49,14 @@ pub(crate) fn configurations() -> Result<Seeds, Box<dyn Error>> {
     let named = |name: &'static str| move |text: String| (name.to_owned(), text.into_bytes());
     let all = malformed.into_iter().map(named("malformed"));
     Ok(all.chain(examples.map(named("manual"))).chain(profiles.map(named("profile"))).collect())
+}
+
+/// Listings of rules, as the target wants them: whole, and each rule of iptables alone.
+pub(crate) fn listings() -> Seeds {
+    let alone = LISTINGS.iter().flat_map(|(_, save)| save.lines()).filter(|line| line.starts_with("-A"));
+    let alone = alone.map(|rule| ("rule".to_owned(), format!("\u{c}*filter\n{rule}\n").into_bytes()));
+    let whole = LISTINGS.iter().map(|(nft, save)| ("listing".to_owned(), format!("{nft}\u{c}{save}").into_bytes()));
+    whole.chain(alone).collect()
 }
 
 /// Every quoted word of the configurations that may be meant as an address.

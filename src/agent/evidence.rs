@@ -6,8 +6,10 @@ use node_ebpf_common::{Verdict, maps::RowRecord};
 
 use crate::control::{self, Good};
 use nodewall_datapath::{self as datapath, Evidence, Maps, PinDir};
+use nodewall_evidence::ledger::{self, Counted, InCell, OutCell};
 use nodewall_evidence::recorder::{CaptureBudget, DataPath, Failure, InForce, PolicyInForce, RawCapture, Sweep};
 use nodewall_host::state::{Stamp, StateDir};
+use nodewall_policy::peer_of;
 
 /// The node that an agent looks after.
 pub(super) struct Pinned {
@@ -70,6 +72,20 @@ impl DataPath for Live {
         let cells = self.maps.cells(&self.maps.rows()?)?;
         let denied = cells.iter().filter(|cell| cell.reason.verdict() == Verdict::Drop);
         Ok(denied.fold([0; 2], |[packets, bytes], cell| [packets + cell.counter.packets, bytes + cell.counter.bytes]))
+    }
+
+    fn counted(&self) -> Result<Counted, Failure> {
+        let rows = self.maps.rows()?;
+        let came = self.maps.cells(&rows)?.into_iter();
+        let came = came.map(|cell| InCell { row: cell.row, outcome: cell.outcome, counter: cell.counter }).collect();
+        let sent = self.maps.outbound_cells(&rows)?.into_iter();
+        let sent = sent.map(|cell| OutCell { row: cell.row, counter: cell.counter }).collect();
+        let peers = self.maps.peer_cells(&rows)?.into_iter().filter_map(|cell| {
+            let peer = peer_of(&cell.peer?)?;
+            Some(ledger::PeerCell { row: cell.row?, direction: cell.direction, peer, counter: cell.counter })
+        });
+        let peers = peers.collect();
+        Ok(Counted { rows, came, sent, peers })
     }
 
     fn configure(&mut self, budget: CaptureBudget) {

@@ -4,6 +4,7 @@
 pub mod chain;
 pub mod ecs;
 pub mod layers;
+pub mod ledger;
 pub mod node;
 pub mod output;
 pub mod pcapng;

@@ -27,7 +27,7 @@ where
     /// Records evidence as the configuration wants it.
     pub(super) fn record(&mut self) {
         let Ok(config) = &self.start.config else { return };
-        let settings = Settings::wanted(&config.evidence);
+        let settings = Settings::wanted(&config.evidence, &config.ledger);
         self.health.records = settings.is_some();
         match (&self.recorder, settings) {
             (Some(recorder), Some(settings)) => recorder.configure(settings),

@@ -6,6 +6,7 @@ use std::error::Error;
 use ipnet::IpNet;
 use node_ebpf_common::{flow::FlowEntry, maps::RowRecord};
 
+use crate::ledger::Counted;
 use nodewall_host::state::Stamp;
 
 /// Why something could not be read; it is only told.
@@ -33,6 +34,8 @@ pub trait DataPath {
     fn rows(&self) -> Result<Vec<RowRecord>, Failure>;
     /// Packets and bytes that its counters say were denied, in both modes.
     fn denied(&self) -> Result<[u64; 2], Failure>;
+    /// All that its counters say, for the ledger: the rows first, the peers last.
+    fn counted(&self) -> Result<Counted, Failure>;
     /// Captures by another budget from now on.
     fn configure(&mut self, budget: CaptureBudget);
     /// Why no frame is captured, though frames should be.

@@ -7,6 +7,7 @@ mod data_path;
 mod events;
 mod flows;
 mod in_force;
+mod ledger_keeper;
 mod previous_run;
 mod problems;
 mod settings;

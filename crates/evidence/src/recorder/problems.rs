@@ -15,11 +15,13 @@ pub(super) struct Problems {
     data_path: Option<String>,
     /// Why what is too old or too much stays. Recording goes on.
     retention: Option<String>,
+    /// Why the ledger is behind. Evidence is recorded all the same.
+    ledger: Option<String>,
 }
 
 impl Problems {
     pub(super) fn new(alarm: Alarm) -> Self {
-        Self { alarm, store: None, data_path: None, retention: None }
+        Self { alarm, store: None, data_path: None, retention: None, ledger: None }
     }
 
     pub(super) fn of_store(&mut self, problem: Option<String>) {
@@ -32,6 +34,10 @@ impl Problems {
 
     pub(super) fn of_retention(&mut self, problem: Option<String>) {
         self.tell(problem, |this| &mut this.retention);
+    }
+
+    pub(super) fn of_ledger(&mut self, problem: Option<String>) {
+        self.tell(problem, |this| &mut this.ledger);
     }
 
     fn tell(&mut self, problem: Option<String>, of: fn(&mut Self) -> &mut Option<String>) {
@@ -51,6 +57,6 @@ impl Problems {
 
     /// The one to be told.
     pub(super) fn first(&self) -> Option<&String> {
-        self.store.as_ref().or(self.data_path.as_ref())
+        self.store.as_ref().or(self.data_path.as_ref()).or(self.ledger.as_ref())
     }
 }

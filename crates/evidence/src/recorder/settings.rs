@@ -1,7 +1,10 @@
 //! What is recorded and how much of it is kept, from the configuration.
 
 use super::in_force::CaptureBudget;
-use crate::store::Limits;
+use crate::{
+    ledger::{Keep, Step},
+    store::Limits,
+};
 use nodewall_policy::config;
 
 /// What is recorded, and how much of it is kept.
@@ -11,18 +14,30 @@ pub struct Settings {
     pub limits: Limits,
     /// Of captures.
     pub budget: CaptureBudget,
+    /// Of the ledger.
+    pub ledger: [Keep; 3],
     /// Where records go besides.
     pub outputs: Vec<config::EvidenceOutput>,
 }
 
 impl Settings {
     /// Those of a configuration; `None`: nothing is recorded.
-    pub fn wanted(evidence: &config::Evidence) -> Option<Self> {
+    pub fn wanted(evidence: &config::Evidence, ledger: &config::Ledger) -> Option<Self> {
         let max_age_ns = u64::try_from(evidence.max_age.as_nanos()).unwrap_or(u64::MAX);
         evidence.enabled.then_some(Self {
             limits: Limits { max_bytes: evidence.max_bytes, max_age_ns },
+            ledger: Step::ALL.map(|step| keep(step, ledger)),
             budget: CaptureBudget { snap_bytes: evidence.capture_bytes, per_second: evidence.captures_per_second },
             outputs: evidence.outputs.clone(),
         })
     }
+}
+
+fn keep(step: Step, ledger: &config::Ledger) -> Keep {
+    let time = match step {
+        Step::Minute => ledger.minutes,
+        Step::Hour => ledger.hours,
+        Step::Day => ledger.days,
+    };
+    Keep { step, periods: (time.as_secs() / step.seconds()).max(1), max_bytes: ledger.max_bytes }
 }

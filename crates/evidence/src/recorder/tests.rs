@@ -11,10 +11,17 @@ use node_ebpf_common::{
 
 use super::*;
 use crate::{
+    ledger::{Counted, Keep, Step},
     record::{EventKind, LossKind},
     store::{Filter, Limits, Reader},
 };
 use nodewall_host::state::Stamp;
+
+const KEEP: [Keep; 3] = [
+    Keep { step: Step::Minute, periods: 2_880, max_bytes: 1 << 20 },
+    Keep { step: Step::Hour, periods: 2_160, max_bytes: 1 << 20 },
+    Keep { step: Step::Day, periods: 730, max_bytes: 1 << 20 },
+];
 
 /// What the made-up kernel has: sweeps to come, and its counters.
 #[derive(Default)]
@@ -65,6 +72,10 @@ impl DataPath for Shown {
         Ok(self.0.lock().unwrap().denied)
     }
 
+    fn counted(&self) -> Result<Counted, Failure> {
+        Ok(Counted::default())
+    }
+
     fn configure(&mut self, _budget: CaptureBudget) {}
 
     fn captures_problem(&self) -> Option<String> {
@@ -93,7 +104,7 @@ fn what_was_denied_is_in_flows_or_known_to_be_missing() {
     *shown.0.lock().unwrap() = Kernel { sweeps: vec![sweep], denied: [10, 1_000], generation: 1 };
     let limits = Limits { max_bytes: 16 << 20, max_age_ns: u64::MAX };
     let budget = CaptureBudget { snap_bytes: 64, per_second: 1 };
-    let settings = Settings { limits, budget, outputs: Vec::new() };
+    let settings = Settings { limits, budget, ledger: KEEP, outputs: Vec::new() };
     let mut worker = Worker::new(state.clone(), Box::new(shown.clone()), settings, Alarm::default());
     worker.begin();
     shown.0.lock().unwrap().generation = 2;

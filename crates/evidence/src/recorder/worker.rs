@@ -7,6 +7,7 @@ use super::{
     data_path::Swept,
     events::EventWatch,
     in_force::InForce,
+    ledger_keeper::{LedgerKeeper, Occasion},
     previous_run::{self, Baseline},
     problems::{Alarm, Problems},
     settings::Settings,
@@ -49,6 +50,7 @@ pub(super) struct Worker {
     swept: Instant,
     /// Something was swept since recorded and counted were compared.
     moved: bool,
+    ledger: LedgerKeeper,
     outputs: Option<Outputs>,
     headed_ns: u64,
     status: RecorderStatus,
@@ -57,6 +59,7 @@ pub(super) struct Worker {
 
 impl Worker {
     pub(super) fn new(state: StateDir, in_force: Box<dyn InForce>, settings: Settings, alarm: Alarm) -> Self {
+        let ledger = LedgerKeeper::new(settings.ledger);
         Self {
             state,
             in_force,
@@ -72,6 +75,7 @@ impl Worker {
             swept_unix_ns: Clock::now().unix_ns,
             swept: Instant::now(),
             moved: true,
+            ledger,
             outputs: None,
             headed_ns: 0,
             status: RecorderStatus::default(),
@@ -101,6 +105,7 @@ impl Worker {
             data_path.tables.configure(self.settings.budget);
             data_path.log_captures_problem();
         }
+        self.ledger.configure(self.settings.ledger);
         self.retained_ns = 0;
     }
 
@@ -162,11 +167,18 @@ impl Worker {
             batch.losses = self.accounts.losses.take();
         }
         self.append(batch);
+        self.put_down(&clock, if all { Occasion::End } else { Occasion::Turn });
         if clock.unix_ns.saturating_sub(self.headed_ns) >= HEAD_EVERY_NS {
             self.send_head(clock.unix_ns);
         }
         self.retain(clock.unix_ns);
         self.save_status();
+    }
+
+    /// Brings the ledger up to date.
+    fn put_down(&mut self, clock: &Clock, occasion: Occasion) {
+        let done = self.ledger.turn(&self.state, self.data_path.as_ref(), clock, occasion);
+        self.problems.of_ledger(done.err());
     }
 
     /// Opens the store, or tries again.
@@ -236,6 +248,7 @@ impl Worker {
             // Its last word; then the one that is there now.
             let mut batch = Batch::default();
             self.sweep(&mut batch);
+            self.put_down(&Clock::now(), Occasion::Gone);
             let (captures, at_ns) = (batch.captures.len() as u64, self.swept_unix_ns);
             self.accounts.losses.add(LossKind::CaptureStore, captures, 0, at_ns, at_ns);
             self.data_path = None;

@@ -26,5 +26,6 @@ pub use error::StoreError;
 pub use files::{FILE, Limits};
 pub use filter::Filter;
 pub use reader::{Numbered, Reader, Stored};
+pub(crate) use schema::Database;
 pub use totals::Totals;
 pub use writer::{Appended, LastWord, Opened, Writer};

@@ -13,7 +13,7 @@ use super::{
     files::FILE,
     filter::Filter,
     rows::{Names, outcome_number, time},
-    schema::open_for_reading,
+    schema::EVIDENCE,
     tables::{CAPTURES, EVENTS, FLOWS, LOSSES, Table},
     verify::verify,
 };
@@ -61,7 +61,7 @@ impl Reader {
         if !path.exists() {
             return Ok(None);
         }
-        Ok(open_for_reading(&path)?.map(|db| Self { path, db }))
+        Ok(EVIDENCE.open_for_reading(&path)?.map(|db| Self { path, db }))
     }
 
     /// Denied flows, newest first.

@@ -1,4 +1,4 @@
-//! The tables, and opening a database so that it is known to be ours. It must not know what a record is.
+//! Opening a database so that it is known to be ours, and the tables of the evidence. It must not know what a record is.
 
 use std::{
     fs,
@@ -9,12 +9,20 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::{error::StoreError, files::Limits};
+use super::error::StoreError;
 
-/// "nwev": what `file` and `SQLite` show.
-const APPLICATION_ID: i64 = 0x6e77_6576;
-/// Version of the tables.
-const VERSION: i64 = 2;
+/// A database of ours.
+pub(crate) struct Database {
+    /// Four letters: what `file` and `SQLite` show.
+    pub(crate) application_id: i64,
+    /// Version of the tables.
+    pub(crate) version: i64,
+    /// What makes them.
+    pub(crate) tables: &'static str,
+}
+
+/// "nwev".
+pub(super) const EVIDENCE: Database = Database { application_id: 0x6e77_6576, version: 2, tables: TABLES };
 /// How long one waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of the write-ahead log until it is written back.
@@ -53,69 +61,73 @@ CREATE TABLE events (
     who TEXT, text TEXT);
 ";
 
-/// Opens for writing; makes it where nothing is.
-pub(super) fn open_for_writing(path: &Path, limits: Limits) -> Result<Connection, StoreError> {
-    let directory = path.parent().unwrap_or(path);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(StoreError::io(directory))?;
-    // SQLite gives its other files the same mode.
-    fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(StoreError::io(path))?;
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(StoreError::sql(path))?;
-    if has_no_table(&db, path)? {
-        // All of it at once: whoever reads finds nothing, or a store. Before the first table: pages that become free can be given back.
-        let make = format!(
-            "BEGIN; PRAGMA auto_vacuum = 2; {TABLES} PRAGMA application_id = {APPLICATION_ID}; \
-             PRAGMA user_version = {VERSION}; COMMIT;"
-        );
-        db.execute_batch(&make).map_err(StoreError::sql(path))?;
-    } else {
-        check(&db, path)?;
+impl Database {
+    /// Opens for writing; makes it where nothing is.
+    pub(crate) fn open_for_writing(&self, path: &Path, max_bytes: u64) -> Result<Connection, StoreError> {
+        let directory = path.parent().unwrap_or(path);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(StoreError::io(directory))?;
+        // SQLite gives its other files the same mode.
+        fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(StoreError::io(path))?;
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(StoreError::sql(path))?;
+        if has_no_table(&db, path)? {
+            // All of it at once: whoever reads finds nothing, or a store. Before the first table: pages that become free can be given back.
+            let Self { application_id, version, tables } = self;
+            let make = format!(
+                "BEGIN; PRAGMA auto_vacuum = 2; {tables} PRAGMA application_id = {application_id}; \
+             PRAGMA user_version = {version}; COMMIT;"
+            );
+            db.execute_batch(&make).map_err(StoreError::sql(path))?;
+        } else {
+            self.check(&db, path)?;
+        }
+        db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
+        db.pragma_update(None, "journal_mode", "WAL").map_err(StoreError::sql(path))?;
+        set(&db, path, "synchronous", 1)?;
+        set(&db, path, "wal_autocheckpoint", i64::from(CHECKPOINT_PAGES))?;
+        // What it grew beyond this while a reader held it is given back when it begins anew.
+        set(&db, path, "journal_size_limit", LOG_BYTES)?;
+        set(&db, path, "cache_size", -2_000)?;
+        let page_bytes = pragma(&db, path, "page_size")?.max(512);
+        let pages = i64::try_from(max_bytes).unwrap_or(i64::MAX) / page_bytes;
+        set(&db, path, "max_page_count", pages.clamp(64, i64::from(u32::MAX) - 1))?;
+        Ok(db)
     }
-    db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
-    db.pragma_update(None, "journal_mode", "WAL").map_err(StoreError::sql(path))?;
-    set(&db, path, "synchronous", 1)?;
-    set(&db, path, "wal_autocheckpoint", i64::from(CHECKPOINT_PAGES))?;
-    // What it grew beyond this while a reader held it is given back when it begins anew.
-    set(&db, path, "journal_size_limit", LOG_BYTES)?;
-    set(&db, path, "cache_size", -2_000)?;
-    let page_bytes = pragma(&db, path, "page_size")?.max(512);
-    // A last wall behind retention, which keeps well below.
-    let pages = i64::try_from(limits.max_bytes).unwrap_or(i64::MAX) / page_bytes;
-    set(&db, path, "max_page_count", pages.clamp(64, i64::from(u32::MAX) - 1))?;
-    Ok(db)
-}
 
-/// Opens for reading, beside a writer; `None`: it is not made yet.
-pub(super) fn open_for_reading(path: &Path) -> Result<Option<Connection>, StoreError> {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-        .map_err(StoreError::sql(path))?;
-    db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
-    if has_no_table(&db, path)? {
-        return Ok(None);
+    /// Opens for reading, beside a writer; `None`: it is not made yet.
+    pub(crate) fn open_for_reading(&self, path: &Path) -> Result<Option<Connection>, StoreError> {
+        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .map_err(StoreError::sql(path))?;
+        db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
+        if has_no_table(&db, path)? {
+            return Ok(None);
+        }
+        self.check(&db, path)?;
+        Ok(Some(db))
     }
-    check(&db, path)?;
-    Ok(Some(db))
+
+    fn check(&self, db: &Connection, path: &Path) -> Result<(), StoreError> {
+        let found = pragma(db, path, "application_id")?;
+        if found != self.application_id {
+            let problem = "this is a database of something else".to_owned();
+            return Err(StoreError::Damaged { path: path.to_path_buf(), problem });
+        }
+        match pragma(db, path, "user_version")? {
+            found if found == self.version => Ok(()),
+            found if found > self.version => {
+                Err(StoreError::Newer { path: path.to_path_buf(), found, known: self.version })
+            }
+            _ => Err(StoreError::Damaged {
+                path: path.to_path_buf(),
+                problem: "its tables are of a version that no release had".to_owned(),
+            }),
+        }
+    }
 }
 
 /// Nothing was made in it yet, or its making was cut off. A count of pages would not tell: `auto_vacuum` writes the first one.
 fn has_no_table(db: &Connection, path: &Path) -> Result<bool, StoreError> {
     Ok(pragma(db, path, "schema_version")? == 0)
-}
-
-fn check(db: &Connection, path: &Path) -> Result<(), StoreError> {
-    let found = pragma(db, path, "application_id")?;
-    if found != APPLICATION_ID {
-        let problem = "this is a database of something else".to_owned();
-        return Err(StoreError::Damaged { path: path.to_path_buf(), problem });
-    }
-    match pragma(db, path, "user_version")? {
-        VERSION => Ok(()),
-        found if found > VERSION => Err(StoreError::Newer { path: path.to_path_buf(), found, known: VERSION }),
-        _ => Err(StoreError::Damaged {
-            path: path.to_path_buf(),
-            problem: "its tables are of a version that no release had".to_owned(),
-        }),
-    }
 }
 
 /// Reads every page: what an unclean end may have left.

@@ -14,7 +14,7 @@ use super::{
     meta::{self, NextNumbers, OPEN, TOTALS},
     retention::take_away,
     rows::time,
-    schema::{check_pages, open_for_writing, pragma},
+    schema::{EVIDENCE, check_pages, pragma},
     totals::Totals,
 };
 use crate::{
@@ -82,7 +82,7 @@ impl Writer {
     }
 
     fn try_open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
-        let db = open_for_writing(path, limits)?;
+        let db = EVIDENCE.open_for_writing(path, limits.max_bytes)?;
         let mut writer = Self {
             path: path.to_path_buf(),
             limits,

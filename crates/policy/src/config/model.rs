@@ -16,6 +16,7 @@ use super::given::{List, Text};
 use super::interface::InterfacePattern;
 use super::interface_peers::InterfacePeers;
 use super::interface_table;
+use super::ledger::{self, Ledger};
 use super::mission_control::{self, MissionControl, MissionLink};
 use super::origin::ConfigOrigin;
 use super::peers::{self, Peers};
@@ -70,6 +71,8 @@ pub struct Config {
     pub counters: Counters,
     /// `[evidence]`.
     pub evidence: Evidence,
+    /// `[ledger]`.
+    pub ledger: Ledger,
     /// `[[rule]]`, in the order written.
     pub rules: Vec<Rule>,
 }
@@ -156,6 +159,7 @@ impl Config {
             mission_link,
             counters: Counters { per_peer: raw.counters.0.per_peer.or(true) },
             evidence: evidence::evidence(raw.evidence.0, problems),
+            ledger: ledger::ledger(raw.ledger.0, problems),
             rules: rule::rules(raw.rule, guarded, &mut sources, problems),
             lockout_ports,
         }

@@ -71,6 +71,9 @@ pub(super) struct RawFile {
     /// What is kept of denied frames, in a store in the state directory.
     #[schemars(title = "evidence")]
     pub(super) evidence: Table<RawEvidence>,
+    /// The sums of all traffic per port and peer, kept beside the evidence: `nodewall usage`.
+    #[schemars(title = "ledger of traffic")]
+    pub(super) ledger: Table<RawLedger>,
     /// An interface that differs from the rest. Repeat the table for each.
     #[schemars(title = "single interfaces", extend("x-commented" = true))]
     pub(super) interface: List<Table<RawInterface>>,
@@ -266,6 +269,24 @@ pub(super) struct RawEvidence {
     /// Where each record goes besides the store, as a line of JSON. Repeat the table for each.
     #[schemars(title = "where records go besides", extend("x-commented" = true, "maxItems" = 8))]
     pub(super) output: List<Table<RawOutput>>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+#[schemars(transform = in_order::<Self>)]
+pub(super) struct RawLedger {
+    /// For how long each minute is kept.
+    #[schemars(extend("default" = "48h"))]
+    pub(super) minutes: Given<Text<Age>>,
+    /// For how long each hour is kept.
+    #[schemars(extend("default" = "90d"))]
+    pub(super) hours: Given<Text<Age>>,
+    /// For how long each day of UTC is kept.
+    #[schemars(extend("default" = "730d"))]
+    pub(super) days: Given<Text<Age>>,
+    /// Of the minutes, of the hours and of the days, each; the oldest goes first.
+    #[schemars(extend("default" = "64MiB"))]
+    pub(super) max_size: Given<Text<StoreSize>>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]

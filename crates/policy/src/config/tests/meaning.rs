@@ -211,7 +211,7 @@ fn an_error_shows_the_line_and_a_caret() {
     assert_eq!(
         errors.to_string(),
         "nodewall.toml:1:1: unknown key \"mod\"; did you mean \"mode\"?\n1 | mod = 1\n  | ^^^\n  = help: known here: mode, \
-         interfaces, attach_mode, single_node, tunnels, later_fragments, allow_lockout, lockout_ports, profile, peers, mission_control, export, push, counters, evidence, interface, rule"
+         interfaces, attach_mode, single_node, tunnels, later_fragments, allow_lockout, lockout_ports, profile, peers, mission_control, export, push, counters, evidence, ledger, interface, rule"
     );
     let json = serde_json::to_value(&errors).unwrap();
     assert_eq!(json["errors"][0]["line"], 1);

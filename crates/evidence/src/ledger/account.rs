@@ -1,0 +1,59 @@
+//! What an amount is of, and for how long. It must not know where amounts come from or lie.
+
+use ipnet::IpNet;
+use node_ebpf_common::{counter::Outcome, peer_traffic::Direction};
+use serde::Serialize;
+
+/// What an amount is of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Account {
+    /// Class of the port; `None`: the policy names none.
+    pub class: Option<String>,
+    /// `tcp`, `udp`, `ip`; `None` for packets that were not asked for one.
+    pub protocol: Option<&'static str>,
+    /// First and last port of the row; `None`: no port, or one that the policy does not name.
+    pub ports: Option<(u16, u16)>,
+    /// Whether it came or was sent.
+    pub direction: Direction,
+    /// What became of it; what is sent passes.
+    pub outcome: Outcome,
+    /// The peer that it came from or went to. `None`: no peer, or one that is not counted by itself.
+    pub peer: Option<IpNet>,
+}
+
+impl Account {
+    /// The port, where it is one.
+    pub fn port(&self) -> Option<u16> {
+        self.ports.filter(|(first, last)| first == last).map(|(first, _)| first)
+    }
+}
+
+/// What is summed up in one row of the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub enum Step {
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+    /// A day of UTC.
+    Day,
+}
+
+impl Step {
+    /// All, the finest first.
+    pub const ALL: [Self; 3] = [Self::Minute, Self::Hour, Self::Day];
+
+    /// How long it is.
+    pub const fn seconds(self) -> u64 {
+        match self {
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        }
+    }
+
+    /// When the one begins that a time (Unix s) is in.
+    pub const fn start(self, unix_s: u64) -> u64 {
+        unix_s - unix_s % self.seconds()
+    }
+}

@@ -19,11 +19,12 @@ const FIRST_SOURCE_PORT: u32 = 1024;
 pub(crate) const NODE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 pub(crate) const NODE_SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 pub(crate) const OUTSIDER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 11);
-pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
+/// Far from the outsider's, so that no mutation forges it by chance: an address filter lets a forged peer in.
+pub(crate) const PEER: Ipv4Addr = Ipv4Addr::new(10, 77, 213, 166);
 pub(crate) const NODE6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 1);
 pub(crate) const NODE6_SECOND: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 2);
 pub(crate) const OUTSIDER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x11);
-pub(crate) const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x99);
+pub(crate) const PEER6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0xc3a5, 0x9966);
 /// The testbed's, which a test here compares with the lab.
 pub(crate) const NODE_MAC: [u8; 6] = [2, 0, 0, 0x77, 0, 1];
 pub(crate) const OUTSIDER_MAC: [u8; 6] = [2, 0, 0, 0x77, 0, 11];

@@ -26,7 +26,7 @@ use nodewall_testbed::{
 pub(crate) const OPEN_PORTS: [u16; 2] = [443, 12_345];
 /// The MAC address of tunnel devices that have one.
 pub(crate) const INNER_MAC: [u8; 6] = [2, 0, 0, 0x77, 1, 1];
-const CONFIG: &str = "mode = \"enforce\"\n[peers]\nstatic = [\"10.77.0.99\", \"fd77::99\", \"192.0.2.99\"]\n";
+const CONFIG: &str = "mode = \"enforce\"\n[peers]\nstatic = [\"10.77.213.166\", \"fd77::c3a5:9966\", \"192.0.2.99\"]\n";
 const INTERFACE: &str = "eth0";
 const PINS_BELOW: &str = "/sys/fs/bpf";
 /// Multi-buffer XDP.

@@ -28,7 +28,7 @@ pub use init::InitArgs;
 pub use matching::Match;
 use values::{Listen, duration, one_line, read, top_interval};
 
-pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs};
+pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs, UsageArgs, UsageBy};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -172,6 +172,8 @@ pub enum Command {
     Top(TopArgs),
     /// Packets and bytes per class, port, protocol, verdict and reason
     Counters(CountersArgs),
+    /// Traffic by port, class or peer over hours, days or weeks: the ledger
+    Usage(UsageArgs),
     /// The evidence: what was denied, when, from where; follow it, show a frame, verify that nobody edited it
     Events(EventsArgs),
     /// The address of the running agent's page, with the token that opens it

@@ -74,6 +74,10 @@ impl DataPath for Live {
         Ok(denied.fold([0; 2], |[packets, bytes], cell| [packets + cell.counter.packets, bytes + cell.counter.bytes]))
     }
 
+    fn began_unix_ns(&self) -> Option<u64> {
+        self.maps.began_unix_ns(&self.pins).ok().flatten()
+    }
+
     fn counted(&self) -> Result<Counted, Failure> {
         let rows = self.maps.rows()?;
         let came = self.maps.cells(&rows)?.into_iter();

@@ -35,6 +35,8 @@ nodewall top --interval 5s
 nodewall top --once   # one frame; needs no terminal
 nodewall counters
 nodewall counters --per-peer -o json   # per peer and port
+nodewall usage                        # how much went by each port in the last 24 hours
+nodewall usage --since 7d --by peer,port --peer 10.0.0.12   # what one peer did, and when
 nodewall events list --since 24h --port 9042
 nodewall events list --since yesterday --until today --group-by source --limit 20
 nodewall events list --source 203.0.113.0/24 --kind captures --tz Europe/Vienna

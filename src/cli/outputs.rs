@@ -1,11 +1,14 @@
-//! The flags of what prints or writes something made elsewhere: `capture`, `events export`, `report`, `completions`, `man`.
+//! The flags of what prints or writes something made elsewhere: `capture`, `events export`, `report`, `usage`, `completions`, `man`.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::matching::Match;
-use nodewall_evidence::when::{When, Zone};
+use nodewall_evidence::{
+    ledger::Step,
+    when::{When, Zone},
+};
 
 /// Flags of `capture`.
 #[derive(Clone, Debug, Args)]
@@ -53,6 +56,54 @@ pub struct ReportArgs {
     /// The zone in which days begin and times are shown: UTC, local, or a name such as Europe/Vienna
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub tz: Zone,
+}
+
+/// Flags of `usage`.
+#[derive(Clone, Debug, Args)]
+pub struct UsageArgs {
+    /// From when: RFC 3339, a time ago such as 24h, a date, today, or yesterday
+    #[arg(long, value_name = "TIME", default_value = "24h")]
+    pub since: When,
+    /// Until when [default: now]
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<When>,
+    /// What is told apart, one or several; direction and outcome always are
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',', default_value = "port")]
+    pub by: Vec<UsageBy>,
+    /// How long a step is: 1m, 1h or 1d [default: the finest that the ledger has of the whole time]
+    #[arg(long, value_name = "STEP", value_parser = step)]
+    pub step: Option<Steps>,
+    /// The zone in which days of --since begin and times of the table are shown: UTC, local, or a name such as Europe/Vienna
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub tz: Zone,
+}
+
+/// What amounts are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsageBy {
+    /// Port, with its class and protocol
+    Port,
+    /// Class of ports
+    Class,
+    /// Peer
+    Peer,
+    /// Direction and outcome alone
+    Direction,
+    /// When
+    Hour,
+}
+
+/// A step, or the choice of one.
+pub(super) type Steps = Option<Step>;
+
+fn step(text: &str) -> Result<Steps, String> {
+    match text {
+        "auto" => Ok(None),
+        "1m" => Ok(Some(Step::Minute)),
+        "1h" => Ok(Some(Step::Hour)),
+        "1d" => Ok(Some(Step::Day)),
+        _ => Err("expected auto, 1m, 1h or 1d".to_owned()),
+    }
 }
 
 /// What evidence is exported as.

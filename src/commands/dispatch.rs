@@ -9,7 +9,7 @@ use super::{
     events::{export, list, show, tail, verify},
     explain,
     failure::Failure,
-    init, manual, page, peers, plan, replay, report, run, status, top, trial, trial_guard,
+    init, manual, page, peers, plan, replay, report, run, status, top, trial, trial_guard, usage,
 };
 use crate::{
     cli::{Cli, Color, Command, EventsCommand},
@@ -56,6 +56,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
         Command::Doctor(args) => doctor::run(common, *args),
         Command::Capture(args) => capture::run(common, args),
         Command::Report(args) => report::run(common, args),
+        Command::Usage(args) => usage::run(common, args),
         Command::Detach => detach::run(common),
     }
 }

@@ -27,6 +27,7 @@ mod top;
 mod trial;
 mod trial_guard;
 mod trial_wait;
+mod usage;
 
 use std::path::PathBuf;
 

@@ -13,3 +13,4 @@ pub mod peers;
 pub mod ports;
 pub mod push_health;
 pub mod status;
+pub mod usage;

@@ -45,6 +45,7 @@ mod top_colors;
 mod trial_holders;
 mod trials;
 mod tunnels;
+mod usage;
 mod ways;
 
 use nodewall_rig::{binary, browser, counters, frames, node, settings, traffic};

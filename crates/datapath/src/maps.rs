@@ -5,6 +5,7 @@ use std::{
     fs,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    time::UNIX_EPOCH,
 };
 
 use aya::{
@@ -153,6 +154,17 @@ impl Maps {
             Some(Layout { origin, .. }) if *origin != 0 => Ok(*origin),
             _ => self.map_id(),
         }
+    }
+
+    /// When these counters began, Unix ns by the clock of that time; `None`: nobody knows, they were carried over from others.
+    pub fn began_unix_ns(&self, pins: &PinDir) -> Result<Option<u64>, DatapathError> {
+        if self.counters_id(pins)? != self.map_id()? {
+            return Ok(None);
+        }
+        let path = pins.maps().join(name::COUNTERS);
+        let pinned = fs::metadata(&path).and_then(|metadata| metadata.modified());
+        let pinned = pinned.map_err(DatapathError::io(path.display().to_string()))?;
+        Ok(pinned.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_nanos()).ok()))
     }
 
     /// Writes down where these maps keep what they count. `origin`: they go on from the counters of that number; `None`: from where they were.

@@ -18,7 +18,7 @@ use crate::store::StoreError;
 const MOST_STEPS: u64 = 200;
 
 /// What is asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asked {
     /// From when, Unix s.
     pub since_unix_s: u64,
@@ -26,8 +26,8 @@ pub struct Asked {
     pub until_unix_s: u64,
     /// By which step; `None`: the finest that the ledger has of the whole time, in no more steps than can be shown.
     pub step: Option<Step>,
-    /// Only this peer's.
-    pub peer: Option<IpNet>,
+    /// Only what is with peers in these; none: everything.
+    pub peers: Vec<IpNet>,
 }
 
 /// What an account has in one period.
@@ -61,7 +61,7 @@ pub struct Usage {
     periods: Vec<(Period, amounts::Amounts)>,
     /// What it does not know.
     pub losses: Vec<LedgerLoss>,
-    peer: Option<IpNet>,
+    peers: Vec<IpNet>,
 }
 
 impl Usage {
@@ -70,7 +70,8 @@ impl Usage {
         self.periods.iter().flat_map(move |(period, amounts)| {
             amounts.iter().filter_map(move |(number, amount)| {
                 let account = self.accounts.get(number)?;
-                let is_asked = self.peer.is_none() || account.peer == self.peer;
+                let is_of = |peer: IpNet| self.peers.iter().any(|asked| asked.contains(&peer));
+                let is_asked = self.peers.is_empty() || account.peer.is_some_and(is_of);
                 is_asked.then_some(Entry { period: *period, account, amount: *amount })
             })
         })
@@ -105,7 +106,7 @@ impl LedgerReader {
         let periods = self.periods(step, period).map_err(sql)?;
         let accounts = tables::accounts(&self.db).map_err(sql)?.into_iter().collect();
         let losses = self.losses(step, period).map_err(sql)?;
-        Ok(Usage { period, step, accounts, periods, losses, peer: asked.peer })
+        Ok(Usage { period, step, accounts, periods, losses, peers: asked.peers.clone() })
     }
 
     /// The finest step of which there are not too many, and of which nothing of the time was taken away.

@@ -221,7 +221,7 @@ impl Ledger {
         peer: Option<IpNet>,
     ) -> (Step, Vec<(i64, u64, u64)>, Vec<String>) {
         let reader = LedgerReader::open(self.directory.path()).unwrap().unwrap();
-        let asked = Asked { since_unix_s: since, until_unix_s: until, step, peer };
+        let asked = Asked { since_unix_s: since, until_unix_s: until, step, peers: peer.into_iter().collect() };
         let usage = reader.usage(&asked).unwrap();
         let entries = usage.entries().map(|entry| {
             let Period { first_unix_s, until_unix_s } = entry.period;

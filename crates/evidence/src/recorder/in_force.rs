@@ -34,6 +34,8 @@ pub trait DataPath {
     fn rows(&self) -> Result<Vec<RowRecord>, Failure>;
     /// Packets and bytes that its counters say were denied, in both modes.
     fn denied(&self) -> Result<[u64; 2], Failure>;
+    /// When its counters began, Unix ns; `None`: nobody knows.
+    fn began_unix_ns(&self) -> Option<u64>;
     /// All that its counters say, for the ledger: the rows first, the peers last.
     fn counted(&self) -> Result<Counted, Failure>;
     /// Captures by another budget from now on.

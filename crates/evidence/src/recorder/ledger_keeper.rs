@@ -120,12 +120,14 @@ impl Open {
             return Ok(());
         }
         self.tried_boot_s = now.boot_s;
-        let first_unix_s = self.since(&clock.boot_id, now);
+        let mut first_unix_s = self.since(&clock.boot_id, now);
+        if let Some(began_ns) = data_path.tables.began_unix_ns().filter(|_| is_new) {
+            first_unix_s = first_unix_s.max(began_ns / SECOND_NS).min(now.unix_s);
+        }
         if let Some(written) = self.written.filter(|_| is_new && !self.book.data_path.is_empty() && !self.book.closed) {
             let why =
                 "the counters are gone, by a restart of the node or a detach: what they counted last is not known";
-            // Of another boot until this one began; else until now.
-            let until_unix_s = if first_unix_s > written.unix_s { first_unix_s } else { now.unix_s };
+            let until_unix_s = first_unix_s.max(written.unix_s);
             self.writer.lost(Period { first_unix_s: written.unix_s, until_unix_s }, why)?;
         }
         let mut book = if is_new { Book::new(data_path.id.clone()) } else { self.book.clone() };

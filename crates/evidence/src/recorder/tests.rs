@@ -72,6 +72,10 @@ impl DataPath for Shown {
         Ok(self.0.lock().unwrap().denied)
     }
 
+    fn began_unix_ns(&self) -> Option<u64> {
+        None
+    }
+
     fn counted(&self) -> Result<Counted, Failure> {
         Ok(Counted::default())
     }

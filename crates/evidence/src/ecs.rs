@@ -90,6 +90,7 @@ impl Lines {
         let (category, kind) = match &event.kind {
             EventKind::AgentStarted => ("process", "start"),
             EventKind::AgentStopped | EventKind::AgentCutOff => ("process", "end"),
+            EventKind::PortFirstUse | EventKind::PeerFirstUse | EventKind::PeerSilent => ("network", "info"),
             EventKind::Policy | EventKind::Peers | EventKind::Operator(_) => ("configuration", "change"),
         };
         categorize(&mut line, "event", category, &[kind], event.kind.name());

@@ -176,11 +176,29 @@ pub enum EventKind {
     Policy,
     /// Peers came or went.
     Peers,
+    /// A port was used for the first time.
+    PortFirstUse,
+    /// A peer used a port that it had not used before.
+    PeerFirstUse,
+    /// A peer sent nothing for longer than ever.
+    PeerSilent,
     /// An operator's lever, or what followed from one: the journal's action (`block`, `enforce`, `detach`, …).
     Operator(String),
 }
 
 impl EventKind {
+    /// All but the operators'.
+    pub const OWN: [Self; 8] = [
+        Self::AgentStarted,
+        Self::AgentStopped,
+        Self::AgentCutOff,
+        Self::Policy,
+        Self::Peers,
+        Self::PortFirstUse,
+        Self::PeerFirstUse,
+        Self::PeerSilent,
+    ];
+
     /// The stable name; for [`Self::Operator`] the action.
     pub fn name(&self) -> &str {
         match self {
@@ -189,6 +207,9 @@ impl EventKind {
             Self::AgentCutOff => "agent_cut_off",
             Self::Policy => "policy",
             Self::Peers => "peers",
+            Self::PortFirstUse => "port_first_use",
+            Self::PeerFirstUse => "peer_first_use",
+            Self::PeerSilent => "peer_silent",
             Self::Operator(action) => action,
         }
     }

@@ -133,6 +133,8 @@ metrics! {
         |r| r.status.evidence.iter().flat_map(outcomes).collect();
     Gauge "nodewall_evidence_last_record_timestamp_seconds" &[], "Unix time at which evidence was last written; 0: it never was.":
         |r| of(r.status.evidence.as_ref(), |evidence| seconds(evidence.last_unix_ns));
+    Counter "nodewall_peer_first_uses_total" &[], "Ports that a peer used and had not used before, since the agent began and had learnt what is usual.":
+        |r| of(r.status.evidence.as_ref(), |evidence| Whole(evidence.first_uses));
     Counter "nodewall_evidence_output_sent_lines_total" &["output"], "Lines of evidence that an output took since it was started.":
         |r| outputs(r, |output| Whole(output.sent));
     Counter "nodewall_evidence_output_lost_lines_total" &["output"], "Lines of evidence that an output will never get: no room was left for them, or it can not take them.":

@@ -57,3 +57,12 @@ impl Step {
         unix_s - unix_s % self.seconds()
     }
 }
+
+/// A time in which something was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    /// Its beginning, Unix s.
+    pub first_unix_s: u64,
+    /// Its end, Unix s.
+    pub until_unix_s: u64,
+}

@@ -9,18 +9,20 @@ mod account;
 mod amounts;
 mod book;
 mod counted;
+mod firsts;
 mod reader;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-pub use account::{Account, Step};
+pub use account::{Account, Period, Step};
 pub use amounts::Amount;
 pub use book::Book;
 pub use counted::{Counted, InCell, OutCell, PeerCell};
+pub use firsts::First;
 pub use reader::{Asked, Entry, LedgerLoss, LedgerReader, Usage};
-pub use writer::{Keep, LedgerWriter, Period};
+pub use writer::{Keep, LedgerWriter, Rules};
 
 /// Name of the database within the store's directory.
 pub const FILE: &str = "ledger.db";

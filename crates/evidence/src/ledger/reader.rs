@@ -7,10 +7,9 @@ use rusqlite::{Connection, params};
 
 use super::{
     FILE,
-    account::{Account, Step},
+    account::{Account, Period, Step},
     amounts::{self, Amount},
-    tables::{self, DATABASE},
-    writer::{Period, signed},
+    tables::{self, DATABASE, signed},
 };
 use crate::store::StoreError;
 

@@ -24,6 +24,8 @@ CREATE TABLE periods (
     seq INTEGER PRIMARY KEY, step_s INTEGER NOT NULL, first_unix_s INTEGER NOT NULL, until_unix_s INTEGER NOT NULL,
     whole INTEGER NOT NULL, amounts BLOB NOT NULL);
 CREATE INDEX periods_by_time ON periods (step_s, first_unix_s);
+CREATE TABLE peers (
+    peer TEXT PRIMARY KEY, quiet_s INTEGER NOT NULL, longest_s INTEGER NOT NULL, silent INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE losses (
     seq INTEGER PRIMARY KEY, first_unix_s INTEGER NOT NULL, until_unix_s INTEGER NOT NULL, why TEXT NOT NULL);
 ",
@@ -57,8 +59,8 @@ pub(super) fn time(db: &Connection, key: &str) -> rusqlite::Result<Option<u64>> 
     Ok(note(db, key)?.and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes))
 }
 
-/// The account's number; a new one where it has none. `unix_s`: when it has its latest amount.
-pub(super) fn number_of(db: &Connection, account: &Account, unix_s: i64) -> rusqlite::Result<u32> {
+/// The account's number, and whether it is a new one. `unix_s`: when it has its latest amount.
+pub(super) fn number_of(db: &Connection, account: &Account, unix_s: i64) -> rusqlite::Result<(u32, bool)> {
     let ports = account.ports.map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
     let (class, protocol) = (account.class.as_deref().unwrap_or(NONE), account.protocol.unwrap_or(NONE));
     let peer = account.peer.map_or(NONE.to_owned(), |peer| peer.to_string());
@@ -71,19 +73,31 @@ pub(super) fn number_of(db: &Connection, account: &Account, unix_s: i64) -> rusq
         .query_row(params![class, protocol, ports.0, ports.1, direction, outcome, peer, unix_s], |row| row.get(0))
         .optional()?;
     if let Some(id) = found {
-        return Ok(id);
+        return Ok((id, false));
     }
     db.prepare_cached(
         "INSERT INTO accounts (class, protocol, first_port, last_port, direction, outcome, peer, first_unix_s, last_unix_s) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) RETURNING id",
     )?
-    .query_row(params![class, protocol, ports.0, ports.1, direction, outcome, peer, unix_s], |row| row.get(0))
+    .query_row(params![class, protocol, ports.0, ports.1, direction, outcome, peer, unix_s], |row| {
+        Ok((row.get(0)?, true))
+    })
 }
+
+const ACCOUNT: &str = "SELECT id, class, protocol, first_port, last_port, direction, outcome, peer FROM accounts";
 
 /// Every account with its number.
 pub(super) fn accounts(db: &Connection) -> rusqlite::Result<Vec<(u32, Account)>> {
-    let all = "SELECT id, class, protocol, first_port, last_port, direction, outcome, peer FROM accounts";
-    db.prepare(all)?.query_map([], |row| Ok((row.get(0)?, account(row)?))).and_then(Iterator::collect)
+    db.prepare(ACCOUNT)?.query_map([], |row| Ok((row.get(0)?, account(row)?))).and_then(Iterator::collect)
+}
+
+/// The accounts of the same port and protocol, whatever its class was.
+pub(super) fn accounts_of_port(db: &Connection, of: &Account) -> rusqlite::Result<Vec<Account>> {
+    let (first, last) = of.ports.map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
+    let same = format!("{ACCOUNT} WHERE protocol = ?1 AND first_port IS ?2 AND last_port IS ?3");
+    db.prepare_cached(&same)?
+        .query_map(params![of.protocol.unwrap_or(NONE), first, last], account)
+        .and_then(Iterator::collect)
 }
 
 fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
@@ -99,4 +113,9 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
         outcome: outcome_of(row.get(6)?),
         peer: peer.parse().ok(),
     })
+}
+
+/// As a column has it.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -15,11 +15,14 @@ use super::*;
 
 const ROWS: [u32; 3] = [ROW_FIRST, ROW_FIRST + 1, ROW_TCP_UNMANAGED];
 const NOON: u64 = 1_795_348_800;
-const KEEP: [Keep; 3] = [
-    Keep { step: Step::Minute, periods: 2_880, max_bytes: 1 << 20 },
-    Keep { step: Step::Hour, periods: 2_160, max_bytes: 1 << 20 },
-    Keep { step: Step::Day, periods: 730, max_bytes: 1 << 20 },
-];
+const KEEP: Rules = Rules {
+    learning_s: 0,
+    keep: [
+        Keep { step: Step::Minute, periods: 2_880, max_bytes: 1 << 20 },
+        Keep { step: Step::Hour, periods: 2_160, max_bytes: 1 << 20 },
+        Keep { step: Step::Day, periods: 730, max_bytes: 1 << 20 },
+    ],
+};
 
 fn peer(number: u8) -> IpNet {
     format!("10.0.0.{number}/32").parse().unwrap()
@@ -201,15 +204,15 @@ struct Ledger {
 }
 
 impl Ledger {
-    fn new(keep: [Keep; 3]) -> Self {
+    fn new(rules: Rules) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let writer = LedgerWriter::open(directory.path(), keep).unwrap();
+        let writer = LedgerWriter::open(directory.path(), rules).unwrap();
         Self { directory, writer }
     }
 
-    fn write(&mut self, first_unix_s: u64, until_unix_s: u64, new: &[(Account, u64)]) {
+    fn write(&mut self, first_unix_s: u64, until_unix_s: u64, new: &[(Account, u64)]) -> Vec<First> {
         let period = Period { first_unix_s, until_unix_s };
-        self.writer.write(period, 5, &amounts(new), &Book::default()).unwrap();
+        self.writer.write(period, 5, &amounts(new), &Book::default()).unwrap()
     }
 
     /// Begin, length and packets of every entry.
@@ -271,8 +274,8 @@ fn what_was_counted_while_nobody_looked_keeps_its_true_span() {
 
 #[test]
 fn the_oldest_leave_by_number_and_size_and_that_is_told() {
-    let few = KEEP.map(|keep| if keep.step == Step::Minute { Keep { periods: 10, ..keep } } else { keep });
-    let mut ledger = Ledger::new(few);
+    let few = KEEP.keep.map(|keep| if keep.step == Step::Minute { Keep { periods: 10, ..keep } } else { keep });
+    let mut ledger = Ledger::new(Rules { keep: few, ..KEEP });
     for minute in 0..30 {
         ledger.write(NOON + minute * 60, NOON + minute * 60 + 60, &[(account(9042, None), 1)]);
     }
@@ -285,8 +288,8 @@ fn the_oldest_leave_by_number_and_size_and_that_is_told() {
     let (.., losses) = ledger.usage(NOON - 7_200, NOON + 1_800, None, None);
     assert_eq!(losses, ["the ledger begins later"]);
 
-    let small = KEEP.map(|keep| Keep { max_bytes: 200, ..keep });
-    let mut ledger = Ledger::new(small);
+    let small = KEEP.keep.map(|keep| Keep { max_bytes: 200, ..keep });
+    let mut ledger = Ledger::new(Rules { keep: small, ..KEEP });
     for minute in 0..30 {
         ledger.write(NOON + minute * 60, NOON + minute * 60 + 60, &[(account(9042, None), 1)]);
     }
@@ -320,4 +323,48 @@ fn the_book_and_the_losses_outlive_the_writer() {
     assert_eq!(again.book().unwrap(), Some(book));
     assert_eq!(again.written().unwrap(), Some((NOON + 60, 77)));
     assert_eq!(ledger.usage(NOON, NOON + 600, None, None).2, ["the node went down"]);
+}
+
+/// How a peer that somebody took over shows.
+#[test]
+fn what_is_used_for_the_first_time_is_told_once_and_not_while_the_ledger_learns() {
+    let mut ledger = Ledger::new(Rules { learning_s: 120, ..KEEP });
+    let (own, others, nobodys) = (account(9042, Some(1)), account(9042, Some(2)), account(7000, None));
+    let mut at = NOON;
+    let mut write = |new: &[(Account, u64)]| {
+        at += 60;
+        ledger.write(at - 60, at, new)
+    };
+    assert_eq!(write(&[(own.clone(), 1)]), [], "it learns");
+    assert_eq!(write(&[(own.clone(), 1)]), []);
+    assert_eq!(write(&[(own.clone(), 1), (others.clone(), 1)]), [First::PeerPort(others.clone())]);
+    assert_eq!(write(&[(own.clone(), 1), (others.clone(), 1)]), []);
+    assert_eq!(write(&[(nobodys.clone(), 1)]), [First::Port(nobodys.clone())]);
+    let by_peer = account(7001, Some(2));
+    let expected = [First::Port(Account { peer: None, ..by_peer.clone() }), First::PeerPort(by_peer.clone())];
+    assert_eq!(write(&[(by_peer, 1)]), expected);
+    // Another class for a port that was used before is no first use, and neither is what was dropped or sent.
+    let renamed = Account { class: Some("own".to_owned()), ..nobodys };
+    let dropped = Account { outcome: Outcome::Drop, ..account(9999, None) };
+    let sent = Account { direction: Direction::Out, ..account(9999, Some(1)) };
+    assert_eq!(write(&[(renamed, 1), (dropped, 1), (sent, 1)]), []);
+}
+
+#[test]
+fn a_peer_falls_silent_after_three_times_its_longest_silence_and_once() {
+    let mut ledger = Ledger::new(KEEP);
+    let (chatty, rare) = (account(9042, Some(1)), account(9042, Some(2)));
+    let mut silent = Vec::new();
+    for minute in 0..400_u64 {
+        // One talks each minute until 100 are over, and again from 200 on; the other one every twenty minutes until 300 are over.
+        let talks = [(chatty.clone(), !(100..200).contains(&minute)), (rare.clone(), minute % 20 == 0 && minute < 300)];
+        let new: Vec<(Account, u64)> = talks.into_iter().filter(|(_, talks)| *talks).map(|(of, _)| (of, 1)).collect();
+        for first in ledger.write(NOON + minute * 60, NOON + minute * 60 + 60, &new) {
+            if let First::PeerSilent { peer, for_s } = first {
+                silent.push((minute, peer, for_s));
+            }
+        }
+    }
+    assert_eq!(silent[..2], [(10, peer(2), 600), (109, peer(1), 600)], "whoever was never silent before");
+    assert_eq!(silent[2..], [(341, peer(2), 61 * 60)]);
 }

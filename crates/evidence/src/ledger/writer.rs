@@ -7,10 +7,11 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     FILE,
-    account::{Account, Step},
+    account::{Account, Period, Step},
     amounts::{self, Amount, Amounts},
     book::Book,
-    tables::{self, DATABASE},
+    firsts::{self, First},
+    tables::{self, DATABASE, signed},
 };
 use crate::store::StoreError;
 
@@ -35,25 +36,23 @@ pub struct Keep {
     pub max_bytes: u64,
 }
 
-/// A time in which something was counted.
+/// How the ledger is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Period {
-    /// Its beginning, Unix s.
-    pub first_unix_s: u64,
-    /// Its end, Unix s.
-    pub until_unix_s: u64,
+pub struct Rules {
+    /// What is kept of each step.
+    pub keep: [Keep; 3],
+    /// For how long nothing is told to be new, s.
+    pub learning_s: u64,
 }
 
-impl Period {
-    /// The step's beginning that all of it belongs to; `None`: it is longer, or lies across an edge.
-    fn within(self, step: Step) -> Option<u64> {
-        let length_s = self.until_unix_s.saturating_sub(self.first_unix_s);
-        if length_s <= ONE_MINUTE_UP_TO_S {
-            return Some(step.start(self.first_unix_s + length_s / 2));
-        }
-        let start = step.start(self.first_unix_s + EDGE_S);
-        (start == step.start(self.until_unix_s.saturating_sub(EDGE_S))).then_some(start)
+/// The beginning of the step that all of a period belongs to; `None`: it is longer, or lies across an edge.
+fn within(period: Period, step: Step) -> Option<u64> {
+    let length_s = period.until_unix_s.saturating_sub(period.first_unix_s);
+    if length_s <= ONE_MINUTE_UP_TO_S {
+        return Some(step.start(period.first_unix_s + length_s / 2));
     }
+    let start = step.start(period.first_unix_s + EDGE_S);
+    (start == step.start(period.until_unix_s.saturating_sub(EDGE_S))).then_some(start)
 }
 
 /// Writes the ledger.
@@ -61,16 +60,16 @@ impl Period {
 pub struct LedgerWriter {
     path: std::path::PathBuf,
     db: Connection,
-    keep: [Keep; 3],
+    rules: Rules,
 }
 
 impl LedgerWriter {
     /// Opens the ledger in the store's directory; makes it where there is none.
-    pub fn open(directory: &Path, keep: [Keep; 3]) -> Result<Self, StoreError> {
+    pub fn open(directory: &Path, rules: Rules) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
-        let max_bytes = keep.iter().map(|keep| keep.max_bytes).sum::<u64>() + BESIDES_BYTES;
+        let max_bytes = rules.keep.iter().map(|keep| keep.max_bytes).sum::<u64>() + BESIDES_BYTES;
         let db = DATABASE.open_for_writing(&path, max_bytes)?;
-        Ok(Self { path, db, keep })
+        Ok(Self { path, db, rules })
     }
 
     /// Where the counters stood when it was last written; `None`: never.
@@ -88,24 +87,27 @@ impl LedgerWriter {
     }
 
     /// Other limits from now on.
-    pub fn limit(&mut self, keep: [Keep; 3]) {
-        self.keep = keep;
+    pub fn limit(&mut self, rules: Rules) {
+        self.rules = rules;
     }
 
-    /// Puts down what was counted in `period`, and where the counters stand now: both, or neither.
+    /// Puts down what was counted in `period`, and where the counters stand now: both, or neither. Returns what is there for the first time.
     pub fn write(
         &mut self,
         period: Period,
         boot_s: u64,
         new: &BTreeMap<Account, Amount>,
         book: &Book,
-    ) -> Result<(), StoreError> {
-        let keep = self.keep;
+    ) -> Result<Vec<First>, StoreError> {
+        let Rules { keep, learning_s } = self.rules;
         let written = self.db.transaction().and_then(|transaction| {
-            let mut numbered = Amounts::new();
+            let (mut numbered, mut fresh) = (Amounts::new(), Vec::new());
             for (account, amount) in new {
-                numbered.insert(tables::number_of(&transaction, account, signed(period.until_unix_s))?, *amount);
+                let (number, is_fresh) = tables::number_of(&transaction, account, signed(period.until_unix_s))?;
+                numbered.insert(number, *amount);
+                fresh.extend(is_fresh.then(|| account.clone()));
             }
+            let found = firsts::find(&transaction, period, new, &fresh, learning_s)?;
             if !numbered.is_empty() {
                 for Keep { step, periods, max_bytes } in keep {
                     put_down(&transaction, step, period, &numbered)?;
@@ -118,7 +120,8 @@ impl LedgerWriter {
             }
             tables::put(&transaction, WRITTEN, &until)?;
             tables::put(&transaction, BOOK, &serde_json::to_vec(book).unwrap_or_default())?;
-            transaction.commit()
+            transaction.commit()?;
+            Ok(found)
         });
         written.map_err(StoreError::sql(&self.path))
     }
@@ -133,7 +136,7 @@ impl LedgerWriter {
 
 fn put_down(db: &Connection, step: Step, period: Period, new: &Amounts) -> rusqlite::Result<()> {
     let step_s = signed(step.seconds());
-    let Some(start) = period.within(step) else {
+    let Some(start) = within(period, step) else {
         return insert(db, step_s, period, false, new);
     };
     let there = db
@@ -171,9 +174,4 @@ fn take_away(db: &Connection, step: Step, periods: u64, max_bytes: u64) -> rusql
     tables::put(db, &tables::gone(step), &until.cast_unsigned().to_le_bytes())?;
     let away = "DELETE FROM periods WHERE step_s = ?1 AND seq <= ?2";
     db.prepare_cached(away)?.execute([signed(step.seconds()), last]).map(drop)
-}
-
-/// As a column has it.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -3,10 +3,12 @@
 
 use super::data_path::Swept;
 use crate::{
-    ledger::{Book, Keep, LedgerWriter, Period},
+    ledger::{Account, Book, First, LedgerWriter, Period, Rules},
+    record::{Event, EventKind},
     store::StoreError,
 };
 use nodewall_host::state::{Clock, StateDir};
+use nodewall_policy::config::show;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_S: u64 = 60;
@@ -26,7 +28,7 @@ pub(super) enum Occasion {
 
 /// Keeps the ledger.
 pub(super) struct LedgerKeeper {
-    keep: [Keep; 3],
+    rules: Rules,
     open: Option<Open>,
     tried_boot_s: Option<u64>,
 }
@@ -48,38 +50,39 @@ struct Written {
 }
 
 impl LedgerKeeper {
-    pub(super) fn new(keep: [Keep; 3]) -> Self {
-        Self { keep, open: None, tried_boot_s: None }
+    pub(super) fn new(rules: Rules) -> Self {
+        Self { rules, open: None, tried_boot_s: None }
     }
 
-    pub(super) fn configure(&mut self, keep: [Keep; 3]) {
-        self.keep = keep;
+    pub(super) fn configure(&mut self, rules: Rules) {
+        self.rules = rules;
         if let Some(open) = &mut self.open {
-            open.writer.limit(keep);
+            open.writer.limit(rules);
         }
     }
 
-    /// Puts down what is due; all of it at the end of the agent or the data path. The error is why something could not be put down.
+    /// Puts down what is due; all of it at the end of the agent or the data path. Returns what is there for the first time; the error is why something could
+    /// not be put down.
     pub(super) fn turn(
         &mut self,
         state: &StateDir,
         data_path: Option<&Swept>,
         clock: &Clock,
         occasion: Occasion,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<First>, String> {
         let boot_s = clock.boot_ns / SECOND_NS;
         if self.open.is_none() {
             if self.tried_boot_s.is_some_and(|tried| boot_s < tried + REOPEN_EVERY_S) {
-                return Ok(());
+                return Ok(Vec::new());
             }
             self.tried_boot_s = Some(boot_s);
-            let writer = LedgerWriter::open(&crate::directory(state), self.keep).map_err(|error| told(&error))?;
+            let writer = LedgerWriter::open(&crate::directory(state), self.rules).map_err(|error| told(&error))?;
             let book = writer.book().map_err(|error| told(&error))?.unwrap_or_default();
             let written =
                 writer.written().map_err(|error| told(&error))?.map(|(unix_s, boot_s)| Written { unix_s, boot_s });
             self.open = Some(Open { writer, book, written, tried_boot_s: 0 });
         }
-        let (Some(open), Some(data_path)) = (&mut self.open, data_path) else { return Ok(()) };
+        let (Some(open), Some(data_path)) = (&mut self.open, data_path) else { return Ok(Vec::new()) };
         let done = open.put_down(data_path, clock, occasion);
         if matches!(done, Err(Failed::Store(StoreError::Damaged { .. }))) {
             // Opened anew, what is wrong is told again.
@@ -108,7 +111,7 @@ impl From<StoreError> for Failed {
 }
 
 impl Open {
-    fn put_down(&mut self, data_path: &Swept, clock: &Clock, occasion: Occasion) -> Result<(), Failed> {
+    fn put_down(&mut self, data_path: &Swept, clock: &Clock, occasion: Occasion) -> Result<Vec<First>, Failed> {
         let now = Written { unix_s: clock.unix_ns / SECOND_NS, boot_s: clock.boot_ns / SECOND_NS };
         let is_new = self.book.data_path != data_path.id;
         // By the wall clock, so that minutes are whole; by the boot's, should the wall clock stand or go back.
@@ -117,7 +120,7 @@ impl Open {
         });
         let tried = now.boot_s < self.tried_boot_s + REOPEN_EVERY_S;
         if occasion == Occasion::Turn && !is_new && (!minute_is_over || tried) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         self.tried_boot_s = now.boot_s;
         let mut first_unix_s = self.since(&clock.boot_id, now);
@@ -134,9 +137,10 @@ impl Open {
         let counted = data_path.tables.counted().map_err(|error| Failed::Kernel(error.to_string()))?;
         let new = book.take(&counted);
         book.closed = occasion == Occasion::Gone;
-        self.writer.write(Period { first_unix_s, until_unix_s: now.unix_s }, now.boot_s, &new, &book)?;
+        let period = Period { first_unix_s, until_unix_s: now.unix_s };
+        let found = self.writer.write(period, now.boot_s, &new, &book)?;
         (self.book, self.written) = (book, Some(now));
-        Ok(())
+        Ok(found)
     }
 
     /// Since when what is new was counted, Unix s. The wall clock may have been set meanwhile; the boot's was not.
@@ -146,4 +150,26 @@ impl Open {
         let began_boot_s = of_this_boot.map_or(0, |written| written.boot_s);
         now.unix_s.saturating_sub(now.boot_s.saturating_sub(began_boot_s))
     }
+}
+
+/// What a first use, or a silence, is as an event.
+pub(super) fn event(first: &First, unix_ns: u64) -> Event {
+    let port = |account: &Account| {
+        let (first, last) = account.ports.unwrap_or_default();
+        let port = if first == last { first.to_string() } else { format!("{first}-{last}") };
+        let class = account.class.as_ref().map_or(String::new(), |class| format!(" ({class})"));
+        format!("port {port}/{}{class}", account.protocol.unwrap_or("ip"))
+    };
+    let (kind, detail) = match first {
+        First::Port(account) => (EventKind::PortFirstUse, format!("{} was used for the first time", port(account))),
+        First::PeerPort(account) => {
+            let peer = account.peer.map_or(String::new(), |peer| show(&peer));
+            (EventKind::PeerFirstUse, format!("{peer} used {} for the first time", port(account)))
+        }
+        First::PeerSilent { peer, for_s } => {
+            let minutes = for_s / 60;
+            (EventKind::PeerSilent, format!("{} has sent nothing for {minutes} minutes, longer than ever", show(peer)))
+        }
+    };
+    Event { unix_ns, kind, detail, who: None, text: None }
 }

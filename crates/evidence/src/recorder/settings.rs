@@ -2,7 +2,7 @@
 
 use super::in_force::CaptureBudget;
 use crate::{
-    ledger::{Keep, Step},
+    ledger::{Keep, Rules, Step},
     store::Limits,
 };
 use nodewall_policy::config;
@@ -15,7 +15,7 @@ pub struct Settings {
     /// Of captures.
     pub budget: CaptureBudget,
     /// Of the ledger.
-    pub ledger: [Keep; 3],
+    pub ledger: Rules,
     /// Where records go besides.
     pub outputs: Vec<config::EvidenceOutput>,
 }
@@ -26,7 +26,7 @@ impl Settings {
         let max_age_ns = u64::try_from(evidence.max_age.as_nanos()).unwrap_or(u64::MAX);
         evidence.enabled.then_some(Self {
             limits: Limits { max_bytes: evidence.max_bytes, max_age_ns },
-            ledger: Step::ALL.map(|step| keep(step, ledger)),
+            ledger: Rules { keep: Step::ALL.map(|step| keep(step, ledger)), learning_s: ledger.learning.as_secs() },
             budget: CaptureBudget { snap_bytes: evidence.capture_bytes, per_second: evidence.captures_per_second },
             outputs: evidence.outputs.clone(),
         })

@@ -19,6 +19,9 @@ pub struct RecorderStatus {
     pub captures: u64,
     /// What is missing, by kind, likewise.
     pub losses: Vec<(String, u64)>,
+    /// Ports that a peer used and had not used before, since the agent began.
+    #[serde(default)]
+    pub first_uses: u64,
     /// Number of the last batch.
     pub last_seq: u64,
     /// Unix time at which something was recorded last, ns.

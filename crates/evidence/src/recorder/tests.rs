@@ -11,17 +11,20 @@ use node_ebpf_common::{
 
 use super::*;
 use crate::{
-    ledger::{Counted, Keep, Step},
+    ledger::{Counted, Keep, Rules, Step},
     record::{EventKind, LossKind},
     store::{Filter, Limits, Reader},
 };
 use nodewall_host::state::Stamp;
 
-const KEEP: [Keep; 3] = [
-    Keep { step: Step::Minute, periods: 2_880, max_bytes: 1 << 20 },
-    Keep { step: Step::Hour, periods: 2_160, max_bytes: 1 << 20 },
-    Keep { step: Step::Day, periods: 730, max_bytes: 1 << 20 },
-];
+const KEEP: Rules = Rules {
+    learning_s: 0,
+    keep: [
+        Keep { step: Step::Minute, periods: 2_880, max_bytes: 1 << 20 },
+        Keep { step: Step::Hour, periods: 2_160, max_bytes: 1 << 20 },
+        Keep { step: Step::Day, periods: 730, max_bytes: 1 << 20 },
+    ],
+};
 
 /// What the made-up kernel has: sweeps to come, and its counters.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use super::{
     data_path::Swept,
     events::EventWatch,
     in_force::InForce,
-    ledger_keeper::{LedgerKeeper, Occasion},
+    ledger_keeper::{self, LedgerKeeper, Occasion},
     previous_run::{self, Baseline},
     problems::{Alarm, Problems},
     settings::Settings,
@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     directory,
+    ledger::First,
     node::Node,
     output::Outputs,
     record::{Batch, Event, EventKind, LossKind},
@@ -178,7 +179,15 @@ impl Worker {
     /// Brings the ledger up to date.
     fn put_down(&mut self, clock: &Clock, occasion: Occasion) {
         let done = self.ledger.turn(&self.state, self.data_path.as_ref(), clock, occasion);
-        self.problems.of_ledger(done.err());
+        match done {
+            Ok(found) => {
+                self.problems.of_ledger(None);
+                self.status.first_uses +=
+                    found.iter().filter(|first| matches!(first, First::PeerPort(_))).count() as u64;
+                self.waiting.extend(found.iter().map(|first| ledger_keeper::event(first, clock.unix_ns)));
+            }
+            Err(problem) => self.problems.of_ledger(Some(problem)),
+        }
     }
 
     /// Opens the store, or tries again.

@@ -56,10 +56,7 @@ pub(super) const EVENT: &str = "id, seq, unix_ns, kind, detail, who, text";
 
 /// Kinds of event that are not an operator's.
 pub(super) fn event_kind(name: &str) -> EventKind {
-    [EventKind::AgentStarted, EventKind::AgentStopped, EventKind::AgentCutOff, EventKind::Policy, EventKind::Peers]
-        .into_iter()
-        .find(|kind| kind.name() == name)
-        .unwrap_or_else(|| EventKind::Operator(name.to_owned()))
+    EventKind::OWN.into_iter().find(|kind| kind.name() == name).unwrap_or_else(|| EventKind::Operator(name.to_owned()))
 }
 
 fn bad(column: usize, what: &str) -> rusqlite::Error {

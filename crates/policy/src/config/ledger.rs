@@ -21,6 +21,8 @@ pub struct Ledger {
     pub hours: Duration,
     /// `days`: for how long each day is.
     pub days: Duration,
+    /// `learning`: for how long the ledger is kept before what is used for the first time is told.
+    pub learning: Duration,
     /// `max_size`, bytes: of minutes, of hours and of days, each.
     pub max_bytes: u64,
 }
@@ -30,6 +32,7 @@ pub(super) fn ledger(raw: RawLedger, problems: &mut Problems<'_>) -> Ledger {
         minutes: problems.take(raw.minutes).unwrap_or(Duration::from_secs(48 * HOUR_S)),
         hours: problems.take(raw.hours).unwrap_or(Duration::from_secs(90 * DAY_S)),
         days: problems.take(raw.days).unwrap_or(Duration::from_secs(730 * DAY_S)),
+        learning: problems.take(raw.learning).unwrap_or(Duration::from_secs(7 * DAY_S)),
         max_bytes: problems.take(raw.max_size).unwrap_or(DEFAULT_BYTES),
     }
 }

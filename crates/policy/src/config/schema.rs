@@ -284,6 +284,9 @@ pub(super) struct RawLedger {
     /// For how long each day of UTC is kept.
     #[schemars(extend("default" = "730d"))]
     pub(super) days: Given<Text<Age>>,
+    /// For how long it is kept before a first use of a port, or a peer that falls silent, is an event.
+    #[schemars(extend("default" = "7d"))]
+    pub(super) learning: Given<Text<Age>>,
     /// Of the minutes, of the hours and of the days, each; the oldest goes first.
     #[schemars(extend("default" = "64MiB"))]
     pub(super) max_size: Given<Text<StoreSize>>,

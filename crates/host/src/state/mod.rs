@@ -17,7 +17,7 @@ use std::{
 
 pub use deadline::{Clock, Deadline};
 pub use error::StateError;
-pub use journal::{Entry, JOURNAL};
+pub use journal::{Entry, JOURNAL, Tail};
 pub use owner::Owner;
 pub use store::{Note, Stored};
 pub use who::Who;

@@ -5,12 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use super::in_force::{InForce, PolicyInForce};
 use crate::record::{Event, EventKind};
-use nodewall_host::state::{JOURNAL, Stamp, StateDir};
+use nodewall_host::state::{Entry, JOURNAL, Stamp, StateDir, StateError, Tail};
 use nodewall_policy::config::show;
 
 /// What was recorded already; kept in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Recorded {
+    /// The number of the journal's entry that was recorded last.
+    #[serde(default)]
+    journal: Option<u64>,
+    /// Of versions whose journal had no numbers: its time.
     journal_unix_ns: u64,
     generation: u64,
     /// Sorted. A large cluster has tens of thousands: not kept as text.
@@ -48,19 +52,41 @@ impl EventWatch {
     }
 
     fn journal(&mut self) -> Vec<Event> {
-        let since = self.recorded.journal_unix_ns;
-        let new = self.state.journal_entries().into_iter().filter(|entry| entry.unix_ns > since);
-        let events: Vec<Event> = new
-            .map(|entry| Event {
-                unix_ns: entry.unix_ns,
-                kind: EventKind::Operator(entry.action),
-                detail: entry.detail,
-                who: entry.who.as_ref().and_then(|who| serde_json::to_string(who).ok()),
-                text: None,
+        let tail = match self.journal_tail() {
+            Ok(tail) => tail,
+            Err(error) => {
+                tracing::warn!("what operators did is not recorded: {error}");
+                // Looked at again at the next turn.
+                self.seen = None;
+                return Vec::new();
+            }
+        };
+        tail.new
+            .into_iter()
+            .map(|entry| {
+                self.recorded.journal = Some(entry.number);
+                Event {
+                    unix_ns: entry.unix_ns,
+                    kind: EventKind::Operator(entry.action),
+                    detail: entry.detail,
+                    who: entry.who.as_ref().and_then(|who| serde_json::to_string(who).ok()),
+                    text: None,
+                }
             })
-            .collect();
-        self.recorded.journal_unix_ns = events.iter().map(|event| event.unix_ns).fold(since, u64::max);
-        events
+            .collect()
+    }
+
+    /// What the journal has and the store has not. By number: a clock can be wrong.
+    fn journal_tail(&self) -> Result<Tail, StateError> {
+        let (last, unix_ns) = (self.recorded.journal, self.recorded.journal_unix_ns);
+        let is_new = |entry: &Entry| match last {
+            Some(last) => entry.number > last,
+            None => entry.number > 0 || entry.unix_ns > unix_ns,
+        };
+        let tail = self.state.journal_tail(is_new)?;
+        // Somebody took its files away: it began anew.
+        let is_another = tail.new.is_empty() && tail.known.as_ref().is_some_and(|known| Some(known.number) < last);
+        if is_another { self.state.journal_tail(|_| true) } else { Ok(tail) }
     }
 
     fn policy(&mut self, policy: PolicyInForce, events: &mut Vec<Event>) {

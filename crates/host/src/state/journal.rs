@@ -100,8 +100,7 @@ impl StateDir {
 
     /// Nobody else writes or rotates until the value is dropped.
     fn lock_journal(&self) -> io::Result<File> {
-        let lock =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.file(LOCK))?;
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.file(LOCK))?;
         lock.lock()?;
         // A journal that is too large is better than a command that is in none.
         if let Err(error) = self.rotate() {

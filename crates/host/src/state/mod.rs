@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use deadline::{Clock, Deadline};
+pub use deadline::{Allowance, Clock, Deadline};
 pub use error::StateError;
 pub use journal::{Entry, JOURNAL, Tail};
 pub use owner::Owner;

@@ -87,6 +87,9 @@ fn a_line_that_the_power_cut_takes_none_with_it() {
     half.write_all(b"{\"number\":2,\"unix").unwrap();
     state.journal("unblock", &"ä".repeat(DETAIL_BYTES), Some(&operator())).unwrap();
     let all = state.journal_tail(|_| true).unwrap().new;
-    assert_eq!(all.iter().map(|entry| (entry.number, entry.action.as_str())).collect::<Vec<_>>(), [(1, "block"), (2, "unblock")]);
+    assert_eq!(
+        all.iter().map(|entry| (entry.number, entry.action.as_str())).collect::<Vec<_>>(),
+        [(1, "block"), (2, "unblock")]
+    );
     assert!(all[1].detail.ends_with("ä… (16384 bytes more)"), "{}", all[1].detail);
 }

@@ -124,6 +124,11 @@ impl Stored for ModeOverride {
 }
 
 impl Good {
+    /// Since when its mode is in force; 0, which is the beginning, where the clock was ahead then, for nobody knows.
+    pub fn mode_since(&self, now_unix_ns: u64) -> u64 {
+        if self.mode_since_unix_ns > now_unix_ns { 0 } else { self.mode_since_unix_ns }
+    }
+
     /// The last good policy. Where its file is damaged, the one before it, with a warning.
     pub fn last(state: &StateDir) -> Result<Option<Self>, StateError> {
         match state.load() {

@@ -162,7 +162,7 @@ impl Worker {
         batch.flows = self.accounts.flows.due(clock.boot_ns, all);
         // What the store does not take waits in the journal, where nothing washes a command out.
         if let Some(event_watch) = self.event_watch.as_mut().filter(|_| self.waiting.len() < MAX_WAITING_EVENTS) {
-            self.waiting.extend(event_watch.new_events(&*self.in_force));
+            self.waiting.extend(event_watch.new_events(&*self.in_force, &clock));
         }
         if self.store.is_some() {
             batch.events = std::mem::take(&mut self.waiting);

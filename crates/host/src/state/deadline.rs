@@ -64,13 +64,18 @@ pub struct Allowance {
 
 impl Allowance {
     /// How many at once.
-    const AT_ONCE: u32 = 10;
+    const AT_ONCE: u32 = 20;
     /// After how long one more.
     const EVERY: Duration = Duration::from_secs(60);
 
     /// Whether there is one left.
     pub fn is_left(&self, now: &Clock) -> bool {
         self.used < Self::AT_ONCE || now.since(&self.since) >= Self::EVERY
+    }
+
+    /// Whether all of them are left.
+    pub fn is_whole(&self, now: &Clock) -> bool {
+        now.since(&self.since) >= Self::EVERY * self.used
     }
 
     /// Uses one, if one is left.
@@ -172,13 +177,13 @@ mod tests {
     fn some_are_allowed_at_once_and_then_one_a_minute() {
         let mut allowance = Allowance::default();
         let taken = |allowance: &mut Allowance, boot_s, unix_s| {
-            (0..20).filter(|_| allowance.take(&clock("a", boot_s, unix_s))).count()
+            (0..40).filter(|_| allowance.take(&clock("a", boot_s, unix_s))).count()
         };
-        assert_eq!(taken(&mut allowance, 100, 1_000), 10);
+        assert_eq!(taken(&mut allowance, 100, 1_000), 20);
         assert_eq!(taken(&mut allowance, 159, 315_360_000), 0, "a clock that is set allows nothing");
         assert!(!allowance.is_left(&clock("a", 159, 0)) && allowance.is_left(&clock("a", 160, 0)));
         assert_eq!((taken(&mut allowance, 160, 0), taken(&mut allowance, 280, 0)), (1, 2));
-        assert_eq!(taken(&mut allowance, 10_000, 0), 10);
+        assert_eq!(taken(&mut allowance, 10_000, 0), 20);
     }
 
     #[test]

@@ -38,7 +38,6 @@ pub(super) struct Worker {
     state: StateDir,
     in_force: Box<dyn InForce>,
     settings: Settings,
-    /// A test has one of its own.
     pub(super) clock: fn() -> Clock,
     problems: Problems,
     store: Option<Writer>,
@@ -87,8 +86,8 @@ impl Worker {
     }
 
     pub(super) fn begin(&mut self) {
-        let detail = format!("nodewall {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
-        self.note(EventKind::AgentStarted, detail);
+        let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+        self.note(EventKind::AgentStarted, format!("nodewall {version}, pid {pid}"));
         self.start_outputs();
         self.turn();
     }
@@ -161,8 +160,8 @@ impl Worker {
         self.compare(clock.unix_ns);
         batch.flows = self.accounts.flows.due(clock.boot_ns, all);
         // What the store does not take waits in the journal, where nothing washes a command out.
-        if let Some(event_watch) = self.event_watch.as_mut().filter(|_| self.waiting.len() < MAX_WAITING_EVENTS) {
-            self.waiting.extend(event_watch.new_events(&*self.in_force, &clock));
+        if let (true, Some(watch)) = (self.waiting.len() < MAX_WAITING_EVENTS, &mut self.event_watch) {
+            self.waiting.extend(watch.new_events(&*self.in_force, &clock));
         }
         if self.store.is_some() {
             batch.events = std::mem::take(&mut self.waiting);

@@ -15,6 +15,7 @@ use nodewall_evidence::{
     record::{Batch, Flow, FlowKey, Outcome},
     store::{Filter, Limits, Reader, Writer},
 };
+use nodewall_host::state::Clock;
 
 const RECORDS: u64 = 10_000_000;
 const RECORDS_OF_A_TEST: u64 = 20_000;
@@ -90,7 +91,7 @@ fn write(directory: &Path, all: u64) -> Result<(f64, f64)> {
         let began = Instant::now();
         writer.append(&batch)?;
         if n % 64 == 63 {
-            writer.retain(unix_ns)?;
+            writer.retain(&Clock { boot_id: "this".into(), boot_ns: unix_ns, unix_ns })?;
         }
         part += began.elapsed();
         if (n + 1).is_multiple_of(tenth) {

@@ -15,14 +15,18 @@ use nodewall_host::state::{Clock, Note, Stamp, StateDir};
 /// Less than the unit's `TimeoutStartSec`.
 const LONGEST: Duration = Duration::from_secs(60);
 /// A refusal so long ago has nothing to do with this one.
-const FORGOTTEN_NS: u64 = 600_000_000_000;
+const FORGOTTEN: Duration = Duration::from_secs(600);
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How many there were in a row, and when the last.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct RefusedStarts {
     times: u32,
-    unix_ns: u64,
+    #[serde(default)]
+    at: Clock,
+    /// Of the configuration that was refused.
+    #[serde(default)]
+    stamp: Option<Stamp>,
 }
 
 impl Note for RefusedStarts {
@@ -33,13 +37,11 @@ impl Note for RefusedStarts {
 pub async fn back_off(state: &StateDir, watched: &Path) {
     let mut notify = Notify::from_environment();
     let Some(mut terminate) = signal(SignalKind::terminate()).ok().filter(|_| notify.is_heard()) else { return };
-    let (now_ns, stamp) = (Clock::now().unix_ns, Stamp::of(watched));
-    let is_same = |before: &RefusedStarts| {
-        now_ns.saturating_sub(before.unix_ns) < FORGOTTEN_NS
-            && stamp.as_ref().is_none_or(|stamp| stamp.is_before(before.unix_ns))
-    };
+    let (now, stamp) = (Clock::now(), Stamp::of(watched));
+    let is_same = |before: &RefusedStarts| now.since(&before.at) < FORGOTTEN && before.stamp == stamp;
     let times = state.read_note::<RefusedStarts>().filter(is_same).map_or(0, |before| before.times);
-    if let Err(error) = state.write_note(&RefusedStarts { times: times.saturating_add(1), unix_ns: now_ns }) {
+    let refused = RefusedStarts { times: times.saturating_add(1), at: now, stamp: stamp.clone() };
+    if let Err(error) = state.write_note(&refused) {
         tracing::debug!("refused starts are not counted: {error}");
     }
     let Some(wait) = pause(times) else { return };

@@ -275,7 +275,8 @@ where
         // A change on trial comes first; the file waits for its end.
         if still && now != self.config_read && !matches!(self.site.state.load::<Trial>(), Ok(Some(_))) {
             // A command that came after the change has the last word: a rollback is not undone by the file that it rolled back.
-            let decided_unix_ns = Good::last(&self.site.state).ok().flatten().map_or(0, |good| good.decided_unix_ns);
+            let good = Good::last(&self.site.state).ok().flatten();
+            let decided_unix_ns = good.map_or(0, |good| good.decided(Clock::now().unix_ns));
             if now.as_ref().is_some_and(|now| now.is_before(decided_unix_ns)) {
                 self.config_read = now;
                 return;

@@ -18,6 +18,7 @@ use crate::{
 };
 use nodewall_host::state::{Clock, Stamp};
 use nodewall_policy::config::{Config, show};
+use nodewall_text::first_of;
 
 /// No more than one swap for changed peers in this time: a source that flaps must not keep the kernel busy.
 const SWAP_EVERY: Duration = Duration::from_secs(1);
@@ -133,14 +134,9 @@ impl PeerWatch {
     }
 }
 
-/// Addresses in one line of the log; the journal has all of them.
-const NAMED: usize = 20;
-
 /// Those that are in one list and not in the other.
 fn named(these: &[IpNet], others: &[IpNet]) -> String {
-    let new: Vec<String> = these.iter().filter(|net| !others.contains(net)).map(show).collect();
-    let more = if new.len() > NAMED { format!(" and {} more", new.len() - NAMED) } else { String::new() };
-    format!("{}{more}", new.get(..NAMED.min(new.len())).unwrap_or_default().join(" "))
+    first_of(these.iter().filter(|net| !others.contains(net)).map(show))
 }
 
 /// Logs what is wrong when it is something else than before. Whether nothing is.

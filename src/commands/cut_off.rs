@@ -10,8 +10,12 @@ use crate::{
     control::{Affected, Difference},
     view::observed,
 };
-use nodewall_evidence::record::Outcome;
-use nodewall_host::state::{Clock, StateDir};
+use nodewall_evidence::{
+    self as evidence,
+    record::Outcome,
+    store::{Filter, Reader},
+};
+use nodewall_host::state::StateDir;
 
 /// Whoever only knocked, at most so many for people; `-o json` has more.
 const MAX_KNOCKS: usize = 20;
@@ -80,15 +84,20 @@ fn port_of(port: Option<u16>, protocol: &str) -> String {
 
 /// Who is cut off while a trial goes on, each once.
 pub(super) struct Live {
-    since_unix_ns: u64,
+    /// The flow that was recorded last before.
+    above: Option<i64>,
     told: BTreeSet<(IpAddr, Option<u16>, &'static str)>,
     said_none: bool,
 }
 
 impl Live {
     /// From now on.
-    pub(super) fn begin() -> Self {
-        Self { since_unix_ns: Clock::now().unix_ns, told: BTreeSet::new(), said_none: false }
+    pub(super) fn begin(state: &StateDir) -> Self {
+        let newest = Filter { limit: Some(1), ..Filter::default() };
+        let flows =
+            Reader::open(&evidence::directory(state)).ok().flatten().and_then(|reader| reader.flows(&newest).ok());
+        let above = flows.and_then(|flows| flows.first().map(|flow| flow.id));
+        Self { above, told: BTreeSet::new(), said_none: false }
     }
 
     /// What is new.
@@ -97,7 +106,8 @@ impl Live {
             self.said_none = true;
             return vec!["no agent runs, so nobody records who is cut off; `nodewall counters` counts it".into()];
         }
-        let denied = observed::denied(state, self.since_unix_ns, Outcome::Drop).unwrap_or_default();
+        let filter = Filter { above: self.above, outcome: Some(Outcome::Drop), ..Filter::default() };
+        let denied = observed::denied(state, &filter).unwrap_or_default();
         let mut lines = Vec::new();
         for denied in denied {
             let place = (denied.source, denied.port, denied.protocol);

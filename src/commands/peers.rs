@@ -224,7 +224,7 @@ fn put_in_force(site: &Site, peer: IpNet, allow: AllowArgs, undo: Undo) -> Resul
         Err(AgentError::NothingInForce | AgentError::Detached) => Ok(None),
         Err(error) => {
             let taken_back = record(site, |registry| {
-                registry.undo(undo);
+                registry.undo(undo, &Clock::now());
                 Ok(())
             });
             if let Err(also) = taken_back {

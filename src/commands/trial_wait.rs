@@ -35,7 +35,7 @@ pub(super) async fn until_settled(site: &Site, trial: &Trial, policy: &InForce, 
     begin(trial, policy, enter.is_some());
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     let (mut told_s, mut role) = (Told::default(), None);
-    let mut live = (trial.kind == TrialKind::Enforce).then(Live::begin);
+    let mut live = (trial.kind == TrialKind::Enforce).then(|| Live::begin(&site.state));
     loop {
         // The countdown of a trial that this one took the place of may still be there for a moment.
         role = role.or_else(|| site.state.take(Role::Countdown).ok().flatten());

@@ -126,9 +126,10 @@ pub(super) async fn affected(
     would_drop: &[Denied],
 ) -> Result<Found, AgentError> {
     let own: BTreeSet<IpAddr> = own_addresses(network).into_iter().collect();
-    let now_unix_ns = Clock::now().unix_ns;
+    let now = Clock::now();
+    let now_unix_ns = now.unix_ns;
     let sockets = net::sockets()?;
-    let talks = talks(state, &sockets, &own, good, now_unix_ns);
+    let talks = talks(state, &sockets, &own, good, &now);
     let redirects = tcp_redirects(&listings());
     let sources = || talks.keys().map(|talk| talk.source).chain(would_drop.iter().map(|denied| denied.source));
     let by_interface = change.policies.iter().flatten().any(|policy| !policy.interface_peers.is_empty());
@@ -160,7 +161,7 @@ pub(super) async fn affected(
 fn since(good: Option<&Good>, now_unix_ns: u64) -> u64 {
     let audits = |good: &&Good| good.desired.policy.mode == Mode::Audit || !good.desired.policy.audited().is_empty();
     let hour = now_unix_ns.saturating_sub(TALKING_NS);
-    good.filter(audits).map_or(hour, |good| good.mode_since_unix_ns.min(hour))
+    good.filter(audits).map_or(hour, |good| good.mode_since(now_unix_ns).min(hour))
 }
 
 fn talks(
@@ -168,9 +169,10 @@ fn talks(
     sockets: &Sockets,
     own: &BTreeSet<IpAddr>,
     good: Option<&Good>,
-    now_unix_ns: u64,
+    now: &Clock,
 ) -> Talks {
-    let seen = state.and_then(StateDir::read_note::<Seen>).unwrap_or_default();
+    let now_unix_ns = now.unix_ns;
+    let seen = state.map(|state| Seen::read(state, now)).unwrap_or_default();
     // An address may have become this node's since.
     let others = seen.since(since(good, now_unix_ns)).filter(|(talk, _)| !own.contains(&talk.source));
     let mut talks: Talks = others.map(|(talk, last)| (talk, Some(last))).collect();

@@ -124,6 +124,16 @@ impl Stored for ModeOverride {
 }
 
 impl Good {
+    /// Since when its mode is in force; 0, which is the beginning, where the clock was ahead then: nobody knows.
+    pub fn mode_since(&self, now_unix_ns: u64) -> u64 {
+        if self.mode_since_unix_ns > now_unix_ns { 0 } else { self.mode_since_unix_ns }
+    }
+
+    /// When an operator decided on it; 0 where the clock was ahead then: a file that is written now is not older.
+    pub fn decided(&self, now_unix_ns: u64) -> u64 {
+        if self.decided_unix_ns > now_unix_ns { 0 } else { self.decided_unix_ns }
+    }
+
     /// The last good policy. Where its file is damaged, the one before it, with a warning.
     pub fn last(state: &StateDir) -> Result<Option<Self>, StateError> {
         match state.load() {
@@ -195,6 +205,13 @@ mod tests {
             attached: Vec::new(),
             desired,
         }
+    }
+
+    #[test]
+    fn a_decision_under_a_clock_that_was_ahead_is_before_whatever_is_written_now() {
+        let good = good(1, Mode::Audit);
+        assert_eq!([good.decided(7), good.mode_since(8)], [7, 7]);
+        assert_eq!([good.decided(6), good.mode_since(6)], [0, 0]);
     }
 
     #[test]

@@ -52,10 +52,12 @@ pub(crate) fn save(state: &StateDir, registry: &mut Registry) {
 /// Tells what changed: the journal, and the note of those who left.
 pub(crate) fn note_changes(state: &StateDir, registry: &mut Registry) {
     for change in registry.changes() {
-        note(state, "peers", &change.detail, change.who.as_ref());
+        if let Some(detail) = &change.detail {
+            note(state, "peers", detail, change.who.as_ref());
+        }
         let (left, cause) = &change.left;
         if !left.is_empty() {
-            Left::note(state, left, (cause, change.who.as_ref()), Clock::now().unix_ns);
+            Left::note(state, left, (cause, change.who.as_ref()), &Clock::now());
         }
     }
 }

@@ -16,6 +16,7 @@ mod http_sd;
 mod limit;
 mod registry;
 mod rules;
+mod telling;
 
 use std::{collections::BTreeSet, fmt, path::Path, pin::Pin, time::Duration};
 

@@ -13,16 +13,16 @@ use serde::{Deserialize, Serialize};
 use super::{
     Answer, OperatorError, PeerState, SourceError, SourceName, Unanswered, named_in,
     rules::{Rules, refuse},
+    telling::Telling,
 };
 use nodewall_host::state::{Clock, Deadline, StateDir, StateError, Stored, Who};
 use nodewall_policy::config::{Config, show};
+use nodewall_text::first_of;
 
 /// An answer that changes nothing is worth a write for its age alone only this often.
 const AGE_ON_DISK_NS: u64 = 60_000_000_000;
 /// Reasons that are told of one failure: some alternate, some are never the same.
 const REASONS_TOLD: usize = 8;
-/// Addresses in one line of the journal.
-const NAMED_IN_CHANGE: usize = 100;
 
 /// What one source said last, and how it fares since.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,8 +78,8 @@ impl Record {
 /// Something that changed, for the journal (action `peers`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// What became of which addresses, and through whom.
-    pub detail: String,
+    /// What became of which addresses, and through whom. `None`: it is told later, with others.
+    pub detail: Option<String>,
     /// The operator that wanted it. `None`: a source, or time.
     pub who: Option<Who>,
     /// Those of them that counted, and do not any more, with why.
@@ -99,6 +99,8 @@ pub struct Registry {
     pub(super) rules: Rules,
     pub(super) sources: BTreeMap<SourceName, LastAnswer>,
     pub(super) peers: BTreeMap<IpNet, Record>,
+    #[serde(default)]
+    telling: Telling,
     #[serde(skip)]
     changes: Vec<Change>,
     #[serde(skip)]
@@ -151,7 +153,7 @@ impl Registry {
         {
             return;
         }
-        self.change("configuration", None, |this, counted| {
+        self.change("configuration", None, now, |this, counted| {
             this.unsaved |= this.rules != rules;
             this.rules = rules;
             let gone: Vec<SourceName> =
@@ -190,7 +192,7 @@ impl Registry {
         let (failing, told) = (known.failing.clone(), known.told.clone());
         peers.extend(&kept);
         self.expire(now);
-        self.change(source.as_str(), None, |this, counted| this.learn(source, peers, counted, now));
+        self.change(source.as_str(), None, now, |this, counted| this.learn(source, peers, counted, now));
         // Where the family never had a peer, nothing is out of date: many servers answer for one family alone.
         if let Some(Unanswered { error, .. }) = unanswered.filter(|_| !kept.is_empty()) {
             if let Some(known) = self.sources.get_mut(source) {
@@ -201,8 +203,7 @@ impl Registry {
         }
         let answers_again = failing.is_some();
         if answers_again {
-            let detail = format!("{source} answers again");
-            self.changes.push(Change { detail, who: None, left: Default::default() });
+            self.tell(source.as_str(), None, format!("{source} answers again"), Vec::new(), now);
         }
         answers_again
     }
@@ -215,8 +216,8 @@ impl Registry {
         if is_news {
             self.unsaved = true;
             let detail = format!("{source}: {told}; what it said last stays");
-            self.changes.push(Change { detail, who: None, left: Default::default() });
             known.failing = Some((known.failing.as_ref().map_or(now.unix_ns, |(since, _)| *since), told));
+            self.tell(source.as_str(), None, detail, Vec::new(), now);
         }
         is_news
     }
@@ -238,7 +239,7 @@ impl Registry {
         let undo = self.undo_of(prefix);
         let until = ttl.map(|ttl| Deadline::after(now, ttl));
         let mut tried = self.clone();
-        tried.change("added", Some(who), |this, _| {
+        tried.change("added", Some(who), now, |this, _| {
             let record = this.peers.entry(prefix).or_insert_with(|| Record::new(now));
             record.admitted = Some(Box::new(Admitted { until, who: who.clone() }));
             record.removed = None;
@@ -260,7 +261,7 @@ impl Registry {
             return Err(OperatorError::NotListed { prefix: show(&prefix), covered_by: self.covering(&prefix, now) });
         }
         let undo = self.undo_of(prefix);
-        self.change("removed", Some(who), |this, _| {
+        self.change("removed", Some(who), now, |this, _| {
             if let Some(record) = this.peers.get_mut(&prefix) {
                 let removed = Some(Box::new(who.clone()));
                 *record = Record { removed, leaving: None, admitted: None, ..record.clone() };
@@ -271,8 +272,8 @@ impl Registry {
     }
 
     /// Takes an operator's word back that could not be put into force.
-    pub fn undo(&mut self, undo: Undo) {
-        self.change("taken back", None, |this, _| match undo.record {
+    pub fn undo(&mut self, undo: Undo, now: &Clock) {
+        self.change("taken back", None, now, |this, _| match undo.record {
             Some(record) => drop(this.peers.insert(undo.prefix, record)),
             None => drop(this.peers.remove(&undo.prefix)),
         });
@@ -300,7 +301,7 @@ impl Registry {
     pub fn is_due(&self, now: &Clock) -> bool {
         // Asked each second, of 16,384 peers that mostly never leave.
         let is_timed = *self.is_timed.get_or_init(|| self.deadlines().next().is_some());
-        is_timed && self.deadlines().any(|until| until.left(now).is_zero())
+        is_timed && self.deadlines().any(|until| until.left(now).is_zero()) || self.telling.is_due(now)
     }
 
     fn deadlines(&self) -> impl Iterator<Item = &Deadline> {
@@ -317,7 +318,10 @@ impl Registry {
         }
         let over = |until: &Deadline| until.left(now).is_zero();
         self.unsaved = true;
-        self.change("its time is over", None, |this, _| {
+        for detail in self.telling.due(now) {
+            self.changes.push(Change { detail: Some(detail), who: None, left: Default::default() });
+        }
+        self.change("its time is over", None, now, |this, _| {
             for record in this.peers.values_mut() {
                 record.leaving = record.leaving.take().filter(|until| !over(until));
                 record.admitted = record.admitted.take().filter(|admitted| !admitted.until.as_ref().is_some_and(over));
@@ -360,7 +364,13 @@ impl Registry {
     }
 
     /// Makes a change, forgets what nobody needs any more, and notes what became of whom.
-    fn change(&mut self, cause: &str, who: Option<&Who>, make: impl FnOnce(&mut Self, &BTreeMap<IpNet, PeerState>)) {
+    fn change(
+        &mut self,
+        cause: &str,
+        who: Option<&Who>,
+        now: &Clock,
+        make: impl FnOnce(&mut Self, &BTreeMap<IpNet, PeerState>),
+    ) {
         let before = self.states(None);
         make(self, &before);
         self.forget();
@@ -377,16 +387,19 @@ impl Registry {
             became.insert("gone".into(), gone);
         }
         for (state, prefixes) in &became {
-            for some in prefixes.chunks(NAMED_IN_CHANGE) {
-                let named: Vec<String> = some.iter().map(show).collect();
-                let detail = format!("{}: {state} ({cause})", named.join(" "));
-                let counted = |net: &&IpNet| before.get(*net).is_some_and(PeerState::counts);
-                let counts = |net: &&IpNet| after.get(*net).is_some_and(PeerState::counts);
-                let left = some.iter().filter(counted).filter(|net| !counts(net)).copied().collect();
-                self.changes.push(Change { detail, who: who.cloned(), left: (left, cause.to_owned()) });
-            }
+            let detail = format!("{}: {state} ({cause})", first_of(prefixes.iter().map(show)));
+            let counted = |net: &&IpNet| before.get(*net).is_some_and(PeerState::counts);
+            let counts = |net: &&IpNet| after.get(*net).is_some_and(PeerState::counts);
+            let left = prefixes.iter().filter(counted).filter(|net| !counts(net)).copied().collect();
+            self.tell(cause, who, detail, left, now);
         }
         self.unsaved |= !became.is_empty();
+    }
+
+    /// Tells a change: an operator's at once, another where its cause was not told of too often.
+    fn tell(&mut self, cause: &str, who: Option<&Who>, detail: String, left: Vec<IpNet>, now: &Clock) {
+        let detail = if who.is_some() { Some(detail) } else { self.telling.tell(cause, detail, now) };
+        self.changes.push(Change { detail, who: who.cloned(), left: (left, cause.to_owned()) });
     }
 
     /// Tombstones of what every source has dropped, and records of what nobody knows.

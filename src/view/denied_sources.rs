@@ -58,7 +58,10 @@ impl DeniedSources {
         let Some(reader) = Reader::open(&evidence::directory(state))? else {
             return Ok(Self { since_unix_ns, ..Self::default() });
         };
-        let filter = Filter { since_unix_ns: Some(since_unix_ns), limit: Some(MAX_FLOWS), ..Filter::default() };
+        // What a clock that was ahead left is not of late.
+        let until_unix_ns = Some(now_unix_ns);
+        let filter =
+            Filter { since_unix_ns: Some(since_unix_ns), until_unix_ns, limit: Some(MAX_FLOWS), ..Filter::default() };
         let flows = reader.flows(&filter)?;
         let truncated = flows.len() == MAX_FLOWS;
         let mut sums = HashMap::new();

@@ -11,7 +11,7 @@ use nodewall_evidence::{
     record::Outcome,
     store::{Filter, Reader, StoreError},
 };
-use nodewall_host::state::StateDir;
+use nodewall_host::state::{Clock, StateDir};
 use nodewall_policy::{Policy, peer_of};
 use nodewall_text::hex;
 
@@ -22,8 +22,9 @@ impl Observed {
     /// Since the audit in force began. What cannot be read is said, and missing. `wanted`: whose peers are looked for.
     pub fn read(bpffs: &Path, state: Option<&StateDir>, wanted: &Policy) -> Self {
         let good = state.and_then(|state| Good::last(state).ok().flatten());
-        let since_unix_ns = good.map_or(0, |good| good.mode_since_unix_ns);
-        let would_drop = state.map_or_else(|| Ok(Vec::new()), |state| denied(state, since_unix_ns, Outcome::WouldDrop));
+        let since_unix_ns = good.map(|good| good.mode_since(Clock::now().unix_ns));
+        let filter = Filter { since_unix_ns, outcome: Some(Outcome::WouldDrop), ..Filter::default() };
+        let would_drop = state.map_or_else(|| Ok(Vec::new()), |state| denied(state, &filter));
         Self {
             kernel: in_kernel(bpffs).unwrap_or_default(),
             would_drop: would_drop.unwrap_or_else(|error| {
@@ -47,12 +48,11 @@ fn in_kernel(bpffs: &Path) -> Result<InKernel, DatapathError> {
     }
 }
 
-/// Who was denied since then with this outcome, by source, port and protocol. Nobody where no evidence is.
-pub fn denied(state: &StateDir, since_unix_ns: u64, outcome: Outcome) -> Result<Vec<Denied>, StoreError> {
+/// Who was denied, by source, port and protocol. Nobody where no evidence is.
+pub fn denied(state: &StateDir, filter: &Filter) -> Result<Vec<Denied>, StoreError> {
     let Some(reader) = Reader::open(&evidence::directory(state))? else { return Ok(Vec::new()) };
-    let filter = Filter { since_unix_ns: Some(since_unix_ns), outcome: Some(outcome), ..Filter::default() };
     let mut sums: HashMap<_, Denied> = HashMap::new();
-    reader.each_flow(&filter, |flow| {
+    reader.each_flow(filter, |flow| {
         let (key, record) = (&flow.record.key, &flow.record);
         let Some(source) = key.source else { return ControlFlow::Continue(()) };
         let place = (source, key.port, key.protocol);

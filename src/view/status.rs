@@ -252,7 +252,7 @@ fn in_force(
 /// Peers that leave, blocks and trials that end.
 fn add_changes(report: &mut Status, state: &StateDir, now: &Clock) {
     let registry = readable(Registry::load(state), report);
-    let talkers = Talkers::before(state, now.unix_ns);
+    let talkers = Talkers::before(state, now);
     let mut changes: Vec<WillChange> = Vec::new();
     for entry in registry.entries(now).into_iter().filter(|entry| entry.state.counts()) {
         let Some(left) = entry.left else { continue };
@@ -280,8 +280,8 @@ fn add_changes(report: &mut Status, state: &StateDir, now: &Clock) {
     changes.sort_by_key(|change| change.seconds_left);
     report.will_change = changes;
     let left = state.read_note::<Left>().unwrap_or_default();
-    report.left_peers = left.lately(now.unix_ns).map(ToString::to_string).collect();
-    report.cut_peers = left.lately(now.unix_ns).filter(|left| left.talked).count() as u64;
+    report.left_peers = left.lately(now).map(ToString::to_string).collect();
+    report.cut_peers = left.lately(now).filter(|left| left.talked).count() as u64;
 }
 
 /// No agent: what was in force stays, and follows nothing.
@@ -344,7 +344,7 @@ fn add_state(report: &mut Status, state: &StateDir) {
         report.evidence = state.read_note::<RecorderStatus>().filter(|_| health.records);
         report.other_problems.extend(report.push.as_ref().and_then(PushHealth::alarm));
         let outputs = report.evidence.iter().flat_map(|evidence| &evidence.outputs);
-        report.other_problems.extend(outputs.filter_map(|output| output.problem(now.unix_ns)));
+        report.other_problems.extend(outputs.filter_map(|output| output.problem(&now)));
         Agent {
             pid: agent.pid(),
             elsewhere: agent.is_elsewhere(),

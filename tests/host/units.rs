@@ -63,6 +63,13 @@ fn systemd_understands_every_line() {
 }
 
 #[test]
+fn neither_can_take_all_of_the_node_s_memory() {
+    for unit in UNITS {
+        assert_eq!(values(unit, "MemoryMax"), ["1G"], "{unit}");
+    }
+}
+
+#[test]
 fn they_give_three_capabilities_and_the_drop_in_names_the_old_one() {
     let three = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"].map(str::to_owned).into();
     for unit in UNITS {

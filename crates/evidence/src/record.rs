@@ -159,7 +159,7 @@ pub struct Event {
     pub detail: String,
     /// Who wanted it, as JSON; `None`: nobody, or it is not known.
     pub who: Option<String>,
-    /// The policy's whole text where `kind` is [`EventKind::Policy`].
+    /// The policy's whole text where `kind` is [`EventKind::Policy`]; `None`: only peers differ from the one before, and that too often.
     pub text: Option<String>,
 }
 

@@ -6,6 +6,9 @@ use std::{fmt::Write as _, fs};
 
 pub use escape::{json as safe_json, plain};
 
+/// How many of a list are named in one line.
+const NAMED: usize = 20;
+
 /// Bytes in hexadecimal, two lower-case digits each.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -13,6 +16,14 @@ pub fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// The first of many, in one line, and how many more there are.
+pub fn first_of<T: ToString>(many: impl IntoIterator<Item = T>) -> String {
+    let mut many = many.into_iter();
+    let first: Vec<String> = many.by_ref().take(NAMED).map(|one| one.to_string()).collect();
+    let more = many.count();
+    first.join(" ") + &if more > 0 { format!(" and {more} more") } else { String::new() }
 }
 
 /// This host's name, as the kernel has it; empty if it can not be read.

@@ -77,7 +77,7 @@ impl Talkers {
         // Somebody may be cut off one day who is let in now.
         let audits = policy.mode == Mode::Audit || !policy.audited().is_empty();
         let tracked = if audits { affected::tracked(own) } else { BTreeSet::new() };
-        self.seen.add(ended.chain(affected::connected(&sockets, own)).chain(tracked), Clock::now().unix_ns);
+        self.seen.add(ended.chain(affected::connected(&sockets, own)).chain(tracked), &Clock::now());
         state.write_note(&self.seen)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use super::samples::{BEGAN_NS, ROOMY, batch, filled, flow};
+use super::samples::{BEGAN_NS, ROOMY, at, batch, filled, flow};
 use nodewall_evidence::{
     record::Batch,
     store::{Limits, Reader, StoreError, Writer},
@@ -35,7 +35,7 @@ fn a_full_store_takes_nothing_and_goes_on_when_there_is_room() {
     let totals = writer.totals();
     assert!(matches!(writer.append(&many(written)), Err(StoreError::Full { .. })));
     assert_eq!((writer.totals(), writer.last_seq()), (totals, written), "nothing of it is there");
-    assert!(writer.retain(BEGAN_NS).unwrap() > 0);
+    assert!(writer.retain(&at(BEGAN_NS)).unwrap() > 0);
     assert_eq!(writer.append(&many(written)).unwrap().seq, written + 1);
     let reader = Reader::open(place.path()).unwrap().unwrap();
     assert_eq!(reader.verify(Some(writer.head())).unwrap().fault, None);

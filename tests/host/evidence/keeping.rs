@@ -1,11 +1,12 @@
 //! What goes in comes out, by every filter; what must leave leaves, oldest first; the totals remember.
 
-use super::samples::{BEGAN_NS, MINUTE_NS, ROOMY, batch, filled, flow};
+use super::samples::{BEGAN_NS, MINUTE_NS, ROOMY, at, batch, filled, flow};
 use node_ebpf_common::Reason;
 use nodewall_evidence::{
     record::{Batch, LossKind, Outcome},
     store::{Filter, Limits, Reader, Totals, Writer},
 };
+use nodewall_host::state::Clock;
 use tempfile::tempdir;
 
 #[test]
@@ -84,7 +85,7 @@ fn the_oldest_leave_by_age_and_the_chain_goes_on() {
     let mut writer = filled(place.path(), 300);
     let before = writer.totals();
     writer.limit(Limits { max_age_ns: 100 * MINUTE_NS, ..ROOMY });
-    let taken = writer.retain(BEGAN_NS + 300 * MINUTE_NS).unwrap();
+    let taken = writer.retain(&at(BEGAN_NS + 300 * MINUTE_NS)).unwrap();
     assert_eq!(taken, 199);
     let reader = Reader::open(place.path()).unwrap().unwrap();
     let verdict = reader.verify(None).unwrap();
@@ -94,10 +95,39 @@ fn the_oldest_leave_by_age_and_the_chain_goes_on() {
     // All of it: numbers and chain go on from the anchor.
     let old = Limits { max_age_ns: 1, ..ROOMY };
     let mut writer = Writer::open(place.path(), old).unwrap().writer;
-    writer.retain(BEGAN_NS + 10_000 * MINUTE_NS).unwrap();
+    writer.retain(&at(BEGAN_NS + 10_000 * MINUTE_NS)).unwrap();
     assert_eq!(reader.after(0).unwrap().len(), 1, "the last one stays: the chain hangs on it");
     assert_eq!(writer.append(&batch(300)).unwrap().seq, 301);
     assert_eq!(reader.verify(Some(writer.head())).unwrap().fault, None);
+}
+
+#[test]
+fn a_clock_that_is_set_takes_nothing_away_and_keeps_nothing_for_ever() {
+    const TEN_YEARS_NS: u64 = 3_652 * 1_440 * MINUTE_NS;
+    let place = tempdir().unwrap();
+    let old = Limits { max_age_ns: 100 * MINUTE_NS, ..ROOMY };
+    let mut writer = Writer::open(place.path(), old).unwrap().writer;
+    // Sixty batches each: under a right clock, under one that is ahead, right again, behind, right again.
+    let mut minute = 0;
+    let mut taken = 0;
+    for ahead in [0, TEN_YEARS_NS.cast_signed(), 0, -TEN_YEARS_NS.cast_signed(), 0] {
+        for _ in 0..60 {
+            let right = at(BEGAN_NS + minute * MINUTE_NS);
+            let now = Clock { unix_ns: right.unix_ns.strict_add_signed(ahead), ..right };
+            writer.append(&Batch { unix_ns: now.unix_ns, ..batch(minute) }).unwrap();
+            taken += writer.retain(&now).unwrap();
+            minute += 1;
+            assert_eq!(taken, minute.saturating_sub(101), "after {minute} minutes, {ahead} ahead");
+        }
+        // The store is written by an agent that starts anew, too.
+        drop(writer);
+        writer = Writer::open(place.path(), old).unwrap().writer;
+    }
+    // A boot under a wrong clock makes nothing older than a day.
+    let days = Limits { max_age_ns: 2 * 1_440 * MINUTE_NS, ..ROOMY };
+    writer.limit(days);
+    let boot = Clock { boot_id: "next".into(), boot_ns: 1, unix_ns: BEGAN_NS + TEN_YEARS_NS };
+    assert_eq!(writer.retain(&boot).unwrap(), 0);
 }
 
 #[test]
@@ -109,7 +139,7 @@ fn the_size_is_kept_and_pages_are_given_back() {
     for n in 0..150_u64 {
         let flows = (0..1_000).map(|k| flow(n * 1_000 + k)).collect();
         writer.append(&Batch { unix_ns: BEGAN_NS + n * MINUTE_NS, flows, ..Batch::default() }).unwrap();
-        taken += writer.retain(BEGAN_NS + n * MINUTE_NS).unwrap();
+        taken += writer.retain(&at(BEGAN_NS + n * MINUTE_NS)).unwrap();
         let on_disk: u64 =
             std::fs::read_dir(place.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
         assert!(on_disk < 5 << 20, "{on_disk} bytes after batch {n}");

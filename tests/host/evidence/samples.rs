@@ -5,6 +5,7 @@ use nodewall_evidence::{
     record::{Batch, Capture, Event, EventKind, Flow, FlowKey, Loss, LossKind, Outcome},
     store::{Limits, Writer},
 };
+use nodewall_host::state::Clock;
 
 pub(crate) const MINUTE_NS: u64 = 60_000_000_000;
 /// 2026-11-20.
@@ -104,4 +105,9 @@ pub(crate) fn filled(directory: &std::path::Path, batches: u64) -> Writer {
         writer.append(&batch(n)).unwrap();
     }
     writer
+}
+
+/// A clock that is right, in a boot that began with Unix time.
+pub(super) fn at(unix_ns: u64) -> Clock {
+    Clock { boot_id: "this".into(), boot_ns: unix_ns, unix_ns }
 }

@@ -39,7 +39,7 @@ fn one_that_is_dead_is_told_everywhere_and_a_problem_after_minutes() {
     assert_eq!([metric(&text, "sent_lines_total"), metric(&text, "lost_lines_total")], [0.0; 2]);
     let status = node.json("status");
     let told = &status["evidence"]["outputs"][0];
-    let since_ns = told["failing_since_unix_ns"].as_u64().unwrap();
+    let since_ns = told["failing_since"]["boot_ns"].as_u64().unwrap();
     assert_eq!((told["sent"].as_u64(), told["lost"].as_u64()), (Some(0), Some(0)), "{told}");
     assert!(
         told["waiting"].as_u64().unwrap() >= 4 && told["error"].as_str().unwrap().contains("127.0.0.1:9"),
@@ -53,7 +53,7 @@ fn one_that_is_dead_is_told_everywhere_and_a_problem_after_minutes() {
     node.agent().freeze().unwrap();
     let note = node.directories.state_dir().join("evidence.json");
     let mut noted: Value = serde_json::from_str(&fs::read_to_string(&note).unwrap()).unwrap();
-    noted["outputs"][0]["failing_since_unix_ns"] = (since_ns - 3 * MINUTE_NS).into();
+    noted["outputs"][0]["failing_since"]["boot_ns"] = (since_ns - 3 * MINUTE_NS).into();
     fs::write(&note, noted.to_string()).unwrap();
     let later = node.nodewall("status", &["-o", "json"]);
     let status: Value = serde_json::from_str(&later.stdout).unwrap();

@@ -1,8 +1,10 @@
 //! What is learnt stays within bounds: `within`, what can be nobody's peer, and how many there may be.
 
+use std::time::Duration;
+
 use nodewall::peers::PeerState;
 
-use super::world::{HOUR, SOURCES, World, dns, file};
+use super::world::{HOUR, SOURCES, World, dns, file, net, who};
 
 fn held(world: &World, peer: &str, why: &str) {
     match world.state(peer) {
@@ -95,4 +97,41 @@ fn a_source_that_runs_wild_displaces_nobody() {
     }
     held(&world, "10.1.156.63", "more than 15384 addresses");
     held(&world, "10.100.31.60/30", "more than 1023 prefixes");
+}
+
+/// Whoever controls an answer: thousands come and go each second. What is told stays small, says how often, and washes no operator's word out.
+#[test]
+fn a_source_that_flaps_is_told_in_few_and_short_lines() {
+    const SECONDS: usize = 150;
+    let mut world = World::new(SOURCES);
+    world.changes();
+    let many: Vec<String> = (0..3_000).map(|n| format!("10.9.{}.{}", n / 250, 1 + n % 250)).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let mut lines = Vec::new();
+    for second in 0..SECONDS {
+        world.wait(Duration::from_secs(1));
+        world.says(&dns("a"), if second % 2 == 0 { &many } else { &[] });
+        lines.extend(world.changes());
+        if second == 70 {
+            // Nothing is forgotten by an agent that starts anew, nor counted twice.
+            world.restart();
+            world.registry.operator_add(net("10.0.0.77"), None, &who(), &world.now).unwrap();
+            let told = world.changes();
+            assert!(told.contains(&"10.0.0.77: active (added)".to_owned()), "{told:?}");
+        }
+    }
+    let bytes: usize = lines.iter().map(String::len).sum();
+    assert!(lines.len() <= 23 && bytes < 23 * 400, "{} lines, {bytes} bytes", lines.len());
+    assert!(lines[0].ends_with(" and 2980 more: active (dns:a.example)"), "{}", lines[0]);
+    // It has come to rest: the last is told all the same, and all are counted.
+    assert!(!world.registry.is_due(&world.now));
+    world.wait(Duration::from_secs(60));
+    assert!(world.registry.is_due(&world.now));
+    world.registry.expire(&world.now);
+    lines.extend(world.changes());
+    assert!(!world.registry.is_due(&world.now));
+    let joined = |line: &String| line.strip_prefix("dns:a.example: ")?.split(' ').next()?.parse().ok();
+    let counted: usize = lines.iter().map(|line| joined(line).unwrap_or(1)).sum();
+    assert_eq!(counted, SECONDS, "{lines:#?}");
+    assert!(lines.last().unwrap().contains("changes, the last: 10.9.0.1 10.9.0.2"), "{lines:#?}");
 }

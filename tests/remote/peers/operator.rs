@@ -17,7 +17,7 @@ fn a_node_is_admitted_for_a_time_before_any_source_knows_it() {
         (vec!["operator"], Some(24 * HOUR))
     );
     let change = world.registry.changes();
-    assert_eq!((change[0].detail.as_str(), &change[0].who), ("192.0.2.9: active (added)", &Some(who())));
+    assert_eq!((change[0].detail.as_deref().unwrap(), &change[0].who), ("192.0.2.9: active (added)", &Some(who())));
     world.restart();
     world.wait(24 * HOUR);
     assert_eq!(world.active(), ["10.0.0.1"]);
@@ -127,9 +127,9 @@ fn a_word_that_could_not_be_put_into_force_is_taken_back() {
     world.says(&dns("a"), &[]);
     let before = world.registry.entries(&world.now);
     let undo = world.registry.operator_add(net("10.0.0.9"), Some(HOUR), &who(), &world.now).unwrap();
-    world.registry.undo(undo);
+    world.registry.undo(undo, &world.now);
     let undo = world.registry.operator_remove(net("10.0.0.2"), &who(), &world.now).unwrap();
     assert_ne!(world.registry.entries(&world.now), before);
-    world.registry.undo(undo);
+    world.registry.undo(undo, &world.now);
     assert_eq!(world.registry.entries(&world.now), before);
 }

@@ -74,7 +74,7 @@ impl World {
 
     /// What changed since the last call, without the names of operators.
     pub(crate) fn changes(&mut self) -> Vec<String> {
-        self.registry.changes().into_iter().map(|change| change.detail).collect()
+        self.registry.changes().into_iter().filter_map(|change| change.detail).collect()
     }
 
     /// Through the disk.

@@ -35,13 +35,15 @@ pub struct OutputStatus {
     /// Since when it takes nothing, Unix time, ns; `null`: it works.
     #[serde(default)]
     pub failing_since_unix_ns: Option<u64>,
+    /// The same by the clock that cannot be set.
+    #[serde(default)]
+    pub failing_since: Option<Clock>,
 }
 
 impl OutputStatus {
     /// What an operator should look at: an output that takes nothing for minutes.
-    pub fn problem(&self, now_unix_ns: u64) -> Option<String> {
-        let since_ns = self.failing_since_unix_ns?;
-        let failing = Duration::from_secs(now_unix_ns.saturating_sub(since_ns) / 1_000_000_000);
+    pub fn problem(&self, now: &Clock) -> Option<String> {
+        let failing = Duration::from_secs(now.since(self.failing_since.as_ref()?).as_secs());
         (failing >= PROBLEM_AFTER).then(|| {
             format!(
                 "the evidence output {} takes nothing for {}: {}; {} lines wait, {} are lost; look at its receiver, or take the output out of [[evidence.output]]",
@@ -87,7 +89,7 @@ struct State {
     sent: u64,
     lost: u64,
     error: Option<String>,
-    failing_since_unix_ns: Option<u64>,
+    failing_since: Option<Clock>,
     /// It was full at the last try: told once.
     is_full: bool,
     phase: Phase,
@@ -148,7 +150,7 @@ impl Queue {
 
     pub(super) fn works(&self) {
         let mut state = self.lock();
-        if state.failing_since_unix_ns.take().is_some() {
+        if state.failing_since.take().is_some() {
             state.error = None;
             tracing::info!("evidence output {}: works again", self.name);
         }
@@ -156,7 +158,7 @@ impl Queue {
 
     pub(super) fn fails(&self, error: &str) {
         let mut state = self.lock();
-        state.failing_since_unix_ns.get_or_insert_with(|| Clock::now().unix_ns);
+        state.failing_since.get_or_insert_with(Clock::now);
         if state.error.as_deref() != Some(error) {
             tracing::warn!("evidence output {}: {error}; lines wait for it", self.name);
             state.error = Some(error.to_owned());
@@ -221,7 +223,8 @@ impl Queue {
             lost: state.lost,
             waiting: state.messages.len() as u64,
             error: state.error.clone(),
-            failing_since_unix_ns: state.failing_since_unix_ns,
+            failing_since_unix_ns: state.failing_since.as_ref().map(|since| since.unix_ns),
+            failing_since: state.failing_since.clone(),
         }
     }
 
@@ -245,16 +248,17 @@ mod tests {
     fn an_operator_is_called_after_two_minutes_until_it_works() {
         let queue = Queue::new("syslog tcp h:1".to_owned());
         let status = queue.status();
-        assert_eq!((status.failing_since_unix_ns, status.problem(u64::MAX)), (None, None));
+        assert_eq!((status.failing_since.as_ref(), status.problem(&Clock::now())), (None, None));
         queue.put(Message::Record { unix_ns: 0, is_loss: false, line: "{}".into() });
         queue.fails("no connection");
-        let since_ns = queue.status().failing_since_unix_ns.unwrap();
+        let since = queue.status().failing_since.unwrap();
         queue.fails("no route");
         let status = queue.status();
-        assert_eq!(status.failing_since_unix_ns, Some(since_ns), "another reason is no other failure");
-        let minutes = |n: u64| since_ns + n * 60_000_000_000;
-        assert_eq!(status.problem(minutes(2) - 1), None);
-        let problem = status.problem(minutes(3)).unwrap();
+        assert_eq!(status.failing_since.as_ref(), Some(&since), "another reason is no other failure");
+        // Whatever is done to the clock meanwhile.
+        let seconds = |n: u64| Clock { boot_ns: since.boot_ns + n * 1_000_000_000, unix_ns: 0, ..since.clone() };
+        assert_eq!(status.problem(&seconds(119)), None);
+        let problem = status.problem(&seconds(180)).unwrap();
         assert!(
             problem.contains("syslog tcp h:1 takes nothing for 3m: no route; 1 lines wait, 0 are lost"),
             "{problem}"

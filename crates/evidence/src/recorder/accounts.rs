@@ -7,6 +7,7 @@ use super::{
     previous_run::Baseline,
 };
 use crate::record::{Batch, LossKind};
+use nodewall_host::state::Clock;
 
 /// The accounts between two turns. Amounts are packets and bytes.
 #[derive(Debug, Default)]
@@ -20,8 +21,9 @@ pub(super) struct Accounts {
 
 impl Accounts {
     /// Takes in a sweep but for its captures.
-    pub(super) fn take(&mut self, sweep: &Sweep, names: &mut Names, has_buffers: bool, since_ns: u64, until_ns: u64) {
-        self.flows.take(&sweep.flows, names, since_ns, until_ns, &mut self.losses);
+    pub(super) fn take(&mut self, sweep: &Sweep, names: &mut Names, has_buffers: bool, since_ns: u64, now: &Clock) {
+        self.flows.take(&sweep.flows, names, since_ns, now, &mut self.losses);
+        let until_ns = now.unix_ns;
         let [packets, bytes] = sweep.not_attributed;
         self.losses.add(LossKind::NotAttributed, packets, bytes, since_ns, until_ns);
         // Without buffers nothing is granted.

@@ -14,6 +14,7 @@ use node_ebpf_common::{
 
 use super::in_force::RawCapture;
 use crate::record::{Capture, Flow, FlowKey, Loss, LossKind, Outcome};
+use nodewall_host::state::Clock;
 use nodewall_policy::class_name;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -110,7 +111,7 @@ fn interface_name(index: u32) -> Option<String> {
     index_to_name(&socket, index).ok()
 }
 
-/// A flow that goes on. Its record's span is what is not written yet.
+/// A flow that goes on. Its record's span is what is not written yet. The rest is time since boot: a clock that is set makes nothing old, and nothing wait.
 #[derive(Debug)]
 struct Open {
     record: Flow,
@@ -129,19 +130,20 @@ pub(super) struct Flows {
 }
 
 impl Flows {
-    /// Takes a sweep's entries, which lie between `since_ns` and `now_ns` (Unix). What has no room is added to `losses`.
+    /// Takes a sweep's entries, which lie between `since_ns` (Unix) and `now`. What has no room is added to `losses`.
     pub(super) fn take(
         &mut self,
         entries: &[FlowEntry],
         names: &mut Names,
         since_ns: u64,
-        now_ns: u64,
+        now: &Clock,
         losses: &mut Losses,
     ) {
-        self.refill(now_ns);
+        let (now_ns, boot_ns) = (now.unix_ns, now.boot_ns);
+        self.refill(boot_ns);
         if self.open.len() >= MAX_FLOWS {
             // What a flood of made-up sources leaves, a frame each: once written, it makes room for who comes next.
-            self.open.retain(|_, open| open.record.packets > 0 || open.seen_ns > since_ns);
+            self.open.retain(|_, open| open.record.packets > 0);
         }
         for entry in entries {
             let id = (entry.key.hi, entry.key.lo, entry.key.word, entry.first.interface());
@@ -153,8 +155,9 @@ impl Flows {
                 }
                 open.record.packets += entry.sums.packets;
                 open.record.bytes += entry.sums.bytes;
+                open.record.first_unix_ns = open.record.first_unix_ns.min(now_ns);
                 open.record.last_unix_ns = now_ns;
-                open.seen_ns = now_ns;
+                open.seen_ns = boot_ns;
                 continue;
             }
             let key = if self.open.len() < MAX_FLOWS && self.tokens_ns >= SECOND_NS { names.key(entry) } else { None };
@@ -173,18 +176,19 @@ impl Flows {
                 packets: entry.sums.packets,
                 bytes: entry.sums.bytes,
             };
-            self.open.insert(id, Open { record, began_ns: now_ns, written_ns: 0, seen_ns: now_ns });
+            self.open.insert(id, Open { record, began_ns: boot_ns, written_ns: 0, seen_ns: boot_ns });
         }
     }
 
     fn refill(&mut self, now_ns: u64) {
         let full = MAX_FLOWS as u64 * SECOND_NS;
-        let earned = now_ns.saturating_sub(self.refilled_ns).saturating_mul(NEW_PER_SECOND);
+        let per_second = if self.refilled_ns == 0 { full } else { NEW_PER_SECOND };
+        let earned = now_ns.saturating_sub(self.refilled_ns).saturating_mul(per_second);
         self.tokens_ns = self.tokens_ns.saturating_add(earned).min(full);
         self.refilled_ns = now_ns;
     }
 
-    /// What is to be written now; all of it at the end.
+    /// What is to be written now, in time since boot; all of it at the end.
     pub(super) fn due(&mut self, now_ns: u64, all: bool) -> Vec<Flow> {
         let mut due = Vec::new();
         self.open.retain(|_, open| {
@@ -262,21 +266,25 @@ mod tests {
         FlowEntry { key, sums: Counter { packets: 1, bytes: 60 }, ..FlowEntry::default() }
     }
 
+    fn at(ns: u64) -> Clock {
+        Clock { boot_id: String::new(), boot_ns: ns, unix_ns: ns }
+    }
+
     #[test]
     fn a_flood_leaves_room_for_who_comes_next() {
         let begin_ns = 1_795_363_200 * SECOND_NS;
         let (mut flows, mut names, mut losses) = (Flows::default(), Names::default(), Losses::default());
         let flood: Vec<FlowEntry> = (0..5_000).map(entry).collect();
-        flows.take(&flood, &mut names, begin_ns - SECOND_NS, begin_ns, &mut losses);
+        flows.take(&flood, &mut names, begin_ns - SECOND_NS, &at(begin_ns), &mut losses);
         assert_eq!(flows.due(begin_ns, false).len(), MAX_FLOWS);
         assert_eq!(losses.denied(), [904, 904 * 60]);
         // A second later: one of them goes on, and somebody new comes.
         let now_ns = begin_ns + SECOND_NS;
-        flows.take(&[entry(3), entry(9_999)], &mut names, begin_ns, now_ns, &mut losses);
+        flows.take(&[entry(3), entry(9_999)], &mut names, begin_ns, &at(now_ns), &mut losses);
         let due = flows.due(now_ns, false);
         assert_eq!((due.len(), losses.denied()), (2, [904, 904 * 60]));
         // Those that have something to be written stay.
-        flows.take(&flood[..500], &mut names, now_ns, now_ns + SECOND_NS, &mut losses);
+        flows.take(&flood[..500], &mut names, now_ns, &at(now_ns + SECOND_NS), &mut losses);
         assert_eq!(flows.waiting()[0] + losses.denied()[0] - 904, 500);
     }
 
@@ -288,7 +296,7 @@ mod tests {
         let mut packets = 0;
         for second in 0..=200 {
             let now_ns = begin_ns + second * SECOND_NS;
-            flows.take(&[entry(1)], &mut names, now_ns - SECOND_NS, now_ns, &mut losses);
+            flows.take(&[entry(1)], &mut names, now_ns - SECOND_NS, &at(now_ns), &mut losses);
             let due = flows.due(now_ns, false);
             packets += due.iter().map(|flow| flow.packets).sum::<u64>();
             if !due.is_empty() {

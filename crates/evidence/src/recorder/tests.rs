@@ -1,7 +1,10 @@
 //! The recorder over a data path and a policy that are made up: what is denied, missing and changed is in the store, and adds up.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    cell::RefCell,
+    sync::{Arc, Mutex},
+};
 
 use node_ebpf_common::{
     counter::Counter,
@@ -15,7 +18,7 @@ use crate::{
     record::{EventKind, LossKind},
     store::{Filter, Limits, Reader},
 };
-use nodewall_host::state::Stamp;
+use nodewall_host::state::{Clock, Stamp, Who};
 
 const KEEP: Rules = Rules {
     learning_s: 0,
@@ -98,21 +101,29 @@ impl DataPath for Shown {
     }
 }
 
+/// Eight frames, five of them an outsider's on the row of unnamed TCP ports.
+fn knock() -> Sweep {
+    let key = FlowKey { word: (4 * 16 + 10) << 49 | 0x0100_a8c0, ..FlowKey::default() };
+    let flow = FlowEntry { key, sums: Counter { packets: 5, bytes: 500 }, ..FlowEntry::default() };
+    Sweep { flows: vec![flow], denied_packets: 8, ..Sweep::default() }
+}
+
+fn worker(state: &StateDir, shown: &Shown, max_age_ns: u64) -> Worker {
+    let limits = Limits { max_bytes: 16 << 20, max_age_ns };
+    let budget = CaptureBudget { snap_bytes: 64, per_second: 1 };
+    let settings = Settings { limits, budget, ledger: KEEP, outputs: Vec::new() };
+    Worker::new(state.clone(), Box::new(shown.clone()), settings, Alarm::default())
+}
+
 #[test]
 fn what_was_denied_is_in_flows_or_known_to_be_missing() {
     let dir = tempfile::tempdir().unwrap();
     let state = StateDir::create(&dir.path().join("state")).unwrap();
     let shown = Shown::default();
-    // An outsider on the row of unnamed TCP ports.
-    let key = FlowKey { word: (4 * 16 + 10) << 49 | 0x0100_a8c0, ..FlowKey::default() };
-    let flow = FlowEntry { key, sums: Counter { packets: 5, bytes: 500 }, ..FlowEntry::default() };
-    let sweep = Sweep { flows: vec![flow], denied_packets: 8, not_attributed: [3, 300], ..Sweep::default() };
+    let sweep = Sweep { not_attributed: [3, 300], ..knock() };
     // Two frames were denied before anybody looked.
     *shown.0.lock().unwrap() = Kernel { sweeps: vec![sweep], denied: [10, 1_000], generation: 1 };
-    let limits = Limits { max_bytes: 16 << 20, max_age_ns: u64::MAX };
-    let budget = CaptureBudget { snap_bytes: 64, per_second: 1 };
-    let settings = Settings { limits, budget, ledger: KEEP, outputs: Vec::new() };
-    let mut worker = Worker::new(state.clone(), Box::new(shown.clone()), settings, Alarm::default());
+    let mut worker = worker(&state, &shown, u64::MAX);
     worker.begin();
     shown.0.lock().unwrap().generation = 2;
     worker.turn();
@@ -133,4 +144,77 @@ fn what_was_denied_is_in_flows_or_known_to_be_missing() {
     assert_eq!(told(&EventKind::Policy), ["generation 1, audit, sha256 ab", "generation 2, audit, sha256 ab"]);
     assert_eq!(told(&EventKind::Peers), ["1 peers: +192.0.2.1", "2 peers: +2001:db8::/64"]);
     assert_eq!((told(&EventKind::AgentStarted).len(), told(&EventKind::AgentStopped).len()), (1, 1));
+}
+
+const SECOND_NS: u64 = 1_000_000_000;
+const DAY_NS: u64 = 86_400 * SECOND_NS;
+const TEN_YEARS_NS: u64 = 3_652 * DAY_NS;
+
+thread_local! {
+    static NOW: RefCell<Clock> =
+        RefCell::new(Clock { boot_id: "this".into(), boot_ns: DAY_NS, unix_ns: 1_795_363_200 * SECOND_NS });
+}
+
+fn made_up() -> Clock {
+    NOW.with_borrow(Clock::clone)
+}
+
+/// Time goes by, and somebody sets the clock besides.
+fn wait(seconds: u64, set_ns: i64) {
+    NOW.with_borrow_mut(|now| {
+        now.boot_ns += seconds * SECOND_NS;
+        now.unix_ns = (now.unix_ns + seconds * SECOND_NS).strict_add_signed(set_ns);
+    });
+}
+
+#[test]
+fn a_clock_that_was_wrong_once_ends_no_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::create(&dir.path().join("state")).unwrap();
+    for way in [TEN_YEARS_NS.cast_signed(), -TEN_YEARS_NS.cast_signed()] {
+        let who = Who::default();
+        let did = |action: &str| state.journal_at(made_up().unix_ns, action, "", Some(&who)).unwrap();
+        let shown = Shown::default();
+        let mut worker = worker(&state, &shown, 90 * DAY_NS);
+        worker.clock = made_up;
+        worker.begin();
+        let reader = Reader::open(&state.path().join("evidence")).unwrap().unwrap();
+        let told = || {
+            let events = reader.events(&Filter::default()).unwrap().into_iter();
+            let actions = events.filter(|event| event.record.who.is_some());
+            actions.map(|event| event.record.kind.name().to_owned()).rev().collect::<Vec<_>>()
+        };
+        let before = told().len();
+        did("block");
+        worker.turn();
+        // One command, and frames of one flow, under a wrong clock; then it is right again.
+        wait(1, way);
+        did("enforce");
+        shown.0.lock().unwrap().sweeps.push(knock());
+        worker.turn();
+        shown.0.lock().unwrap().sweeps.push(knock());
+        wait(1, 0);
+        worker.turn();
+        wait(1, -way);
+        did("unblock");
+        did("confirm");
+        worker.turn();
+        assert_eq!(told()[before..], ["block", "enforce", "unblock", "confirm"]);
+        // The flow goes on, and then is quiet: it is written as ever.
+        let frames = || reader.flows(&Filter::default()).unwrap().iter().map(|flow| flow.record.packets).sum::<u64>();
+        shown.0.lock().unwrap().sweeps.push(knock());
+        let written = frames();
+        wait(1, 0);
+        worker.turn();
+        wait(11, 0);
+        worker.turn();
+        assert!(frames() >= written + 5, "{} and {written}", frames());
+        // Nothing that was kept went, nor is the store kept from being looked after.
+        wait(61, way);
+        worker.turn();
+        wait(61, -way);
+        worker.turn();
+        assert_eq!(told()[before..], ["block", "enforce", "unblock", "confirm"]);
+        worker.end();
+    }
 }

@@ -24,14 +24,14 @@ use crate::{
 use nodewall_host::state::{Clock, StateDir};
 
 /// How often the store is looked at for what is too old or too much.
-const RETAIN_EVERY_NS: u64 = 60_000_000_000;
+const RETAIN_EVERY: Duration = Duration::from_secs(60);
 /// How often a store that could not be opened is tried again.
-const REOPEN_EVERY_NS: u64 = 10_000_000_000;
+const REOPEN_EVERY: Duration = Duration::from_secs(10);
 /// How often the chain's head goes to those outputs that want it.
-const HEAD_EVERY_NS: u64 = 60_000_000_000;
+const HEAD_EVERY: Duration = Duration::from_secs(60);
 /// How long outputs may take to send what they have, at the end.
 const OUTPUTS_END_WITHIN: Duration = Duration::from_secs(2);
-/// Events that wait for the store.
+/// With so many events that wait for the store, no more are read.
 const MAX_WAITING_EVENTS: usize = 1_000;
 
 /// The recorder between two turns.
@@ -39,10 +39,11 @@ pub(super) struct Worker {
     state: StateDir,
     in_force: Box<dyn InForce>,
     settings: Settings,
+    pub(super) clock: fn() -> Clock,
     problems: Problems,
     store: Option<Writer>,
-    opened_ns: u64,
-    retained_ns: u64,
+    opened: Option<Clock>,
+    retained: Option<Clock>,
     data_path: Option<Swept>,
     accounts: Accounts,
     waiting: Vec<Event>,
@@ -53,7 +54,7 @@ pub(super) struct Worker {
     moved: bool,
     ledger: LedgerKeeper,
     outputs: Option<Outputs>,
-    headed_ns: u64,
+    headed: Option<Clock>,
     status: RecorderStatus,
     saved: RecorderStatus,
 }
@@ -65,10 +66,11 @@ impl Worker {
             state,
             in_force,
             settings,
+            clock: Clock::now,
             problems: Problems::new(alarm),
             store: None,
-            opened_ns: 0,
-            retained_ns: 0,
+            opened: None,
+            retained: None,
             data_path: None,
             accounts: Accounts::default(),
             waiting: Vec::new(),
@@ -78,15 +80,15 @@ impl Worker {
             moved: true,
             ledger,
             outputs: None,
-            headed_ns: 0,
+            headed: None,
             status: RecorderStatus::default(),
             saved: RecorderStatus::default(),
         }
     }
 
     pub(super) fn begin(&mut self) {
-        let detail = format!("nodewall {}, pid {}", env!("CARGO_PKG_VERSION"), std::process::id());
-        self.note(EventKind::AgentStarted, detail);
+        let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+        self.note(EventKind::AgentStarted, format!("nodewall {version}, pid {pid}"));
         self.start_outputs();
         self.turn();
     }
@@ -107,14 +109,14 @@ impl Worker {
             data_path.log_captures_problem();
         }
         self.ledger.configure(self.settings.ledger);
-        self.retained_ns = 0;
+        self.retained = None;
     }
 
     /// The end: all that was gathered.
     pub(super) fn end(&mut self) {
         self.note(EventKind::AgentStopped, format!("pid {}", std::process::id()));
         self.write(true);
-        self.send_head(Clock::now().unix_ns);
+        self.send_head(&(self.clock)());
         if let Some(outputs) = self.outputs.take() {
             outputs.finish(OUTPUTS_END_WITHIN);
         }
@@ -131,10 +133,10 @@ impl Worker {
         }
     }
 
-    fn send_head(&mut self, now_ns: u64) {
+    fn send_head(&mut self, now: &Clock) {
         if let (Some(outputs), Some(store)) = (&self.outputs, &self.store) {
-            self.headed_ns = now_ns;
-            outputs.chain_head(now_ns, store.last_seq(), &store.head());
+            self.headed = Some(now.clone());
+            outputs.chain_head(now.unix_ns, store.last_seq(), &store.head());
         }
     }
 
@@ -144,12 +146,12 @@ impl Worker {
     }
 
     fn note(&mut self, kind: EventKind, detail: String) {
-        let unix_ns = Clock::now().unix_ns;
+        let unix_ns = (self.clock)().unix_ns;
         self.waiting.push(Event { unix_ns, kind, detail, who: None, text: None });
     }
 
     fn write(&mut self, all: bool) {
-        let clock = Clock::now();
+        let clock = (self.clock)();
         let boot_offset_ns = clock.unix_ns.cast_signed().wrapping_sub(clock.boot_ns.cast_signed());
         // First: captures are granted from here on.
         self.find();
@@ -157,22 +159,21 @@ impl Worker {
         let mut batch = Batch { unix_ns: clock.unix_ns, boot_offset_ns, ..Batch::default() };
         self.sweep(&mut batch);
         self.compare(clock.unix_ns);
-        batch.flows = self.accounts.flows.due(clock.unix_ns, all);
-        if let Some(event_watch) = &mut self.event_watch {
-            self.waiting.extend(event_watch.new_events(&*self.in_force));
+        batch.flows = self.accounts.flows.due(clock.boot_ns, all);
+        // What the store does not take waits in the journal, where nothing washes a command out.
+        if let (true, Some(watch)) = (self.waiting.len() < MAX_WAITING_EVENTS, &mut self.event_watch) {
+            self.waiting.extend(watch.new_events(&*self.in_force, &clock));
         }
-        let beyond = self.waiting.len().saturating_sub(MAX_WAITING_EVENTS);
-        self.waiting.drain(..beyond);
         if self.store.is_some() {
             batch.events = std::mem::take(&mut self.waiting);
             batch.losses = self.accounts.losses.take();
         }
         self.append(batch);
         self.put_down(&clock, if all { Occasion::End } else { Occasion::Turn });
-        if clock.unix_ns.saturating_sub(self.headed_ns) >= HEAD_EVERY_NS {
-            self.send_head(clock.unix_ns);
+        if is_time(self.headed.as_ref(), &clock, HEAD_EVERY) {
+            self.send_head(&clock);
         }
-        self.retain(clock.unix_ns);
+        self.retain(&clock);
         self.save_status();
     }
 
@@ -192,10 +193,10 @@ impl Worker {
 
     /// Opens the store, or tries again.
     fn open_store(&mut self, now: &Clock) {
-        if self.store.is_some() || now.unix_ns.saturating_sub(self.opened_ns) < REOPEN_EVERY_NS {
+        if self.store.is_some() || !is_time(self.opened.as_ref(), now, REOPEN_EVERY) {
             return;
         }
-        self.opened_ns = now.unix_ns;
+        self.opened = Some(now.clone());
         match Writer::open(&directory(&self.state), self.settings.limits) {
             Ok(mut opened) => {
                 if let Some((aside, problem)) = opened.set_aside {
@@ -295,7 +296,7 @@ impl Worker {
         let Some(data_path) = &mut self.data_path else { return };
         let elapsed_ns = u64::try_from(self.swept.elapsed().as_nanos()).unwrap_or(u64::MAX);
         self.swept = Instant::now();
-        let now = Clock::now();
+        let now = (self.clock)();
         let since_ns = std::mem::replace(&mut self.swept_unix_ns, now.unix_ns).min(now.unix_ns);
         let sweep = match data_path.tables.sweep(elapsed_ns) {
             Ok(sweep) => sweep,
@@ -310,7 +311,7 @@ impl Worker {
             tracing::debug!("evidence: names may be old: {error}");
         }
         let has_buffers = data_path.tables.captures_problem().is_none();
-        self.accounts.take(&sweep, &mut data_path.names, has_buffers, since_ns, now.unix_ns);
+        self.accounts.take(&sweep, &mut data_path.names, has_buffers, since_ns, &now);
         let offset_ns = now.unix_ns.cast_signed().wrapping_sub(now.boot_ns.cast_signed());
         let captures = sweep.captures.into_iter().filter_map(|captured| data_path.names.capture(captured, offset_ns));
         batch.captures.extend(captures);
@@ -356,7 +357,7 @@ impl Worker {
                 self.problem(&error);
                 if matches!(error, StoreError::Damaged { .. }) {
                     // Opened anew, it is set aside.
-                    (self.store, self.opened_ns) = (None, 0);
+                    (self.store, self.opened) = (None, None);
                 }
                 self.not_kept(batch);
             }
@@ -368,15 +369,15 @@ impl Worker {
         self.waiting.splice(..0, batch.events);
     }
 
-    fn retain(&mut self, now_ns: u64) {
+    fn retain(&mut self, now: &Clock) {
         let Some(store) = &mut self.store else { return };
         // When it was full, at once.
         let is_full = self.problems.is_stuck();
-        if now_ns.saturating_sub(self.retained_ns) < RETAIN_EVERY_NS && !is_full {
+        if !is_time(self.retained.as_ref(), now, RETAIN_EVERY) && !is_full {
             return;
         }
-        self.retained_ns = now_ns;
-        let retained = store.retain(now_ns);
+        self.retained = Some(now.clone());
+        let retained = store.retain(now);
         self.problems.of_retention(retained.err().map(|error| format!("old evidence stays: {error}")));
     }
 
@@ -401,4 +402,8 @@ impl Worker {
             self.saved = self.status.clone();
         }
     }
+}
+
+fn is_time(last: Option<&Clock>, now: &Clock, every: Duration) -> bool {
+    last.is_none_or(|last| now.since(last) >= every)
 }

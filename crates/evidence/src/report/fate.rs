@@ -11,28 +11,34 @@ const WRITTEN_BEFORE_NS: u64 = 10_000_000_000;
 /// The one outcome since `since_unix_ns`, by the events of policies up to the end, the newest first; `None`: there were both, or it is not known.
 pub(super) fn of_all<'a>(policies: impl IntoIterator<Item = &'a Event>, since_unix_ns: u64) -> Option<Outcome> {
     let before_ns = since_unix_ns.saturating_sub(WRITTEN_BEFORE_NS);
-    let mut later: Option<(u64, Outcome)> = None;
+    let (mut next, mut known, mut is_reached) = (None, None, false);
     for event in policies.into_iter().filter(|event| event.kind == EventKind::Policy) {
-        let (generation, outcome) = read(event)?;
+        let generation: u64 = event.detail.strip_prefix("generation ")?.split(',').next()?.parse().ok()?;
         // Between two that do not follow each other there were others.
-        if later.is_some_and(|(next, known)| generation + 1 != next || outcome != known) {
+        if next.is_some_and(|next| generation + 1 != next) {
             return None;
         }
-        if event.unix_ns <= before_ns || generation == 1 {
-            return Some(outcome);
+        next = Some(generation);
+        is_reached |= event.unix_ns <= before_ns || generation == 1;
+        // Without a text it is as the one before it, but for peers.
+        let Some(text) = &event.text else { continue };
+        let outcome = read(text)?;
+        if known.is_some_and(|known| outcome != known) {
+            return None;
         }
-        later = Some((generation, outcome));
+        known = Some(outcome);
+        if is_reached {
+            return known;
+        }
     }
     None
 }
 
-fn read(event: &Event) -> Option<(u64, Outcome)> {
-    let policy: Policy = serde_json::from_str(event.text.as_deref()?).ok()?;
-    let generation = event.detail.strip_prefix("generation ")?.split(',').next()?.parse().ok()?;
-    let outcome = match policy.mode {
-        Mode::Audit => Outcome::WouldDrop,
-        Mode::Enforce if policy.audited().is_empty() => Outcome::Drop,
-        Mode::Enforce => return None,
-    };
-    Some((generation, outcome))
+fn read(text: &str) -> Option<Outcome> {
+    let policy: Policy = serde_json::from_str(text).ok()?;
+    match policy.mode {
+        Mode::Audit => Some(Outcome::WouldDrop),
+        Mode::Enforce if policy.audited().is_empty() => Some(Outcome::Drop),
+        Mode::Enforce => None,
+    }
 }

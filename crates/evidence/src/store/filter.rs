@@ -24,6 +24,8 @@ pub struct Filter {
     pub limit: Option<usize>,
     /// These numbers.
     pub ids: Vec<i64>,
+    /// Numbers above this one: what came since, whatever the clock says.
+    pub above: Option<i64>,
     /// Numbers below this one: where the page before ended.
     pub below: Option<i64>,
 }

@@ -10,6 +10,8 @@ pub(super) const OPEN: &str = "open";
 pub(super) const TOTALS: &str = "totals";
 /// [`NextNumbers`], for when no batch is left that tells them.
 pub(super) const NEXT: &str = "next";
+/// [`Ages`](super::retention::Ages).
+pub(super) const AGES: &str = "ages";
 /// The batch that retention took away last: its number and its hash.
 pub(super) const ANCHOR: &str = "anchor";
 

@@ -206,6 +206,10 @@ impl Reader {
             values.push(Box::new(until));
             values.push(Box::new(until));
         }
+        if let Some(above) = filter.above {
+            conditions.push("id > ?".to_owned());
+            values.push(Box::new(above));
+        }
         if let Some(below) = filter.below {
             conditions.push("id < ?".to_owned());
             values.push(Box::new(below));

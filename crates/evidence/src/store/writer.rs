@@ -12,8 +12,7 @@ use super::{
     files::{FILE, Limits, set_aside},
     insert::insert,
     meta::{self, NextNumbers, OPEN, TOTALS},
-    retention::take_away,
-    rows::time,
+    retention::{Ages, take_away},
     schema::{EVIDENCE, check_pages, pragma},
     totals::Totals,
 };
@@ -21,6 +20,7 @@ use crate::{
     chain::{BEGINNING, Hash},
     record::{Batch, EventKind},
 };
+use nodewall_host::state::Clock;
 
 /// Names that are remembered; more are looked up again.
 const MAX_NAMES: usize = 1_024;
@@ -37,6 +37,8 @@ pub struct Writer {
     head: Hash,
     totals: Totals,
     names: HashMap<String, i64>,
+    /// `None`: not read yet.
+    ages: Option<Ages>,
 }
 
 /// A store that was opened.
@@ -91,6 +93,7 @@ impl Writer {
             head: BEGINNING,
             totals: Totals::default(),
             names: HashMap::new(),
+            ages: None,
         };
         if writer.meta(OPEN)?.is_some() {
             check_pages(&writer.db, path)?;
@@ -152,14 +155,14 @@ impl Writer {
     }
 
     /// Takes away the oldest batches that are too old, or that the size has no room for. Returns how many.
-    pub fn retain(&mut self, now_unix_ns: u64) -> Result<u64, StoreError> {
-        let oldest = time(now_unix_ns.saturating_sub(self.limits.max_age_ns));
+    pub fn retain(&mut self, now: &Clock) -> Result<u64, StoreError> {
+        let too_old = self.too_old(now).map_err(StoreError::sql(&self.path))?;
         let mut taken = 0;
         loop {
             // Without the log: a reader can keep it from shrinking, and that must not cost evidence.
             let too_large = self.bytes_in_use()? > self.limits.max_bytes / 100 * KEPT_PERCENT;
             // By size whatever there is, but the last batch: the chain hangs on it.
-            let until = if too_large { i64::MAX } else { oldest };
+            let until = if too_large { u64::MAX } else { too_old };
             let error = StoreError::sql(&self.path);
             let step = self.db.transaction().and_then(|transaction| {
                 let step = take_away(&transaction, until, self.next)?;
@@ -175,6 +178,16 @@ impl Writer {
             let given_back = self.db.execute_batch("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(PASSIVE);");
             given_back.map_err(StoreError::sql(&self.path))?;
         }
+    }
+
+    fn too_old(&mut self, now: &Clock) -> rusqlite::Result<u64> {
+        let mut ages = match self.ages.take() {
+            Some(ages) => ages,
+            None => Ages::read(&self.db, now, self.limits.max_age_ns)?,
+        };
+        let too_old = ages.too_old(&self.db, now, self.limits.max_age_ns, self.last_seq());
+        self.ages = Some(ages);
+        too_old
     }
 
     fn bytes_in_use(&self) -> Result<u64, StoreError> {

@@ -12,12 +12,17 @@ use serde::{Deserialize, Serialize};
 /// Where the kernel says which boot this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// What the wall clock is believed of the time between two boots: a wrong one must not make old what is not.
+const MOST_BETWEEN_BOOTS: Duration = Duration::from_secs(86_400);
+
 /// What the clocks say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Clock {
-    /// This boot's random name.
+    /// This boot's random name; empty: it is not known any more.
+    #[serde(default)]
     pub boot_id: String,
     /// Time since boot, suspend included, ns (`CLOCK_BOOTTIME`).
+    #[serde(default)]
     pub boot_ns: u64,
     /// Unix time, ns.
     pub unix_ns: u64,
@@ -38,6 +43,51 @@ impl Clock {
             boot_ns: boot.tv_sec.cast_unsigned() * 1_000_000_000 + boot.tv_nsec.cast_unsigned(),
             unix_ns: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64),
         }
+    }
+
+    /// How long ago that was. Within one boot no clock step matters; across boots there is only the wall clock, which can make it a day at most.
+    pub fn since(&self, then: &Self) -> Duration {
+        if self.boot_id == then.boot_id {
+            return Duration::from_nanos(self.boot_ns.saturating_sub(then.boot_ns));
+        }
+        Duration::from_nanos(self.unix_ns.saturating_sub(then.unix_ns)).min(MOST_BETWEEN_BOOTS)
+    }
+}
+
+/// How often something may be told: some times at once, then once in a while. It counts by no clock that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowance {
+    used: u32,
+    /// Since when the oldest of them is used.
+    since: Clock,
+}
+
+impl Allowance {
+    /// How many at once.
+    const AT_ONCE: u32 = 20;
+    /// After how long one more.
+    const EVERY: Duration = Duration::from_secs(60);
+
+    /// Whether there is one left.
+    pub fn is_left(&self, now: &Clock) -> bool {
+        self.used < Self::AT_ONCE || now.since(&self.since) >= Self::EVERY
+    }
+
+    /// Whether all of them are left.
+    pub fn is_whole(&self, now: &Clock) -> bool {
+        now.since(&self.since) >= Self::EVERY * self.used
+    }
+
+    /// Uses one, if one is left.
+    pub fn take(&mut self, now: &Clock) -> bool {
+        let regained = u32::try_from(now.since(&self.since).as_secs() / Self::EVERY.as_secs()).unwrap_or(u32::MAX);
+        if regained > 0 || self.used == 0 {
+            self.used = self.used.saturating_sub(regained);
+            self.since = now.clone();
+        }
+        let is_left = self.used < Self::AT_ONCE;
+        self.used += u32::from(is_left);
+        is_left
     }
 }
 
@@ -110,6 +160,30 @@ mod tests {
         assert_eq!(deadline.left(&clock("b", 5, 1_200)), Duration::from_secs(100));
         assert_eq!(deadline.left(&clock("b", 5, 1_301)), Duration::ZERO);
         assert!(!deadline.is_of_boot(&clock("b", 5, 1_200)));
+    }
+
+    #[test]
+    fn how_long_ago_something_was_no_clock_step_moves() {
+        let then = clock("a", 100, 1_000_000);
+        for unix_s in [0, 1_000_100, 1_000_000 + 315_360_000] {
+            assert_eq!(clock("a", 200, unix_s).since(&then), Duration::from_secs(100));
+        }
+        assert_eq!(clock("b", 5, 1_000_050).since(&then), Duration::from_secs(50));
+        assert_eq!(clock("b", 5, 1_000_000 + 315_360_000).since(&then), Duration::from_secs(86_400));
+        assert_eq!(clock("b", 5, 0).since(&then), Duration::ZERO);
+    }
+
+    #[test]
+    fn some_are_allowed_at_once_and_then_one_a_minute() {
+        let mut allowance = Allowance::default();
+        let taken = |allowance: &mut Allowance, boot_s, unix_s| {
+            (0..40).filter(|_| allowance.take(&clock("a", boot_s, unix_s))).count()
+        };
+        assert_eq!(taken(&mut allowance, 100, 1_000), 20);
+        assert_eq!(taken(&mut allowance, 159, 315_360_000), 0, "a clock that is set allows nothing");
+        assert!(!allowance.is_left(&clock("a", 159, 0)) && allowance.is_left(&clock("a", 160, 0)));
+        assert_eq!((taken(&mut allowance, 160, 0), taken(&mut allowance, 280, 0)), (1, 2));
+        assert_eq!(taken(&mut allowance, 10_000, 0), 20);
     }
 
     #[test]

@@ -15,9 +15,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub use deadline::{Clock, Deadline};
+use serde::{Deserialize, Serialize};
+
+pub use deadline::{Allowance, Clock, Deadline};
 pub use error::StateError;
-pub use journal::{Entry, JOURNAL};
+pub use journal::{Entry, JOURNAL, Tail};
 pub use owner::Owner;
 pub use store::{Note, Stored};
 pub use who::Who;
@@ -60,7 +62,7 @@ pub struct StateDir {
 }
 
 /// Which version of a file this is, without reading it: every write here makes a new file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     inode: u64,
     bytes: u64,

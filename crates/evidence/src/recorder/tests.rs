@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{Arc, Mutex},
 };
 
@@ -12,13 +12,20 @@ use node_ebpf_common::{
     maps::RowRecord,
 };
 
-use super::*;
+use super::{
+    events::{EventWatch, Recorded},
+    *,
+};
 use crate::{
     ledger::{Counted, Keep, Rules, Step},
     record::{EventKind, LossKind},
     store::{Filter, Limits, Reader},
 };
 use nodewall_host::state::{Clock, Stamp, Who};
+use nodewall_policy::{
+    Policy,
+    config::{Config, Mode},
+};
 
 const KEEP: Rules = Rules {
     learning_s: 0,
@@ -216,5 +223,54 @@ fn a_clock_that_was_wrong_once_ends_no_recording() {
         worker.turn();
         assert_eq!(told()[before..], ["block", "enforce", "unblock", "confirm"]);
         worker.end();
+    }
+}
+
+/// Who controls a source of peers must not wash the store out: what is recorded of each change stays small.
+#[test]
+fn peers_that_flap_bring_few_texts_and_short_events() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = StateDir::create(&dir.path().join("state")).unwrap();
+    let in_force = Flapping::default();
+    let mut watch = EventWatch::new(state, Recorded::default());
+    let mut events = Vec::new();
+    for second in 0..120 {
+        in_force.0.set(second);
+        let now = Clock { boot_id: "this".into(), boot_ns: second * SECOND_NS, unix_ns: 0 };
+        events.extend(watch.new_events(&in_force, &now));
+    }
+    let texts = events.iter().filter(|event| event.text.is_some()).count();
+    // Twenty, one more after a minute, and the one that differs by more than peers.
+    assert_eq!((events.len(), texts), (240, 22));
+    let longest = events.iter().map(|event| event.detail.len()).max().unwrap();
+    assert!(longest < 700, "{longest} bytes");
+    assert!(events.iter().any(|event| event.text.is_some() && event.detail.starts_with("generation 101, enforce")));
+}
+
+#[derive(Default)]
+struct Flapping(Cell<u64>);
+
+impl InForce for Flapping {
+    fn data_path(&self, _budget: CaptureBudget) -> Result<Option<Box<dyn DataPath>>, Failure> {
+        Ok(None)
+    }
+
+    fn policy_stamp(&self) -> Vec<Option<Stamp>> {
+        vec![None; self.0.get() as usize]
+    }
+
+    fn policy(&self) -> Result<Option<PolicyInForce>, Failure> {
+        let second = self.0.get();
+        let mode = if second < 100 { Mode::Audit } else { Mode::Enforce };
+        let peers = (0..3_000).map(|n| format!("10.{}.{}.{}/32", second % 2, n / 250, n % 250).parse().unwrap());
+        let policy = Policy { mode, peers: peers.collect(), ..Policy::from_config(&Config::embedded()).unwrap() };
+        Ok(Some(PolicyInForce {
+            generation: second + 1,
+            since_unix_ns: 1,
+            mode: mode.to_string(),
+            sha256: "ab".to_owned(),
+            text: serde_json::to_string(&policy).ok(),
+            peers: policy.peers,
+        }))
     }
 }

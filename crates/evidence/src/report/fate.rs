@@ -42,3 +42,33 @@ fn read(text: &str) -> Option<Outcome> {
         Mode::Enforce => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nodewall_policy::config::Config;
+
+    use super::*;
+
+    /// `mode`: of its text; `None`: it has none.
+    fn policy(generation: u64, mode: Option<Mode>) -> Event {
+        let text = mode.map(|mode| {
+            let policy = Policy { mode, ..Policy::from_config(&Config::embedded()).unwrap() };
+            serde_json::to_string(&policy).unwrap()
+        });
+        let (unix_ns, detail) = (generation * WRITTEN_BEFORE_NS, format!("generation {generation}, of, sha256 ab"));
+        Event { unix_ns, kind: EventKind::Policy, detail, who: None, text }
+    }
+
+    #[test]
+    fn a_policy_without_a_text_is_as_the_one_before_it() {
+        let audit = Some(Mode::Audit);
+        let of = |policies: &[Event], since: u64| of_all(policies, since * WRITTEN_BEFORE_NS);
+        let mut policies = [policy(5, None), policy(4, None), policy(3, audit), policy(2, None), policy(1, audit)];
+        // Since the fourth, whose mode only the third tells.
+        assert_eq!(of(&policies, 5), Some(Outcome::WouldDrop));
+        assert_eq!(of(&policies, 1), Some(Outcome::WouldDrop));
+        assert_eq!(of(&policies[..2], 5), None, "nobody knows");
+        policies[4] = policy(1, Some(Mode::Enforce));
+        assert_eq!((of(&policies, 4), of(&policies, 3)), (Some(Outcome::WouldDrop), None), "the second enforced, too");
+    }
+}

@@ -6,7 +6,8 @@ use std::{
     collections::BTreeSet,
     ffi::{OsStr, OsString},
     fs,
-    net::UdpSocket,
+    io::{Read as _, Write as _},
+    net::{TcpStream, UdpSocket},
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     process::Command,
 };
@@ -50,6 +51,7 @@ impl Devices {
     fn new() -> Self {
         let [node, outsider] = NetNs::create_many(&["node", "outsider"]).unwrap().try_into().unwrap();
         let devices = Self { place: Scratch::new(), node, outsider };
+        devices.node.ip(&["link", "set", "lo", "up"]).unwrap();
         for (number, name) in NAMES.iter().enumerate() {
             let (name, end) = (OsStr::from_bytes(name), format!("far{number}"));
             devices.ip(
@@ -81,12 +83,37 @@ impl Devices {
         self.place.on(self.node.command(executable()), arguments)
     }
 
+    /// What the agent answers on its port: the body, up to the first empty line of a stream.
+    fn answer(&self, path: &str) -> String {
+        let token = fs::read_to_string(self.place.state().join("token")).unwrap();
+        let head = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:9117\r\nAuthorization: Bearer {}\r\n", token.trim());
+        let ask = move || {
+            let mut stream = TcpStream::connect("127.0.0.1:9117").unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(format!("{head}Connection: close\r\n\r\n").as_bytes()).unwrap();
+            let (mut whole, mut piece) = (Vec::new(), [0; 4096]);
+            while !whole.ends_with(b"\n\n\r\n") {
+                match stream.read(&mut piece).unwrap() {
+                    0 => break,
+                    bytes => whole.extend(&piece[..bytes]),
+                }
+            }
+            whole
+        };
+        let whole = String::from_utf8(self.node.run(ask).unwrap()).unwrap();
+        let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        let body = body.replace("\r\n", "\n");
+        is_harmless(path, body.as_bytes());
+        body
+    }
+
     /// One that goes on until it is ended.
     fn start(&self, arguments: &[&str]) -> Process {
         Process::spawn(&arguments.join(" "), self.command(arguments)).unwrap()
     }
 
-    fn end(process: Process) {
+    fn end(process: &Process) {
         process.terminate().unwrap();
         is_harmless("one that was ended", process.output().as_bytes());
     }
@@ -170,9 +197,16 @@ fn a_device_s_name_reaches_no_terminal_raw_whatever_the_command() {
     for name in ["e\\u{1b}[31mx ", "r\\u{202e}y ", "b\u{fffd}z#"] {
         assert!(shown.lines().any(|line| line.starts_with(name) && line.contains("covered")), "{name}:\n{shown}");
     }
+    // The agent's answers, which somebody reads by curl, escape by their own formats.
+    for path in ["status", "counters", "denied-sources", "peer-traffic", "peers", "ports", "stream"] {
+        let answer = devices.answer(&format!("/api/v1/{path}"));
+        assert!(!["status", "stream"].contains(&path) || answer.contains("\"e\\u001b[31mx\""), "{path}:\n{answer}");
+    }
+    let metrics = devices.answer("/metrics");
+    assert!(metrics.contains("interface=\"e\\\\u{1b}[31mx\""), "{metrics}");
     let open = devices.start(&["panic-open", "--for", "10m"]);
     open.wait_for_line(PATIENCE, |line| line.contains("OPEN")).unwrap();
-    [agent, tail, capturing, open].into_iter().for_each(Devices::end);
+    [agent, tail, capturing, open].iter().for_each(Devices::end);
     assert!(tell(&["detach"]).0.contains("e\\u{1b}[31mx"));
     let mut asked = asked.into_inner();
     asked.extend(["run", "capture", "panic-open"].map(str::to_owned));

@@ -65,7 +65,7 @@ fn print_capture(whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
     print_row(&whole.row)?;
     for layer in &whole.layers {
         ui::print_line("")?;
-        ui::print_line(&layer.layer)?;
+        ui::print_line(layer.layer)?;
         for (name, value) in &layer.fields {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             print_field(&format!("  {name}"), &text)?;

@@ -178,6 +178,7 @@ fn a_device_s_name_reaches_no_terminal_raw_whatever_the_command() {
             &["events", "export", "--format", "pcapng", "--out", frames.to_str().unwrap()],
             &["replay", frames.to_str().unwrap()],
             &["report", "--since", "1h", "--out", "-"],
+            &["usage", "--since", "1h", "--by", "peer,port"],
             &["top", "--once", "--interval", "100ms"],
             &["init", "--stdout"],
             &["page"],

@@ -135,7 +135,7 @@ mod tests {
             notify.ready();
             assert_eq!(heard(&socket), "READY=1");
             notify.status("audit\n2 peers".to_owned());
-            assert_eq!(heard(&socket), "STATUS=audit 2 peers");
+            assert_eq!(heard(&socket), "STATUS=audit\\n2 peers");
             notify.status("audit\n2 peers".to_owned());
             assert!(silent(&socket), "the same line is not said twice");
             notify.alive();

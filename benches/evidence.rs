@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench evidence [-- --records N] [--check]`; without cargo's `--bench` (a test run) a few records.
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
+#![allow(clippy::print_stdout, reason = "to whoever measures")]
 
 use std::{
     path::Path,

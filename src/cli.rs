@@ -14,13 +14,18 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 use clap::{
     Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
-    error::ErrorKind,
+    error::{ContextValue, ErrorKind},
 };
 
 use ipnet::IpNet;
 
 use crate::control::Allow;
 use nodewall_policy::config::{InterfacePattern, Mode, Overrides, Protocol, parse_blocked, parse_listen, parse_peer};
+use nodewall_text::{
+    fit,
+    out::{Mark, Part, stderr, stdout, takes_color},
+    shown,
+};
 
 pub use events::{EventsArgs, EventsCommand, GroupBy, ListArgs, RecordId, RecordKind, ShowArgs, TailArgs, VerifyArgs};
 pub use examples::of as examples;
@@ -32,6 +37,9 @@ pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArg
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
+
+/// What the library begins an error with.
+const ERROR: &str = "error:";
 
 /// Keeps the cluster-only ports of Dynatrace Managed nodes for cluster nodes, at the network driver.
 #[derive(Debug, Parser)]
@@ -57,17 +65,44 @@ impl Cli {
     /// What is typed, or the end of the program: with help, the version, or what is wrong.
     pub fn read() -> Self {
         let typed = Self::described().try_get_matches().and_then(formats::checked);
-        typed.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|error| {
-            let arguments: Vec<_> = std::env::args_os().skip(1).collect();
-            if error.kind() == ErrorKind::DisplayVersion
-                && arguments.iter().any(|word| word == "--verbose" || word == "-v")
-            {
-                print!("{}", crate::version::text());
-                std::process::exit(0);
-            }
-            error.exit()
+        typed.and_then(|matches| Self::from_arg_matches(&matches)).unwrap_or_else(|mut error| {
+            let mut words = std::env::args_os().skip(1);
+            let whole =
+                error.kind() == ErrorKind::DisplayVersion && words.any(|word| word == "--verbose" || word == "-v");
+            let text = if whole { crate::version::text() } else { told(&mut error) };
+            // Nobody may be there to read it; the exit code still tells.
+            let _ = if error.use_stderr() {
+                let (mut err, color) = (stderr(), takes_color(stderr()));
+                text.lines().try_for_each(|line| match line.strip_prefix(ERROR).filter(|_| color) {
+                    Some(rest) => err.write(&[
+                        Part::Mark(Mark::Red),
+                        Part::Text(ERROR),
+                        Part::Mark(Mark::Plain),
+                        Part::Text(&fit(rest)),
+                        Part::LineEnd,
+                    ]),
+                    None => err.line(&fit(line)),
+                })
+            } else {
+                let mut out = stdout();
+                text.lines().try_for_each(|line| out.line(line))
+            };
+            std::process::exit(error.exit_code())
         })
     }
+}
+
+/// The library's text. Words that were typed make no lines of their own in it.
+fn told(error: &mut clap::Error) -> String {
+    let typed = |(kind, value): (_, &ContextValue)| match value {
+        ContextValue::String(text) => Some((kind, shown(text).into_owned())),
+        _ => None,
+    };
+    let words: Vec<_> = error.context().filter_map(typed).collect();
+    for (kind, text) in words {
+        error.insert(kind, ContextValue::String(text));
+    }
+    error.render().to_string()
 }
 
 /// Flags that every command knows.

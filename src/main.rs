@@ -5,5 +5,6 @@ use std::process::ExitCode;
 use nodewall::{cli::Cli, commands};
 
 fn main() -> ExitCode {
+    nodewall_text::out::tell_panics();
     commands::main(&Cli::read())
 }

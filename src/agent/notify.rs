@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
 
+use nodewall_text::shown;
 use rustix::time::ClockId;
 use rustix::time::clock_gettime;
 
@@ -70,8 +71,8 @@ impl Notify {
     /// One line for people; said again only when it is another.
     pub(super) fn status(&mut self, line: String) {
         if self.to.is_some() && self.last_status != line {
-            // A line break would begin another message.
-            self.say(&format!("STATUS={}", line.replace(['\n', '\r'], " ")));
+            // A line break would begin another message; and `systemctl status` shows it on a terminal.
+            self.say(&format!("STATUS={}", shown(&line)));
             self.last_status = line;
         }
     }
@@ -134,7 +135,7 @@ mod tests {
             notify.ready();
             assert_eq!(heard(&socket), "READY=1");
             notify.status("audit\n2 peers".to_owned());
-            assert_eq!(heard(&socket), "STATUS=audit 2 peers");
+            assert_eq!(heard(&socket), "STATUS=audit\\n2 peers");
             notify.status("audit\n2 peers".to_owned());
             assert!(silent(&socket), "the same line is not said twice");
             notify.alive();

@@ -106,7 +106,7 @@ fn print_table(report: &Report) -> anyhow::Result<()> {
             class.from.clone(),
         ]
     });
-    ui::print_line(&ui::table(&["class", "access", "ports", "also allow", "from"], &[], rows))?;
+    ui::print_table(&["class", "access", "ports", "also allow", "from"], &[], rows)?;
     ui::print_line("")?;
     let interfaces = if report.interfaces.is_empty() { "default".into() } else { report.interfaces.join(" ") };
     let peers = if report.peers.is_empty() { "none".into() } else { report.peers.join(" ") };

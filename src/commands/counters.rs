@@ -37,7 +37,7 @@ fn print_table(rows: &[Row]) -> anyhow::Result<()> {
         ]
     });
     let header = ["class", "port", "protocol", "direction", "outcome", "reason", "packets", "bytes"];
-    ui::print_line(&ui::table(&header, &[6, 7], cells))
+    ui::print_table(&header, &[6, 7], cells)
 }
 
 fn print_peer_table(traffic: &PeerTraffic) -> anyhow::Result<()> {
@@ -57,5 +57,5 @@ fn print_peer_table(traffic: &PeerTraffic) -> anyhow::Result<()> {
         ]
     });
     let header = ["peer", "class", "port", "protocol", "direction", "packets", "bytes"];
-    ui::print_line(&ui::table(&header, &[5, 6], cells))
+    ui::print_table(&header, &[5, 6], cells)
 }

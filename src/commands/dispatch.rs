@@ -1,8 +1,9 @@
 //! From what was typed to the command that does it, and from its outcome to the exit code.
 
-use std::{io::IsTerminal, process::ExitCode};
+use std::process::ExitCode;
 
-use tracing_subscriber::{EnvFilter, fmt};
+use nodewall_text::out;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use super::{
     apply, block, capture, check, counters, detach, doctor,
@@ -71,16 +72,9 @@ fn start_tracing(cli: &Cli) {
     let filter = EnvFilter::try_from_env("NODEWALL_LOG")
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,nodewall={level},node_ebpf={level}")));
     let color = match common.color {
-        Color::Auto => {
-            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-        }
+        Color::Auto => out::takes_color(out::stderr()),
         Color::Always => true,
         Color::Never => false,
     };
-    fmt()
-        .with_env_filter(filter)
-        .with_writer(|| ui::OneLine(std::io::stderr()))
-        .with_ansi(color)
-        .with_target(false)
-        .init();
+    tracing_subscriber::registry().with(filter).with(ui::Log { color }).init();
 }

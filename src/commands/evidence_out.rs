@@ -17,6 +17,7 @@ use super::Failure;
 use crate::cli::Common;
 use nodewall_evidence::{self as evidence, store::Reader};
 use nodewall_host::state::{Clock, StateDir};
+use nodewall_text::out::stdout;
 
 /// The store, and the state directory that it is in.
 pub(super) fn open(common: &Common) -> Result<(StateDir, Reader), Failure> {
@@ -60,10 +61,11 @@ impl Target {
     /// Makes the file anew. `binary`: a terminal is refused.
     pub(super) fn open(path: &Path, binary: bool) -> anyhow::Result<Self> {
         if path == Path::new("-") {
-            if binary && io::stdout().is_terminal() {
+            let out = stdout();
+            if binary && out.as_fd().is_terminal() {
                 return Err(anyhow!("the output is no text; name a file with -w, or a pipe such as `| tshark -r -`"));
             }
-            let out: OwnedFd = io::stdout().as_fd().try_clone_to_owned().context("can not use standard output")?;
+            let out: OwnedFd = out.as_fd().try_clone_to_owned().context("can not use standard output")?;
             return Ok(Self { file: out.into(), is_stdout: true });
         }
         let file = OpenOptions::new()

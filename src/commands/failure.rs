@@ -1,6 +1,6 @@
 //! Error -> message and exit code, in one place.
 
-use std::io::{self, Write};
+use std::io;
 
 use crate::{
     cli::exit_codes::{FAILED, PRIVILEGE, USAGE, WOULD_CUT},
@@ -12,6 +12,7 @@ use nodewall_datapath::DatapathError;
 use nodewall_evidence::store::StoreError;
 use nodewall_host::{net::NetError, state::StateError};
 use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
+use nodewall_text::{fit, out::stderr};
 
 /// A command that did not do what was asked. Nothing changed.
 #[derive(Debug)]
@@ -31,15 +32,22 @@ impl Failure {
         Self { code: WOULD_CUT, error: error.into() }
     }
 
-    /// The message, in one line.
+    /// The message.
     pub(crate) fn text(&self) -> String {
         message(&self.error)
     }
 
     /// Tells it, and returns the exit code.
     pub(crate) fn report(self) -> u8 {
+        let told = format!("nodewall: {}", message(&self.error));
+        let mut err = stderr();
         // Nobody may be listening any more; the exit code still tells.
-        let _ = writeln!(io::stderr(), "nodewall: {}", message(&self.error));
+        let _ = if self.error.chain().any(<dyn std::error::Error>::is::<ConfigErrors>) {
+            // Only these have the picture of a place; what they quote has no line ends.
+            told.lines().try_for_each(|line| err.line(&fit(line)))
+        } else {
+            err.line(&fit(&told))
+        };
         self.code
     }
 }

@@ -19,7 +19,6 @@ use nodewall_policy::{
     Policy,
     config::{AGENT_PORT, Config, DEFAULT_PATH, Mode, Protocol, show},
 };
-use nodewall_text::plain;
 
 /// Outsiders that are named in text.
 const MAX_NAMED: usize = 10;
@@ -109,7 +108,11 @@ pub(super) fn run(common: &Common, args: &InitArgs) -> Result<u8, Failure> {
         next: NEXT.iter().map(|(command, _)| *command).collect(),
         text: &text,
     };
-    print(common, &outcome, |outcome| if args.stdout { ui::print_line(text.trim_end()) } else { print_text(outcome) })?;
+    print(
+        common,
+        &outcome,
+        |outcome| if args.stdout { ui::print_lines(text.trim_end()) } else { print_text(outcome) },
+    )?;
     Ok(FINE)
 }
 
@@ -181,7 +184,7 @@ fn access_8443(config: &Config) -> Result<&'static str, Failure> {
 }
 
 fn print_text(outcome: &Report<'_>) -> anyhow::Result<()> {
-    let line = |text: &str| ui::print_line(&plain(text));
+    let line = ui::print_line;
     line(&format!("wrote {} (mode audit: nothing is dropped)", outcome.file))?;
     if let Some(backup) = &outcome.backup {
         line(&format!("the configuration before is {backup}"))?;

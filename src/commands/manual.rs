@@ -35,7 +35,7 @@ pub(super) fn man(folder: Option<&Path>) -> Result<u8, Failure> {
     let mut all = Cli::described().disable_help_subcommand(true);
     all.build();
     match folder {
-        None => ui::print_line(page(&all, None).context("the page cannot be made")?.trim_end())?,
+        None => ui::print_lines(page(&all, None).context("the page cannot be made")?.trim_end())?,
         Some(folder) => fs::create_dir_all(folder)
             .and_then(|()| write(&all, None, folder))
             .with_context(|| format!("the pages cannot be written to {}", folder.display()))?,
@@ -111,6 +111,6 @@ fn rest(command: &Command, above: Option<&Command>) -> Roff {
 pub(super) fn completions(shell: Shell) -> Result<u8, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::described(), "nodewall", &mut script);
-    ui::print_line(String::from_utf8_lossy(&script).trim_end())?;
+    ui::print_lines(String::from_utf8_lossy(&script).trim_end())?;
     Ok(FINE)
 }

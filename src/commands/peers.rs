@@ -83,14 +83,14 @@ fn print_tables(entries: &[Entry], sources: &[SourceStatus], now: &Clock) -> any
             if entry.sources.is_empty() { "-".into() } else { names(&entry.sources).join(" ") },
         ]
     });
-    ui::print_line(&ui::table(&["address", "state", "known for", "sources"], &[2], rows))?;
+    ui::print_table(&["address", "state", "known for", "sources"], &[2], rows)?;
     ui::print_line("")?;
     let rows = sources.iter().map(|source| {
         let answered = source.age.map_or_else(|| "never".to_owned(), |age| format!("{} ago", whole_seconds(age)));
         let failing = source.failing.as_ref().map_or_else(|| "fine".to_owned(), |(_, error)| error.clone());
         vec![source.name.to_string(), source.peers.to_string(), answered, failing]
     });
-    ui::print_line(&ui::table(&["source", "peers", "answered", "state"], &[1, 2], rows))
+    ui::print_table(&["source", "peers", "answered", "state"], &[1, 2], rows)
 }
 
 /// The state in words.
@@ -145,7 +145,7 @@ fn print_diff(different: &[Different]) -> anyhow::Result<()> {
             or_dash(&difference.unknown_to),
         ]
     });
-    ui::print_line(&ui::table(&["", "address", "state", "known by", "unknown to"], &[], rows))?;
+    ui::print_table(&["", "address", "state", "known by", "unknown to"], &[], rows)?;
     let alone = different.iter().filter(|difference| difference.one_witness).count();
     if alone > 0 {
         ui::print_line("")?;

@@ -53,7 +53,7 @@ fn print_table(report: &Status) -> anyhow::Result<()> {
             vec![i.name.clone(), i.state.as_str().to_owned(), attached.to_owned(), program]
         });
         ui::print_line("")?;
-        ui::print_line(&ui::table(&["interface", "state", "attached", "program"], &[3], rows))?;
+        ui::print_table(&["interface", "state", "attached", "program"], &[3], rows)?;
     }
     if let Some(trial) = &report.trial {
         let left = humantime::format_duration(std::time::Duration::from_secs(trial.seconds_left));

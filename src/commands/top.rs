@@ -1,7 +1,7 @@
 //! `nodewall top`: reads the live system again and again, and shows it. What is shown and how is `ui::top`'s.
 
 use std::{
-    io::{self, IsTerminal as _, Write as _},
+    io::{self, IsTerminal as _},
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -24,11 +24,15 @@ use super::{EndSignals, FINE, Failure, block_on, print};
 use crate::{
     cli::{Color, Common, Output, TopArgs},
     peers::Registry,
-    ui::top::{KeyAction, Model, Palette, Reading, draw, press, to_text},
+    ui::{
+        self,
+        top::{KeyAction, Model, Palette, Reading, draw, press, to_text},
+    },
     view::{counters::Counters, denied_sources::DeniedSources, peers::Peers, status},
 };
 use nodewall_datapath::{DatapathError, Maps};
 use nodewall_host::state::{Clock, StateDir};
+use nodewall_text::out::no_color;
 
 /// Where the output is no terminal: a frame of the classic size.
 const PLAIN: (u16, u16) = (80, 24);
@@ -39,7 +43,7 @@ pub(super) fn run(common: &Common, args: &TopArgs) -> Result<u8, Failure> {
     let color = match common.color {
         Color::Always => true,
         Color::Never => false,
-        Color::Auto => !args.once && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        Color::Auto => !args.once && !no_color(),
     };
     let look = Palette { color };
     if args.once {
@@ -63,19 +67,14 @@ async fn once(common: &Common, look: Palette, interval: Duration) -> anyhow::Res
     if common.output != Output::Table {
         return print(common, &model.look(), |_| Ok(()));
     }
-    let (width, height) = if io::stdout().is_terminal() { terminal::size().unwrap_or(PLAIN) } else { PLAIN };
+    let (width, height) = if ui::is_terminal() { terminal::size().unwrap_or(PLAIN) } else { PLAIN };
     let mut frame = Buffer::empty(Rect::new(0, 0, width, height));
     draw(&model, look, frame.area, &mut frame);
-    match io::stdout().write_all(to_text(&frame).as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("can not write to standard output")
-        }
-        _ => Ok(()),
-    }
+    ui::print_lines(&to_text(&frame))
 }
 
 async fn live(common: &Common, look: Palette, interval: Duration) -> anyhow::Result<()> {
-    if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+    if !ui::is_terminal() || !io::stdin().is_terminal() {
         bail!("top wants a terminal; `nodewall top --once` prints one frame to anything");
     }
     // What can not be read at all is told before the screen is taken.

@@ -2,7 +2,8 @@
 //! a confirmation.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal},
+    os::fd::AsFd as _,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use crate::{
     control::{self, AgentError, InForce, Site, Trial, TrialKind, TrialState},
 };
 use nodewall_host::state::{Role, Who};
+use nodewall_text::out::{Mark, Part, stderr};
 
 /// How often the trial's standing is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -120,9 +122,10 @@ fn count_down(left: Duration, told_s: &mut Told) -> bool {
     }
     told_s.seen_s = Some(left_s);
     let text = humantime::format_duration(Duration::from_secs(left_s));
-    if io::stderr().is_terminal() {
+    if stderr().as_fd().is_terminal() {
         // The terminal may be gone at any moment; the countdown goes on.
-        let _ = write!(io::stderr(), "\r{text} left        \r");
+        let left = format!("{text} left        ");
+        let _ = stderr().write(&[Part::Mark(Mark::Return), Part::Text(&left), Part::Mark(Mark::Return)]);
     } else if told_s.line_s.is_none_or(|told| left_s + TELL_EVERY_S <= told) || left_s == 10 {
         tell(&format!("{text} left"));
         told_s.line_s = Some(left_s);
@@ -139,7 +142,7 @@ struct Told {
 
 pub(super) fn tell(text: &str) {
     // As above.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = stderr().line(text);
 }
 
 /// Tells when Enter is pressed; `None` where there is no terminal to press it on.

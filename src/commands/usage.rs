@@ -1,6 +1,6 @@
 //! `nodewall usage`: the ledger, in a table with a small chart of each row, or as JSON.
 
-use std::{collections::BTreeMap, io::IsTerminal as _};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, anyhow};
 
@@ -77,7 +77,7 @@ fn print_table(usage: &Usage, view: &UsageView, by: By, by_time: bool, zone: &Zo
             }
         }
     }
-    let has_chart = std::io::stdout().is_terminal() && !by_time;
+    let has_chart = ui::is_terminal() && !by_time;
     let steps = (until - first) / step_s;
     let cells = rows.iter().map(|((begins, key), row)| {
         let port = key.port.map(|port| port.to_string()).or_else(|| key.ports.clone());
@@ -110,7 +110,7 @@ fn print_table(usage: &Usage, view: &UsageView, by: By, by_time: bool, zone: &Zo
     ];
     let header: Vec<&str> = header.iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, name)| *name).collect();
     let last = header.len() - usize::from(has_chart);
-    ui::print_line(&ui::table(&header, &[last - 2, last - 1], cells))?;
+    ui::print_table(&header, &[last - 2, last - 1], cells)?;
     for loss in &view.losses {
         ui::print_line(&format!("{} to {}: {}", loss.since, loss.until, loss.why))?;
     }

@@ -14,8 +14,8 @@ use nodewall_policy::{CompileError, PolicyError, config::ConfigErrors};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// The configuration.
-    #[error(transparent)]
+    /// The configuration; a cause, by which whoever prints it knows its lines.
+    #[error("{0}")]
     Config(#[from] ConfigErrors),
     /// The configuration's meaning.
     #[error(transparent)]

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use nodewall_host::state::{Clock, Note, StateDir};
+use nodewall_text::one_line;
 
 /// A change that was refused; the policy before it stayed in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,7 +15,7 @@ pub struct Refused {
     pub attempt: String,
     /// Nobody was there to read the refusal: a start, a reload.
     pub unattended: bool,
-    /// Why it was refused, with file and line where a file is at fault.
+    /// Why it was refused, in one line, with file and line where a file is at fault.
     pub error: String,
 }
 
@@ -96,7 +97,7 @@ impl Refused {
     /// Notes that a change was refused. Failing to is only logged: the refusal itself is what counts.
     pub fn note(state: &StateDir, attempt: &str, unattended: bool, error: &str) {
         let refused =
-            Self { unix_ns: Clock::now().unix_ns, attempt: attempt.to_owned(), unattended, error: error.to_owned() };
+            Self { unix_ns: Clock::now().unix_ns, attempt: attempt.to_owned(), unattended, error: one_line(error) };
         if let Err(error) = state.write_note(&refused) {
             tracing::warn!("{}: the refusal could not be noted: {error}", state.path().display());
         }

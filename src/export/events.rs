@@ -20,7 +20,7 @@ use tokio::{
 use super::{connections::Deadline, live::Reader, reply};
 use crate::view::{counters::Counters, status::Status};
 use nodewall_host::state::Clock;
-use nodewall_text::host_name;
+use nodewall_text::{host_name, safe_json};
 
 /// Streams at a time.
 const MAX_STREAMS: usize = 8;
@@ -100,6 +100,6 @@ impl Feed {
 
 fn event(name: &str, value: &impl Serialize) -> Bytes {
     // JSON of one line has no line breaks.
-    let json = serde_json::to_string(value).unwrap_or_default();
+    let json = serde_json::to_string(value).map(safe_json).unwrap_or_default();
     Bytes::from(format!("event: {name}\ndata: {json}\n\n"))
 }

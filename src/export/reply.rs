@@ -5,6 +5,7 @@ use axum::{
     http::{Response, StatusCode, header},
     response::IntoResponse as _,
 };
+use nodewall_text::safe_json;
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,13 +21,13 @@ pub(super) fn line(status: StatusCode, line: &str) -> Response<Body> {
 
 /// A value as JSON.
 pub(super) fn json(value: &impl Serialize) -> Response<Body> {
-    match serde_json::to_vec(value) {
-        Ok(body) => text(StatusCode::OK, "application/json", body),
+    match serde_json::to_string(value) {
+        Ok(body) => text(StatusCode::OK, "application/json", safe_json(body)),
         Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     }
 }
 
 /// Why not, as JSON.
 pub(super) fn refused(status: StatusCode, why: &str) -> Response<Body> {
-    text(status, "application/json", json!({ "error": why }).to_string())
+    text(status, "application/json", safe_json(json!({ "error": why }).to_string()))
 }

@@ -1,8 +1,11 @@
 //! Questions to a person at a terminal. Owns how a question looks and what an answer may be; must not know what is asked.
 
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::{
+    io::{self, BufRead, IsTerminal},
+    os::fd::AsFd as _,
+};
 
-use nodewall_text::plain;
+use nodewall_text::out::{Part, stderr};
 
 /// Somebody who can be asked.
 pub trait Prompt {
@@ -59,15 +62,13 @@ pub struct Terminal(());
 impl Terminal {
     /// `None`: nobody is there to be asked.
     pub fn open() -> Option<Self> {
-        (io::stdin().is_terminal() && io::stderr().is_terminal()).then_some(Self(()))
+        (io::stdin().is_terminal() && stderr().as_fd().is_terminal()).then_some(Self(()))
     }
 }
 
 impl Prompt for Terminal {
     fn ask(&mut self, question: &str) -> io::Result<String> {
-        let mut out = io::stderr().lock();
-        write!(out, "{}", plain(question))?;
-        out.flush()?;
+        stderr().write(&[Part::Text(question)])?;
         let mut answer = String::new();
         if io::stdin().lock().read_line(&mut answer)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -78,7 +79,7 @@ impl Prompt for Terminal {
     fn tell(&mut self, text: &str) {
         for line in text.lines() {
             // A terminal that went away is noticed by the next question.
-            let _ = writeln!(io::stderr().lock(), "{}", plain(line));
+            let _ = stderr().line(line);
         }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{
     Answer, Fetch, Source, SourceError, SourceName,
-    http_sd::{json, shortened},
+    http_sd::json,
     limit::{Peers, address},
 };
 use nodewall_https::{Client, Get, Reply, Token, advice, within_deadline};
@@ -135,8 +135,8 @@ fn nodes(body: &[u8]) -> Result<BTreeSet<IpNet>, String> {
             node => ADDRESSES.iter().find_map(|key| node.get(key)?.as_str()),
         };
         let text = text.ok_or_else(|| format!("{which} of the answer has no address (ipAddress)"))?;
-        let address = address(text)
-            .ok_or_else(|| format!("{which} of the answer has {:?}, which is no address", shortened(text)))?;
+        let address =
+            address(text).ok_or_else(|| format!("{which} of the answer has {text:?}, which is no address"))?;
         peers.add(IpNet::from(address)).map_err(|(problem, _)| format!("{which} of the answer: {problem}"))?;
     }
     let peers = peers.into_set();
@@ -146,7 +146,7 @@ fn nodes(body: &[u8]) -> Result<BTreeSet<IpNet>, String> {
 /// By its id, where it has one.
 fn named(number: usize, node: &Value) -> String {
     match node.get("id") {
-        Some(Value::String(id)) => format!("node {:?}", shortened(id)),
+        Some(Value::String(id)) => format!("node {id:?}"),
         Some(Value::Number(id)) => format!("node {id}"),
         _ => format!("entry {number}"),
     }

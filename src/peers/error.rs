@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use nodewall_https::HttpError;
+use nodewall_text::fit;
 
 /// Why a source gave no answer; its last answer stays.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,7 +18,7 @@ pub struct SourceError {
 impl SourceError {
     /// Something about this file, name or server.
     pub(super) fn at(place: impl Display, problem: impl Display, help: impl Into<String>) -> Self {
-        Self { problem: format!("{place}: {problem}"), help: help.into() }
+        Self { problem: fit(&format!("{place}: {problem}")).into_owned(), help: help.into() }
     }
 }
 

@@ -83,7 +83,7 @@ fn read(body: &[u8]) -> Result<BTreeSet<IpNet>, (String, String)> {
             let place = format!("[{group}].targets[{target}]");
             let address = address(text).ok_or_else(|| {
                 let help = "let it name addresses; names of hosts belong into [peers] dns".to_owned();
-                (format!("{place}: {:?} is no address", shortened(text)), help)
+                (format!("{place}: {text:?} is no address"), help)
             })?;
             peers.add(IpNet::from(address)).map_err(|(problem, help)| (format!("{place}: {problem}"), help))?;
         }
@@ -98,11 +98,6 @@ fn read(body: &[u8]) -> Result<BTreeSet<IpNet>, (String, String)> {
 /// JSON, also behind the mark that some editors and servers put before UTF-8.
 pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> serde_json::Result<T> {
     serde_json::from_slice(body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body))
-}
-
-/// No more of a server's words than a name can be long.
-pub(super) fn shortened(text: &str) -> String {
-    text.chars().take(255).collect()
 }
 
 impl Source for HttpSd {

@@ -1,50 +1,66 @@
-//! One line per event: what reads the agent's messages (journald, a log shipper) takes each line for a message. It must not choose what is logged.
+//! The log: one line for each event, for what reads the agent's messages (journald, a log shipper) takes each line for a message. It must not choose what is
+//! logged.
 
-use std::io::{self, Write};
+use std::{
+    fmt::{Debug, Write as _},
+    time::SystemTime,
+};
 
-/// Writes each event, which comes in one piece with its line's end, as one line. An error of several lines (a configuration's, with the picture of
-/// the place) is joined, without the carets that point at nothing any more.
-#[derive(Debug)]
-pub struct OneLine<W>(pub W);
+use nodewall_text::{
+    one_line,
+    out::{self, Mark, Part},
+};
+use tracing::{
+    Event, Level, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{Layer, layer::Context};
 
-impl<W: Write> Write for OneLine<W> {
-    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        let body = event.strip_suffix(b"\n").unwrap_or(event);
-        if body.contains(&b'\n') {
-            self.0.write_all(joined(&String::from_utf8_lossy(body)).as_bytes())?;
-        } else {
-            self.0.write_all(event)?;
+/// Writes events to standard error.
+#[derive(Clone, Copy, Debug)]
+pub struct Log {
+    /// Colour may be used.
+    pub color: bool,
+}
+
+impl<S: Subscriber> Layer<S> for Log {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut told = Told::default();
+        event.record(&mut told);
+        let level = *event.metadata().level();
+        let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+        let (name, text) = (format!(" {level:>5} "), one_line(&told.0));
+        let color = match level {
+            Level::ERROR => Mark::Red,
+            Level::WARN => Mark::Yellow,
+            Level::INFO => Mark::Green,
+            Level::DEBUG => Mark::Blue,
+            Level::TRACE => Mark::Magenta,
+        };
+        let mut parts = vec![Part::Text(&time), Part::Text(&name), Part::Text(&text), Part::LineEnd];
+        if self.color {
+            parts.insert(2, Part::Mark(Mark::Plain));
+            parts.insert(1, Part::Mark(color));
+            parts.insert(1, Part::Mark(Mark::Plain));
+            parts.insert(0, Part::Mark(Mark::Dim));
         }
-        Ok(event.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.0.flush()
+        // Nobody may be there to read it.
+        let _ = out::stderr().write(&parts);
     }
 }
 
-fn joined(body: &str) -> String {
-    let is_caret = |line: &&str| !line.is_empty() && line.chars().all(|c| matches!(c, ' ' | '\t' | '|' | '^'));
-    let lines: Vec<&str> = body.lines().filter(|line| !is_caret(line)).map(str::trim).collect();
-    lines.join("; ") + "\n"
-}
+/// An event's message, and its other fields behind it.
+#[derive(Default)]
+struct Told(String);
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn written(event: &str) -> String {
-        let mut out = OneLine(Vec::new());
-        out.write_all(event.as_bytes()).unwrap();
-        String::from_utf8(out.0).unwrap()
-    }
-
-    #[test]
-    fn an_event_is_one_line() {
-        assert_eq!(written("INFO  attached\n"), "INFO  attached\n");
-        assert_eq!(
-            written("ERROR refused: f:1:8: bad\n1 | mode = \"x\"\n  |        ^^^\n  = help: write \"audit\"\n"),
-            "ERROR refused: f:1:8: bad; 1 | mode = \"x\"; = help: write \"audit\"\n"
-        );
+impl Visit for Told {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // Writing into a String does not fail.
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            // Where a record of the `log` crate comes from.
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(self.0, " {name}={value:?}"),
+        };
     }
 }

@@ -3,19 +3,25 @@
 mod event;
 pub mod top;
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::{
+    io::{self, BufWriter, IsTerminal as _, StdoutLock},
+    os::fd::AsFd as _,
+};
 
 use anyhow::Context;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
-pub use event::OneLine;
+pub use event::Log;
 
-use nodewall_text::safe_json;
+use nodewall_text::{
+    out::{self, Out},
+    safe_json, shown,
+};
 
 /// Prints one JSON document, indented; safe for a terminal.
 pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    print_line(&safe_json(serde_json::to_string_pretty(value)?))
+    print_lines(&safe_json(serde_json::to_string_pretty(value)?))
 }
 
 /// Prints each value as JSON on a line of its own.
@@ -30,25 +36,29 @@ pub fn json_line(value: &impl Serialize) -> anyhow::Result<String> {
 
 /// Prints a line; a reader that went away (`| head`) ends the program quietly, as other tools do.
 pub fn print_line(text: &str) -> anyhow::Result<()> {
-    written(writeln!(io::stdout().lock(), "{text}"))
+    written(out::stdout().line(text))
 }
 
-/// Many lines. To a terminal each goes out at once, elsewhere in large pieces: a system call per line costs more than judging a frame.
+/// The same of text that has several: its line ends must be this program's own.
+pub fn print_lines(text: &str) -> anyhow::Result<()> {
+    text.lines().try_for_each(print_line)
+}
+
+/// Many lines. To a terminal each goes out at once, elsewhere in large pieces.
 pub struct Lines {
-    out: BufWriter<io::StdoutLock<'static>>,
+    out: Out<BufWriter<StdoutLock<'static>>>,
     at_once: bool,
 }
 
 impl Lines {
     /// Takes standard output until it is dropped.
     pub fn new() -> Self {
-        let out = io::stdout().lock();
-        Self { at_once: out.is_terminal(), out: BufWriter::with_capacity(64 << 10, out) }
+        Self { at_once: is_terminal(), out: out::buffered_stdout() }
     }
 
     /// Prints a line.
     pub fn print(&mut self, text: &str) -> anyhow::Result<()> {
-        written(writeln!(self.out, "{text}"))?;
+        written(self.out.line(text))?;
         if self.at_once { self.finish() } else { Ok(()) }
     }
 
@@ -56,6 +66,11 @@ impl Lines {
     pub fn finish(&mut self) -> anyhow::Result<()> {
         written(self.out.flush())
     }
+}
+
+/// Whether standard output is a terminal.
+pub fn is_terminal() -> bool {
+    out::stdout().as_fd().is_terminal()
 }
 
 /// Values as they come, a line each: by themselves, or as the elements of one JSON array.
@@ -88,20 +103,12 @@ impl Values {
         match self.held.take() {
             _ if !self.is_array => {}
             None => self.out.print("[]")?,
-            Some(last) => self.out.print(&format!("  {last}\n]"))?,
+            Some(last) => {
+                self.out.print(&format!("  {last}"))?;
+                self.out.print("]")?;
+            }
         }
         self.out.finish()
-    }
-}
-
-/// For what writes by itself; a reader that went away ends the program quietly, too.
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        quietly(self.out.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        quietly(self.out.flush())
     }
 }
 
@@ -112,23 +119,24 @@ impl Default for Lines {
 }
 
 fn written(result: io::Result<()>) -> anyhow::Result<()> {
-    quietly(result).context("can not write to standard output")
-}
-
-fn quietly<T>(result: io::Result<T>) -> io::Result<T> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => result,
+        result => result.context("can not write to standard output"),
     }
 }
 
-/// A plain table with aligned columns; the columns in `right` hold numbers.
-pub fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+/// Prints a plain table with aligned columns; the columns in `right` hold numbers.
+pub fn print_table(
+    header: &[&str],
+    right: &[usize],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> anyhow::Result<()> {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(|h| h.to_uppercase()));
     for row in rows {
-        table.add_row(row);
+        // Before its width is taken.
+        table.add_row(row.iter().map(|cell| shown(cell)));
     }
     let last = header.len().saturating_sub(1);
     for (n, column) in table.column_iter_mut().enumerate() {
@@ -137,5 +145,5 @@ pub fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Ve
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    table.lines().map(|line| line.trim_end().to_string()).collect::<Vec<_>>().join("\n")
+    table.lines().try_for_each(|line| print_line(line.trim_end()))
 }

@@ -1,10 +1,13 @@
 //! `top` in a real terminal, beside real traffic.
 
-use nodewall_testbed::{Probe, Protocol, Signal, skip_unless_privileged};
+use std::process::Command;
+
+use nodewall_testbed::{Lab, Probe, Protocol, Signal, skip_unless_privileged};
 use rustix::process::{Pid, kill_process};
 
 use super::node::Node;
 use super::screen::Screen;
+use super::settings::Settings;
 use super::traffic::silent;
 
 /// The words of a port's line.
@@ -106,4 +109,46 @@ fn one_look_as_json_has_what_the_screen_shows() {
         assert_eq!((&look["status"]["mode"], &look["denied"][0]["reason"]), (&"enforce".into(), &"outsider".into()));
         assert_eq!(look["peers"]["peers"].as_array().unwrap().len(), 4, "{look}");
     }
+}
+
+/// What it sends, byte for byte: `script` keeps it, in a terminal of its own within tmux's.
+#[test]
+fn a_terminal_gets_no_sequence_from_a_device_s_name() {
+    if skip_unless_privileged("a_terminal_gets_no_sequence_from_a_device_s_name") {
+        return;
+    }
+    // A colour, a turn of the direction, and what hangs on the letter before it.
+    let name = "e\u{1b}[31m\u{202e}y\u{200d}";
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default().interfaces(&["e*"]));
+    node.netns().ip(&["link", "add", "name", name, "type", "veth", "peer", "name", "far"]).unwrap();
+    for end in [name, "far"] {
+        node.netns().ip(&["link", "set", end, "up"]).unwrap();
+    }
+    node.start_agent();
+    let sent = node.directories.state_dir().join("sent");
+    let top = node.command("top", &["--interval", "200ms"]);
+    let line: Vec<&str> =
+        std::iter::once(top.get_program()).chain(top.get_args()).map(|word| word.to_str().unwrap()).collect();
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--flush", "--command", &line.join(" "), sent.to_str().unwrap()]);
+    let screen = Screen::start(&node, &script);
+    screen.shows("the name by number", |text| text.contains("e\\u{1b}[31m\\u{202e}"));
+    screen.press("q");
+    screen.shows("the shell again", |text| text.contains("ended with 0"));
+    let sent = String::from_utf8(std::fs::read(&sent).unwrap()).unwrap();
+    let mut pieces = sent.split('\u{1b}');
+    let plain =
+        std::iter::once(pieces.next().unwrap().to_owned()).chain(pieces.map(after_sequence)).collect::<String>();
+    let raw = plain.chars().find(|c| (c.is_control() && !"\r\n".contains(*c)) || "\u{202e}\u{200d}".contains(*c));
+    assert_eq!(raw, None, "{plain:?}");
+    assert!(!sent.contains(name), "{sent:?}");
+}
+
+/// The text after a control sequence (ECMA-48, 5.4) of those that move, clear, colour, or switch a mode; of any other there is none.
+fn after_sequence(piece: &str) -> String {
+    let parameters = piece.strip_prefix('[').unwrap_or_else(|| panic!("no control sequence: {piece:?}"));
+    let end = parameters.find(|c: char| !matches!(c, '0'..='9' | ';' | '?')).unwrap();
+    let (_, rest) = parameters.split_at(end);
+    assert!(rest.starts_with(['A', 'B', 'C', 'D', 'G', 'H', 'J', 'K', 'X', 'd', 'h', 'l', 'm', 'n']), "{piece:?}");
+    rest[1..].to_owned()
 }

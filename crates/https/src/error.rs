@@ -1,5 +1,7 @@
 //! Why a server was not asked, or gave no answer. Must not hold what a server wrote into a page, nor a secret.
 
+use nodewall_text::fit;
+
 /// What went wrong where, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {problem}; {help}")]
@@ -14,5 +16,5 @@ pub struct HttpError {
 
 /// An error about `url`.
 pub fn failed(url: &str, problem: impl Into<String>, help: impl Into<String>) -> HttpError {
-    HttpError { place: url.to_owned(), problem: problem.into(), help: help.into() }
+    HttpError { place: url.to_owned(), problem: fit(&problem.into()).into_owned(), help: help.into() }
 }

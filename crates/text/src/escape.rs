@@ -3,13 +3,27 @@
 
 use std::borrow::Cow;
 
+/// The most characters of a line that quotes what others wrote.
+const LINE_CHARS: usize = 1_000;
+/// How many of them are its end, which says what to do.
+const END_CHARS: usize = 400;
+
 /// The text with everything but printable characters written as `\u{1b}` and the like, and a backslash as two: always one line, and never ambiguous.
 pub fn plain(text: &str) -> Cow<'_, str> {
-    if text.chars().all(|c| c != '\\' && is_harmless(c)) {
+    escaped(text, |c| c != '\\' && is_harmless(c))
+}
+
+/// The same with a backslash as it is: what was escaped before is not escaped again.
+pub fn shown(text: &str) -> Cow<'_, str> {
+    escaped(text, is_harmless)
+}
+
+fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if text.chars().all(&stays) {
         return Cow::Borrowed(text);
     }
     let shown = text.chars().fold(String::with_capacity(text.len() + 8), |mut shown, c| {
-        if c != '\\' && is_harmless(c) {
+        if stays(c) {
             shown.push(c);
         } else {
             shown.extend(c.escape_debug());
@@ -17,6 +31,27 @@ pub fn plain(text: &str) -> Cow<'_, str> {
         shown
     });
     Cow::Owned(shown)
+}
+
+/// A line that quotes others, of a length that can be read: of a long one its beginning, its end, and how much is left out between.
+pub fn fit(line: &str) -> Cow<'_, str> {
+    let place = |chars: usize| line.char_indices().nth(chars).map(|(at, _)| at);
+    // Most lines have not even as many bytes.
+    if line.len() <= LINE_CHARS || place(LINE_CHARS).is_none() {
+        return Cow::Borrowed(line);
+    }
+    let length = line.chars().count();
+    let first: String = line.chars().take(LINE_CHARS - END_CHARS).collect();
+    let last: String = line.chars().skip(length - END_CHARS).collect();
+    Cow::Owned(format!("{first} […{} characters…] {last}", length - LINE_CHARS))
+}
+
+/// A message in one line that can be read: what has several (a configuration's error, with the picture of the place) is joined, without the carets that point
+/// at nothing any more.
+pub fn one_line(message: &str) -> String {
+    let is_caret = |line: &&str| !line.is_empty() && line.chars().all(|c| matches!(c, ' ' | '\t' | '|' | '^'));
+    let lines = message.lines().filter(|line| !is_caret(line)).map(|line| fit(line.trim()));
+    lines.collect::<Vec<_>>().join("; ")
 }
 
 /// JSON as a terminal can bear it. JSON itself escapes the control characters of ASCII but for DEL; the others (also those that turn the direction of writing) can
@@ -38,7 +73,7 @@ pub fn json(text: String) -> String {
 
 /// Printable, as the standard library knows it: no control, format, separator (but the space), private or unassigned character; nor one that only adds to the one
 /// before.
-fn is_harmless(c: char) -> bool {
+pub fn is_harmless(c: char) -> bool {
     matches!(c, ' '..='~') || (!c.is_ascii() && c.escape_debug().len() == 1)
 }
 
@@ -59,6 +94,32 @@ mod tests {
         ] {
             assert_eq!(plain(hostile), shown);
         }
+    }
+
+    #[test]
+    fn a_backslash_is_ambiguous_only_where_what_was_escaped_may_come_again() {
+        assert_eq!(shown("\u{1b}\\u{1b}\u{202e}"), "\\u{1b}\\u{1b}\\u{202e}");
+        assert_eq!(shown(&shown("\u{9b}")), shown("\u{9b}"));
+    }
+
+    #[test]
+    fn a_long_line_keeps_its_beginning_and_its_end() {
+        let line = format!("f:1:8: {}é is no mode; write \"audit\"", "ä".repeat(1 << 20));
+        let cut = fit(&line);
+        assert!(cut.starts_with("f:1:8: ää") && cut.ends_with("é is no mode; write \"audit\""), "{cut}");
+        assert!(cut.contains(&format!("[…{} characters…]", line.chars().count() - 1_000)), "{cut}");
+        assert!(cut.chars().count() < 1_100);
+        let whole = "ä".repeat(1_000);
+        assert_eq!(fit(&whole), whole);
+    }
+
+    #[test]
+    fn a_message_of_several_lines_is_joined() {
+        assert_eq!(one_line("INFO  attached"), "INFO  attached");
+        assert_eq!(
+            one_line("refused: f:1:8: bad\n1 | mode = \"x\"\n  |        ^^^\n  = help: write \"audit\""),
+            "refused: f:1:8: bad; 1 | mode = \"x\"; = help: write \"audit\""
+        );
     }
 
     #[test]

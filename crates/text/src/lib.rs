@@ -1,10 +1,11 @@
-//! Text: strangers' text made safe for a terminal, bytes in hexadecimal, this host's name. Knows nothing of the rest of the project.
+//! Text: strangers' text made safe for a terminal, the one way out to it, bytes in hexadecimal, this host's name. Knows nothing of the rest of the project.
 
 mod escape;
+pub mod out;
 
 use std::{fmt::Write as _, fs};
 
-pub use escape::{json as safe_json, plain};
+pub use escape::{fit, is_harmless, json as safe_json, one_line, plain, shown};
 
 /// How many of a list are named in one line.
 const NAMED: usize = 20;

@@ -1,8 +1,8 @@
 //! `nodewall events list`: denied flows, captured frames, losses and events, or sums of flows; in every format.
 
-use std::{marker::PhantomData, ops::ControlFlow};
+use std::ops::ControlFlow;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::anyhow;
 use serde::Serialize;
 
 use super::{FINE, Failure, UNVERIFIED, store, table};
@@ -26,7 +26,6 @@ const TABLE_LIMIT: usize = 1_000;
 
 /// Records that are held at once on their way to lines.
 const PAGE: usize = 1 << 16;
-const NOT_WRITTEN: &str = "can not write to standard output";
 
 /// A list as one document.
 #[derive(Serialize)]
@@ -149,7 +148,6 @@ impl Question<'_> {
                 ui::print_json(&Document { kind, since, until, truncated, records: &records, losses: self.losses()? })?;
             }
             Rows::Lines(mut out, _) => out.finish()?,
-            Rows::Csv(mut out) => out.flush().context(NOT_WRITTEN)?,
         }
         if truncated {
             let limit = self.limit().unwrap_or(usize::MAX);
@@ -163,7 +161,7 @@ impl Question<'_> {
         if rows.is_empty() {
             ui::print_line("nothing of the kind is recorded")?;
         } else {
-            ui::print_line(&table(rows))?;
+            table(rows)?;
         }
         ui::print_line("")?;
         for LossSum { loss, is_of_captures, packets, bytes } in losses {
@@ -183,19 +181,18 @@ impl Question<'_> {
 enum Rows<R> {
     /// Until all are there.
     Held(Vec<R>),
-    Lines(ui::Lines, PhantomData<R>),
-    Csv(Box<csv::Writer<ui::Lines>>),
+    Lines(ui::Lines, fn(&R) -> anyhow::Result<String>),
 }
 
 impl<R: Row> Rows<R> {
     fn new(output: Output) -> anyhow::Result<Self> {
         Ok(match output {
             Output::Table | Output::Json => Self::Held(Vec::new()),
-            Output::Jsonl => Self::Lines(ui::Lines::new(), PhantomData),
+            Output::Jsonl => Self::Lines(ui::Lines::new(), |row| ui::json_line(row)),
             Output::Csv => {
-                let mut out = csv::Writer::from_writer(ui::Lines::new());
-                out.write_record(R::CSV.split(',')).context(NOT_WRITTEN)?;
-                Self::Csv(Box::new(out))
+                let mut out = ui::Lines::new();
+                out.print(R::CSV)?;
+                Self::Lines(out, |row| Ok(row.csv()?.iter().map(|cell| csv_cell(cell)).collect::<Vec<_>>().join(",")))
             }
         })
     }
@@ -203,18 +200,18 @@ impl<R: Row> Rows<R> {
     fn push(&mut self, row: R) -> anyhow::Result<()> {
         match self {
             Self::Held(rows) => rows.push(row),
-            Self::Lines(out, _) => out.print(&ui::json_line(&row)?)?,
-            Self::Csv(out) => out.write_record(row.csv()?.iter().map(|cell| csv_cell(cell))).context(NOT_WRITTEN)?,
+            Self::Lines(out, text) => out.print(&text(&row)?)?,
         }
         Ok(())
     }
 }
 
-/// Safe for a terminal, and for a spreadsheet: what it would take for a formula gets a quote before.
+/// Safe for a terminal, and for a spreadsheet: what it would take for a formula gets a quote before. Always one line, so that commas and quotes are all that
+/// RFC 4180 has to say.
 fn csv_cell(cell: &str) -> String {
     let cell = plain(cell);
-    let is_formula = cell.starts_with(['=', '+', '-', '@']);
-    if is_formula { format!("'{cell}") } else { cell.into_owned() }
+    let mark = if cell.starts_with(['=', '+', '-', '@']) { "'" } else { "" };
+    if cell.contains([',', '"']) { format!("\"{mark}{}\"", cell.replace('"', "\"\"")) } else { format!("{mark}{cell}") }
 }
 
 #[cfg(test)]
@@ -231,6 +228,8 @@ mod tests {
             ("\t=1", "\\t=1"),
             ("\u{1b}[2J\n", "\\u{1b}[2J\\n"),
             ("eth0", "eth0"),
+            ("a,b", "\"a,b\""),
+            ("=\"x\"", "\"'=\"\"x\"\"\""),
             ("", ""),
         ] {
             assert_eq!(csv_cell(cell), written);

@@ -20,7 +20,6 @@ use nodewall_evidence::{
     store::{Filter, Reader},
 };
 use nodewall_host::state::StateDir;
-use nodewall_text::plain;
 
 /// Below every list for people.
 const UNVERIFIED: &str = "Sources are unverified: a frame does not prove who sent it.";
@@ -55,12 +54,6 @@ impl Match {
     }
 }
 
-/// What a table shows of a row, safe for a terminal.
-fn cells(row: &impl Row) -> Vec<String> {
-    row.table().iter().map(|cell| plain(cell).into_owned()).collect()
-}
-
-/// A table with everything in it safe for a terminal.
-fn table<R: Row>(rows: &[R]) -> String {
-    crate::ui::table(R::TABLE, R::NUMBERS, rows.iter().map(cells))
+fn table<R: Row>(rows: &[R]) -> anyhow::Result<()> {
+    crate::ui::print_table(R::TABLE, R::NUMBERS, rows.iter().map(Row::table))
 }

@@ -14,7 +14,7 @@ use nodewall_evidence::{
     record::Capture,
     store::Filter,
 };
-use nodewall_text::{hex, plain};
+use nodewall_text::hex;
 
 /// A captured frame with all that is known of it.
 #[derive(Serialize)]
@@ -58,13 +58,14 @@ pub(in crate::commands) fn run(common: &Common, args: &ShowArgs) -> Result<u8, F
 
 fn print_record<R: Row>(row: &R) -> anyhow::Result<()> {
     print_row(row)?;
-    if R::CSV.contains("source_unverified") { ui::print_line(&format!("\n{UNVERIFIED}")) } else { Ok(()) }
+    if R::CSV.contains("source_unverified") { print_unverified() } else { Ok(()) }
 }
 
 fn print_capture(whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
     print_row(&whole.row)?;
     for layer in &whole.layers {
-        ui::print_line(&format!("\n{}", layer.layer))?;
+        ui::print_line("")?;
+        ui::print_line(layer.layer)?;
         for (name, value) in &layer.fields {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             print_field(&format!("  {name}"), &text)?;
@@ -76,7 +77,12 @@ fn print_capture(whole: &Whole, capture: &Capture) -> anyhow::Result<()> {
     if missing > 0 {
         ui::print_line(&format!("{missing} more bytes were not kept"))?;
     }
-    ui::print_line(&format!("\n{UNVERIFIED}"))
+    print_unverified()
+}
+
+fn print_unverified() -> anyhow::Result<()> {
+    ui::print_line("")?;
+    ui::print_line(UNVERIFIED)
 }
 
 /// Everything of a record, a line each; text of several lines (a policy's) as several, below its name.
@@ -84,7 +90,7 @@ fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
     for (name, text) in R::CSV.split(',').zip(row.csv()?) {
         if name == "text" && !text.is_empty() {
             ui::print_line(name)?;
-            text.lines().try_for_each(|line| ui::print_line(&format!("  {}", plain(line))))?;
+            text.lines().try_for_each(|line| ui::print_line(&format!("  {line}")))?;
         } else {
             print_field(name, &text)?;
         }
@@ -93,6 +99,6 @@ fn print_row<R: Row>(row: &R) -> anyhow::Result<()> {
 }
 
 fn print_field(name: &str, text: &str) -> anyhow::Result<()> {
-    let text = if text.is_empty() { "-".into() } else { plain(text) };
+    let text = if text.is_empty() { "-" } else { text };
     ui::print_line(&format!("{name:<24}{text}"))
 }

@@ -1,7 +1,7 @@
 //! `nodewall events tail`: what is recorded from now on, until it is interrupted or nobody reads it any more.
 
 use std::{
-    fs, io,
+    fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use serde::Serialize;
 
-use super::{EndSignals, FINE, Failure, block_on, cells, is_closed, store};
+use super::{EndSignals, FINE, Failure, block_on, is_closed, store};
 use crate::{
     cli::{Common, Output, RecordId, RecordKind, TailArgs},
     ui,
@@ -20,6 +20,7 @@ use nodewall_evidence::{
     store::{FILE, Filter, Reader, Stored},
     when::Zone,
 };
+use nodewall_text::out::stdout;
 
 /// How often the store is asked.
 const EVERY: Duration = Duration::from_millis(500);
@@ -38,7 +39,7 @@ pub(in crate::commands) fn run(common: &Common, args: &TailArgs) -> Result<u8, F
                 biased;
                 () = end.come() => return Ok(FINE),
                 _ = ticks.tick() => {
-                    if is_closed(io::stdout()) {
+                    if is_closed(stdout()) {
                         return Ok(FINE);
                     }
                     follower.step()?;
@@ -208,7 +209,7 @@ const fn word(kind: RecordKind) -> &'static str {
 
 /// The cells of a table's row, one after the other: a table's width is not known before its end.
 fn plain_line(id: RecordId, row: &impl Row) -> String {
-    let rest = cells(row).get(1..).unwrap_or_default().join("  ");
+    let rest = row.table().get(1..).unwrap_or_default().join("  ");
     format!("{:<7} {rest}", id.to_string())
 }
 

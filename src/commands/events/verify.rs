@@ -11,7 +11,7 @@ use nodewall_evidence::{
     chain::Verdict,
     store::{Reader, StoreError},
 };
-use nodewall_text::{hex, plain};
+use nodewall_text::hex;
 
 /// The kind of fault that only a database has.
 const UNREADABLE: &str = "unreadable";
@@ -86,7 +86,8 @@ impl Report {
 
 fn print_text(report: &Report) -> anyhow::Result<()> {
     if let Some(FaultReport { kind: UNREADABLE, text, .. }) = &report.fault {
-        return ui::print_line(&format!("not sound: it can not be read\nfault    {}", plain(text)));
+        ui::print_line("not sound: it can not be read")?;
+        return ui::print_line(&format!("fault    {text}"));
     }
     let span = report.first_batch.zip(report.last_batch);
     let batches = span.map_or_else(String::new, |(first, last)| format!(" ({first} to {last})"));
@@ -99,7 +100,7 @@ fn print_text(report: &Report) -> anyhow::Result<()> {
         ui::print_line(&format!("anchor   {anchor}: in the chain"))?;
     }
     if let Some(fault) = &report.fault {
-        ui::print_line(&format!("fault    {}", plain(&fault.text)))?;
+        ui::print_line(&format!("fault    {}", fault.text))?;
     }
     if report.sound && report.anchor.is_none() {
         ui::print_line(

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
+use nodewall_text::shown;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder},
@@ -22,6 +23,8 @@ impl Collector for Reading {
             }
             let mut family = encoder.encode_descriptor(metric.base(), metric.help, None, metric.kind)?;
             for (labels, value) in samples {
+                // The format itself escapes no more than a quote, a backslash and a line's end.
+                let labels = labels.iter().map(|value| shown(value));
                 let labels: Vec<(&str, Cow<'_, str>)> = metric.labels.iter().copied().zip(labels).collect();
                 match metric.kind {
                     MetricType::Info => family.encode_info(&labels)?,

@@ -12,6 +12,7 @@ use ratatui::{
 
 use super::model::{Denied, DeniedBy, Line, Model, Sample, Sort};
 use nodewall_policy::config::AttachMode;
+use nodewall_text::{is_harmless, shown};
 
 use crate::view::{denied_sources::DeniedSource, peers::Listed, status::Status};
 
@@ -68,7 +69,7 @@ pub fn draw(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     .areas(area);
     draw_head(model, look, head, buffer);
     for (row, problem) in alarms.rows().zip(problems) {
-        Text::styled(format!("! {problem}"), look.bad()).render(row, buffer);
+        Text::styled(shown(&format!("! {problem}")), look.bad()).render(row, buffer);
     }
     if charts > 0 {
         draw_charts(model, look, chart, buffer);
@@ -92,6 +93,10 @@ pub fn draw(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
     draw_foot(model, look, foot, buffer);
     if model.help {
         draw_help(area, buffer);
+    }
+    // Control characters are left out by the library; what hangs on another character is not.
+    for cell in buffer.content.iter_mut().filter(|cell| !cell.symbol().chars().all(is_harmless)) {
+        cell.set_symbol("\u{fffd}");
     }
 }
 
@@ -117,7 +122,9 @@ fn draw_head(model: &Model, look: Palette, area: Rect, buffer: &mut Buffer) {
         spans.push(format!(" · generation {generation}").into());
     }
     for interface in status.interfaces.iter().filter(|interface| interface.is_covered()) {
-        spans.push(format!(" · {} {}", interface.name, interface.attach_mode.map_or("", AttachMode::as_str)).into());
+        spans.push(
+            format!(" · {} {}", shown(&interface.name), interface.attach_mode.map_or("", AttachMode::as_str)).into(),
+        );
     }
     // UTC, as all of nodewall's times.
     let now = UNIX_EPOCH + Duration::from_nanos(reading.unix_ns);

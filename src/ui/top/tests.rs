@@ -280,3 +280,18 @@ fn ports_that_find_no_room_are_counted() {
         assert_eq!(fitting(ports, width), expected, "{ports:?} in {width}");
     }
 }
+
+/// Whatever is drawn, also text that nobody thought of as a stranger's: no cell holds what a terminal would obey.
+#[test]
+fn no_cell_holds_what_a_terminal_obeys() {
+    let mut reading = reading(1, 1);
+    let class = Row { class: Some("x\u{200d}\u{1b}[31m\u{202e}".into()), ..row(None, Some(9042), "in", "drop", 1) };
+    reading.counters = Some(Counters { generation: 7, rows: vec![class] });
+    let mut model = Model::default();
+    model.read(reading);
+    let mut terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+    let drawn = terminal.draw(|frame| draw(&model, Palette { color: true }, frame.area(), frame.buffer_mut())).unwrap();
+    let text = to_text(drawn.buffer);
+    assert!(text.contains("[31"), "{text:?}");
+    assert!(!text.contains(['\u{200d}', '\u{1b}', '\u{202e}']), "{text:?}");
+}

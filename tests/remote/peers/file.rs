@@ -176,3 +176,12 @@ fn the_configuration_makes_the_source() {
     let answer = runtime.block_on(made[0].fetch()).unwrap();
     assert_eq!((answer.peers.len(), answer.valid_for), (1, None));
 }
+
+/// What is told of a source is kept, listed and logged: a line of a megabyte is told by its beginning and its end.
+#[test]
+fn a_line_of_a_megabyte_is_told_in_one_that_fits() {
+    let peers = Peers::new(format!("10.0.0.1\n{}\n", "x".repeat(1 << 20)));
+    peers.refused(":2:1", "is not an address");
+    let error = peers.read().unwrap_err();
+    assert!(error.len() < 1_500 && error.contains("characters…]"), "{} bytes", error.len());
+}

@@ -4,6 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     clippy::new_without_default,

@@ -4,6 +4,7 @@
 //!
 //! Everything that is made here is taken away again: on drop, on panic, and on SIGINT or SIGTERM (see [`cleanup`]).
 //! Namespaces that a killed run left behind are removed by the next one.
+#![allow(clippy::print_stdout, reason = "to whoever runs the tests")]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("the testbed is made of Linux network namespaces");

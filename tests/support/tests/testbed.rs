@@ -328,6 +328,7 @@ fn names_it_prints(child: &Process) -> Vec<String> {
 
 /// No test by itself: what the signal tests end from outside.
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the parent reads it at once")]
 fn helper_that_holds_a_lab() {
     if std::env::var_os("NODEWALL_TESTBED_HOLD").is_none() {
         return;

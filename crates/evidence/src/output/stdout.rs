@@ -1,6 +1,8 @@
 //! Lines on standard output: for containers, whose runtime keeps them.
 
-use std::io::{self, Write as _};
+use std::io;
+
+use nodewall_text::out;
 
 use super::message::{Message, Output, SendError};
 
@@ -9,13 +11,12 @@ pub(super) struct Stdout;
 impl Output for Stdout {
     fn send(&mut self, message: &Message) -> Result<(), SendError> {
         if let Message::Record { line, .. } = message {
-            // In one piece: messages of others may stand between.
-            io::stdout().lock().write_all(format!("{line}\n").as_bytes())?;
+            out::stdout().line(line)?;
         }
         Ok(())
     }
 
     fn idle(&mut self) -> io::Result<()> {
-        io::stdout().lock().flush()
+        out::stdout().flush()
     }
 }

@@ -4,6 +4,7 @@
 //! Everything answers for the network namespace of the **calling thread**. That is why nothing here reads
 //! /sys/class/net, which shows the namespace that was current when sysfs was mounted.
 
+mod codec;
 mod conversations;
 mod drivers;
 mod error;

@@ -13,8 +13,10 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, Add
 use rtnetlink::packet_route::link::{
     self, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage, LinkXdp, Prop,
 };
+use rtnetlink::sys::SocketAddr;
 
 use super::{
+    codec::{self, Handle},
     error::NetError,
     links::{Link, Network, XdpAttached},
     udp_tunnels::{self, ports_of},
@@ -33,7 +35,7 @@ const ATTEMPTS: u32 = 10;
 /// consistent list.
 pub async fn snapshot() -> Result<Network, NetError> {
     let (mut connection, handle, _unsolicited) =
-        rtnetlink::new_connection().map_err(|source| NetError::Socket { action: "opening", source })?;
+        codec::connect().map_err(|source| NetError::Socket { action: "opening", source })?;
     // The end of a dump carries the flag that says whether the dump is consistent; without this it is swallowed.
     connection.set_forward_done(true);
     // Driven from here and not from a spawned task, so that nothing outlives the call.
@@ -46,7 +48,7 @@ pub async fn snapshot() -> Result<Network, NetError> {
     }
 }
 
-async fn collect(mut handle: rtnetlink::Handle) -> Result<Network, NetError> {
+async fn collect(handle: Handle) -> Result<Network, NetError> {
     let mut get_links = LinkMessage::default();
     // Statistics are most of an answer, and nobody reads them.
     get_links.attributes.push(LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]));
@@ -57,8 +59,8 @@ async fn collect(mut handle: rtnetlink::Handle) -> Result<Network, NetError> {
         if attempt > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(u64::from(attempt) * 5)).await;
         }
-        let (link_messages, links_whole) = dump(&mut handle, "links", &get_links).await?;
-        let (address_messages, addresses_whole) = dump(&mut handle, "addresses", &get_addresses).await?;
+        let (link_messages, links_whole) = dump(&handle, "links", &get_links).await?;
+        let (address_messages, addresses_whole) = dump(&handle, "addresses", &get_addresses).await?;
         if !(links_whole && addresses_whole) {
             "the kernel marked its answer as interrupted".clone_into(&mut last);
             continue;
@@ -90,13 +92,15 @@ async fn collect(mut handle: rtnetlink::Handle) -> Result<Network, NetError> {
 
 /// Everything the kernel lists, and whether the list is of one moment (no `NLM_F_DUMP_INTR`).
 async fn dump(
-    handle: &mut rtnetlink::Handle,
+    handle: &Handle,
     what: &'static str,
     request: &RouteNetlinkMessage,
 ) -> Result<(Vec<RouteNetlinkMessage>, bool), NetError> {
     let mut request = NetlinkMessage::from(request.clone());
     request.header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut answers = handle.request(request).map_err(|error| NetError::Dump { what, reason: error.to_string() })?;
+    let mut answers = handle
+        .request(request, SocketAddr::new(0, 0))
+        .map_err(|error| NetError::Dump { what, reason: error.to_string() })?;
     let (mut messages, mut whole) = (Vec::new(), true);
     while let Some(answer) = answers.next().await {
         whole &= answer.header.flags & NLM_F_DUMP_INTR == 0;
@@ -123,7 +127,7 @@ fn link_from(message: LinkMessage) -> Link {
     let (mut lower, mut lower_is_elsewhere) = (None, false);
     for attribute in message.attributes {
         match attribute {
-            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::IfName(name) => link.name = codec::told(name, header.index),
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(master) => link.master = (master != 0).then_some(master),
             LinkAttribute::Link(index) => lower = (index != 0 && index != header.index).then_some(index),

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_util::Stream;
+use rtnetlink::MulticastGroup;
 use rtnetlink::packet_core::NetlinkMessage;
 use rtnetlink::packet_route::RouteNetlinkMessage;
-use rtnetlink::proto::Connection;
-use rtnetlink::sys::SocketAddr;
-use rtnetlink::{Handle, MulticastGroup};
+use rtnetlink::sys::{AsyncSocket as _, SocketAddr};
 
+use super::codec::{Connection, Handle, connect};
 use super::error::NetError;
 
 /// With traffic control, for the kernel tells nobody else when a filter of ours is deleted.
@@ -25,7 +25,7 @@ type Messages = Pin<Box<dyn Stream<Item = (NetlinkMessage<RouteNetlinkMessage>, 
 /// Between two calls events wait in the socket's buffer; however many there are, they make one event. When the buffer
 /// overflows (`ENOBUFS`) or the socket has to be opened again, that is an event, too: something was missed.
 pub struct LinkWatch {
-    connection: Connection<RouteNetlinkMessage>,
+    connection: Connection,
     messages: Messages,
     // The connection ends itself when its last handle is gone.
     _handle: Handle,
@@ -38,8 +38,10 @@ impl LinkWatch {
     /// # Errors
     /// When the socket can not be opened.
     pub fn new() -> Result<Self, NetError> {
-        let (connection, handle, messages) = rtnetlink::new_multicast_connection(&GROUPS)
-            .map_err(|source| NetError::Socket { action: "subscribing to link changes", source })?;
+        let failed = |source| NetError::Socket { action: "subscribing to link changes", source };
+        let (mut connection, handle, messages) = connect().map_err(failed)?;
+        let groups = GROUPS.iter().fold(0, |groups, group| groups | 1 << (*group as u32 - 1));
+        connection.socket_mut().socket_mut().bind(&SocketAddr::new(0, groups)).map_err(failed)?;
         Ok(Self { connection, messages: Box::pin(messages), _handle: handle })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{ffi::CStr, fs, io};
 
+use nodewall_text::out::{stderr, stdout};
 use rustix::termios::ttyname;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +70,6 @@ impl std::fmt::Display for Who {
 fn tty() -> Option<String> {
     let name = |result: Result<std::ffi::CString, _>| result.ok().map(|name| CStr::to_string_lossy(&name).into_owned());
     name(ttyname(io::stdin(), Vec::new()))
-        .or_else(|| name(ttyname(io::stderr(), Vec::new())))
-        .or_else(|| name(ttyname(io::stdout(), Vec::new())))
+        .or_else(|| name(ttyname(stderr(), Vec::new())))
+        .or_else(|| name(ttyname(stdout(), Vec::new())))
 }

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use nodewall_text::{fit, shown};
 use serde::Serialize;
 
 /// A report names at most this many problems; the rest are counted.
@@ -24,7 +25,7 @@ pub struct ConfigError {
     pub message: String,
     /// What to do next, where the message does not already say it.
     pub help: Option<String>,
-    /// The source line, cut to a window when very long; control characters are replaced.
+    /// The source line, cut to a window when very long; a character for each of the file's, a harmless one where that is not.
     pub source_line: Option<String>,
     /// Where in `source_line` the caret stands: characters before it, and its width.
     pub caret: Option<(usize, usize)>,
@@ -41,20 +42,19 @@ impl std::error::Error for ConfigError {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
+        // Line ends are the picture's own.
+        f.write_str(&shown(&self.file))?;
         let mut gutter = 1;
         if let (Some(line), Some(column)) = (self.line, self.column) {
             write!(f, ":{line}:{column}")?;
             gutter = line.to_string().len();
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", fit(&shown(&self.message)))?;
         if let (Some(line), Some(source), Some((before, width))) = (self.line, &self.source_line, self.caret) {
-            // A tab before the caret stays a tab, so that the caret stands under its text in any terminal.
-            let indent: String = source.chars().take(before).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            write!(f, "\n{line:gutter$} | {source}\n{:gutter$} | {indent}{}", "", "^".repeat(width.max(1)))?;
+            write!(f, "\n{line:gutter$} | {source}\n{:gutter$} | {:before$}{}", "", "", "^".repeat(width.max(1)))?;
         }
         if let Some(help) = &self.help {
-            write!(f, "\n{:gutter$} = help: {help}", "")?;
+            write!(f, "\n{:gutter$} = help: {}", "", fit(&shown(help)))?;
         }
         Ok(())
     }

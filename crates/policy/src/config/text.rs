@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use nodewall_text::is_harmless;
 use serde::de::DeserializeOwned;
 use toml::de::{DeTable, DeValue};
 
@@ -78,8 +79,12 @@ fn excerpt(line: &str, before: usize, width: usize) -> (String, (usize, usize)) 
         .chars()
         .skip(start)
         .take(MAX_EXCERPT_CHARS)
-        // A terminal escape in a configuration file must not reach the terminal.
-        .map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c })
+        // One for one, so that the caret stands under what it means.
+        .map(|c| match c {
+            '\t' => ' ',
+            c if is_harmless(c) => c,
+            _ => '\u{fffd}',
+        })
         .collect::<String>();
     let room = shown.chars().count().saturating_sub(before - start);
     (shown, (before - start, width.min(room).max(1)))

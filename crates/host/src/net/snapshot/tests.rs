@@ -164,3 +164,31 @@ fn addresses_that_stand_behind_another_are_told() {
         assert_eq!(link.secondary, ["192.0.2.5/24".parse().unwrap()]);
     });
 }
+
+/// The kernel takes any bytes in a name. Such a link, and the address that has the name for a label, must not take the others out of the list.
+#[test]
+fn a_name_that_is_no_text_hides_nothing() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, process::Command};
+    in_own_namespace_async(async || {
+        let named = |words: &[&str], name: &[u8], rest: &[&str]| {
+            let mut command = Command::new("ip");
+            command.args(words).arg(OsStr::from_bytes(name)).args(rest);
+            assert!(command.status().unwrap().success(), "{command:?}");
+        };
+        for name in [&b"b\x80z"[..], b"b\x81z"] {
+            named(&["link", "add", "name"], name, &["type", "bridge"]);
+        }
+        named(&["link", "set", "dev"], b"b\x81z", &["alias", "x"]);
+        named(&["link", "property", "add", "dev"], b"b\x81z", &["altname", "other"]);
+        named(&["address", "add", "192.0.2.1/24", "dev"], b"b\x80z", &[]);
+        ip("link add v0 type bridge");
+        let network = snapshot().await.unwrap();
+        let found: Vec<&Link> = network.links().filter(|link| link.kind == "bridge").collect();
+        let names: Vec<&str> = found.iter().map(|link| link.name.as_str()).collect();
+        // Told apart, although what can be shown of them is the same.
+        let expected = [0, 1].map(|n| format!("b\u{fffd}z#{}", found[n].index));
+        assert_eq!(names, [&expected[0], &expected[1], "v0"]);
+        assert_eq!(found[0].addresses, ["192.0.2.1/24".parse().unwrap()]);
+        assert_eq!(network.by_name("other"), Some(found[1]));
+    });
+}

@@ -224,7 +224,7 @@ fn places_survive_tabs_windows_line_ends_marks_and_long_lines() {
     assert_eq!(tabs.errors()[0].column, Some(12));
     assert!(
         tabs.to_string()
-            .ends_with("\n  | \t          ^^^\n  = help: write the host's addresses: names are not looked up here; [peers] dns is for them"),
+            .ends_with("\n2 |  static = [\"x\"]\n  |            ^^^\n  = help: write the host's addresses: names are not looked up here; [peers] dns is for them"),
         "{tabs}"
     );
 

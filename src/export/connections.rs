@@ -187,7 +187,9 @@ mod tests {
             };
             let streams = [connections.enter(ask(100)), connections.enter(ask(49)), connections.enter(|| None)];
             let deadlines = streams.each_ref().map(Slot::deadline);
-            streams.into_iter().for_each(|stream| stream.run(std::future::pending()));
+            for stream in streams {
+                stream.run(std::future::pending());
+            }
             let began = Instant::now();
             while began.elapsed() < timeout * 3 {
                 arrived.fetch_add(5_000, Ordering::Relaxed);

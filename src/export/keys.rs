@@ -172,9 +172,8 @@ impl Keys {
     ) -> Option<Guest> {
         let kept = self.kept();
         let of = |given: &str| {
-            // All of them are compared, whichever it is.
-            let is = |one: &&Session| token::is_same(one.secret.as_bytes(), given) & (now.boot_ns < one.end_ns);
-            kept.sessions.iter().filter(is).last().map(|one| one.number)
+            let is = |one: &&Session| now.boot_ns < one.end_ns && token::is_same(one.secret.as_bytes(), given);
+            kept.sessions.iter().find(is).map(|one| one.number)
         };
         given.find_map(of).map(|number| Guest { keys: self.clone(), from, proof: Proof::Session(number) })
     }

@@ -79,7 +79,7 @@ mod tests {
             deaf = tick(deaf);
             assert!(!deaf.is_beyond(begin), "{begin:?} {deaf:?}");
         }
-        client.read_exact(&mut [0; 5 * TICK_BYTES]).unwrap();
+        client.read_exact(&mut vec![0; 5 * TICK_BYTES]).unwrap();
         let read = tick(deaf);
         assert!(read.is_beyond(deaf) && read.is_beyond(begin), "{deaf:?} {read:?}");
         assert!(!read.is_beyond(read), "nothing came, nothing was read");

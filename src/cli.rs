@@ -28,7 +28,9 @@ pub use init::InitArgs;
 pub use matching::Match;
 use values::{Listen, duration, one_line, read, top_interval};
 
-pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, PageArgs, ReportArgs, UsageArgs, UsageBy};
+pub use outputs::{
+    CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, PageArgs, ReportArgs, UsageArgs, UsageBy,
+};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";

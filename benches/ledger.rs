@@ -2,6 +2,7 @@
 //! questions take. Every answer is counted against what was put in.
 //!
 //! `cargo bench --bench ledger [-- --check]`; without cargo's `--bench` (a test run) an hour.
+#![allow(clippy::print_stdout, reason = "to whoever measures")]
 #![allow(clippy::cast_precision_loss, reason = "figures are shown with three digits")]
 
 use std::{

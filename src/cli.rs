@@ -33,7 +33,9 @@ pub use init::InitArgs;
 pub use matching::Match;
 use values::{Listen, duration, one_line, read, top_interval};
 
-pub use outputs::{CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, ReportArgs, UsageArgs, UsageBy};
+pub use outputs::{
+    CaptureArgs, CompletionsArgs, ExportArgs, ExportFormat, ManArgs, PageArgs, ReportArgs, UsageArgs, UsageBy,
+};
 
 /// Under this heading stand, in every command's help, the flags that all of them know.
 const COMMON: &str = "Common options";
@@ -211,8 +213,8 @@ pub enum Command {
     Usage(UsageArgs),
     /// The evidence: what was denied, when, from where; follow it, show a frame, verify that nobody edited it
     Events(EventsArgs),
-    /// The address of the running agent's page, with the token that opens it
-    Page,
+    /// The address of the running agent's page, which opens it once, within a minute
+    Page(PageArgs),
     /// The verdict for a source and a port, under the live policy or --config, and why
     Explain(ExplainArgs),
     /// The verdict for each frame of a capture file

@@ -49,6 +49,7 @@ nodewall events export --format ecs --since 24h
 nodewall events verify   # exit code 3 when something was altered, removed or inserted
 nodewall events verify --head "$(nodewall events verify | awk '/^head/ {print $2}')"   # better: one noted elsewhere
 nodewall page   # open it in a browser; through SSH with -L 9117:127.0.0.1:9117
+nodewall page --new-token   # ends every browser's session, and what programs send counts no more
 nodewall explain --source 198.51.100.7 --port 9042
 nodewall explain --source 10.0.0.12 --port 5701 --protocol udp --config new.toml
 nodewall replay capture.pcapng

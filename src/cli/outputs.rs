@@ -1,4 +1,4 @@
-//! The flags of what prints or writes something made elsewhere: `capture`, `events export`, `report`, `usage`, `completions`, `man`.
+//! The flags of what prints or writes something made elsewhere: `capture`, `events export`, `report`, `usage`, `completions`, `man`; and of `page`.
 
 use std::path::PathBuf;
 
@@ -9,6 +9,14 @@ use nodewall_evidence::{
     ledger::Step,
     when::{When, Zone},
 };
+
+/// Flags of `page`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct PageArgs {
+    /// First make another token: ends all sessions, and what the one before opened
+    #[arg(long)]
+    pub new_token: bool,
+}
 
 /// Flags of `capture`.
 #[derive(Clone, Debug, Args)]

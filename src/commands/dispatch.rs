@@ -48,7 +48,7 @@ fn dispatch(cli: &Cli) -> Result<u8, Failure> {
             EventsCommand::Export(args) => export::run(common, args),
             EventsCommand::Verify(args) => verify::run(common, *args),
         },
-        Command::Page => page::run(common),
+        Command::Page(args) => page::run(common, *args),
         Command::Completions(args) => manual::completions(args.shell),
         Command::Man(args) => manual::man(args.folder.as_deref()),
         Command::Explain(args) => explain::run(common, args),

@@ -9,36 +9,50 @@ use std::{
 
 use tokio::{task::AbortHandle, time::Instant};
 
+use super::taken::Taken;
+
 /// Connections at a time.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 /// Within this a client must have asked and taken its answer; a stream, its next event.
 pub(super) const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Until when a connection is waited for. Clones are of the same connection.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Deadline {
     timeout: Duration,
+    ask: Arc<Ask>,
     state: Arc<Mutex<DeadlineState>>,
 }
+
+/// How far the client has taken what it was sent. `None`: nobody can tell.
+type Ask = dyn Fn() -> Option<Taken> + Send + Sync;
 
 #[derive(Clone, Copy, Debug)]
 struct DeadlineState {
     at: Instant,
     is_stream: bool,
+    taken: Option<Taken>,
 }
 
 impl Deadline {
-    fn new(timeout: Duration) -> Self {
-        Self { timeout, state: Arc::new(Mutex::new(DeadlineState { at: Instant::now() + timeout, is_stream: false })) }
+    fn new(timeout: Duration, ask: Arc<Ask>) -> Self {
+        let state = DeadlineState { at: Instant::now() + timeout, is_stream: false, taken: None };
+        Self { timeout, ask, state: Arc::new(Mutex::new(state)) }
     }
 
     fn state(&self) -> MutexGuard<'_, DeadlineState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The client took an event of its stream: it is waited for anew, and does not make room for others.
+    /// The client has the next event of its stream coming. If it took anything since the last time, it is waited for anew. It does not make room for others.
     pub(super) fn renew(&self) {
-        *self.state() = DeadlineState { at: Instant::now() + self.timeout, is_stream: true };
+        let taken = (self.ask)();
+        let mut state = self.state();
+        state.is_stream = true;
+        if taken.zip(state.taken).is_none_or(|(now, before)| now.is_beyond(before)) {
+            state.at = Instant::now() + self.timeout;
+            state.taken = taken;
+        }
     }
 
     /// Ends when the time is over.
@@ -83,7 +97,7 @@ impl Connections {
     }
 
     /// A place; always. Where none is free, the oldest connection that is no stream ends (streams are fewer than places).
-    pub(super) fn enter(self: &Arc<Self>) -> Slot {
+    pub(super) fn enter(self: &Arc<Self>, ask: impl Fn() -> Option<Taken> + Send + Sync + 'static) -> Slot {
         let mut slots = self.slots();
         while slots.by_age.len() >= MAX_CONNECTIONS {
             let oldest =
@@ -95,7 +109,7 @@ impl Connections {
         }
         let number = slots.next;
         slots.next += 1;
-        let deadline = Deadline::new(self.timeout);
+        let deadline = Deadline::new(self.timeout, Arc::new(ask));
         slots.by_age.insert(number, (deadline.clone(), None));
         Slot { connections: self.clone(), number, deadline }
     }
@@ -130,6 +144,7 @@ impl Drop for Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     fn runtime() -> tokio::runtime::Runtime {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
@@ -140,13 +155,13 @@ mod tests {
         runtime().block_on(async {
             let connections = Arc::new(Connections::new(CONNECTION_TIMEOUT));
             for number in 0..MAX_CONNECTIONS {
-                let slot = connections.enter();
+                let slot = connections.enter(|| None);
                 if number == 0 {
                     slot.deadline().renew();
                 }
                 slot.run(std::future::pending());
             }
-            let slot = connections.enter();
+            let slot = connections.enter(|| None);
             slot.run(std::future::pending());
             tokio::task::yield_now().await;
             let numbers: Vec<u64> = connections.slots().by_age.keys().copied().collect();
@@ -160,17 +175,29 @@ mod tests {
             tokio::time::pause();
             let timeout = Duration::from_millis(300);
             let connections = Arc::new(Connections::new(timeout));
-            connections.enter().run(std::future::pending());
-            let stream = connections.enter();
-            let deadline = stream.deadline();
-            stream.run(std::future::pending());
+            connections.enter(|| None).run(std::future::pending());
+            // One that takes, one that does not, and one of which nobody can tell: its buffers alone say it.
+            let arrived = Arc::new(AtomicU64::new(0));
+            let ask = |room: u64| {
+                let arrived = arrived.clone();
+                move || {
+                    let arrived = arrived.load(Ordering::Relaxed);
+                    Some(Taken { arrived, room_end: 100_000 + arrived * room / 100 })
+                }
+            };
+            let streams = [connections.enter(ask(100)), connections.enter(ask(49)), connections.enter(|| None)];
+            let deadlines = streams.each_ref().map(Slot::deadline);
+            for stream in streams {
+                stream.run(std::future::pending());
+            }
             let began = Instant::now();
             while began.elapsed() < timeout * 3 {
-                deadline.renew();
+                arrived.fetch_add(5_000, Ordering::Relaxed);
+                deadlines.iter().for_each(Deadline::renew);
                 tokio::time::sleep(timeout / 30).await;
             }
             let left: Vec<u64> = connections.slots().by_age.keys().copied().collect();
-            assert_eq!(left, [1], "the stream");
+            assert_eq!(left, [1, 3], "streams that take");
             tokio::time::sleep(timeout * 2).await;
             assert_eq!(connections.slots().by_age.len(), 0);
         });

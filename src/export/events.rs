@@ -1,7 +1,11 @@
-//! `/api/v1/stream`: status and counters, told each second as server-sent events, for as long as the client takes them. Streams are few; each reads for
-//! itself, and only when the client took what came before.
+//! `/api/v1/stream`: status and counters, told each second as server-sent events, for as long as the client takes them. Streams are few, and
+//! shared among those who want them; each reads for itself.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     Extension, Router,
@@ -12,12 +16,14 @@ use axum::{
 };
 use futures_util::stream;
 use serde::Serialize;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::Instant,
-};
+use tokio::time::Instant;
 
-use super::{connections::Deadline, live::Reader, reply};
+use super::{
+    connections::Deadline,
+    keys::{Guest, Source},
+    live::Reader,
+    reply,
+};
 use crate::view::{counters::Counters, status::Status};
 use nodewall_host::state::Clock;
 use nodewall_text::{host_name, safe_json};
@@ -29,13 +35,59 @@ const EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 struct Streams {
     reader: Arc<Reader>,
-    free: Arc<Semaphore>,
+    places: Arc<Mutex<Places>>,
+}
+
+/// Who has a stream, by age.
+#[derive(Default)]
+struct Places {
+    next: u64,
+    held: Vec<(u64, Source)>,
+}
+
+impl Places {
+    /// A place, if there is one, or if a source holds more than would be left to it beside this one: then its oldest stream makes room.
+    fn take(&mut self, source: Source) -> Option<u64> {
+        if self.held.len() >= MAX_STREAMS {
+            let of = |source: Source| self.held.iter().filter(|(_, one)| *one == source).count();
+            let (at, greediest) =
+                self.held.iter().map(|(_, one)| of(*one)).enumerate().rev().max_by_key(|(_, all)| *all)?;
+            if greediest <= of(source) + 1 {
+                return None;
+            }
+            self.held.remove(at);
+        }
+        self.next += 1;
+        self.held.push((self.next, source));
+        Some(self.next)
+    }
+}
+
+/// A place, until it is dropped or another source needs it more.
+struct Place {
+    places: Arc<Mutex<Places>>,
+    number: u64,
+}
+
+impl Place {
+    fn is_held(&self) -> bool {
+        lock(&self.places).held.iter().any(|(number, _)| *number == self.number)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        lock(&self.places).held.retain(|(number, _)| *number != self.number);
+    }
+}
+
+fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
+    places.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The stream.
 pub(super) fn routes(reader: Arc<Reader>) -> Router {
-    let streams = Streams { reader, free: Arc::new(Semaphore::new(MAX_STREAMS)) };
-    Router::new().route("/api/v1/stream", get(stream)).with_state(streams)
+    Router::new().route("/api/v1/stream", get(stream)).with_state(Streams { reader, places: Arc::default() })
 }
 
 /// One event.
@@ -53,19 +105,21 @@ struct Tick {
 async fn stream(
     State(streams): State<Streams>,
     Extension(deadline): Extension<Deadline>,
+    Extension(guest): Extension<Guest>,
     method: Method,
 ) -> Response<Body> {
-    let Ok(permit) = streams.free.try_acquire_owned() else {
+    if method == Method::HEAD {
+        return reply::text(StatusCode::OK, "text/event-stream", Body::empty());
+    }
+    let Some(number) = lock(&streams.places).take(guest.source()) else {
         let why = format!("{MAX_STREAMS} streams are open already");
         let mut refused = reply::refused(StatusCode::SERVICE_UNAVAILABLE, &why);
         refused.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("10"));
         return refused;
     };
-    if method == Method::HEAD {
-        return reply::text(StatusCode::OK, "text/event-stream", Body::empty());
-    }
-    let feed = Feed { reader: streams.reader, deadline, due: Instant::now(), _permit: permit };
-    let events = stream::unfold(feed, async |mut feed| Some((Ok::<_, Infallible>(feed.next().await), feed)));
+    let place = Place { places: streams.places, number };
+    let feed = Feed { reader: streams.reader, deadline, due: Instant::now(), guest, place };
+    let events = stream::unfold(feed, async |mut feed| Some((Ok::<_, Infallible>(feed.next().await?), feed)));
     reply::text(StatusCode::OK, "text/event-stream", Body::from_stream(events))
 }
 
@@ -74,21 +128,25 @@ struct Feed {
     reader: Arc<Reader>,
     deadline: Deadline,
     due: Instant,
-    /// One of the few streams, until it is dropped.
-    _permit: OwnedSemaphorePermit,
+    guest: Guest,
+    place: Place,
 }
 
 impl Feed {
-    async fn next(&mut self) -> Bytes {
-        // That more is asked for says that the client took what came before.
+    /// `None`: the client is not let in any more, or made room.
+    async fn next(&mut self) -> Option<Bytes> {
+        // More is asked for as long as the sockets hold what was told; whether the client took any of it is the deadline's to find out.
         self.deadline.renew();
         tokio::time::sleep_until(self.due).await;
+        if !self.guest.is_welcome() || !self.place.is_held() {
+            return None;
+        }
         // A client that took its time gets the next one a second later, not all that it missed.
         self.due = Instant::now() + EVERY;
-        match self.read().await {
+        Some(match self.read().await {
             Ok(tick) => event("tick", &tick),
             Err(error) => event("problem", &error),
-        }
+        })
     }
 
     async fn read(&self) -> Result<Tick, String> {

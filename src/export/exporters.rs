@@ -1,16 +1,17 @@
 //! The exporters' thread: started, started anew under another configuration, ended. Must not know what is served.
 
-use std::thread::JoinHandle;
+use std::{sync::Arc, thread::JoinHandle};
 
 use tokio::sync::oneshot;
 
-use super::{alarm::Alarm, listener, live::Roots, token::Address};
+use super::{address::Address, alarm::Alarm, keys::Keys, listener, live::Roots};
 use nodewall_host::state::Stamp;
 use nodewall_policy::config;
 
 /// The exporters of one agent. They end when it is dropped.
 pub struct Exporters {
     roots: Roots,
+    keys: Arc<Keys>,
     configured: Configured,
     alarm: Alarm,
     thread: Option<Thread>,
@@ -41,7 +42,9 @@ const STACK_BYTES: usize = 1 << 20;
 impl Exporters {
     /// Starts them. What fails is an alarm, and tried again.
     pub fn start(roots: Roots, export: &config::Export) -> Self {
-        let mut exporters = Self { roots, configured: Configured::now(export), alarm: Alarm::default(), thread: None };
+        let keys = Arc::new(Keys::new(roots.state.clone()));
+        let mut exporters =
+            Self { roots, keys, configured: Configured::now(export), alarm: Alarm::default(), thread: None };
         exporters.spawn();
         exporters
     }
@@ -69,16 +72,10 @@ impl Exporters {
     fn spawn(&mut self) {
         self.alarm.set(None);
         let export = &self.configured.export;
-        let host = export.hosts.first().cloned();
-        let address = Address { pid: std::process::id(), listen: export.listen, host, tls: export.tls.is_some() };
-        if let Err(error) = self.roots.state.write_note(&address) {
-            tracing::warn!(
-                "{}: where the agent listens could not be noted: {error}",
-                self.roots.state.path().display()
-            );
-        }
-        let Some(listen) = export.listen else { return };
-        let (roots, export, alarm) = (self.roots.clone(), export.clone(), self.alarm.clone());
+        let Some(listen) = export.listen else {
+            return Address::new(export, 0).note(&self.roots.state);
+        };
+        let (roots, keys, export, alarm) = (self.roots.clone(), self.keys.clone(), export.clone(), self.alarm.clone());
         let (stop, stopped) = oneshot::channel();
         let work = move || {
             let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
@@ -89,7 +86,7 @@ impl Exporters {
                 tokio::select! {
                     // An error is that the agent is gone.
                     _ = stopped => {}
-                    () = listener::serve(listen, &roots, &export, &alarm) => {}
+                    () = listener::serve(listen, &roots, &keys, &export, &alarm) => {}
                 }
             });
             runtime.shutdown_background();

@@ -1,7 +1,7 @@
-//! Who may ask what: methods, hosts, the token, and the headers that every answer carries. Must not read what is answered.
+//! Who may ask what: methods, hosts, the token, sessions, and the headers that every answer carries. Must not read what is answered.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
 };
 
@@ -15,10 +15,11 @@ use axum::{
 
 use super::{
     api, events,
+    keys::{Guest, Keys, SESSION_LIFE},
     live::{Reader, Roots},
-    metrics, page, reply,
+    metrics, page, reply, token,
 };
-use crate::export::Token;
+use nodewall_host::state::Clock;
 use nodewall_policy::config;
 
 /// What every answer carries: the page may load what comes from here and nothing else, nobody may frame it, nothing keeps a copy.
@@ -35,25 +36,22 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
 ];
 
-/// What is asked for.
-const TOKEN_QUERY: &str = "token";
-
 struct Gate {
-    token: Token,
+    keys: Arc<Keys>,
     listen: SocketAddr,
     hosts: Vec<String>,
     tls: bool,
 }
 
 /// Everything that is answered.
-pub(super) fn router(roots: Roots, token: Token, listen: SocketAddr, export: &config::Export) -> Router {
-    let gate = Arc::new(Gate { token, listen, hosts: export.hosts.clone(), tls: export.tls.is_some() });
+pub(super) fn router(roots: Roots, keys: Arc<Keys>, listen: SocketAddr, export: &config::Export) -> Router {
+    let gate = Arc::new(Gate { keys, listen, hosts: export.hosts.clone(), tls: export.tls.is_some() });
     let reader = Arc::new(Reader::new(roots));
     // Pages and API carry source addresses.
     let guarded = api::routes(reader.clone())
         .merge(events::routes(reader.clone()))
         .merge(page::routes())
-        .layer(middleware::from_fn_with_state(gate.clone(), with_token));
+        .layer(middleware::from_fn_with_state(gate.clone(), guests_alone));
     metrics::routes(reader, export.per_peer)
         .merge(guarded)
         .fallback(async || reply::refused(StatusCode::NOT_FOUND, "there is nothing here; see docs/API.md"))
@@ -78,43 +76,64 @@ async fn admit(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> R
     response
 }
 
-/// The token as `Authorization: Bearer`, as a cookie, or once in the address, which sets the cookie.
-async fn with_token(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response<Body> {
-    if let Some((given, clean)) = token_in(request.uri()) {
-        // Out of the address bar and the history at once.
-        return if gate.token.is(&given) { gate.welcome(&clean) } else { refuse() };
+/// The token as `Authorization: Bearer`, a session as a cookie, or a ticket in the address, which gives a session once.
+async fn guests_alone(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response<Body> {
+    let now = Clock::now();
+    let ticket = ticket_in(request.uri());
+    if let Some((ticket, clean)) = &ticket
+        && let Some(session) = gate.keys.begin(ticket, &now)
+    {
+        return gate.welcome(clean, Some(&session));
     }
-    let headers = request.headers();
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
-    let given = bearer.or_else(|| cookie(headers, &gate.cookie_name()));
-    match given {
-        Some(given) if gate.token.is(given) => next.run(request).await,
-        _ => refuse(),
+    match (gate.guest(&request, &now), ticket) {
+        (None, _) => refuse(),
+        // Who is in already may load the address again. Out of the address bar and the history at once.
+        (Some(_), Some((_, clean))) => gate.welcome(&clean, None),
+        (Some(guest), None) => {
+            request.extensions_mut().insert(guest);
+            next.run(request).await
+        }
     }
 }
 
 fn refuse() -> Response<Body> {
-    let mut refused =
-        reply::refused(StatusCode::UNAUTHORIZED, "the token is needed: `nodewall page` prints an address with it");
+    let mut refused = reply::refused(
+        StatusCode::UNAUTHORIZED,
+        "`nodewall page` prints an address that opens this once, within a minute; programs send the token (docs/API.md)",
+    );
     refused.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"nodewall\""));
     refused
 }
 
 impl Gate {
-    /// Browsers send cookies to every port of a host.
+    /// Browsers send cookies to every port of a host. By TLS they take this name from nobody else, and send it nowhere in plain text.
     fn cookie_name(&self) -> String {
-        format!("nodewall-{}", self.listen.port())
+        format!("{}nodewall-{}", if self.tls { "__Host-" } else { "" }, self.listen.port())
     }
 
-    fn welcome(&self, clean: &str) -> Response<Body> {
-        let secure = if self.tls { "; Secure" } else { "" };
-        let cookie =
-            format!("{}={}; Path=/; HttpOnly; SameSite=Strict{secure}", self.cookie_name(), self.token.reveal());
+    /// Who asks, if it is let in by the token or a session.
+    fn guest(&self, request: &Request, now: &Clock) -> Option<Guest> {
+        let from = *request.extensions().get::<IpAddr>()?;
+        let headers = request.headers();
+        let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+        let program = bearer.and_then(|given| self.keys.program(given, from));
+        program.or_else(|| self.keys.browser(cookies(headers, &self.cookie_name()), from, now))
+    }
+
+    /// To the address without the ticket, with a session where one begins.
+    fn welcome(&self, clean: &str, session: Option<&str>) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SEE_OTHER;
-        if let (Ok(location), Ok(mut cookie)) = (HeaderValue::from_str(clean), HeaderValue::from_str(&cookie)) {
-            cookie.set_sensitive(true);
+        if let Ok(location) = HeaderValue::from_str(clean) {
             response.headers_mut().insert(header::LOCATION, location);
+        }
+        let secure = if self.tls { "; Secure" } else { "" };
+        let cookie = session.map(|session| {
+            let (name, seconds) = (self.cookie_name(), SESSION_LIFE.as_secs());
+            format!("{name}={session}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}")
+        });
+        if let Some(Ok(mut cookie)) = cookie.map(|cookie| HeaderValue::from_str(&cookie)) {
+            cookie.set_sensitive(true);
             response.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         response
@@ -122,18 +141,16 @@ impl Gate {
 
     /// `None`: every name that the request calls us by is one of ours, and there is one; HTTP/1.0 knows none (RFC 9112, 3.2).
     fn refusal_of_names(&self, request: &Request) -> Option<Response<Body>> {
-        let named = request.headers().get_all(header::HOST).iter();
-        let mut named: Vec<Option<Authority>> =
-            named.map(|value| value.to_str().ok().and_then(|text| text.parse().ok())).collect();
+        let given = request.headers().get_all(header::HOST).iter().map(|value| value.to_str().ok());
+        let given: Vec<Option<&str>> = given.chain(request.uri().authority().map(|name| Some(name.as_str()))).collect();
+        let fields = request.headers().get_all(header::HOST).iter().count();
         let may_have_none = request.version() < Version::HTTP_11;
-        if named.contains(&None) || named.len() > 1 || (named.is_empty() && !may_have_none) {
-            return Some(reply::refused(
-                StatusCode::BAD_REQUEST,
-                "a request has one Host header, with a name or address",
-            ));
-        }
-        named.extend(request.uri().authority().cloned().map(Some));
-        if named.iter().flatten().all(|name| self.may_be(name.host())) {
+        let named: Option<Vec<&str>> = given.into_iter().map(|name| host_in(name?)).collect();
+        let Some(named) = named.filter(|_| fields == 1 || (fields == 0 && may_have_none)) else {
+            let why = "a request has one Host header: a name or address, and a port or none";
+            return Some(reply::refused(StatusCode::BAD_REQUEST, why));
+        };
+        if named.into_iter().all(|name| self.may_be(name)) {
             return None;
         }
         Some(reply::refused(
@@ -163,18 +180,34 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+/// All that is sent under this name, in whatever order: what another port of this host set may come first.
+fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    cookies.flat_map(|value| value.split(';')).find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
+    cookies.flat_map(|value| value.split(';')).filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// A token in the query, and the address without it. A path that begins with two slashes would lead to another host.
-fn token_in(uri: &Uri) -> Option<(String, String)> {
+/// The host of `host[:port]`, where `text` is that and no more: no user before it, no port that is none.
+fn host_in(text: &str) -> Option<&str> {
+    text.parse::<Authority>().ok()?;
+    let end = if text.starts_with('[') { text.find(']')? + 1 } else { text.find(':').unwrap_or(text.len()) };
+    let (host, port) = text.split_at_checked(end)?;
+    let digits = if port.is_empty() { "" } else { port.strip_prefix(':')? };
+    let is_port =
+        digits.is_empty() || (digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok());
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains('@'),
+    };
+    (is_host && is_port).then_some(host)
+}
+
+/// A ticket in the query, and the address without it. A path that begins with two slashes would lead to another host.
+fn ticket_in(uri: &Uri) -> Option<(String, String)> {
     let mut given = None;
     let mut rest = Vec::new();
     for pair in uri.query()?.split('&') {
         match pair.split_once('=') {
-            Some((TOKEN_QUERY, value)) => given = Some(value.to_owned()),
+            Some((token::QUERY, value)) => given = Some(value.to_owned()),
             _ => rest.push(pair),
         }
     }
@@ -188,26 +221,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_leaves_the_address_which_stays_on_this_host() {
-        let told = |uri: &str| token_in(&uri.parse().unwrap());
-        let some = |token: &str, clean: &str| Some((token.to_owned(), clean.to_owned()));
-        assert_eq!(told("/?token=ab"), some("ab", "/"));
-        assert_eq!(told("/api/v1/status?a=1&token=ab&b"), some("ab", "/api/v1/status?a=1&b"));
-        assert_eq!(told("//evil.example/?token=ab"), some("ab", "/evil.example/"));
-        assert_eq!(told("/?token="), some("", "/"));
-        assert_eq!(told("/?tokens=ab"), None);
+    fn a_ticket_leaves_the_address_which_stays_on_this_host() {
+        let told = |uri: &str| ticket_in(&uri.parse().unwrap());
+        let some = |ticket: &str, clean: &str| Some((ticket.to_owned(), clean.to_owned()));
+        assert_eq!(told("/?ticket=ab"), some("ab", "/"));
+        assert_eq!(told("/api/v1/status?a=1&ticket=ab&b"), some("ab", "/api/v1/status?a=1&b"));
+        assert_eq!(told("//evil.example/?ticket=ab"), some("ab", "/evil.example/"));
+        assert_eq!(told("/?ticket="), some("", "/"));
+        assert_eq!(told("/?tickets=ab"), None);
         assert_eq!(told("/"), None);
     }
 
     #[test]
-    fn a_bearer_and_a_cookie_are_found_among_others() {
+    fn a_bearer_and_all_cookies_of_a_name_are_found_among_others() {
         assert_eq!(bearer("Bearer ab"), Some("ab"));
         assert_eq!(bearer("bearer  ab "), Some("ab"));
         assert_eq!(bearer("Basic ab"), None);
         let mut headers = HeaderMap::new();
-        headers.append(header::COOKIE, HeaderValue::from_static("nodewall-91170=no; x=y"));
-        headers.append(header::COOKIE, HeaderValue::from_static("nodewall-9117=ab"));
-        assert_eq!(cookie(&headers, "nodewall-9117"), Some("ab"));
-        assert_eq!(cookie(&headers, "nodewall-9118"), None);
+        headers.append(header::COOKIE, HeaderValue::from_static("nodewall-91170=no; x=y; nodewall-9117="));
+        headers.append(header::COOKIE, HeaderValue::from_static("nodewall-9117=ab;nodewall-9117=cd"));
+        let found = |name| cookies(&headers, name).collect::<Vec<_>>();
+        assert_eq!(found("nodewall-9117"), ["", "ab", "cd"]);
+        assert_eq!(found("nodewall-9118"), [""; 0]);
     }
 }

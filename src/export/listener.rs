@@ -1,6 +1,11 @@
 //! The listening socket: binding it, taking connections, and serving each within its time. What is answered is the router's.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    os::fd::AsFd as _,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use hyper::{body::Incoming, server::conn::http1};
@@ -12,12 +17,14 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    address::Noted,
     alarm::Alarm,
     connections::{CONNECTION_TIMEOUT, Connections, Deadline},
     gate,
+    keys::Keys,
     live::Roots,
+    taken::taken,
     tls,
-    token::Token,
 };
 use nodewall_policy::config;
 
@@ -31,20 +38,22 @@ const BUFFER_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 64;
 
 /// Serves for ever. What keeps it from serving is told by `alarm`, and tried again.
-pub(super) async fn serve(listen: SocketAddr, roots: &Roots, export: &config::Export, alarm: &Alarm) {
+pub(super) async fn serve(listen: SocketAddr, roots: &Roots, keys: &Arc<Keys>, export: &config::Export, alarm: &Alarm) {
     let (listener, tls, router) = loop {
-        match prepare(listen, roots, export).await {
+        match prepare(listen, roots, keys, export).await {
             Ok(ready) => break ready,
             Err(error) => alarm.set(Some(error)),
         }
         tokio::time::sleep(BIND_RETRY).await;
     };
     alarm.set(None);
+    // Declared after the listener, and so gone before it.
+    let _noted = Noted::new(&roots.state, export, &listener);
     tracing::debug!(%listen, "metrics and page are served");
     let connections = Arc::new(Connections::new(CONNECTION_TIMEOUT));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => take(stream, tls.clone(), router.clone(), &connections),
+            Ok((stream, from)) => take(stream, from.ip().to_canonical(), tls.clone(), router.clone(), &connections),
             Err(error) => {
                 tracing::debug!("a connection can not be taken: {error}");
                 tokio::time::sleep(ACCEPT_RETRY).await;
@@ -58,30 +67,32 @@ pub(super) async fn serve(listen: SocketAddr, roots: &Roots, export: &config::Ex
 async fn prepare(
     listen: SocketAddr,
     roots: &Roots,
+    keys: &Arc<Keys>,
     export: &config::Export,
 ) -> Result<(TcpListener, Option<TlsAcceptor>, Router), String> {
     let failed = |error: String| format!("metrics and page are not served at {listen}: {error}");
     let tls = export.tls.as_ref().map(tls::acceptor).transpose().map_err(failed)?;
-    let token = Token::read_or_new(&roots.state).map_err(|error| failed(error.to_string()))?;
+    keys.prepare(export.token_file.as_deref()).map_err(failed)?;
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         let help = "another [export] listen or --listen names another address, \"none\" none";
         failed(format!("{error}; {help}"))
     })?;
-    let router = gate::router(roots.clone(), token, listen, export);
+    let router = gate::router(roots.clone(), keys.clone(), listen, export);
     Ok((listener, tls, router))
 }
 
-fn take(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, connections: &Arc<Connections>) {
-    let slot = connections.enter();
+fn take(stream: TcpStream, from: IpAddr, tls: Option<TlsAcceptor>, router: Router, connections: &Arc<Connections>) {
+    let asked = stream.as_fd().try_clone_to_owned().ok();
+    let slot = connections.enter(move || taken(asked.as_ref()?));
     let deadline = slot.deadline();
     let work = async move {
         // An answer goes out in one piece, and an event at once.
         let _ = stream.set_nodelay(true);
         match tls {
-            None => answer(stream, router, &deadline).await,
+            None => answer(stream, from, router, &deadline).await,
             Some(tls) => {
                 if let Ok(stream) = tls.accept(stream).await {
-                    answer(stream, router, &deadline).await;
+                    answer(stream, from, router, &deadline).await;
                 }
             }
         }
@@ -89,10 +100,11 @@ fn take(stream: TcpStream, tls: Option<TlsAcceptor>, router: Router, connections
     slot.run(work);
 }
 
-async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, router: Router, deadline: &Deadline) {
+async fn answer(stream: impl AsyncRead + AsyncWrite + Unpin, from: IpAddr, router: Router, deadline: &Deadline) {
     let deadline = deadline.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(deadline.clone());
+        request.extensions_mut().insert(from);
         hyper::service::Service::call(&TowerToHyperService::new(router.clone()), request)
     });
     // One request each: a connection that waits for another one would only take the place of a client that asks. One that has said all it has to say, and

@@ -17,3 +17,4 @@ mod per_peer;
 mod prometheus;
 mod slow;
 mod stream;
+mod trust;

@@ -21,7 +21,7 @@ const PHONE: View = View { width: 390, height: 844, dark: false, phone: true };
 /// Ticks of the stream that give the charts something to show.
 const TICKS: &str = "Number(document.documentElement.dataset.ticks) >= 4";
 
-/// The address with the token.
+/// An address that opens the page once.
 fn address(node: &Node) -> String {
     // The agent enforces before it listens.
     let printed = eventually("the agent serves the page", || {
@@ -80,9 +80,9 @@ fn the_page_shows_what_the_api_says_and_the_browser_complains_of_nothing() {
     let mut browser = Browser::start(node.netns(), DESK);
     browser.open(&address(&node));
     browser.wait_for(TICKS);
-    // The token is not in the address any more, where a shared screen or a bookmark would show it.
+    // The ticket is not in the address any more, where a shared screen or a bookmark would show it.
     let location = browser.value("location.href");
-    assert!(!location.as_str().unwrap().contains("token"), "{location}");
+    assert!(!location.as_str().unwrap().contains("ticket"), "{location}");
     traffic(&node);
     browser.wait_for("document.querySelectorAll('#denials tbody tr').length >= 2");
     browser.wait_for("document.querySelector('#senders tbody').textContent.includes('10.77.0.66')");
@@ -167,7 +167,7 @@ fn without_the_token_the_page_tells_nothing() {
     let address = address(&node);
     let (plain, _) = address.split_once('?').unwrap();
     let mut browser = Browser::start(node.netns(), DESK);
-    for url in [plain.to_owned(), format!("{plain}?token=wrong"), format!("{plain}page.js")] {
+    for url in [plain.to_owned(), format!("{plain}?ticket=wrong"), format!("{plain}page.js")] {
         browser.open(&url);
         let text = browser.value("document.documentElement.innerText");
         let text = text.as_str().unwrap();

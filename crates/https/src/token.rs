@@ -86,6 +86,11 @@ impl Token {
         Err(refused(path, problem.into(), "write the token alone into it, in one line"))
     }
 
+    /// The secret itself, for whom it is meant.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The value of `Proxy-Authorization` with this as `user`'s password (basic), marked as a secret.
     pub fn basic(&self, user: &str) -> Option<HeaderValue> {
         let words = Zeroizing::new([user.as_bytes(), b":", &*self.0].concat());

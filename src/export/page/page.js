@@ -216,7 +216,7 @@ async function onEnd() {
     await ask("status");
     lost("too many pages are open, or the stream was cut; trying again");
   } catch (error) {
-    if (error.code === 401) lost("the token is not the node's any more: open the address that `nodewall page` prints");
+    if (error.code === 401) lost("this session is over: open the address that `nodewall page` prints");
     else if (error.code) lost("the node can not be read (" + error.code + "); trying again");
     else lost("no connection to the node; trying again");
   }

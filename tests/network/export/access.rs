@@ -13,7 +13,7 @@ use tokio_rustls::{
     rustls::{ClientConfig, RootCertStore, crypto::ring::default_provider, pki_types::ServerName},
 };
 
-use super::client::{PORT, Reply, api, get, raw, request, served, token, wait_until_served};
+use super::client::{PORT, Reply, api, get, raw, request, served, session, token, wait_until_served};
 use crate::{
     node::{Node, eventually},
     settings::Settings,
@@ -134,7 +134,7 @@ fn pages_and_api_need_the_token_and_metrics_do_not() {
     let node = served();
     let token = token(&node);
     assert_eq!(get(&node, "/metrics").status, 200);
-    let wrong = format!("{}x", &token[1..]);
+    let (wrong, session) = (format!("{}x", &token[1..]), session(&node));
     for path in GUARDED {
         let bearer = format!("Bearer {wrong}");
         let cookie = format!("nodewall-9117={wrong}");
@@ -146,27 +146,15 @@ fn pages_and_api_need_the_token_and_metrics_do_not() {
                 "{reply:?}"
             );
         }
-        let reply = get(&node, &format!("{path}?token={wrong}"));
+        assert_eq!(request(node.netns(), PORT, "HEAD", path, &[("Cookie", &session)]).status, 200, "{path}");
+        let reply = get(&node, &format!("{path}?ticket={wrong}"));
         assert!(reply.status == 401 && !reply.headers.contains_key("set-cookie"), "{reply:?}");
     }
-    // Once in the address: the cookie, and the address without it.
-    let welcome = get(&node, &format!("/?token={token}"));
-    assert_eq!((welcome.status, welcome.headers["location"].as_str()), (303, "/"));
-    let cookie = &welcome.headers["set-cookie"];
-    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict"), "{cookie}");
-    let pair = cookie.split(';').next().unwrap();
-    for path in ["/", "/api/v1/status"] {
-        assert_eq!(request(node.netns(), PORT, "GET", path, &[("Cookie", pair)]).status, 200, "{path}");
-    }
     assert_eq!(api(&node, "/api/v1/status").status, 200);
-    // The token outlives the agent, and is its owner's alone.
     let mut node = node;
     node.end_agent(nodewall_testbed::Signal::TERM);
     let refused = node.nodewall("page", &[]);
     assert!(refused.stderr.contains("no agent runs") && refused.stdout.is_empty(), "{refused:?}");
-    node.start_agent();
-    wait_until_served(&node);
-    assert_eq!(super::client::token(&node), token);
 }
 
 #[test]
@@ -177,7 +165,9 @@ fn every_answer_carries_the_headers_that_keep_a_browser_safe() {
     let node = served();
     let foreign = request(node.netns(), PORT, "GET", "/", &[("Host", "evil.example")]);
     let refused = request(node.netns(), PORT, "POST", "/", &[]);
-    let welcome = get(&node, &format!("/?token={}", token(&node)));
+    let page = node.nodewall("page", &[]).stdout;
+    let welcome = get(&node, page.trim().strip_prefix("http://127.0.0.1:9117").unwrap());
+    assert_eq!(welcome.status, 303);
     for reply in
         [get(&node, "/metrics"), get(&node, "/"), get(&node, "/nowhere"), api(&node, "/"), foreign, refused, welcome]
     {
@@ -222,7 +212,7 @@ fn an_address_that_is_taken_is_an_alarm_until_it_is_free() {
     };
     listen(&node, "[::1]:9200");
     eventually("the page's address", || {
-        node.nodewall("page", &[]).stdout.starts_with("http://[::1]:9200/?token=").then_some(())
+        node.nodewall("page", &[]).stdout.starts_with("http://[::1]:9200/?ticket=").then_some(())
     });
     assert!(raw(node.netns(), PORT, "GET / HTTP/1.1\r\n\r\n").is_err(), "it still listens at the old address");
     listen(&node, "none");
@@ -256,7 +246,8 @@ fn beyond_loopback_it_is_tls_or_refused() {
         node.json("status")["problems"].to_string().contains("open to all").then_some(())
     });
     mode(0o600);
-    let ask = |host: &str| {
+    let ask = |path: &str, host: &str, header: &str| {
+        let (path, host, header) = (path.to_owned(), host.to_owned(), header.to_owned());
         let address = (node.host().ipv4(), PORT);
         let mut roots = RootCertStore::empty();
         roots.add(key.cert.der().clone()).unwrap();
@@ -270,7 +261,10 @@ fn beyond_loopback_it_is_tls_or_refused() {
             runtime.block_on(async {
                 let stream = tokio::net::TcpStream::connect(address).await.ok()?;
                 let mut stream = connector.connect(name, stream).await.ok()?;
-                stream.write_all(format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.ok()?;
+                stream
+                    .write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\n").as_bytes())
+                    .await
+                    .ok()?;
                 let mut answer = String::new();
                 stream.read_to_string(&mut answer).await.ok()?;
                 Some(Reply::parse(&answer))
@@ -278,9 +272,17 @@ fn beyond_loopback_it_is_tls_or_refused() {
         });
         asked.unwrap()
     };
-    let reply = eventually("an answer over TLS", || ask("n1.example:9117"));
+    let reply = eventually("an answer over TLS", || ask("/metrics", "n1.example:9117", ""));
     assert!(reply.status == 200 && reply.body.contains("nodewall_enforcing 1"), "{reply:?}");
-    assert_eq!(ask("evil.example").unwrap().status, 421);
-    // A cookie over TLS is for TLS alone.
-    assert!(node.nodewall("page", &[]).stdout.starts_with("https://n1.example:9117/?token="));
+    assert_eq!(ask("/metrics", "evil.example", "").unwrap().status, 421);
+    // A cookie over TLS is for TLS alone, and nobody else's.
+    let page = node.nodewall("page", &[]);
+    let path = page.stdout.trim().strip_prefix("https://n1.example:9117").unwrap_or_else(|| panic!("{page:?}"));
+    let welcome = ask(path, "n1.example:9117", "").unwrap();
+    let cookie = &welcome.headers["set-cookie"];
+    assert!(welcome.status == 303 && cookie.starts_with("__Host-nodewall-9117="), "{welcome:?}");
+    assert!(cookie.ends_with("; Path=/; HttpOnly; SameSite=Strict; Max-Age=43200; Secure"), "{cookie}");
+    let pair = cookie.split(';').next().unwrap();
+    let told = |pair: &str| ask("/api/v1/status", "n1.example", &format!("Cookie: {pair}\r\n")).unwrap().status;
+    assert_eq!((told(pair), told(pair.strip_prefix("__Host-").unwrap())), (200, 401));
 }

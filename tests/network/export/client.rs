@@ -99,11 +99,17 @@ pub(crate) fn api(node: &Node, path: &str) -> Reply {
     request(node.netns(), PORT, "GET", path, &[("Authorization", &bearer)])
 }
 
-/// The token as `nodewall page` prints it.
+/// The token, where docs/API.md says that programs find it.
 pub(crate) fn token(node: &Node) -> String {
+    std::fs::read_to_string(node.directories.state_dir().join("token")).unwrap().trim_end().to_owned()
+}
+
+/// A new session, as a browser that opens what `nodewall page` prints sends it back: name and value.
+pub(crate) fn session(node: &Node) -> String {
     let page = node.nodewall("page", &[]);
-    let url = page.stdout.trim();
-    url.strip_prefix("http://127.0.0.1:9117/?token=").unwrap_or_else(|| panic!("{page:?}")).to_owned()
+    let path = page.stdout.trim().strip_prefix("http://127.0.0.1:9117").unwrap_or_else(|| panic!("{page:?}"));
+    let cookie = get(node, path).headers["set-cookie"].clone();
+    cookie.split(';').next().unwrap().to_owned()
 }
 
 /// Waits until the agent answers: it begins to listen beside enforcing, not before it.

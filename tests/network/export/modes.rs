@@ -7,7 +7,7 @@ use nodewall_testbed::{eventually_eq, skip_unless_privileged, until};
 use serde_json::Value;
 
 use super::{
-    client::{api, get, token, wait_until_served},
+    client::{api, get, wait_until_served},
     exact::{Mix, Table, by_cpu, of_json, of_metrics, of_table},
     stream,
 };
@@ -104,7 +104,7 @@ fn one_row_for_each_counter_everywhere_across_audit_enforce_and_panic_open() {
     let node = Node::with(&Settings::audit());
     wait_until_served(&node);
     let mut browser = Browser::start(node.netns(), DESK);
-    browser.open(&format!("http://127.0.0.1:9117/?token={}", token(&node)));
+    browser.open(node.nodewall("page", &[]).stdout.trim());
     let mut stream = stream::open(&node);
     let mut ticks = vec![stream::event(&mut stream).1];
     let mix = Mix::of(&node);

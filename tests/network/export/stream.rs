@@ -15,12 +15,15 @@ use super::{
 use crate::node::{Node, eventually};
 
 pub(super) fn open(node: &Node) -> BufReader<TcpStream> {
-    let token = token(node);
+    open_with(node, "Authorization", &format!("Bearer {}", token(node)))
+}
+
+/// The same with this header.
+pub(super) fn open_with(node: &Node, name: &str, value: &str) -> BufReader<TcpStream> {
     let connect = || {
         let mut stream = TcpStream::connect(("127.0.0.1", PORT)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        write!(stream, "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n")
-            .unwrap();
+        write!(stream, "GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\n{name}: {value}\r\n\r\n").unwrap();
         BufReader::new(stream)
     };
     node.netns().run(connect).unwrap()

@@ -1,7 +1,6 @@
 //! The page when its node is not there, does not answer, or wants it no more: it must say so, and never show what was as what is.
 
 use std::{
-    fs,
     io::{self, Write as _},
     net::{Shutdown, TcpStream},
     thread,
@@ -10,6 +9,7 @@ use std::{
 use nodewall_testbed::{Signal, skip_unless_privileged};
 
 use super::super::browser::Browser;
+use super::super::export::client::session;
 use super::super::node::Node;
 use super::{DESK, STATE, address, open};
 
@@ -44,14 +44,9 @@ fn a_lost_stream_is_said_and_comes_back() {
     node.agent().signal(Signal::CONT).unwrap();
     wait_for_news(&mut browser);
 
+    // An agent anew has a token anew: the page is refused, and says what to do.
     node.end_agent(Signal::TERM);
     wait_for_words(&mut browser, "no connection");
-    node.start_agent();
-    wait_for_news(&mut browser);
-
-    // With another token the page is refused, and says what to do.
-    node.end_agent(Signal::TERM);
-    fs::remove_file(node.directories.state_dir().join("token")).unwrap();
     node.start_agent();
     wait_for_words(&mut browser, "`nodewall page` prints");
     open(&node, &mut browser);
@@ -65,10 +60,11 @@ fn one_page_too_many_is_told_so_and_served_when_there_is_room() {
     }
     let node = Node::enforcing();
     let address = address(&node);
-    let (_, token) = address.split_once("token=").unwrap();
-    let ask = format!("GET /api/v1/stream HTTP/1.1\r\nHost: {AGENT}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    // Of as many browsers: one alone would have to make room.
     let others: Vec<TcpStream> = (0..STREAMS)
         .map(|_| {
+            let cookie = session(&node);
+            let ask = format!("GET /api/v1/stream HTTP/1.1\r\nHost: {AGENT}\r\nCookie: {cookie}\r\n\r\n");
             let mut stream = node.netns().run(|| TcpStream::connect(AGENT)).unwrap().unwrap();
             stream.write_all(ask.as_bytes()).unwrap();
             // It is one of the streams when its first byte is there.

@@ -25,6 +25,8 @@ pub struct Export {
     pub hosts: Vec<String>,
     /// `per_peer`; default false. True: `/metrics` has the traffic of each peer, and so its addresses.
     pub per_peer: bool,
+    /// `token_file`: an absolute path, or the name of a systemd credential. `None`: the agent makes the token.
+    pub token_file: Option<PathBuf>,
     /// `tls_cert` and `tls_key`. Always there beyond loopback.
     pub tls: Option<ExportTls>,
 }
@@ -40,7 +42,7 @@ pub struct ExportTls {
 
 impl Default for Export {
     fn default() -> Self {
-        Self { listen: Some(DEFAULT_LISTEN), hosts: Vec::new(), per_peer: false, tls: None }
+        Self { listen: Some(DEFAULT_LISTEN), hosts: Vec::new(), per_peer: false, token_file: None, tls: None }
     }
 }
 
@@ -67,6 +69,7 @@ pub(super) fn export(raw: RawExport, problems: &mut Problems<'_>) -> Export {
         listen: problems.take(raw.listen).unwrap_or(Some(DEFAULT_LISTEN)),
         hosts: problems.distinct(raw.hosts, MAX_HOSTS),
         per_peer: raw.per_peer.or(false),
+        token_file: problems.take(raw.token_file),
         tls: cert.zip(key).map(|(cert, key)| ExportTls { cert, key }),
     };
     // What is wrong with the files is told above.
@@ -101,6 +104,8 @@ mod tests {
         assert_eq!(export.hosts, ["node1.example", "fd00::5"]);
         assert_eq!(parse("listen = \"none\"").unwrap().listen, None);
         assert!(parse("per_peer = true").unwrap().per_peer && !parse("per_peer = false").unwrap().per_peer);
+        assert_eq!(parse("").unwrap().token_file, None);
+        assert_eq!(parse("token_file = \"/t\"").unwrap().token_file, Some("/t".into()));
         let export = parse("listen = \"0.0.0.0:9117\"\ntls_cert = \"/c\"\ntls_key = \"/k\"").unwrap();
         assert_eq!(export.tls, Some(ExportTls { cert: "/c".into(), key: "/k".into() }));
     }

@@ -212,6 +212,9 @@ pub(super) struct RawExport {
     /// True: `/metrics` has each peer's traffic too, and with it the peers' addresses, without a token.
     #[schemars(extend("default" = false))]
     pub(super) per_peer: Given<bool>,
+    /// A token of your own that programs send to the API, instead of the one that each start of the agent makes.
+    #[schemars(example = &"/etc/nodewall/web-token")]
+    pub(super) token_file: Given<Text<SecretFile>>,
     /// PEM file of the certificate and those between it and the authority.
     #[schemars(example = &"/etc/nodewall/tls.pem")]
     pub(super) tls_cert: Given<Text<AbsolutePath>>,

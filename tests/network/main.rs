@@ -15,6 +15,7 @@ mod doctor;
 mod evidence;
 mod examples;
 mod export;
+mod forged;
 mod init;
 mod interfaces;
 mod levers;

@@ -5,6 +5,7 @@ use std::{fmt, io, net::SocketAddr};
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
 
+use nodewall_files::SECRET;
 use nodewall_host::state::{Note, StateDir, StateError};
 use nodewall_text::hex;
 
@@ -45,7 +46,7 @@ impl Token {
     /// The token, if one was ever made.
     pub fn read(state: &StateDir) -> Result<Option<Self>, StateError> {
         let path = state.file(TOKEN);
-        let text = match std::fs::read_to_string(&path) {
+        let text = match state.read(TOKEN, SECRET) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StateError::io(format!("can not read {}", path.display()))(error)),

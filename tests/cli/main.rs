@@ -14,6 +14,7 @@ mod manual;
 mod outputs;
 mod replay;
 mod snapshots;
+mod trust;
 mod usage;
 
 use nodewall_rig::{binary, browser};

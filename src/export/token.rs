@@ -109,6 +109,10 @@ mod tests {
         for wrong in ["", "0", &token.reveal()[1..], &format!("{}0", token.reveal()), &Token::new().unwrap().0] {
             assert!(!token.is(wrong), "{wrong}");
         }
+        let mode = |mode| std::fs::set_permissions(state.file(TOKEN), std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o640);
+        assert!(Token::read(&state).unwrap_err().to_string().contains("is open to others (mode 0640)"));
+        mode(0o600);
         std::fs::write(state.file(TOKEN), "short\n").unwrap();
         assert!(Token::read_or_new(&state).unwrap_err().to_string().contains("move it away"));
     }

@@ -35,6 +35,8 @@ pub(crate) enum Why {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     File,
+    /// A file that others must not read, either.
+    Secret,
     /// That was to be written.
     Output,
     Directory,
@@ -77,7 +79,7 @@ impl Refusal {
             Why::Io(error) if is_itself => error.to_string(),
             Why::Io(error) => format!("{part}: {error}"),
             Why::NotAFile => "is not a regular file".into(),
-            Why::Owner { is: Part::File | Part::Output, uid } => {
+            Why::Owner { is: Part::File | Part::Secret | Part::Output, uid } => {
                 format!("is owned by user {uid}; expected root or user {us}")
             }
             Why::Owner { is: Part::Directory, uid } if is_itself => {
@@ -99,7 +101,7 @@ impl Refusal {
                     )
                 }
             }
-            Why::Mode { mode, .. } if mode & 0o022 == 0 => format!("is open to others (mode {mode:04o})"),
+            Why::Mode { is: Part::Secret, mode, .. } => format!("is open to others (mode {mode:04o})"),
             Why::Mode { mode, .. } => format!("can be written by others (mode {mode:04o})"),
             Why::SecondName => "has a second name (a hard link), so it may be something else's".into(),
         }
@@ -112,7 +114,7 @@ impl Refusal {
         Some(match &self.why {
             Why::Io(_) if self.is_denied() && !geteuid().is_root() => "it needs root: run it with sudo".into(),
             Why::Io(_) | Why::NotAFile => return None,
-            Why::Owner { is: Part::File, .. } => format!("chown {owner} {part}"),
+            Why::Owner { is: Part::File | Part::Secret, .. } => format!("chown {owner} {part}"),
             Why::Owner { is: Part::Output, .. } | Why::SecondName => format!("name another file, or: rm {part}"),
             Why::Owner { is: Part::Directory, .. } if self.part == self.path => {
                 format!("name another, or, where it is meant to be this one: chown -R {owner} {part}")
@@ -123,7 +125,7 @@ impl Refusal {
             Why::Owner { is: Part::Link, .. } => {
                 format!("name what it leads to, or, where you do not know who made it: rm {part}")
             }
-            Why::Mode { mode, is: Part::File, .. } if mode & 0o022 == 0 => {
+            Why::Mode { is: Part::Secret, .. } => {
                 format!("chmod 0600 {part}, and replace the secret if someone may have read it")
             }
             Why::Mode { .. } => format!("chmod go-w {part}"),

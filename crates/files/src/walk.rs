@@ -68,15 +68,16 @@ pub(crate) fn is_ours(uid: u32) -> bool {
 /// Whether this file is to be believed: regular, ours, and none of the rights in `others` are anybody else's.
 pub(crate) fn judge(path: &Path, stat: &Stat, others: u32, shared: bool) -> Result<(), Refusal> {
     let refuse = |why| Err(Refusal::new(path, path, why));
+    let is = if others & !WRITABLE == 0 { Part::File } else { Part::Secret };
     let mode = stat.st_mode & 0o7777;
     if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return refuse(Why::NotAFile);
     }
     if !is_ours(stat.st_uid) {
-        return refuse(Why::Owner { is: Part::File, uid: stat.st_uid });
+        return refuse(Why::Owner { is, uid: stat.st_uid });
     }
     if mode & others != 0 {
-        return refuse(Why::Mode { is: Part::File, mode, gid: stat.st_gid });
+        return refuse(Why::Mode { is, mode, gid: stat.st_gid });
     }
     // Somebody else may have given another file of ours this name.
     if shared && stat.st_nlink > 1 {

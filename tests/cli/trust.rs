@@ -18,7 +18,7 @@ use crate::binary::{Ran, Scratch, executable, finish};
 const ORDINARY: u32 = 65_534;
 
 /// Every command that answers from, or changes, what root alone may read; with what it cannot do without.
-const FOR_ROOT: [(&str, &[&str]); 26] = [
+const FOR_ROOT: [(&str, &[&str]); 27] = [
     ("init", &["init", "--yes", "--single-node"]),
     ("run", &["run"]),
     ("apply", &["apply"]),
@@ -41,6 +41,7 @@ const FOR_ROOT: [(&str, &[&str]); 26] = [
     ("events", &["events", "tail"]),
     ("events", &["events", "show", "f1"]),
     ("events", &["events", "verify"]),
+    ("usage", &["usage"]),
     ("page", &["page"]),
     ("capture", &["capture", "--write", "/dev/null"]),
     ("report", &["report", "--since", "1h", "--out", "/dev/null"]),

@@ -140,9 +140,8 @@ pub(crate) fn walk(path: &Path, way: Way, end: End) -> Result<Found, Refusal> {
         // The directory that is asked for itself is judged by whoever asks, once it is open.
         let is_way = !left.is_empty();
         match openat(&walk.here()?.dir, &name, PATH | OFlags::DIRECTORY, Mode::empty()) {
-            Ok(_) if before => return walk.end(Some(name), false),
+            Ok(_) | Err(Errno::NOENT) if before => return walk.end(Some(name), false),
             Ok(dir) => walk.descend(name, dir, is_way)?,
-            Err(Errno::NOENT) if before => return walk.end(Some(name), false),
             Err(Errno::NOENT) if let End::Make(mode) = end => walk.make(name, mode, is_way)?,
             Err(Errno::NOTDIR) => match walk.link(&name)? {
                 // No directory and no link.

@@ -57,6 +57,8 @@ pub(super) struct Keeper<R> {
     /// Of the configuration that was read last, and of the last look: a file is read once it has stopped changing.
     config_read: Option<Stamp>,
     config_seen: Option<Stamp>,
+    /// When it was last known to be as it was read, or was put into force, Unix time, ns.
+    config_same_unix_ns: u64,
     health: Health,
     saved: Health,
     /// Never ends.
@@ -109,6 +111,7 @@ where
             fou: BTreeSet::new(),
             config_seen: config_read.clone(),
             config_read,
+            config_same_unix_ns: Clock::now().unix_ns,
             saved: Health::default(),
             open_told: false,
             peers: PeerWatch::new(start.config.as_ref().ok()),
@@ -168,6 +171,7 @@ where
         };
         match reload(&self.site, &config, &mut self.applied).await {
             Ok(another_program) => {
+                self.config_same_unix_ns = Clock::now().unix_ns;
                 if another_program {
                     self.adopt_program();
                 } else {
@@ -269,15 +273,22 @@ where
 
     /// A changed file counts as soon as two looks found it the same.
     async fn watch_config(&mut self) {
+        let looked_unix_ns = Clock::now().unix_ns;
         let now = Stamp::of(&self.start.watched);
         let still = now == self.config_seen;
         self.config_seen.clone_from(&now);
+        if now == self.config_read {
+            self.config_same_unix_ns = looked_unix_ns;
+            return;
+        }
         // A change on trial comes first; the file waits for its end.
-        if still && now != self.config_read && !matches!(self.site.state.load::<Trial>(), Ok(Some(_))) {
+        if still && !matches!(self.site.state.load::<Trial>(), Ok(Some(_))) {
             // A command that came after the change has the last word: a rollback is not undone by the file that it rolled back.
             let good = Good::last(&self.site.state).ok().flatten();
             let decided_unix_ns = good.map_or(0, |good| good.decided(Clock::now().unix_ns));
-            if now.as_ref().is_some_and(|now| now.is_before(decided_unix_ns)) {
+            // Of one that was given before the last look that found the old file that is known; of one after it, the file's time tells.
+            let may_be_after = !(decided_unix_ns..=looked_unix_ns).contains(&self.config_same_unix_ns);
+            if may_be_after && now.as_ref().is_some_and(|now| now.is_before(decided_unix_ns)) {
                 self.config_read = now;
                 return;
             }

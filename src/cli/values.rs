@@ -36,7 +36,7 @@ pub(super) type Listen = Option<SocketAddr>;
 /// A reader of the configuration's, its refusal in one line, as clap wants it.
 pub(super) fn read<T>(reader: fn(&str) -> Result<T, ValueError>) -> impl Fn(&str) -> Result<T, String> + Clone {
     move |text| {
-        reader(text).map_err(|ValueError { message, help }| match help {
+        reader(text).map_err(|ValueError { message, help, .. }| match help {
             Some(help) => format!("{message}; {help}"),
             None => message,
         })

@@ -1,7 +1,6 @@
 //! `nodewall doctor`: gathers what the checks look at, and prints what they find. What is right or wrong is the library's (`doctor`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde::Serialize;
 
@@ -116,7 +115,7 @@ fn host(common: &Common) -> Result<u8, Failure> {
             )
         }));
     }
-    findings.extend(ownership(common, &config.origin));
+    findings.extend(ownership(common, &config));
     findings.sort_by_key(|finding| finding.subject);
     print(common, findings)
 }
@@ -211,16 +210,14 @@ fn select(config: &Config, network: &Network) -> Result<Selection, String> {
         .map_err(|error| error.to_string())
 }
 
-fn ownership(common: &Common, origin: &ConfigOrigin) -> Vec<Finding> {
+fn ownership(common: &Common, config: &Config) -> Vec<Finding> {
     let mut paths = Vec::new();
-    if let ConfigOrigin::Named(path) | ConfigOrigin::Standard(path) = origin {
+    if let ConfigOrigin::Named(path) | ConfigOrigin::Standard(path) = &config.origin {
         paths.push(doctor::read_ownership("the configuration", path));
-        if let Some(directory) = path.parent().filter(|directory| *directory != Path::new("")) {
-            paths.push(doctor::read_ownership("the configuration's directory", directory));
-        }
     }
+    paths.extend(config.peers.file.iter().map(|path| doctor::read_ownership("the peers file", path)));
     paths.push(doctor::read_ownership("the state directory", &common.state_dir));
-    doctor::ownership(&paths, rustix::process::geteuid().as_raw())
+    doctor::ownership(&paths)
 }
 
 fn print(common: &Common, findings: Vec<Finding>) -> Result<u8, Failure> {

@@ -1,12 +1,9 @@
 //! What `capture`, `events export` and `report` share: where the store is, and where the bytes go. It must not read records.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, IsTerminal as _, Write},
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::OpenOptionsExt as _,
-    },
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -50,7 +47,7 @@ pub(super) fn is_closed(out: impl AsFd) -> bool {
         && fds.iter().any(|fd| fd.revents().intersects(PollFlags::ERR | PollFlags::HUP))
 }
 
-/// A file of the operator's alone, or standard output for `-`.
+/// A file of the operator's alone that nobody else has chosen, or standard output for `-`.
 #[derive(Debug)]
 pub(super) struct Target {
     file: File,
@@ -68,13 +65,7 @@ impl Target {
             let out: OwnedFd = out.as_fd().try_clone_to_owned().context("can not use standard output")?;
             return Ok(Self { file: out.into(), is_stdout: true });
         }
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)
-            .with_context(|| format!("can not write {}", path.display()))?;
+        let file = nodewall_files::output(path).context("can not write the output")?;
         Ok(Self { file, is_stdout: false })
     }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use rustix::process::geteuid;
+
 use crate::{
     cli::exit_codes::{FAILED, PRIVILEGE, USAGE, WOULD_CUT},
     control::AgentError,
@@ -34,12 +36,17 @@ impl Failure {
 
     /// The message.
     pub(crate) fn text(&self) -> String {
-        message(&self.error)
+        let told = message(&self.error);
+        let is_said = ["run as root", "with sudo"].iter().any(|words| told.contains(words));
+        if self.code != PRIVILEGE || is_said || geteuid().is_root() {
+            return told;
+        }
+        format!("{told}; it needs root: run it with sudo")
     }
 
     /// Tells it, and returns the exit code.
     pub(crate) fn report(self) -> u8 {
-        let told = format!("nodewall: {}", message(&self.error));
+        let told = format!("nodewall: {}", self.text());
         let mut err = stderr();
         // Nobody may be listening any more; the exit code still tells.
         let _ = if self.error.chain().any(<dyn std::error::Error>::is::<ConfigErrors>) {
@@ -62,15 +69,31 @@ pub(super) fn message(error: &anyhow::Error) -> String {
 }
 
 fn datapath_code(error: &DatapathError) -> u8 {
-    if error.is_privilege() { PRIVILEGE } else { FAILED }
+    denied_code(error.is_privilege())
 }
 
 fn io_code(error: &io::Error) -> u8 {
-    if error.kind() == io::ErrorKind::PermissionDenied { PRIVILEGE } else { FAILED }
+    denied_code(error.kind() == io::ErrorKind::PermissionDenied)
+}
+
+fn denied_code(is_denied: bool) -> u8 {
+    if is_denied { PRIVILEGE } else { FAILED }
 }
 
 fn state_code(error: &StateError) -> u8 {
-    if let StateError::Io { source, .. } = error { io_code(source) } else { FAILED }
+    match error {
+        StateError::Io { source, .. } => io_code(source),
+        StateError::Directory(refusal) => denied_code(refusal.is_denied()),
+        _ => FAILED,
+    }
+}
+
+fn store_code(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Io { source, .. } => io_code(source),
+        StoreError::Way(refusal) => denied_code(refusal.is_denied()),
+        _ => FAILED,
+    }
 }
 
 fn agent_code(error: &AgentError) -> u8 {
@@ -82,11 +105,25 @@ fn agent_code(error: &AgentError) -> u8 {
 }
 
 fn file_code(error: &FileError) -> u8 {
-    if let FileError::Io { source, .. } = error { io_code(source) } else { FAILED }
+    match error {
+        FileError::Io { source, .. } => io_code(source),
+        FileError::Way(refusal) => denied_code(refusal.is_denied()),
+        _ => FAILED,
+    }
 }
 
 fn answers_code(error: &AnswersError) -> u8 {
     if let AnswersError::Ended(_) = error { FAILED } else { USAGE }
+}
+
+/// Of an error that was put into words on its way: what it was still tells.
+fn told_code(error: &anyhow::Error) -> u8 {
+    let code = |cause: &(dyn std::error::Error + 'static)| {
+        let of_state = cause.downcast_ref().map(state_code);
+        let of_datapath = || cause.downcast_ref().map(datapath_code);
+        of_state.or_else(of_datapath).or_else(|| cause.downcast_ref().map(agent_code))
+    };
+    error.chain().find_map(code).unwrap_or(FAILED)
 }
 
 macro_rules! failures {
@@ -106,13 +143,13 @@ failures! {
     AgentError => agent_code;
     FileError => file_code;
     AnswersError => answers_code;
-    anyhow::Error => |_| FAILED;
-    ConfigErrors => |_| FAILED;
+    anyhow::Error => told_code;
+    ConfigErrors => |errors| denied_code(errors.is_denied());
     PolicyError => |_| FAILED;
     CompileError => |_| FAILED;
     NetError => |_| FAILED;
     OperatorError => |_| FAILED;
-    StoreError => |_| FAILED;
+    StoreError => store_code;
 }
 
 #[cfg(test)]

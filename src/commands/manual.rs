@@ -1,6 +1,10 @@
 //! `nodewall man` and `nodewall completions`: the command line described for `man` and for shells, made from what the parser knows.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs,
+    io::{self, Write as _},
+    path::Path,
+};
 
 use anyhow::Context as _;
 use clap::Command;
@@ -45,7 +49,8 @@ pub(super) fn man(folder: Option<&Path>) -> Result<u8, Failure> {
 
 /// Writes the page of a command, and of those below it.
 fn write(command: &Command, above: Option<&Command>, folder: &Path) -> io::Result<()> {
-    fs::write(folder.join(format!("{}.1", name(command))), page(command, above)?)?;
+    let mut file = nodewall_files::output(&folder.join(format!("{}.1", name(command)))).map_err(io::Error::other)?;
+    file.write_all(page(command, above)?.as_bytes())?;
     typed(command).try_for_each(|inner| write(inner, Some(command), folder))
 }
 

@@ -1,6 +1,6 @@
 //! The certificate that the exporters show. Reads two files; must not open a connection.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use tokio_rustls::{
     TlsAcceptor,
@@ -18,15 +18,14 @@ const MAX_PEM_BYTES: u64 = 1 << 20;
 
 /// What shows the certificate, or why there is none: in one line, with the file.
 pub(super) fn acceptor(tls: &ExportTls) -> Result<TlsAcceptor, String> {
-    let chain = pem(&tls.cert, "tls_cert")?;
+    let chain = pem(&tls.cert, "tls_cert", Trust::OwnerOnly)?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| format!("tls_cert {}: {error}", tls.cert.display()))?;
     if chain.is_empty() {
         return Err(format!("tls_cert {} holds no certificate in PEM form", tls.cert.display()));
     }
-    refuse_readable(&tls.key)?;
-    let key = PrivateKeyDer::from_pem_slice(pem(&tls.key, "tls_key")?.as_bytes())
+    let key = PrivateKeyDer::from_pem_slice(pem(&tls.key, "tls_key", Trust::Key)?.as_bytes())
         .map_err(|error| format!("tls_key {}: {error}; expected a private key in PEM form", tls.key.display()))?;
     let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()
@@ -35,22 +34,9 @@ pub(super) fn acceptor(tls: &ExportTls) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-fn pem(path: &Path, key: &str) -> Result<String, String> {
-    read_trusted(path, Trust::OwnerOnly, MAX_PEM_BYTES, "write it there").map_err(|error| {
+fn pem(path: &Path, key: &str, trust: Trust) -> Result<String, String> {
+    read_trusted(path, trust, MAX_PEM_BYTES, "write it there").map_err(|error| {
         let help = error.help.as_ref().map_or_else(String::new, |help| format!("; {help}"));
         format!("{key} {} {}{help}", path.display(), error.message)
     })
-}
-
-/// A key that all may read is no secret. A group may: certificates are often given to services so.
-fn refuse_readable(path: &Path) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt as _;
-    match fs::metadata(path) {
-        Ok(data) if data.mode() & 0o007 != 0 => Err(format!(
-            "tls_key {} is open to all (mode {:04o}); chmod it to 0600",
-            path.display(),
-            data.mode() & 0o7777
-        )),
-        _ => Ok(()),
-    }
 }

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use nodewall_files::{Dir, Refusal};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use toml::Value;
 
@@ -40,6 +41,9 @@ pub enum FileError {
     /// What was written can not be read back.
     #[error("the new file would be refused, so it was not put in place: {0}")]
     Refused(#[from] ConfigErrors),
+    /// The directory is not where nobody else can change what is in it.
+    #[error("the file was not put in place: {0}")]
+    Way(#[from] Refusal),
     /// The schema that is compiled in.
     #[error("the schema that is compiled in can not be read: {0}; this is a fault of nodewall, please report it")]
     Schema(#[from] serde_json::Error),
@@ -159,9 +163,8 @@ pub fn place(path: &Path, text: &str, replace: bool, now_unix_s: u64) -> Result<
         move |source| FileError::Io { path, source }
     };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !directory.exists() {
-        fs::create_dir_all(directory).map_err(failed(directory))?;
-    }
+    // Where nobody else can change what is meant: what follows goes by names.
+    Dir::create(directory, 0o755)?;
     let new = sibling(path, &format!("new-{}", std::process::id()));
     let mut unfinished = Unfinished(Some(new.clone()));
     write_new(&new, text.as_bytes()).map_err(failed(&new))?;

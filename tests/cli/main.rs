@@ -15,6 +15,7 @@ mod outputs;
 mod replay;
 mod snapshots;
 mod terminals;
+mod trust;
 mod usage;
 
 use nodewall_rig::{binary, browser};

@@ -95,9 +95,12 @@ fn what_somebody_else_can_write_is_not_believed() {
     let name = |path: &Path| path.to_string_lossy().into_owned();
     for mode in [0o660, 0o602] {
         with(&config, mode, 0, &[&name(&config), "can be written by others"]);
-        with(&state, mode | 0o700, 0, &[&name(&state), "others can write"]);
+        with(&state, mode | 0o700, 0, &[&name(&state), "can be written by others"]);
+        // Whoever can write above it can put another in its place.
+        with(config.parent().unwrap(), mode | 0o705, 0, &[&name(&config), "can be changed by others"]);
     }
-    with(&state, 0o700, SOMEBODY, &[&name(&state), "owner 65534"]);
+    with(&state, 0o700, SOMEBODY, &[&name(&state), "belongs to user 65534"]);
+    with(config.parent().unwrap(), 0o755, SOMEBODY, &[&name(&config), "belongs to user 65534"]);
     with(pins, 0o755, 0, &[&name(pins), "mode 0755"]);
     with(&pins.join("maps"), 0o700, SOMEBODY, &[&name(pins), "owner 65534"]);
     with(&node.directories.maps(), 0o700, SOMEBODY, &[&name(pins), "owner 65534"]);

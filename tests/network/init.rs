@@ -214,6 +214,26 @@ fn the_packaged_configuration_makes_way() {
     assert!(again.status.code() == Some(1) && again.stderr.contains("--force"), "{again:?}");
 }
 
+/// Nothing is left in a directory where others could change it before it is read.
+#[test]
+fn where_others_can_write_no_configuration_is_put() {
+    if skip_unless_privileged("where_others_can_write_no_configuration_is_put") {
+        return;
+    }
+    let node = fresh();
+    let path = node.directories.config();
+    let above = path.parent().unwrap();
+    let flags = ["--peer", "10.77.0.12", "--agent-port-8443", "cluster", "--interface", "eth0"];
+    fs::set_permissions(above, fs::Permissions::from_mode(0o777)).unwrap();
+    // With its state elsewhere: that is judged first.
+    let refused = run_to_end("init", node.command_in(&Directories::new(), "init", &flags), PATIENCE).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(refused.stderr.contains(&format!("chmod go-w {}", above.display())), "{refused:?}");
+    assert!(!path.exists(), "nothing is left there");
+    fs::set_permissions(above, fs::Permissions::from_mode(0o700)).unwrap();
+    init(&node, &flags);
+}
+
 /// The same rule as the agent's: every way in.
 #[test]
 fn interfaces_are_found_by_the_agents_rule() {

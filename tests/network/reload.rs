@@ -1,6 +1,9 @@
 //! SIGHUP: a good configuration comes into force, a broken one changes nothing.
 
-use nodewall_testbed::{Listener, Signal, skip_unless_privileged};
+use std::fs;
+use std::os::unix::fs::{lchown, symlink};
+
+use nodewall_testbed::{Lab, Listener, Signal, skip_unless_privileged};
 
 use super::node::Node;
 use super::settings::Settings;
@@ -62,4 +65,43 @@ fn sighup_with_a_broken_configuration_keeps_the_old_policy() {
         assert_eq!((node.generation(), node.attachment("eth0")), (generation, attachment.clone()));
     }
     assert_filtered(&node);
+}
+
+/// As Kubernetes updates a `ConfigMap`, here back to one that was written before the agent started: what counts is which file it is.
+#[test]
+fn a_configuration_that_is_switched_to_an_older_file_is_noticed() {
+    if skip_unless_privileged("a_configuration_that_is_switched_to_an_older_file_is_noticed") {
+        return;
+    }
+    let mut node = Node::idle(Lab::new().unwrap(), &Settings::default());
+    let config = node.directories.config();
+    let beside = |name: &str| config.with_file_name(name);
+    for (name, settings) in [("..1", Settings::profile("web_port_8022 = \"public\"")), ("..2", Settings::default())] {
+        fs::create_dir(beside(name)).unwrap();
+        fs::write(beside(name).join("nodewall.toml"), settings.to_toml()).unwrap();
+    }
+    fs::remove_file(&config).unwrap();
+    symlink("..data/nodewall.toml", &config).unwrap();
+    let switch = |to: &str| {
+        symlink(to, beside("..data_tmp")).unwrap();
+        fs::rename(beside("..data_tmp"), beside("..data")).unwrap();
+    };
+    switch("..2");
+    node.start_agent();
+    let _sockets = Listener::both(node.netns(), &[8022]).unwrap();
+    let asked = probes(node.host(), &[8022]);
+    silent(node.outsider(), &asked);
+    switch("..1");
+    wait_for_generation(&node, 2);
+    answered(node.outsider(), &asked);
+    switch("..2");
+    wait_for_generation(&node, 3);
+    silent(node.outsider(), &asked);
+
+    // A link of somebody else's to the same file is another's choice.
+    symlink("..1", beside("..data_tmp")).unwrap();
+    lchown(beside("..data_tmp"), Some(65_534), None).unwrap();
+    fs::rename(beside("..data_tmp"), beside("..data")).unwrap();
+    node.wait_for_log(|line| line.contains("reload refused") && line.contains("belongs to user 65534"));
+    silent(node.outsider(), &asked);
 }

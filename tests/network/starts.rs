@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::os::unix::fs::{lchown, symlink};
 
 use nodewall_testbed::{Lab, Listener, run_to_end, skip_unless_privileged};
 
@@ -192,4 +193,37 @@ fn damaged_files_that_only_refine_the_policy_do_not_keep_a_node_open() {
     }
     assert_eq!(node.json("status")["mode"], "enforce", "the operator's word outlives its file");
     assert_filtered(&node);
+}
+
+/// A user who came by the directory above (its rights were wrong for a while) moves the state away, and puts another with a link in its place.
+#[test]
+fn what_an_agent_writes_goes_into_the_state_directory_that_it_began_with() {
+    if skip_unless_privileged("what_an_agent_writes_goes_into_the_state_directory_that_it_began_with") {
+        return;
+    }
+    let node = Node::enforcing();
+    let state = node.directories.state_dir();
+    assert!(node.nodewall("block", &["198.51.100.7", "--ttl", "3s"]).status.success());
+    let (away, precious) = (state.with_file_name("away"), state.with_file_name("precious"));
+    fs::write(&precious, "precious").unwrap();
+    fs::rename(&state, &away).unwrap();
+    fs::create_dir(&state).unwrap();
+    // All that it may look for is there, so that nothing else keeps it from writing.
+    for entry in fs::read_dir(&away).unwrap().map(Result::unwrap).filter(|entry| entry.file_type().unwrap().is_file()) {
+        fs::copy(entry.path(), state.join(entry.file_name())).unwrap();
+    }
+    fs::remove_file(state.join("journal.jsonl")).unwrap();
+    symlink(&precious, state.join("journal.jsonl")).unwrap();
+    // It lifts the block in time, and writes that down.
+    node.wait_for_log(|line| line.contains("block ran out"));
+    let journal = || [away.join("journal.jsonl"), precious.clone()].map(|path| fs::read_to_string(path).unwrap());
+    eventually("the journal", || journal().concat().contains("its time is over").then_some(()));
+    assert_eq!(journal()[1], "precious", "written where a stranger chose");
+    // And nobody believes what was planted.
+    lchown(&state, Some(65_534), None).unwrap();
+    let asked = node.nodewall("peers", &["list"]);
+    assert!(!asked.status.success() && asked.stderr.contains("belongs to user 65534"), "{asked:?}");
+    fs::remove_dir_all(&state).unwrap();
+    fs::rename(&away, &state).unwrap();
+    assert!(node.nodewall("peers", &["list"]).status.success());
 }

@@ -195,16 +195,7 @@ fn check(path: &Path) -> Result<(), DatapathError> {
             "remove the directory if you know who made it, or name another with --bpffs",
         );
     }
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let parent_data =
-        fs::metadata(parent).map_err(DatapathError::io(format!("can not look at {}", parent.display())))?;
-    let sticky = parent_data.mode() & 0o1000 != 0;
-    if parent_data.uid() != 0 || (parent_data.mode() & 0o022 != 0 && !sticky) {
-        return refuse(
-            format!("its parent {} can be written by others", parent.display()),
-            "`chmod go-w` the parent (as root)",
-        );
-    }
+    nodewall_files::look(path)?;
     Ok(())
 }
 

@@ -26,6 +26,9 @@ pub enum DatapathError {
         /// What to do.
         help: &'static str,
     },
+    /// Others can put another in the pin directory's place.
+    #[error(transparent)]
+    Way(#[from] nodewall_files::Refusal),
     /// What is pinned there dies with the process.
     #[error(
         "{path}: this process has a mount namespace of its own (`ip netns exec`, `unshare -m`), and not the host's bpf file system: what it \
@@ -209,6 +212,7 @@ impl DatapathError {
         match self {
             Self::Privilege { .. } => true,
             Self::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            Self::Way(refusal) => refusal.is_denied(),
             _ => false,
         }
     }

@@ -20,5 +20,5 @@ use nodewall_host::state::StateDir;
 
 /// Where the store lies in the state directory.
 pub fn directory(state: &StateDir) -> PathBuf {
-    state.file("evidence")
+    state.real_path().join("evidence")
 }

@@ -4,22 +4,21 @@
 use std::{
     ffi::OsStr,
     fmt,
-    fs::{Metadata, OpenOptions},
     io::{self, Read as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::HeaderValue;
+use nodewall_files::SECRET;
 use zeroize::Zeroizing;
 
 use super::error::{HttpError, failed};
 
 /// The vendor's are below 200.
 const MAX_TOKEN_BYTES: usize = 4096;
-/// A file is the owner's alone.
-const OTHERS: u32 = 0o077;
+const WRITE: &str = "write the token there, owned by root with mode 0600";
+const READABLE: &str = "see that it is a file that nodewall's user can read";
 /// systemd shows the right of a service's user (an ACL) as the group's right to read.
 const OTHERS_THAN_SYSTEMD_S: u32 = 0o037;
 
@@ -40,7 +39,7 @@ impl Token {
 
     fn read_in(place: &Path, credentials: Option<&OsStr>) -> Result<Self, HttpError> {
         if place.is_absolute() {
-            return Self::read_file(place, OTHERS);
+            return Self::read_file(place, SECRET);
         }
         let directory = credentials.filter(|directory| Path::new(directory).is_absolute()).ok_or_else(|| {
             let help = "add LoadCredential= with this name to the service, or give the file's absolute path";
@@ -50,23 +49,12 @@ impl Token {
     }
 
     fn read_file(path: &Path, others: u32) -> Result<Self, HttpError> {
-        let failed = |error: io::Error| {
-            let help = if error.kind() == io::ErrorKind::NotFound {
-                "write the token there, owned by root with mode 0600"
-            } else {
-                "see that it is a file that nodewall's user can read"
-            };
-            refused(path, format!("can not be read: {error}"), help)
-        };
-        // Without O_NONBLOCK, opening a FIFO would wait for its writer for ever.
-        let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
-            .open(path)
-            .map_err(failed)?;
-        // Judged on the open file, so that what was judged is what is read.
-        judge(path, &file.metadata().map_err(failed)?, others)?;
+        let failed = |error: io::Error| refused(path, format!("can not be read: {error}"), READABLE);
+        let file = nodewall_files::open(path, others).map_err(|refusal| {
+            let help = refusal.help().unwrap_or_else(|| if refusal.is_absent() { WRITE } else { READABLE }.into());
+            let cannot = if refusal.system().is_some() { "can not be read: " } else { "" };
+            refused(path, format!("{cannot}{}", refusal.problem()), &help)
+        })?;
         // Room for all of it at once, and nothing read beyond: a vector that grows leaves copies behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_TOKEN_BYTES + 1));
         file.take(MAX_TOKEN_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -107,23 +95,6 @@ fn secret(value: Vec<u8>) -> Option<HeaderValue> {
     let mut header = HeaderValue::from_bytes(&Zeroizing::new(value)).ok()?;
     header.set_sensitive(true);
     Some(header)
-}
-
-/// A secret that others could read is none; one that others could write may be theirs.
-fn judge(path: &Path, metadata: &Metadata, others: u32) -> Result<(), HttpError> {
-    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if !metadata.is_file() {
-        return Err(refused(path, "is not a regular file".into(), "name the file that holds the token"));
-    }
-    if owner != 0 && owner != us {
-        let problem = format!("is owned by user {owner}; expected root or user {us}");
-        return Err(refused(path, problem, "chown it to root"));
-    }
-    if metadata.mode() & others != 0 {
-        let problem = format!("is open to others (mode {:04o})", metadata.mode() & 0o7777);
-        return Err(refused(path, problem, "chmod it to 0600, and replace the token if someone may have read it"));
-    }
-    Ok(())
 }
 
 fn refused(place: &Path, problem: String, help: &str) -> HttpError {

@@ -17,7 +17,7 @@ use nodewall_evidence::{
     record::{Batch, LossKind, Outcome},
 };
 use nodewall_policy::config::{EvidenceOutput, Syslog, SyslogFraming, SyslogTransport};
-use nodewall_testbed::{PATIENCE, judge_time};
+use nodewall_testbed::{PATIENCE, judge_time, skip_unless_privileged};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -357,4 +357,28 @@ fn a_file_that_was_moved_away_is_begun_anew_and_a_link_is_not_followed() {
     fs::remove_file(&link).unwrap();
     until("what waited is written", || fs::read_to_string(&link).is_ok_and(|text| text.lines().count() == 2));
     outputs.finish(PATIENCE);
+}
+
+/// The directory may be anybody's, and lead there by root's link; by somebody else's link nothing is written.
+#[test]
+fn a_file_behind_a_link_that_somebody_else_made_is_not_written() {
+    if skip_unless_privileged("a_file_behind_a_link_that_somebody_else_made_is_not_written") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (target, link) = (dir.path().join("target"), dir.path().join("link"));
+    fs::create_dir(&target).unwrap();
+    std::os::unix::fs::symlink("target", &link).unwrap();
+    let written = || fs::read_to_string(target.join("e.jsonl")).map_or(0, |text| text.lines().count());
+    let outputs = Outputs::start(&[file_output(link.join("e.jsonl"), 64 << 20, 3)], &node()).unwrap();
+    outputs.send(1, &made(1));
+    until("it is written", || written() == 2);
+    outputs.finish(PATIENCE);
+    std::os::unix::fs::lchown(&link, Some(65_534), None).unwrap();
+    let outputs = Outputs::start(&[file_output(link.join("e.jsonl"), 64 << 20, 3)], &node()).unwrap();
+    outputs.send(2, &made(1));
+    until("it is refused", || {
+        outputs.status()[0].error.as_ref().is_some_and(|error| error.contains("belongs to user 65534"))
+    });
+    assert_eq!(written(), 2);
 }

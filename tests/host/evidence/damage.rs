@@ -48,7 +48,8 @@ fn a_full_disk_is_survived() {
         return;
     }
     let place = tempdir().unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "none"]).arg(place.path()).status();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "none"]).arg(place.path()).status();
     assert!(mounted.unwrap().success());
     let result = std::panic::catch_unwind(|| full_disk(place.path()));
     assert!(Command::new("umount").arg(place.path()).status().unwrap().success());

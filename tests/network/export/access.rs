@@ -243,7 +243,7 @@ fn beyond_loopback_it_is_tls_or_refused() {
     ));
     node.start_agent();
     eventually("the open key is an alarm", || {
-        node.json("status")["problems"].to_string().contains("open to all").then_some(())
+        node.json("status")["problems"].to_string().contains("open to others").then_some(())
     });
     mode(0o600);
     let ask = |path: &str, host: &str, header: &str| {

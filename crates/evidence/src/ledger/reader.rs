@@ -88,9 +88,6 @@ impl LedgerReader {
     /// Opens the ledger in the store's directory; `None`: there is none yet.
     pub fn open(directory: &Path) -> Result<Option<Self>, StoreError> {
         let path = directory.join(FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
         Ok(DATABASE.open_for_reading(&path)?.map(|db| Self { path, db }))
     }
 

@@ -1,11 +1,14 @@
 //! Lines in files of a known size: `path` is written, `path.1` is the one before, and so on. It must not write anywhere else.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    ffi::OsString,
+    fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
+
+use nodewall_files::{Dir, OFlags, WRITABLE};
 
 use super::message::{Message, Output, SendError};
 
@@ -17,6 +20,8 @@ pub(super) struct Files {
 }
 
 struct Open {
+    dir: Dir,
+    name: OsString,
     file: File,
     /// Whole lines.
     bytes: u64,
@@ -34,21 +39,19 @@ impl Files {
         self.open.as_mut().ok_or_else(|| io::Error::other("no file"))
     }
 
-    fn older(&self, number: u32) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(format!(".{number}"));
-        name.into()
-    }
-
     /// Each file gets the next number; the last one is overwritten.
     fn rotate(&mut self) -> io::Result<()> {
-        if let Some(open) = self.open.take() {
-            open.file.sync_data()?;
-        }
+        let Some(Open { dir, name, file, .. }) = self.open.take() else { return Ok(()) };
+        file.sync_data()?;
+        let older = |number: u32| {
+            let mut name = name.clone();
+            name.push(format!(".{number}"));
+            name
+        };
         for number in (1..self.keep).rev() {
-            absent_is_fine(fs::rename(self.older(number), self.older(number + 1)))?;
+            absent_is_fine(dir.rename(older(number), older(number + 1)))?;
         }
-        absent_is_fine(fs::rename(&self.path, self.older(1)))
+        absent_is_fine(dir.rename(&name, older(1)))
     }
 }
 
@@ -87,23 +90,21 @@ impl Output for Files {
 
 /// For its owner alone, and no link: whoever can write into the directory must not choose what is written to.
 fn open(path: &Path) -> io::Result<Open> {
-    let no_follow = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(no_follow).open(path);
+    let (dir, name) = Dir::of_output(path).map_err(io::Error::other)?;
     let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-    let mut file = file.map_err(named)?;
+    let mut file = dir.file(&name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE, WRITABLE).map_err(named)?;
     let mut bytes = file.metadata()?.len();
-    if bytes > 0 && !ends_a_line(path, bytes)? {
+    if bytes > 0 && !ends_a_line(&file, bytes)? {
         // Cut by a power cut.
         file.write_all(b"\n")?;
         bytes += 1;
     }
-    Ok(Open { file, bytes })
+    Ok(Open { dir, name, file, bytes })
 }
 
-fn ends_a_line(path: &Path, bytes: u64) -> io::Result<bool> {
-    use std::os::unix::fs::FileExt as _;
+fn ends_a_line(file: &File, bytes: u64) -> io::Result<bool> {
     let mut last = [0];
-    File::open(path)?.read_exact_at(&mut last, bytes - 1)?;
+    file.read_exact_at(&mut last, bytes - 1)?;
     Ok(last == *b"\n")
 }
 

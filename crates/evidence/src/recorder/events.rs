@@ -41,7 +41,7 @@ impl EventWatch {
 
     /// What is new.
     pub(super) fn new_events(&mut self, in_force: &dyn InForce, clock: &Clock) -> Vec<Event> {
-        let now = (Stamp::of(&self.state.path().join(JOURNAL)), in_force.policy_stamp());
+        let now = (self.state.stamp_of(JOURNAL), in_force.policy_stamp());
         if self.seen.as_ref() == Some(&now) {
             return Vec::new();
         }

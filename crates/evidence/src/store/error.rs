@@ -30,6 +30,9 @@ pub enum StoreError {
         /// This build's.
         known: i64,
     },
+    /// It is not where nobody else can change it, or this user may not read it.
+    #[error(transparent)]
+    Way(#[from] nodewall_files::Refusal),
     /// A file or directory.
     #[error("{}: {source}", .path.display())]
     Io {

@@ -58,9 +58,6 @@ impl Reader {
     /// Opens the store in `directory`; `None` where there is none.
     pub fn open(directory: &Path) -> Result<Option<Self>, StoreError> {
         let path = directory.join(FILE);
-        if !path.exists() {
-            return Ok(None);
-        }
         Ok(EVIDENCE.open_for_reading(&path)?.map(|db| Self { path, db }))
     }
 

@@ -1,12 +1,8 @@
 //! Opening a database so that it is known to be ours, and the tables of the evidence. It must not know what a record is.
 
-use std::{
-    fs,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
+use nodewall_files::{Dir, OFlags, WRITABLE};
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::StoreError;
@@ -23,6 +19,7 @@ pub(crate) struct Database {
 
 /// "nwev".
 pub(super) const EVIDENCE: Database = Database { application_id: 0x6e77_6576, version: 2, tables: TABLES };
+const COMMON: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX.union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 /// How long one waits for the other.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Pages of the write-ahead log until it is written back.
@@ -64,11 +61,15 @@ CREATE TABLE events (
 impl Database {
     /// Opens for writing; makes it where nothing is.
     pub(crate) fn open_for_writing(&self, path: &Path, max_bytes: u64) -> Result<Connection, StoreError> {
-        let directory = path.parent().unwrap_or(path);
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(StoreError::io(directory))?;
-        // SQLite gives its other files the same mode.
-        fs::OpenOptions::new().append(true).create(true).mode(0o600).open(path).map_err(StoreError::io(path))?;
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        let name = path.file_name().unwrap_or_default();
+        let directory = Dir::create(path.parent().unwrap_or(path), 0o700)?;
+        if !directory.look(name, WRITABLE).map_err(StoreError::io(path))? {
+            // SQLite gives its other files the same mode.
+            let flags = OFlags::WRONLY | OFlags::CREATE;
+            directory.file(name, flags, WRITABLE).map_err(StoreError::io(path))?;
+        }
+        // It opens all of them by their names: in a directory where nobody else can change what these mean.
+        let db = Connection::open_with_flags(directory.path().join(name), OpenFlags::SQLITE_OPEN_READ_WRITE | COMMON)
             .map_err(StoreError::sql(path))?;
         if has_no_table(&db, path)? {
             // All of it at once: whoever reads finds nothing, or a store. Before the first table: pages that become free can be given back.
@@ -96,7 +97,16 @@ impl Database {
 
     /// Opens for reading, beside a writer; `None`: it is not made yet.
     pub(crate) fn open_for_reading(&self, path: &Path) -> Result<Option<Connection>, StoreError> {
-        let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+        let directory = match Dir::open(path.parent().unwrap_or(path)) {
+            Err(refusal) if refusal.is_absent() => return Ok(None),
+            directory => directory?,
+        };
+        let name = path.file_name().unwrap_or_default();
+        // Not opened: whoever closes a database's file lets go of the locks that the same process has on it.
+        if !directory.look(name, WRITABLE).map_err(StoreError::io(path))? {
+            return Ok(None);
+        }
+        let db = Connection::open_with_flags(directory.path().join(name), OpenFlags::SQLITE_OPEN_READ_ONLY | COMMON)
             .map_err(StoreError::sql(path))?;
         db.busy_timeout(PATIENCE).map_err(StoreError::sql(path))?;
         if has_no_table(&db, path)? {

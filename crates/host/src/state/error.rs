@@ -14,16 +14,9 @@ pub enum StateError {
         /// The lock it holds.
         lock: PathBuf,
     },
-    /// The directory can not be trusted.
-    #[error("{path}: {problem}; {help}")]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-        /// What to do.
-        help: &'static str,
-    },
+    /// The directory can not be trusted, or this user may not use it.
+    #[error(transparent)]
+    Directory(#[from] nodewall_files::Refusal),
     /// A file is not what was written.
     #[error("{path}: {problem}; move it away to go on without it")]
     Damaged {

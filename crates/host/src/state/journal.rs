@@ -2,12 +2,12 @@
 //! that is their order: a clock can be wrong. It has an end: a full file becomes the one before, and of the one before that, what others can cause is let go.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, BufRead as _, BufReader, ErrorKind, Read, Write},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
-    path::Path,
+    os::unix::fs::FileExt as _,
 };
 
+use nodewall_files::{OFlags, WRITABLE};
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, StateDir, StateError, Who};
@@ -72,8 +72,7 @@ impl StateDir {
             let number = self.tail(|_| false)?.known.map_or(0, |last| last.number) + 1;
             let entry =
                 Entry { number, unix_ns, action: action.to_owned(), detail: shortened(detail), who: who.cloned() };
-            let mut file =
-                OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(self.file(JOURNAL))?;
+            let mut file = self.dir.file(JOURNAL, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE, WRITABLE)?;
             // After a line that a power cut left half.
             let mut line = Vec::new();
             if let Some(last) = file.metadata()?.len().checked_sub(1) {
@@ -100,7 +99,7 @@ impl StateDir {
 
     /// Nobody else writes or rotates until the value is dropped.
     fn lock_journal(&self) -> io::Result<File> {
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(self.file(LOCK))?;
+        let lock = self.dir.file(LOCK, OFlags::WRONLY | OFlags::CREATE, WRITABLE)?;
         lock.lock()?;
         // A journal that is too large is better than a command that is in none.
         if let Err(error) = self.rotate() {
@@ -112,7 +111,7 @@ impl StateDir {
     fn tail(&self, is_new: impl Fn(&Entry) -> bool) -> io::Result<Tail> {
         let mut tail = Tail::default();
         for name in [JOURNAL, BEFORE, COMMANDS] {
-            let older = end_of(&self.file(name), &is_new)?;
+            let older = end_of(self.part(name)?, &is_new)?;
             tail = Tail { known: older.known, new: [older.new, tail.new].concat() };
             if tail.known.is_some() {
                 break;
@@ -123,30 +122,40 @@ impl StateDir {
 
     /// Makes the full file the one before, and keeps of that one what operators did.
     fn rotate(&self) -> io::Result<()> {
-        let (path, before) = (self.file(JOURNAL), self.file(BEFORE));
-        let bytes = fs::metadata(&path).map_or(0, |data| data.len());
+        let Some(mut file) = self.part(JOURNAL)? else { return Ok(()) };
+        let bytes = file.metadata()?.len();
         if bytes < FILE_BYTES {
             return Ok(());
         }
-        let mut kept = read_or_empty(&self.file(COMMANDS))?;
+        let mut kept = Vec::new();
+        if let Some(mut commands) = self.part(COMMANDS)? {
+            commands.read_to_end(&mut kept)?;
+        }
         // One that was kept before the power went is not kept twice.
-        let last = end_of(&self.file(COMMANDS), |_| false)?.known.map_or(0, |last| last.number);
-        if let Some(before) = open(&before)? {
+        let last = end_of(self.part(COMMANDS)?, |_| false)?.known.map_or(0, |last| last.number);
+        if let Some(before) = self.part(BEFORE)? {
             keep_commands(before, last, &mut kept)?;
         }
         // Up to a version that knew no end, it could have any size.
         let beyond = if bytes > 2 * FILE_BYTES { bytes - FILE_BYTES } else { 0 };
-        let mut file = File::open(&path)?;
         keep_commands((&mut file).take(beyond), last, &mut kept)?;
         newest(&mut kept);
         self.replace(COMMANDS, &kept, true)?;
         if beyond == 0 {
-            return fs::rename(&path, &before);
+            return self.dir.rename(JOURNAL, BEFORE);
         }
         let mut end = Vec::new();
         file.read_to_end(&mut end)?;
         self.replace(BEFORE, &end, true)?;
-        fs::remove_file(&path)
+        self.dir.remove(JOURNAL)
+    }
+
+    /// One of its files; `None`: it is not there.
+    fn part(&self, name: &str) -> io::Result<Option<File>> {
+        match self.dir.file(name, OFlags::RDONLY, WRITABLE) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 }
 
@@ -157,23 +166,8 @@ fn shortened(detail: &str) -> String {
     detail.get(..shown).unwrap_or_default().to_owned() + &more
 }
 
-fn open(path: &Path) -> io::Result<Option<File>> {
-    match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some),
-    }
-}
-
-fn read_or_empty(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(mut file) = open(path)? {
-        file.read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
-}
-
-fn end_of(path: &Path, is_new: impl Fn(&Entry) -> bool) -> io::Result<Tail> {
-    let Some(file) = open(path)? else { return Ok(Tail::default()) };
+fn end_of(file: Option<File>, is_new: impl Fn(&Entry) -> bool) -> io::Result<Tail> {
+    let Some(file) = file else { return Ok(Tail::default()) };
     let bytes = file.metadata()?.len();
     let mut looked = TAIL_BYTES;
     loop {

@@ -9,12 +9,13 @@ mod store;
 mod who;
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
+use nodewall_files::{Dir, OFlags, Stat, WRITABLE};
 use serde::{Deserialize, Serialize};
 
 pub use deadline::{Allowance, Clock, Deadline};
@@ -55,17 +56,18 @@ impl Role {
     }
 }
 
-/// A checked state directory.
+/// A checked state directory, held: whoever moves it away, or puts another in its place, changes nothing for who has it.
 #[derive(Clone, Debug)]
 pub struct StateDir {
     path: PathBuf,
+    dir: Arc<Dir>,
 }
 
-/// Which version of a file this is, without reading it: every write here makes a new file.
+/// Which version of a file this is, without reading it: by what it is, and not by which is the newer one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
-    inode: u64,
-    bytes: u64,
+    file: (u64, u64),
+    bytes: i64,
     modified_ns: i128,
     changed_ns: i128,
 }
@@ -73,13 +75,19 @@ pub struct Stamp {
 impl Stamp {
     /// Of the file that `path` leads to; `None` where there is none.
     pub fn of(path: &Path) -> Option<Self> {
-        let data = fs::metadata(path).ok()?;
-        let modified_ns = i128::from(data.mtime()) * 1_000_000_000 + i128::from(data.mtime_nsec());
-        let changed_ns = i128::from(data.ctime()) * 1_000_000_000 + i128::from(data.ctime_nsec());
-        Some(Self { inode: data.ino(), bytes: data.len(), modified_ns, changed_ns })
+        nodewall_files::follow(path).map(|(stat, links_made_ns)| Self::read(&stat, links_made_ns))
     }
 
-    /// Whether the file was written, or renamed to where it is, before this Unix time, ns.
+    fn read(stat: &Stat, links_made_ns: i128) -> Self {
+        Self {
+            file: (stat.st_dev, stat.st_ino),
+            bytes: stat.st_size,
+            modified_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+            changed_ns: nodewall_files::changed_ns(stat).max(links_made_ns),
+        }
+    }
+
+    /// Whether the file was written, or renamed to where it is, or the link made that leads to it, before this Unix time, ns.
     pub fn is_before(&self, unix_ns: u64) -> bool {
         self.changed_ns < i128::from(unix_ns)
     }
@@ -90,38 +98,17 @@ impl Stamp {
 pub struct PolicyLock(#[expect(dead_code, reason = "held, not read")] File);
 
 impl StateDir {
-    /// Makes the directory (0700) where it is missing, and checks that nobody else can write into it.
+    /// Makes the directory (0700) where it is missing, and checks that nobody else can change what is in it, or put another in its place.
     pub fn create(path: &Path) -> Result<Self, StateError> {
-        match DirBuilder::new().recursive(true).mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(StateError::io(format!("can not create {}", path.display()))(error))
-            }
-            _ => Self::check(path),
-        }
+        Ok(Self { path: path.to_path_buf(), dir: Arc::new(Dir::create(path, 0o700)?) })
     }
 
     /// The directory as it is, or `None` where there is none.
     pub fn open(path: &Path) -> Result<Option<Self>, StateError> {
-        match fs::symlink_metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            _ => Self::check(path).map(Some),
+        match Dir::open(path) {
+            Err(refusal) if refusal.system().is_some_and(|error| error.kind() == io::ErrorKind::NotFound) => Ok(None),
+            dir => Ok(Some(Self { path: path.to_path_buf(), dir: Arc::new(dir?) })),
         }
-    }
-
-    fn check(path: &Path) -> Result<Self, StateError> {
-        let data = fs::symlink_metadata(path).map_err(StateError::io(format!("can not look at {}", path.display())))?;
-        let refuse = |problem: String, help| Err(StateError::Directory { path: path.to_path_buf(), problem, help });
-        if !data.is_dir() {
-            return refuse("this is not a directory".into(), "name another with --state-dir");
-        }
-        let (uid, mode) = (data.uid(), data.mode() & 0o7777);
-        if uid != rustix::process::geteuid().as_raw() || mode & 0o022 != 0 {
-            return refuse(
-                format!("owner {uid} and mode {mode:04o}: others can write what nodewall believes"),
-                "`chown` it to the user that runs nodewall and `chmod 0700` it, or name another with --state-dir",
-            );
-        }
-        Ok(Self { path: path.to_path_buf() })
     }
 
     /// Where it is.
@@ -129,21 +116,20 @@ impl StateDir {
         &self.path
     }
 
-    /// A file of this name in it.
+    /// What it is called, for what can only be opened by its name: without links.
+    pub fn real_path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What a file of this name in it is called.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     fn open_lock(&self, name: &str) -> Result<File, StateError> {
-        let path = self.file(name);
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(StateError::io(format!("can not open {}", path.display())))
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        let opened = self.dir.file(name, flags, WRITABLE);
+        opened.map_err(StateError::io(format!("can not open {}", self.file(name).display())))
     }
 
     fn can_not_lock(&self, name: &str) -> impl FnOnce(io::Error) -> StateError {
@@ -191,7 +177,7 @@ impl StateDir {
 
     /// The process that has a role. `None`: nobody has it.
     pub fn taken(&self, role: Role) -> Option<Owner> {
-        let mut lock = File::open(self.file(role.lock())).ok()?;
+        let mut lock = self.dir.file(role.lock(), OFlags::RDONLY, WRITABLE).ok()?;
         match lock.try_lock_shared() {
             Err(TryLockError::WouldBlock) => Some(owner(&mut lock).unwrap_or(Owner::unknown())),
             _ => None,
@@ -212,7 +198,7 @@ impl StateDir {
 
     /// Whether somebody is making a change right now. Holds nobody up.
     pub fn is_changing(&self) -> bool {
-        let lock = File::open(self.file(POLICY_LOCK));
+        let lock = self.dir.file(POLICY_LOCK, OFlags::RDONLY, WRITABLE);
         lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 
@@ -233,7 +219,7 @@ impl StateDir {
 
     /// Whether an operator opened the node since the last apply.
     pub fn is_detached(&self) -> bool {
-        self.file(DETACHED).exists()
+        self.dir.has(DETACHED)
     }
 
     /// Takes the mark of a detach away.
@@ -252,7 +238,9 @@ fn owner(lock: &mut File) -> Option<Owner> {
 
 #[cfg(test)]
 mod tests {
-    use std::{process::Command, thread};
+    use std::{fs, process::Command, thread};
+
+    use nodewall_testbed::until;
 
     use super::*;
 
@@ -277,6 +265,7 @@ mod tests {
         let StateError::Running { owner, .. } = state.lock_agent().unwrap_err() else { panic!("not refused so") };
         assert!(owner.is_this(), "{owner}");
         drop(lock);
-        assert_eq!(state.agent(), None);
+        // A child that another test starts has all descriptors until it is another program.
+        until("the lock is free", || state.agent().is_none());
     }
 }

@@ -5,12 +5,9 @@
 //! <JSON>
 //! ```
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
-};
+use std::io::{self, Read, Write};
 
+use nodewall_files::{OFlags, WRITABLE};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
@@ -39,7 +36,7 @@ impl StateDir {
     pub fn load<T: Stored>(&self) -> Result<Option<T>, StateError> {
         let path = self.file(T::FILE);
         let damaged = |problem: String| StateError::Damaged { path: path.clone(), problem };
-        let text = match self.read(T::FILE) {
+        let text = match self.read(T::FILE, WRITABLE) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(damaged("it is not text".into())),
@@ -70,12 +67,17 @@ impl StateDir {
 
     /// Which version of a stored value there is; `None`: none.
     pub fn stamp<T: Stored>(&self) -> Option<Stamp> {
-        Stamp::of(&self.file(T::FILE))
+        self.stamp_of(T::FILE)
+    }
+
+    /// The same of a file of this name.
+    pub fn stamp_of(&self, name: &str) -> Option<Stamp> {
+        self.dir.stat(name).ok().map(|stat| Stamp::read(&stat, 0))
     }
 
     /// What was noted last, if it can be read.
     pub fn read_note<T: Note>(&self) -> Option<T> {
-        serde_json::from_str(&self.read(T::FILE).ok()?).ok()
+        serde_json::from_str(&self.read(T::FILE, WRITABLE).ok()?).ok()
     }
 
     /// Writes a note.
@@ -85,23 +87,24 @@ impl StateDir {
 
     /// Removes a note. Failing to is not told: a reader would still show it.
     pub fn forget_note<T: Note>(&self) {
-        drop(fs::remove_file(self.file(T::FILE)));
+        drop(self.dir.remove(T::FILE));
     }
 
-    fn read(&self, name: &str) -> io::Result<String> {
+    /// Reads a file of which others have none of the rights in `others`.
+    pub fn read(&self, name: &str, others: u32) -> io::Result<String> {
         let mut text = String::new();
-        File::open(self.file(name))?.take(MAX_BYTES).read_to_string(&mut text)?;
+        self.dir.file(name, OFlags::RDONLY, others)?.take(MAX_BYTES).read_to_string(&mut text)?;
         Ok(text)
     }
 
     pub(super) fn remove(&self, name: &str) -> Result<(), StateError> {
         let path = self.file(name);
-        match fs::remove_file(&path) {
+        match self.dir.remove(name) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             result => result.map_err(StateError::io(format!("can not remove {}", path.display())))?,
         }
         // A removal that a power cut undoes would bring back what was ended.
-        self.sync_names().map_err(StateError::io(format!("can not flush {}", self.path().display())))
+        self.dir.sync().map_err(StateError::io(format!("can not flush {}", self.path().display())))
     }
 
     pub(super) fn write_whole(&self, name: &str, bytes: &[u8]) -> Result<(), StateError> {
@@ -111,23 +114,21 @@ impl StateDir {
 
     /// Writes a file beside the one of this name, for its owner alone, and then in its place. Flushed, it is there whole also when the power goes.
     pub fn replace(&self, name: &str, bytes: &[u8], flush: bool) -> io::Result<()> {
-        let new = self.file(&format!("{name}.new"));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let new = format!("{name}.new");
+        let mut file = self.dir.file(&new, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC, WRITABLE)?;
         file.write_all(bytes)?;
         if flush {
             file.sync_all()?;
         }
-        fs::rename(&new, self.file(name))?;
-        if flush { self.sync_names() } else { Ok(()) }
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        File::open(self.path())?.sync_all()
+        self.dir.rename(&new, name)?;
+        if flush { self.dir.sync() } else { Ok(()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Eq, serde::Deserialize, Serialize)]

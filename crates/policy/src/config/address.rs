@@ -42,7 +42,7 @@ pub fn parse_prefix(text: &str) -> Result<IpNet, ValueError> {
         let message = format!(
             "{text:?} is not an address or prefix; expected such as \"10.0.0.11\", \"10.0.0.0/24\" or \"2001:db8:1::/64\""
         );
-        return Err(ValueError { message, help: hint(text).map(str::to_owned) });
+        return Err(ValueError { message, help: hint(text).map(str::to_owned), denied: false });
     };
     if net.addr() != net.network() {
         return Err(ValueError::new(format!(
@@ -144,7 +144,8 @@ fn refuse_special(text: &str, net: IpNet, meets: impl Fn(&IpNet) -> bool) -> Res
     } else {
         format!("{text:?} is refused because it holds {}: {why}", show(range))
     };
-    Err(ValueError { message, help: mapped_v4(&net).map(|inner| format!("write the IPv4 form: \"{}\"", show(&inner))) })
+    let help = mapped_v4(&net).map(|inner| format!("write the IPv4 form: \"{}\"", show(&inner)));
+    Err(ValueError { message, help, denied: false })
 }
 
 /// The IPv4 prefix inside an IPv4-mapped IPv6 one.

@@ -66,6 +66,8 @@ pub struct ConfigErrors {
     errors: Vec<ConfigError>,
     /// How many more problems there are than `errors` names.
     unlisted: usize,
+    #[serde(skip)]
+    denied: bool,
 }
 
 impl ConfigErrors {
@@ -76,11 +78,20 @@ impl ConfigErrors {
         }
         let unlisted = unlisted + errors.len().saturating_sub(MAX_ERRORS);
         errors.truncate(MAX_ERRORS);
-        Err(Self { errors, unlisted })
+        Err(Self { errors, unlisted, denied: false })
     }
 
     pub(crate) fn whole(file: &str, message: String, help: Option<String>) -> Self {
         ConfigError::whole(file, message, help).into()
+    }
+
+    pub(super) fn unread(file: &str, error: ValueError) -> Self {
+        Self { denied: error.denied, ..Self::whole(file, error.message, error.help) }
+    }
+
+    /// The caller may not read the file.
+    pub fn is_denied(&self) -> bool {
+        self.denied
     }
 
     /// The problems, in the order of the file; at least one.
@@ -96,7 +107,7 @@ impl ConfigErrors {
 
 impl From<ConfigError> for ConfigErrors {
     fn from(error: ConfigError) -> Self {
-        Self { errors: vec![error], unlisted: 0 }
+        Self { errors: vec![error], unlisted: 0, denied: false }
     }
 }
 
@@ -123,11 +134,13 @@ pub struct ValueError {
     pub message: String,
     /// What to do next.
     pub help: Option<String>,
+    /// The caller may not read what it is about.
+    pub denied: bool,
 }
 
 impl ValueError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None }
+        Self { message: message.into(), help: None, denied: false }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {

@@ -41,8 +41,8 @@ impl Config {
     pub fn load_with(path: &Path, trust: Trust) -> Result<Self, ConfigErrors> {
         let file = path.display().to_string();
         let missing = "name an existing file with --config, or none for the embedded default";
-        let text = read_trusted(path, trust, MAX_FILE_BYTES, missing)
-            .map_err(|error| ConfigErrors::whole(&file, error.message, error.help))?;
+        let text =
+            read_trusted(path, trust, MAX_FILE_BYTES, missing).map_err(|error| ConfigErrors::unread(&file, error))?;
         let mut config = Self::parse(&text, &file)?;
         config.origin = ConfigOrigin::Named(path.to_owned());
         Ok(config)

@@ -2,44 +2,49 @@
 //!
 //! Owns what is believed. Must not judge the text.
 
-use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+
+use nodewall_files::{Refusal, WRITABLE};
 
 use super::error::ValueError;
 
 /// Largest configuration, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
-/// Write permission for the group and for all others.
-const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// A key's group may read it: certificates are often given to services so.
+const KEY: u32 = WRITABLE | 0o007;
 
 /// Whose files may decide policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Trust {
-    /// Owned by root or by whoever runs this, and writable by the owner only.
+    /// Owned by root or by whoever runs this, and writable by the owner only; so is the way to it.
     #[default]
     OwnerOnly,
+    /// The same, and not readable by all.
+    Key,
     /// Any file: for commands that only compute, never enforce.
     Anyone,
 }
 
 /// Reads the file whole. What is wrong is told without the file's name; `missing` is what to do where there is none.
 pub fn read_trusted(path: &Path, trust: Trust, max_bytes: u64, missing: &str) -> Result<String, ValueError> {
-    let failed = |error: io::Error| {
-        let told = ValueError::new(format!("cannot be read: {error}"));
-        if error.kind() == io::ErrorKind::NotFound { told.help(missing) } else { told }
+    let failed = |error: io::Error| ValueError::new(format!("cannot be read: {error}"));
+    let refused = |refusal: Refusal| {
+        let problem = refusal.problem();
+        let cannot = if refusal.system().is_some() { "cannot be read: " } else { "" };
+        let told = ValueError { denied: refusal.is_denied(), ..ValueError::new(format!("{cannot}{problem}")) };
+        match refusal.help() {
+            Some(help) => told.help(help),
+            None if refusal.is_absent() => told.help(missing),
+            None => told,
+        }
     };
-    let opened = open(path).map_err(failed)?;
-    // Judged on the open file, so that what was judged is what is read.
-    let metadata = opened.metadata().map_err(failed)?;
-    if !metadata.is_file() {
-        return Err(ValueError::new("is not a regular file"));
-    }
-    if trust == Trust::OwnerOnly {
-        refuse_untrusted(path, &metadata)?;
-    }
-    refuse_large(metadata.len(), max_bytes)?;
+    let opened = match trust {
+        Trust::OwnerOnly => nodewall_files::open(path, WRITABLE).map_err(refused)?,
+        Trust::Key => nodewall_files::open(path, KEY).map_err(refused)?,
+        Trust::Anyone => nodewall_files::open_any(path).map_err(refused)?,
+    };
+    refuse_large(opened.metadata().map_err(failed)?.len(), max_bytes)?;
     let mut bytes = Vec::new();
     // One byte more than allowed, in case it grew since.
     opened.take(max_bytes + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -53,39 +58,10 @@ pub fn read_trusted(path: &Path, trust: Trust, max_bytes: u64, missing: &str) ->
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    // Without O_NONBLOCK, opening a FIFO would wait for its writer for ever.
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
-    OpenOptions::new().read(true).custom_flags(i32::try_from(flags.bits()).unwrap_or_default()).open(path)
-}
-
 pub(super) fn refuse_large(length_bytes: u64, max_bytes: u64) -> Result<(), ValueError> {
     if length_bytes > max_bytes {
         return Err(ValueError::new(format!("is larger than {max_bytes} bytes"))
             .help("name networks instead of single addresses"));
-    }
-    Ok(())
-}
-
-/// Whoever can write the file decides the policy: that must be root or the user who runs this, alone.
-fn refuse_untrusted(path: &Path, metadata: &Metadata) -> Result<(), ValueError> {
-    judge_owner(metadata.uid(), metadata.mode(), rustix::process::geteuid().as_raw())
-        .map_err(|(message, fix)| ValueError::new(message).help(format!("{fix} {}", path.display())))
-}
-
-pub(crate) fn judge_owner(uid: u32, mode: u32, euid: u32) -> Result<(), (String, &'static str)> {
-    if uid != 0 && uid != euid {
-        return Err((
-            format!("is owned by user {uid}, who could change the policy; expected root or user {euid}"),
-            "chown root:root",
-        ));
-    }
-    if mode & WRITABLE_BY_OTHERS != 0 {
-        let permissions = mode & 0o7777;
-        return Err((
-            format!("can be written by others (mode {permissions:04o}); a file that decides policy must not be"),
-            "chmod go-w",
-        ));
     }
     Ok(())
 }

@@ -74,7 +74,7 @@ fn socket(text: &str, wanted: &str, usual_port: u16) -> Result<SocketAddr, Value
         return Ok(socket);
     }
     let shown = |address| format!("with its port: \"{}\"", SocketAddr::new(address, usual_port));
-    Err(ValueError { message: format!("{text:?} is no {wanted}"), help: text.parse().ok().map(shown) })
+    Err(ValueError { message: format!("{text:?} is no {wanted}"), help: text.parse().ok().map(shown), denied: false })
 }
 
 /// A path that does not depend on where the process is.

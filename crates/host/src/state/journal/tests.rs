@@ -2,6 +2,8 @@
 
 #![allow(clippy::indexing_slicing)]
 
+use std::fs::{self, OpenOptions};
+
 use super::*;
 
 fn directory() -> (tempfile::TempDir, StateDir) {

@@ -5,7 +5,6 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use super::super::file::resolve_with;
-use super::super::trusted::judge_owner;
 use super::super::{Config, ConfigOrigin, MAX_FILE_BYTES, Mode, Trust};
 
 fn write(directory: &Path, name: &str, content: &[u8], mode: u32) -> PathBuf {
@@ -79,21 +78,6 @@ fn files_that_others_can_write_are_refused() {
     let link = directory.path().join("link.toml");
     symlink(directory.path().join("open.toml"), &link).unwrap();
     assert!(message(&link).contains("can be written by others"));
-}
-
-#[test]
-fn owners() {
-    assert!(judge_owner(0, 0o100_644, 0).is_ok());
-    assert!(judge_owner(0, 0o100_644, 1000).is_ok());
-    assert!(judge_owner(1000, 0o100_644, 1000).is_ok());
-    let (message, fix) = judge_owner(1000, 0o100_644, 0).unwrap_err();
-    assert_eq!(
-        (message.as_str(), fix),
-        ("is owned by user 1000, who could change the policy; expected root or user 0", "chown root:root")
-    );
-    assert!(judge_owner(1001, 0o100_644, 1000).is_err());
-    assert!(judge_owner(1000, 0o100_664, 1000).is_err());
-    assert!(judge_owner(0, 0o100_646, 0).is_err());
 }
 
 #[test]

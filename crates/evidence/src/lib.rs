@@ -1,5 +1,6 @@
 //! Evidence: what was dropped (or would have been), kept so that it stands up weeks later. Batches of records come in from the agent's recorder, go into
-//! the store with a chain over them, and are asked for by commands. It must not decide anything, and must not slow what does.
+//! the store with a chain over them, and are asked for by commands; sums of all traffic go into the ledger beside it. It must not decide anything, and must not
+//! slow what does.
 
 pub mod chain;
 pub mod ecs;

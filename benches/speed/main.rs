@@ -1,5 +1,6 @@
 //! What nodewall costs, beside what others cost, in one run: `cargo xtask bench`. Each section answers one question and says which bars it met.
 //! Figures are ratios and differences within the run; nothing here may be read as this machine's absolute speed.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "to whoever measures")]
 #![allow(
     missing_docs,
     unreachable_pub,

@@ -108,9 +108,9 @@ async fn apply_locked(
     }
     let guard = Guard { allow, session: who.and_then(|_| super::session::current()) };
     let applied = program::start(site, &lock, Request::decided(desired).guarded(guard)).await?;
-    decided(site, &applied.in_force, registry, who)?;
+    decided(site, &applied.in_force, registry, who);
     if mode_named {
-        ModeOverride::save_in(&site.state, None)?;
+        in_force_all_the_same(ModeOverride::save_in(&site.state, None));
     }
     Ok(applied)
 }
@@ -133,7 +133,7 @@ async fn reload_locked(site: &Site, config: &Config, applied: &mut Applied) -> R
     } else {
         *applied = program::start(site, &lock, request).await?;
     }
-    decided(site, &applied.in_force, registry, None)?;
+    decided(site, &applied.in_force, registry, None);
     Ok(!fits)
 }
 
@@ -145,14 +145,20 @@ async fn require_interface(site: &Site, desired: &Desired) -> Result<(), AgentEr
 }
 
 /// A configuration is in force.
-fn decided(site: &Site, policy: &InForce, mut registry: Registry, who: Option<&Who>) -> Result<(), AgentError> {
+fn decided(site: &Site, policy: &InForce, mut registry: Registry, who: Option<&Who>) {
     peers::save(&site.state, &mut registry);
-    site.state.clear_detached()?;
+    in_force_all_the_same(site.state.clear_detached());
     if policy.opens || who.is_some() {
         let detail = format!("generation {}, mode {}", policy.generation, policy.policy().mode);
         note(&site.state, "apply", &detail, who);
     }
-    Ok(())
+}
+
+/// A word of before that could not be taken away: what was asked for is in force, so it is no failure, but whoever reads the word acts on it.
+fn in_force_all_the_same(taken_away: Result<(), StateError>) {
+    if let Err(error) = taken_away {
+        tracing::error!("{error}; the policy is in force, but a detach or a mode of before still counts: remove the file");
+    }
 }
 
 /// The operator's word on the mode. Where its file is damaged, the mode that was in force.

@@ -1,6 +1,8 @@
 //! The two units under a real systemd as the guest's first process, with a stand-in for the vendor's services and an outsider who knocks without end
 //! (`systemd/`). The tests run one after the other; each leaves the agent running. Only the guest of `cargo xtask vm --only systemd` has a systemd.
 
+mod package;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

@@ -119,7 +119,8 @@ fn a_guard_has_nothing_of_whoever_began_the_trial_and_goes_with_it() {
         files.filter(|file| file.is_absolute() && !file.starts_with("/dev")).collect()
     };
     // Beside it there is the trial's file, whenever it looks.
-    eventually_eq("what the guard has open", open, &vec![node.directories.state_dir().join("guard.lock")]);
+    let state = node.directories.state_dir();
+    eventually_eq("what the guard has open", open, &vec![state.clone(), state.join("guard.lock")]);
     assert_eq!(fs::read_link(format!("{folder}/cwd")).unwrap(), Path::new("/"));
     for (file, null) in ["0", "1", "2"].map(|fd| (format!("{folder}/fd/{fd}"), Path::new("/dev/null"))) {
         assert_eq!(fs::read_link(&file).unwrap(), null, "{file}");
@@ -170,7 +171,8 @@ fn the_holders_go_with_the_state_directory() {
     let node = audited();
     let held = hold(&node, "enforce", &["--allow-affected", "--confirm-within", "1h"]);
     let (guard, state) = (guard(&node), node.directories.state_dir());
-    fs::rename(&state, state.with_file_name("gone")).unwrap();
+    // Whoever looks in between may make a lock in it. Moved away it would be held, and the trial end in time.
+    until("the state is gone", || fs::remove_dir_all(&state).is_ok());
     until("the guard is gone", || !lives(guard));
     assert_eq!(held.wait(PATIENCE).unwrap().code(), Some(1), "{}", held.output());
 }

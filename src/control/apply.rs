@@ -157,7 +157,9 @@ fn decided(site: &Site, policy: &InForce, mut registry: Registry, who: Option<&W
 /// A word of before that could not be taken away: what was asked for is in force, so it is no failure, but whoever reads the word acts on it.
 fn in_force_all_the_same(taken_away: Result<(), StateError>) {
     if let Err(error) = taken_away {
-        tracing::error!("{error}; the policy is in force, but a detach or a mode of before still counts: remove the file");
+        tracing::error!(
+            "{error}; the policy is in force, but a detach or a mode of before still counts: remove the file"
+        );
     }
 }
 

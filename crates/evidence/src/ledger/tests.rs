@@ -308,6 +308,15 @@ fn a_clock_that_was_wrong_once_empties_nothing() {
     ledger.write(NOON + 60, NOON + 120, &[(account(9042, None), 8)]);
     let (_, entries, losses) = ledger.usage(NOON, NOON + 600, None, None);
     assert_eq!((entries, losses.len()), (vec![(0, 60, 1), (60, 60, 8), (120, 60, 4)], 0));
+
+    // Nor does it stay for ten years where there is room for few.
+    let few = KEEP.keep.map(|keep| if keep.step == Step::Minute { Keep { periods: 2, ..keep } } else { keep });
+    let mut ledger = Ledger::new(Rules { keep: few, ..KEEP });
+    for (at, packets) in [(NOON, 1), (wrong, 2), (NOON + 60, 4), (NOON + 120, 8)] {
+        ledger.write(at, at + 60, &[(account(9042, None), packets)]);
+    }
+    let entries = ledger.usage(NOON, NOON + 600, Some(Step::Minute), None).1;
+    assert_eq!(entries, [(60, 60, 4), (120, 60, 8)]);
 }
 
 #[test]

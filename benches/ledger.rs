@@ -15,9 +15,8 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use ipnet::{IpNet, Ipv4Net};
 use node_ebpf_common::{counter::Outcome, peer_traffic::Direction};
-use nodewall_evidence::ledger::{
-    Account, Amount, Asked, Book, FILE, Keep, LedgerReader, LedgerWriter, Period, Rules, Step,
-};
+use nodewall_evidence::ledger::{Account, Amount, Asked, Book, FILE, LedgerReader, LedgerWriter, Period, Rules, Step};
+use nodewall_policy::{Place, config::Config};
 
 const PEERS: u8 = 30;
 const PORTS: u16 = 20;
@@ -31,25 +30,17 @@ const ASKED: usize = 5;
 const MOST_BYTES: u64 = 100 << 20;
 const LONGEST_ANSWER: Duration = Duration::from_millis(200);
 
-/// What is kept unless the configuration says otherwise.
-const RULES: Rules = Rules {
-    keep: [
-        Keep { step: Step::Minute, periods: 48 * 60, max_bytes: 64 << 20 },
-        Keep { step: Step::Hour, periods: 90 * 24, max_bytes: 64 << 20 },
-        Keep { step: Step::Day, periods: 730, max_bytes: 64 << 20 },
-    ],
-    learning_s: 7 * 86_400,
-};
-
 fn peer(number: u8) -> IpNet {
     Ipv4Net::from(Ipv4Addr::new(10, 0, 0, number)).into()
 }
 
 fn account(port: u16, number: u8, direction: Direction) -> Account {
     Account {
-        class: Some("cassandra".to_owned()),
-        protocol: Some("tcp"),
-        ports: Some((7_000 + port, 7_000 + port)),
+        place: Place {
+            class: Some("cassandra".to_owned()),
+            protocol: Some("tcp"),
+            ports: Some((7_000 + port, 7_000 + port)),
+        },
         direction,
         outcome: Outcome::Pass,
         peer: Some(peer(number)),
@@ -76,14 +67,14 @@ fn packets(minute: u64, number: u8, port: u16) -> u64 {
 }
 
 fn write(directory: &Path, minutes: u64) -> Result<Duration> {
-    let mut writer = LedgerWriter::open(directory, RULES)?;
+    let mut writer = LedgerWriter::open(directory, Rules::from(&Config::embedded().ledger), false)?.0;
     let book = Book::default();
     let mut took = Duration::ZERO;
     for n in 0..minutes {
         let amounts = minute(n);
         let period = Period { first_unix_s: BEGAN_S + n * 60, until_unix_s: BEGAN_S + (n + 1) * 60 };
         let began = Instant::now();
-        writer.write(period, n * 60, &amounts, &book)?;
+        writer.write(period, n * 60, &amounts, &book, None)?;
         took += began.elapsed();
     }
     Ok(took / u32::try_from(minutes)?)

@@ -42,6 +42,14 @@ pub enum Direction {
 impl Direction {
     /// Both, in the order of their numbers.
     pub const ALL: [Self; 2] = [Self::In, Self::Out];
+
+    /// `in` or `out`, as scripts see it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::In => "in",
+            Self::Out => "out",
+        }
+    }
 }
 
 /// The slot of a peer's number.

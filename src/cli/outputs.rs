@@ -78,9 +78,9 @@ pub struct UsageArgs {
     /// What is told apart, one or several; direction and outcome always are
     #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',', default_value = "port")]
     pub by: Vec<UsageBy>,
-    /// How long a step is: 1m, 1h or 1d [default: the finest that the ledger has of the whole time]
-    #[arg(long, value_name = "STEP", value_parser = step)]
-    pub step: Option<Steps>,
+    /// How long a step is; auto: the finest that the ledger has of the whole time, and no more than can be shown
+    #[arg(long, value_name = "STEP", value_enum, default_value_t = UsageStep::Auto)]
+    pub step: UsageStep,
     /// The zone in which days of --since begin and times of the table are shown: UTC, local, or a name such as Europe/Vienna
     #[arg(long, value_name = "ZONE", default_value = "UTC")]
     pub tz: Zone,
@@ -101,16 +101,31 @@ pub enum UsageBy {
     Hour,
 }
 
-/// A step, or the choice of one.
-pub(super) type Steps = Option<Step>;
+/// How long a step of the ledger is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UsageStep {
+    /// What fits
+    Auto,
+    /// A minute
+    #[value(name = "1m")]
+    Minute,
+    /// An hour
+    #[value(name = "1h")]
+    Hour,
+    /// A day of UTC
+    #[value(name = "1d")]
+    Day,
+}
 
-fn step(text: &str) -> Result<Steps, String> {
-    match text {
-        "auto" => Ok(None),
-        "1m" => Ok(Some(Step::Minute)),
-        "1h" => Ok(Some(Step::Hour)),
-        "1d" => Ok(Some(Step::Day)),
-        _ => Err("expected auto, 1m, 1h or 1d".to_owned()),
+impl UsageStep {
+    /// The step; `None`: what fits.
+    pub fn step(self) -> Option<Step> {
+        match self {
+            Self::Auto => None,
+            Self::Minute => Some(Step::Minute),
+            Self::Hour => Some(Step::Hour),
+            Self::Day => Some(Step::Day),
+        }
     }
 }
 

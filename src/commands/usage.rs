@@ -12,7 +12,7 @@ use crate::{
 };
 use nodewall_evidence::{
     self as evidence,
-    ledger::{Amount, Asked, LedgerReader, Step, Usage},
+    ledger::{Amount, Asked, LedgerReader, Period, Step, Usage},
     when::Zone,
 };
 use nodewall_host::state::StateDir;
@@ -31,7 +31,7 @@ pub(super) fn run(common: &Common, args: &UsageArgs) -> Result<u8, Failure> {
     }
     let is_by = |wanted| args.by.contains(&wanted);
     let by = By { port: is_by(UsageBy::Port), class: is_by(UsageBy::Class), peer: is_by(UsageBy::Peer) };
-    let step = args.step.flatten().or_else(|| is_by(UsageBy::Hour).then_some(Step::Hour));
+    let step = args.step.step().or_else(|| is_by(UsageBy::Hour).then_some(Step::Hour));
     let asked = Asked {
         since_unix_s: since / SECOND_NS,
         until_unix_s: until.div_ceil(SECOND_NS),
@@ -40,7 +40,7 @@ pub(super) fn run(common: &Common, args: &UsageArgs) -> Result<u8, Failure> {
     };
     let usage = open(common)?.usage(&asked)?;
     let view = UsageView::new(&usage, by);
-    print_list(common, &view, &view.rows, || print_table(&usage, &view, by, is_by(UsageBy::Hour), &args.tz))?;
+    print_list(common, &view, &view.rows, || print_table(&usage, by, is_by(UsageBy::Hour), &args.tz))?;
     Ok(FINE)
 }
 
@@ -63,7 +63,7 @@ struct Spread {
     steps: BTreeMap<u64, u64>,
 }
 
-fn print_table(usage: &Usage, view: &UsageView, by: By, by_time: bool, zone: &Zone) -> anyhow::Result<()> {
+fn print_table(usage: &Usage, by: By, by_time: bool, zone: &Zone) -> anyhow::Result<()> {
     let shown = |unix_s: u64| zone.show_seconds(unix_s.saturating_mul(SECOND_NS));
     let (first, until, step_s) = (usage.period.first_unix_s, usage.period.until_unix_s, usage.step.seconds());
     ui::print_line(&format!("{} to {}, by the {}", shown(first), shown(until), step_name(usage.step)))?;
@@ -111,8 +111,9 @@ fn print_table(usage: &Usage, view: &UsageView, by: By, by_time: bool, zone: &Zo
     let header: Vec<&str> = header.iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, name)| *name).collect();
     let last = header.len() - usize::from(has_chart);
     ui::print_table(&header, &[last - 2, last - 1], cells)?;
-    for loss in &view.losses {
-        ui::print_line(&format!("{} to {}: {}", loss.since, loss.until, loss.why))?;
+    for loss in &usage.losses {
+        let Period { first_unix_s, until_unix_s } = loss.period;
+        ui::print_line(&format!("{} to {}: {}", shown(first_unix_s), shown(until_unix_s), loss.why))?;
     }
     Ok(())
 }

@@ -1,18 +1,15 @@
 //! What was counted, as rows: what `counters -o json` prints and every exporter shows. It must not print.
 
 use node_ebpf_common::{
-    counter::{
-        Counter, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_PORTLESS, ROW_TCP_UNMANAGED,
-        ROW_UDP_UNMANAGED,
-    },
+    counter::{Counter, ROW_FIRST, ROW_MISSION_CONTROL, ROW_TCP_UNMANAGED, ROW_UDP_UNMANAGED},
     maps::RowRecord,
     outbound::Sent,
-    wire::protocol,
+    peer_traffic::Direction,
 };
 use serde::Serialize;
 
 use nodewall_datapath::{Cell, DatapathError, Maps, OutboundCell};
-use nodewall_policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name};
+use nodewall_policy::Place;
 
 /// Class name of what goes to Mission Control. Such rows are counted on their ports' rows as well.
 pub const MISSION_CONTROL_CLASS: &str = "mission_control";
@@ -80,13 +77,13 @@ fn order(row: &Row) -> (bool, &Option<String>, Option<u16>, Option<&'static str>
 }
 
 fn row(cell: &Cell, records: &[RowRecord]) -> Row {
-    let (class, port, ports, protocol) = place(cell.row, records);
+    let place = place(cell.row, records);
     Row {
-        class,
-        port,
-        ports,
-        protocol,
-        direction: "in",
+        port: place.port(),
+        ports: place.range(),
+        class: place.class,
+        protocol: place.protocol,
+        direction: Direction::In.name(),
         outcome: cell.outcome.name(),
         reason: cell.reason.name(),
         packets: cell.counter.packets,
@@ -96,7 +93,7 @@ fn row(cell: &Cell, records: &[RowRecord]) -> Row {
 
 /// What is sent passes: the reason says which of its ports the row is for.
 fn outbound_row(cell: &OutboundCell, records: &[RowRecord]) -> Row {
-    let (class, port, ports, protocol) = place(cell.row, records);
+    let place = place(cell.row, records);
     let reason = match (cell.row, cell.sent) {
         (ROW_TCP_UNMANAGED | ROW_UDP_UNMANAGED, _) => "unmanaged",
         (..ROW_FIRST, _) => "sent",
@@ -104,42 +101,25 @@ fn outbound_row(cell: &OutboundCell, records: &[RowRecord]) -> Row {
         (_, Sent::FromPort) => "sent_from_port",
     };
     let Counter { packets, bytes } = cell.counter;
-    Row { class, port, ports, protocol, direction: "out", outcome: "pass", reason, packets, bytes }
+    let (port, ports) = (place.port(), place.range());
+    let Place { class, protocol, .. } = place;
+    Row { class, port, ports, protocol, direction: Direction::Out.name(), outcome: "pass", reason, packets, bytes }
 }
 
-pub(super) type RowName = (Option<String>, Option<u16>, Option<String>, Option<&'static str>);
-
-fn place(row: u32, records: &[RowRecord]) -> RowName {
-    match row {
-        ROW_PORTLESS => (None, None, None, None),
-        ROW_MISSION_CONTROL => (Some(MISSION_CONTROL_CLASS.into()), None, None, Some("tcp")),
-        ROW_TCP_UNMANAGED => (None, None, None, Some("tcp")),
-        ROW_UDP_UNMANAGED => (None, None, None, Some("udp")),
-        ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.into()), None, None, Some("ip")),
-        ROW_LATER_FRAGMENTS => (Some(FRAGMENT_CLASS.into()), None, None, Some("ip")),
-        row => records.get(row as usize).map_or((None, None, None, None), place_of),
+fn place(row: u32, records: &[RowRecord]) -> Place {
+    if row == ROW_MISSION_CONTROL {
+        return Place { class: Some(MISSION_CONTROL_CLASS.into()), ports: None, protocol: Some("tcp") };
     }
-}
-
-/// What a row's record says: class, port, range, protocol.
-pub(super) fn place_of(record: &RowRecord) -> RowName {
-    let one = record.first_port == record.last_port;
-    let range = (!one).then(|| format!("{}-{}", record.first_port, record.last_port));
-    (Some(class_name(record)), one.then_some(record.first_port), range, Some(protocol_name(record.protocol)))
-}
-
-const fn protocol_name(number: u8) -> &'static str {
-    match number {
-        protocol::TCP => "tcp",
-        protocol::UDP => "udp",
-        _ => "ip",
-    }
+    Place::of_row(row, records)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_ebpf_common::{Reason, counter::Outcome};
+    use node_ebpf_common::{
+        Reason,
+        counter::{Outcome, ROW_PORTLESS},
+    };
     use nodewall_policy::RowTable;
 
     /// What came without a port from a blocked source is on a row that no port has, and whose record is empty.

@@ -1,11 +1,10 @@
 //! The peer matrix, as rows: what `counters --per-peer` prints and every exporter shows. It must not print.
 
-use node_ebpf_common::{maps::RowRecord, peer_traffic::Direction};
+use node_ebpf_common::{counter::Counter, maps::RowRecord};
 use serde::Serialize;
 
-use super::counters::place_of;
 use nodewall_datapath::{DatapathError, Maps, PeerCell};
-use nodewall_policy::{config::show, peer_of};
+use nodewall_policy::{Place, config::show, peer_of};
 
 /// Name of all peers together that have no counters of their own.
 pub const OTHER_PEERS: &str = "other";
@@ -61,11 +60,9 @@ fn order(row: &PeerRow) -> impl Ord + '_ {
 
 fn row(cell: &PeerCell, records: &[RowRecord]) -> PeerRow {
     let record = cell.row.and_then(|row| records.get(row as usize));
-    let (class, port, ports, protocol) = record.map_or((None, None, None, None), place_of);
+    let place = record.map_or_else(Place::default, Place::of);
     let peer = cell.peer.as_ref().and_then(peer_of).map_or_else(|| OTHER_PEERS.to_owned(), |net| show(&net));
-    let direction = match cell.direction {
-        Direction::In => "in",
-        Direction::Out => "out",
-    };
-    PeerRow { peer, class, port, ports, protocol, direction, packets: cell.counter.packets, bytes: cell.counter.bytes }
+    let (port, ports, direction) = (place.port(), place.range(), cell.direction.name());
+    let (Place { class, protocol, .. }, Counter { packets, bytes }) = (place, cell.counter);
+    PeerRow { peer, class, port, ports, protocol, direction, packets, bytes }
 }

@@ -9,9 +9,9 @@ use node_ebpf_common::{
 use serde::Serialize;
 use std::collections::BTreeSet;
 
-use super::counters::{Counters, place_of};
+use super::counters::Counters;
 use nodewall_datapath::{DatapathError, Maps};
-use nodewall_policy::class_name;
+use nodewall_policy::{Place, class_name};
 
 /// A port, or a range that shares a counter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -58,13 +58,13 @@ fn join(image: &PolicyImage, records: &[RowRecord], counters: &Counters) -> Vec<
     let named = (ROW_FIRST..).zip(records.iter().skip(ROW_FIRST as usize)).filter(|(_, record)| record.protocol != 0);
     let mut ports: Vec<(u16, Port)> = named
         .map(|(row, record)| {
-            let (class, port, ports, protocol) = place_of(record);
+            let place = Place::of(record);
             let rule = image.rows.get(row as usize).filter(|_| record.active == 1);
             let port = Port {
-                class,
-                port,
-                ports,
-                protocol,
+                port: place.port(),
+                ports: place.range(),
+                class: place.class,
+                protocol: place.protocol,
                 access: rule.copied().map(access),
                 also_allow: rule.is_some_and(|rule| rule.allow & !GROUP_PEER != 0),
                 audited: rule.is_some_and(Row::only_audits),

@@ -1,8 +1,7 @@
-//! What the ledger has of a time, summed by what was asked: what `usage -o json` prints and the API answers. It must not print or open a database.
+//! What the ledger has of a time, summed by what was asked: what `usage -o json` prints. It must not print or open a database.
 
 use std::collections::BTreeMap;
 
-use node_ebpf_common::peer_traffic::Direction;
 use serde::Serialize;
 
 use nodewall_evidence::{
@@ -20,11 +19,6 @@ pub struct By {
     pub class: bool,
     /// The peer.
     pub peer: bool,
-}
-
-impl By {
-    /// By everything that the ledger knows.
-    pub const ALL: Self = Self { port: true, class: true, peer: true };
 }
 
 /// What the ledger has of a time.
@@ -93,14 +87,14 @@ pub struct LossRow {
 impl UsageKey {
     /// Of an account, by what was asked.
     pub fn new(account: &Account, by: By) -> Self {
-        let ports = account.ports.filter(|_| by.port);
+        let place = &account.place;
         Self {
-            class: account.class.clone().filter(|_| by.class || by.port),
-            port: account.port().filter(|_| by.port),
-            ports: ports.filter(|(first, last)| first != last).map(|(first, last)| format!("{first}-{last}")),
-            protocol: account.protocol.filter(|_| by.port),
+            class: place.class.clone().filter(|_| by.class || by.port),
+            port: place.port().filter(|_| by.port),
+            ports: place.range().filter(|_| by.port),
+            protocol: place.protocol.filter(|_| by.port),
             peer: account.peer.filter(|_| by.peer).map(|peer| show(&peer)),
-            direction: if account.direction == Direction::In { "in" } else { "out" },
+            direction: account.direction.name(),
             outcome: account.outcome.name(),
         }
     }

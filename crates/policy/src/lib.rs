@@ -6,6 +6,7 @@ mod compile;
 pub mod config;
 mod merge;
 mod peer_slots;
+mod place;
 mod policy;
 mod probe;
 mod profile;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use compile::{CompileError, Compiled, FRAGMENT_CLASS, Facts, TUNNEL_CLASS, compile};
 pub use peer_slots::{PeerTable, peer_of};
+pub use place::Place;
 pub use policy::{Origin, Policy, PolicyError, PolicySource, PortClass, PortEntry, mode_in_words};
 pub use probe::probe_frame;
 pub use rows::{RowTable, class_name};

@@ -2,17 +2,13 @@
 
 use ipnet::IpNet;
 use node_ebpf_common::{counter::Outcome, peer_traffic::Direction};
-use serde::Serialize;
+use nodewall_policy::Place;
 
 /// What an amount is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Account {
-    /// Class of the port; `None`: the policy names none.
-    pub class: Option<String>,
-    /// `tcp`, `udp`, `ip`; `None` for packets that were not asked for one.
-    pub protocol: Option<&'static str>,
-    /// First and last port of the row; `None`: no port, or one that the policy does not name.
-    pub ports: Option<(u16, u16)>,
+    /// The port.
+    pub place: Place,
     /// Whether it came or was sent.
     pub direction: Direction,
     /// What became of it; what is sent passes.
@@ -21,15 +17,8 @@ pub struct Account {
     pub peer: Option<IpNet>,
 }
 
-impl Account {
-    /// The port, where it is one.
-    pub fn port(&self) -> Option<u16> {
-        self.ports.filter(|(first, last)| first == last).map(|(first, _)| first)
-    }
-}
-
 /// What is summed up in one row of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Step {
     /// A minute.
     Minute,

@@ -40,6 +40,9 @@ impl Amount {
 /// By the account's number.
 pub(super) type Amounts = BTreeMap<u32, Amount>;
 
+/// Why nothing is known of a period whose amounts are none.
+pub(super) const UNREADABLE: &str = "what the ledger had of this time is damaged";
+
 /// `None`: these are no amounts.
 pub(super) fn from_bytes(bytes: &[u8]) -> Option<Amounts> {
     let list: Vec<(u32, u64, u64)> = postcard::from_bytes(bytes).ok()?;

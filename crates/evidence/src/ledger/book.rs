@@ -5,15 +5,11 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use node_ebpf_common::{
-    counter::{
-        Counter, Outcome, ROW_FIRST, ROW_IP_TUNNELS, ROW_LATER_FRAGMENTS, ROW_MISSION_CONTROL, ROW_TCP_UNMANAGED,
-        ROW_UDP_UNMANAGED,
-    },
+    counter::{Counter, Outcome, ROW_MISSION_CONTROL},
     maps::RowRecord,
     peer_traffic::Direction,
-    wire::protocol,
 };
-use nodewall_policy::{FRAGMENT_CLASS, TUNNEL_CLASS, class_name};
+use nodewall_policy::Place;
 use serde::{Deserialize, Serialize};
 
 use super::{account::Account, amounts::Amount, counted::Counted};
@@ -116,16 +112,5 @@ pub(super) const fn outcome_of(number: u8) -> Outcome {
 }
 
 fn account(rows: &[RowRecord], row: u32, direction: Direction, outcome: Outcome, peer: Option<IpNet>) -> Account {
-    let (class, ports, protocol) = match row {
-        ROW_TCP_UNMANAGED => (None, None, Some("tcp")),
-        ROW_UDP_UNMANAGED => (None, None, Some("udp")),
-        ROW_IP_TUNNELS => (Some(TUNNEL_CLASS.to_owned()), None, Some("ip")),
-        ROW_LATER_FRAGMENTS => (Some(FRAGMENT_CLASS.to_owned()), None, Some("ip")),
-        ..ROW_FIRST => (None, None, None),
-        row => rows.get(row as usize).map_or((None, None, None), |record| {
-            let ports = Some((record.first_port, record.last_port));
-            (Some(class_name(record)), ports, Some(if record.protocol == protocol::UDP { "udp" } else { "tcp" }))
-        }),
-    };
-    Account { class, protocol, ports, direction, outcome, peer }
+    Account { place: Place::of_row(row, rows), direction, outcome, peer }
 }

@@ -36,7 +36,7 @@ pub enum First {
 
 /// Whether an account is of what somebody uses here.
 fn is_use(account: &Account) -> bool {
-    account.direction == Direction::In && account.outcome == Outcome::Pass && account.ports.is_some()
+    account.direction == Direction::In && account.outcome == Outcome::Pass && account.place.ports.is_some()
 }
 
 /// What is new in a period's amounts; `fresh`: accounts that had no amount before. Nothing while the ledger is younger than `learning_s`.

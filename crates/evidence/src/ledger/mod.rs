@@ -11,6 +11,7 @@ mod book;
 mod counted;
 mod firsts;
 mod reader;
+mod rules;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -22,7 +23,8 @@ pub use book::Book;
 pub use counted::{Counted, InCell, OutCell, PeerCell};
 pub use firsts::First;
 pub use reader::{Asked, Entry, LedgerLoss, LedgerReader, Usage};
-pub use writer::{Keep, LedgerWriter, Rules};
+pub use rules::{Keep, Rules};
+pub use writer::{LedgerWriter, Loss};
 
 /// Name of the database within the store's directory.
 pub const FILE: &str = "ledger.db";

@@ -1,6 +1,9 @@
 //! Asking the ledger. It must not change it.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use rusqlite::{Connection, params};
@@ -8,7 +11,7 @@ use rusqlite::{Connection, params};
 use super::{
     FILE,
     account::{Account, Period, Step},
-    amounts::{self, Amount},
+    amounts::{self, Amount, Amounts, UNREADABLE},
     tables::{self, DATABASE, signed},
 };
 use crate::store::StoreError;
@@ -57,7 +60,7 @@ pub struct Usage {
     /// The step.
     pub step: Step,
     accounts: BTreeMap<u32, Account>,
-    periods: Vec<(Period, amounts::Amounts)>,
+    periods: Vec<(Period, Amounts)>,
     /// What it does not know.
     pub losses: Vec<LedgerLoss>,
     peers: Vec<IpNet>,
@@ -80,7 +83,7 @@ impl Usage {
 /// Reads the ledger, beside a writer.
 #[derive(Debug)]
 pub struct LedgerReader {
-    path: std::path::PathBuf,
+    path: PathBuf,
     db: Connection,
 }
 
@@ -99,9 +102,15 @@ impl LedgerReader {
             first_unix_s: step.start(asked.since_unix_s),
             until_unix_s: step.start(asked.until_unix_s.saturating_sub(1)).saturating_add(step.seconds()),
         };
-        let periods = self.periods(step, period).map_err(sql)?;
         let accounts = tables::accounts(&self.db).map_err(sql)?.into_iter().collect();
-        let losses = self.losses(step, period).map_err(sql)?;
+        let mut losses = self.losses(step, period).map_err(sql)?;
+        let mut periods = Vec::new();
+        for (period, amounts) in self.periods(step, period).map_err(sql)? {
+            match amounts {
+                Some(amounts) => periods.push((period, amounts)),
+                None => losses.push(LedgerLoss { period, why: UNREADABLE.to_owned() }),
+            }
+        }
         Ok(Usage { period, step, accounts, periods, losses, peers: asked.peers.clone() })
     }
 
@@ -121,13 +130,13 @@ impl LedgerReader {
         Ok(tables::time(&self.db, &tables::gone(step))?.unwrap_or(0))
     }
 
-    fn periods(&self, step: Step, period: Period) -> rusqlite::Result<Vec<(Period, amounts::Amounts)>> {
+    fn periods(&self, step: Step, period: Period) -> rusqlite::Result<Vec<(Period, Option<Amounts>)>> {
         let within = "SELECT first_unix_s, until_unix_s, amounts FROM periods \
                       WHERE step_s = ?1 AND first_unix_s < ?3 AND until_unix_s > ?2 ORDER BY first_unix_s, seq";
         let asked = [step.seconds(), period.first_unix_s, period.until_unix_s].map(signed);
         let mut statement = self.db.prepare(within)?;
         let rows = statement.query_map(asked, |row| Ok((times(row, 0)?, row.get::<_, Vec<u8>>(2)?)))?;
-        rows.map(|row| row.map(|(period, bytes)| (period, amounts::from_bytes(&bytes).unwrap_or_default()))).collect()
+        rows.map(|row| row.map(|(period, bytes)| (period, amounts::from_bytes(&bytes)))).collect()
     }
 
     fn losses(&self, step: Step, period: Period) -> rusqlite::Result<Vec<LedgerLoss>> {

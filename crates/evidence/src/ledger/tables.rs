@@ -8,6 +8,7 @@ use super::{
     book::{number, outcome_of},
 };
 use crate::store::Database;
+use nodewall_policy::Place;
 
 /// "nwlg": what `file` and `SQLite` show.
 pub(super) const DATABASE: Database = Database {
@@ -61,8 +62,9 @@ pub(super) fn time(db: &Connection, key: &str) -> rusqlite::Result<Option<u64>> 
 
 /// The account's number, and whether it is a new one. `unix_s`: when it has its latest amount.
 pub(super) fn number_of(db: &Connection, account: &Account, unix_s: i64) -> rusqlite::Result<(u32, bool)> {
-    let ports = account.ports.map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
-    let (class, protocol) = (account.class.as_deref().unwrap_or(NONE), account.protocol.unwrap_or(NONE));
+    let place = &account.place;
+    let ports = place.ports.map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
+    let (class, protocol) = (place.class.as_deref().unwrap_or(NONE), place.protocol.unwrap_or(NONE));
     let peer = account.peer.map_or(NONE.to_owned(), |peer| peer.to_string());
     let (direction, outcome) = (account.direction as i64, i64::from(number(account.outcome)));
     let found = db
@@ -93,10 +95,10 @@ pub(super) fn accounts(db: &Connection) -> rusqlite::Result<Vec<(u32, Account)>>
 
 /// The accounts of the same port and protocol, whatever its class was.
 pub(super) fn accounts_of_port(db: &Connection, of: &Account) -> rusqlite::Result<Vec<Account>> {
-    let (first, last) = of.ports.map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
+    let (first, last) = of.place.ports.map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
     let same = format!("{ACCOUNT} WHERE protocol = ?1 AND first_port IS ?2 AND last_port IS ?3");
     db.prepare_cached(&same)?
-        .query_map(params![of.protocol.unwrap_or(NONE), first, last], account)
+        .query_map(params![of.place.protocol.unwrap_or(NONE), first, last], account)
         .and_then(Iterator::collect)
 }
 
@@ -106,9 +108,11 @@ fn account(row: &Row<'_>) -> rusqlite::Result<Account> {
     let (first, last): (Option<u16>, Option<u16>) = (row.get(3)?, row.get(4)?);
     let peer: String = row.get(7)?;
     Ok(Account {
-        class: some(row.get(1)?),
-        protocol: ["tcp", "udp", "ip"].into_iter().find(|name| *name == protocol),
-        ports: first.zip(last),
+        place: Place {
+            class: some(row.get(1)?),
+            protocol: ["tcp", "udp", "ip"].into_iter().find(|name| *name == protocol),
+            ports: first.zip(last),
+        },
         direction: if row.get::<_, i64>(5)? == 0 { Direction::In } else { Direction::Out },
         outcome: outcome_of(row.get(6)?),
         peer: peer.parse().ok(),

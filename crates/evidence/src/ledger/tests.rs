@@ -12,17 +12,19 @@ use proptest::prelude::*;
 use zerocopy::FromZeros as _;
 
 use super::*;
+use nodewall_policy::{Place, config::Config};
 
 const ROWS: [u32; 3] = [ROW_FIRST, ROW_FIRST + 1, ROW_TCP_UNMANAGED];
 const NOON: u64 = 1_795_348_800;
-const KEEP: Rules = Rules {
-    learning_s: 0,
-    keep: [
-        Keep { step: Step::Minute, periods: 2_880, max_bytes: 1 << 20 },
-        Keep { step: Step::Hour, periods: 2_160, max_bytes: 1 << 20 },
-        Keep { step: Step::Day, periods: 730, max_bytes: 1 << 20 },
-    ],
-};
+/// What is kept unless the configuration says otherwise.
+fn keep() -> Rules {
+    Rules::from(&Config::embedded().ledger)
+}
+
+/// The same, with nothing to learn.
+fn at_once() -> Rules {
+    Rules { learning_s: 0, ..keep() }
+}
 
 fn peer(number: u8) -> IpNet {
     format!("10.0.0.{number}/32").parse().unwrap()
@@ -113,7 +115,7 @@ fn happenings() -> impl Strategy<Value = Vec<Happening>> {
 fn sums(ledger: &BTreeMap<Account, Amount>) -> BTreeMap<(Option<u16>, bool, String), u64> {
     let mut sums = BTreeMap::new();
     for (account, amount) in ledger {
-        let key = (account.port(), account.direction == Direction::Out, account.outcome.name().to_owned());
+        let key = (account.place.port(), account.direction == Direction::Out, account.outcome.name().to_owned());
         *sums.entry(key).or_default() += amount.packets;
     }
     sums
@@ -185,9 +187,7 @@ proptest! {
 
 fn account(port: u16, of: Option<u8>) -> Account {
     Account {
-        class: Some("cassandra".to_owned()),
-        protocol: Some("tcp"),
-        ports: Some((port, port)),
+        place: Place { class: Some("cassandra".to_owned()), protocol: Some("tcp"), ports: Some((port, port)) },
         direction: Direction::In,
         outcome: Outcome::Pass,
         peer: of.map(peer),
@@ -206,13 +206,13 @@ struct Ledger {
 impl Ledger {
     fn new(rules: Rules) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let writer = LedgerWriter::open(directory.path(), rules).unwrap();
+        let writer = LedgerWriter::open(directory.path(), rules, false).unwrap().0;
         Self { directory, writer }
     }
 
     fn write(&mut self, first_unix_s: u64, until_unix_s: u64, new: &[(Account, u64)]) -> Vec<First> {
         let period = Period { first_unix_s, until_unix_s };
-        self.writer.write(period, 5, &amounts(new), &Book::default()).unwrap()
+        self.writer.write(period, 5, &amounts(new), &Book::default(), None).unwrap()
     }
 
     /// Begin, length and packets of every entry.
@@ -236,7 +236,7 @@ impl Ledger {
 
 #[test]
 fn an_amount_is_in_its_minute_hour_and_day() {
-    let mut ledger = Ledger::new(KEEP);
+    let mut ledger = Ledger::new(at_once());
     for minute in 0..61 {
         ledger.write(
             NOON + minute * 60,
@@ -259,7 +259,7 @@ fn an_amount_is_in_its_minute_hour_and_day() {
 
 #[test]
 fn what_was_counted_while_nobody_looked_keeps_its_true_span() {
-    let mut ledger = Ledger::new(KEEP);
+    let mut ledger = Ledger::new(at_once());
     ledger.write(NOON, NOON + 60, &[(account(9042, None), 1)]);
     // Ten minutes without an agent: no minute's, but all of one hour.
     ledger.write(NOON + 60, NOON + 660, &[(account(9042, None), 100)]);
@@ -274,8 +274,8 @@ fn what_was_counted_while_nobody_looked_keeps_its_true_span() {
 
 #[test]
 fn the_oldest_leave_by_number_and_size_and_that_is_told() {
-    let few = KEEP.keep.map(|keep| if keep.step == Step::Minute { Keep { periods: 10, ..keep } } else { keep });
-    let mut ledger = Ledger::new(Rules { keep: few, ..KEEP });
+    let few = at_once().keep.map(|keep| if keep.step == Step::Minute { Keep { periods: 10, ..keep } } else { keep });
+    let mut ledger = Ledger::new(Rules { keep: few, ..at_once() });
     for minute in 0..30 {
         ledger.write(NOON + minute * 60, NOON + minute * 60 + 60, &[(account(9042, None), 1)]);
     }
@@ -288,8 +288,8 @@ fn the_oldest_leave_by_number_and_size_and_that_is_told() {
     let (.., losses) = ledger.usage(NOON - 7_200, NOON + 1_800, None, None);
     assert_eq!(losses, ["the ledger begins later"]);
 
-    let small = KEEP.keep.map(|keep| Keep { max_bytes: 200, ..keep });
-    let mut ledger = Ledger::new(Rules { keep: small, ..KEEP });
+    let small = at_once().keep.map(|keep| Keep { max_bytes: 200, ..keep });
+    let mut ledger = Ledger::new(Rules { keep: small, ..at_once() });
     for minute in 0..30 {
         ledger.write(NOON + minute * 60, NOON + minute * 60 + 60, &[(account(9042, None), 1)]);
     }
@@ -300,7 +300,7 @@ fn the_oldest_leave_by_number_and_size_and_that_is_told() {
 /// One look while the clock said 2036 costs nothing of what was there, and nothing of what comes.
 #[test]
 fn a_clock_that_was_wrong_once_empties_nothing() {
-    let mut ledger = Ledger::new(KEEP);
+    let mut ledger = Ledger::new(at_once());
     ledger.write(NOON, NOON + 60, &[(account(9042, None), 1)]);
     let wrong = NOON + 10 * 365 * 86_400;
     ledger.write(wrong, wrong + 60, &[(account(9042, None), 2)]);
@@ -310,8 +310,8 @@ fn a_clock_that_was_wrong_once_empties_nothing() {
     assert_eq!((entries, losses.len()), (vec![(0, 60, 1), (60, 60, 8), (120, 60, 4)], 0));
 
     // Nor does it stay for ten years where there is room for few.
-    let few = KEEP.keep.map(|keep| if keep.step == Step::Minute { Keep { periods: 2, ..keep } } else { keep });
-    let mut ledger = Ledger::new(Rules { keep: few, ..KEEP });
+    let few = at_once().keep.map(|keep| if keep.step == Step::Minute { Keep { periods: 2, ..keep } } else { keep });
+    let mut ledger = Ledger::new(Rules { keep: few, ..at_once() });
     for (at, packets) in [(NOON, 1), (wrong, 2), (NOON + 60, 4), (NOON + 120, 8)] {
         ledger.write(at, at + 60, &[(account(9042, None), packets)]);
     }
@@ -321,23 +321,25 @@ fn a_clock_that_was_wrong_once_empties_nothing() {
 
 #[test]
 fn the_book_and_the_losses_outlive_the_writer() {
-    let mut ledger = Ledger::new(KEEP);
+    let mut ledger = Ledger::new(at_once());
     let mut book = Book::new("boot 3".to_owned());
     let mut kernel = Kernel::default();
     count(kernel.came.entry((ROW_FIRST, 0)).or_default(), 5);
     let new = book.take(&kernel.counted());
-    ledger.writer.write(Period { first_unix_s: NOON, until_unix_s: NOON + 60 }, 77, &new, &book).unwrap();
-    ledger.writer.lost(Period { first_unix_s: NOON + 60, until_unix_s: NOON + 90 }, "the node went down").unwrap();
-    let again = LedgerWriter::open(ledger.directory.path(), KEEP).unwrap();
+    ledger.writer.write(Period { first_unix_s: NOON, until_unix_s: NOON + 60 }, 77, &new, &book, None).unwrap();
+    let [lost, next] = [60, 90].map(|at| Period { first_unix_s: NOON + at, until_unix_s: NOON + at + 30 });
+    let loss = Loss { period: lost, why: "the node went down" };
+    ledger.writer.write(next, 107, &BTreeMap::new(), &book, Some(loss)).unwrap();
+    let again = LedgerWriter::open(ledger.directory.path(), at_once(), true).unwrap().0;
     assert_eq!(again.book().unwrap(), Some(book));
-    assert_eq!(again.written().unwrap(), Some((NOON + 60, 77)));
+    assert_eq!(again.written().unwrap(), Some((NOON + 120, 107)));
     assert_eq!(ledger.usage(NOON, NOON + 600, None, None).2, ["the node went down"]);
 }
 
 /// How a peer that somebody took over shows.
 #[test]
 fn what_is_used_for_the_first_time_is_told_once_and_not_while_the_ledger_learns() {
-    let mut ledger = Ledger::new(Rules { learning_s: 120, ..KEEP });
+    let mut ledger = Ledger::new(Rules { learning_s: 120, ..at_once() });
     let (own, others, nobodys) = (account(9042, Some(1)), account(9042, Some(2)), account(7000, None));
     let mut at = NOON;
     let mut write = |new: &[(Account, u64)]| {
@@ -353,7 +355,7 @@ fn what_is_used_for_the_first_time_is_told_once_and_not_while_the_ledger_learns(
     let expected = [First::Port(Account { peer: None, ..by_peer.clone() }), First::PeerPort(by_peer.clone())];
     assert_eq!(write(&[(by_peer, 1)]), expected);
     // Another class for a port that was used before is no first use, and neither is what was dropped or sent.
-    let renamed = Account { class: Some("own".to_owned()), ..nobodys };
+    let renamed = Account { place: Place { class: Some("own".to_owned()), ..nobodys.place }, ..nobodys };
     let dropped = Account { outcome: Outcome::Drop, ..account(9999, None) };
     let sent = Account { direction: Direction::Out, ..account(9999, Some(1)) };
     assert_eq!(write(&[(renamed, 1), (dropped, 1), (sent, 1)]), []);
@@ -361,7 +363,7 @@ fn what_is_used_for_the_first_time_is_told_once_and_not_while_the_ledger_learns(
 
 #[test]
 fn a_peer_falls_silent_after_three_times_its_longest_silence_and_once() {
-    let mut ledger = Ledger::new(KEEP);
+    let mut ledger = Ledger::new(at_once());
     let (chatty, rare) = (account(9042, Some(1)), account(9042, Some(2)));
     let mut silent = Vec::new();
     for minute in 0..400_u64 {
@@ -376,4 +378,32 @@ fn a_peer_falls_silent_after_three_times_its_longest_silence_and_once() {
     }
     assert_eq!(silent[..2], [(10, peer(2), 600), (109, peer(1), 600)], "whoever was never silent before");
     assert_eq!(silent[2..], [(341, peer(2), 61 * 60)]);
+}
+
+/// Nothing of it is invented, nothing else is lost, and both are told.
+#[test]
+fn what_is_damaged_is_told_and_what_comes_is_kept() {
+    let mut ledger = Ledger::new(at_once());
+    ledger.write(NOON, NOON + 60, &[(account(9042, None), 1)]);
+    ledger.write(NOON + 60, NOON + 120, &[(account(9042, None), 2)]);
+    let path = ledger.directory.path().join(FILE);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let damaged = other
+        .execute("UPDATE periods SET amounts = x'ff' WHERE step_s = 60 AND first_unix_s = ?1", [NOON.cast_signed()]);
+    assert_eq!(damaged.unwrap(), 1);
+    let minutes = |ledger: &Ledger| ledger.usage(NOON, NOON + 600, Some(Step::Minute), None);
+    assert_eq!(minutes(&ledger).1, [(60, 60, 2)]);
+    assert_eq!(minutes(&ledger).2, [amounts::UNREADABLE]);
+    ledger.write(NOON, NOON + 60, &[(account(9042, None), 4)]);
+    assert_eq!(minutes(&ledger).1, [(0, 60, 4), (60, 60, 2)]);
+    assert_eq!(minutes(&ledger).2, [amounts::UNREADABLE]);
+
+    // No database at all any more.
+    drop((other, ledger.writer));
+    std::fs::write(&path, [0x55; 4096]).unwrap();
+    let (mut again, aside) = LedgerWriter::open(ledger.directory.path(), at_once(), false).unwrap();
+    let (aside, _) = aside.unwrap();
+    assert!(aside.exists() && aside != path);
+    let period = Period { first_unix_s: NOON, until_unix_s: NOON + 60 };
+    again.write(period, 5, &amounts(&[(account(9042, None), 8)]), &Book::default(), None).unwrap();
 }

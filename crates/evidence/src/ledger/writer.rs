@@ -1,19 +1,23 @@
 //! Writing the ledger: an amount goes into the minute, the hour and the day that its time is in. What was counted over a longer time than a step goes into a
 //! period of its own, with its true beginning and end. The oldest periods of a step leave when there are too many, or when they are too large.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{
     FILE,
     account::{Account, Period, Step},
-    amounts::{self, Amount, Amounts},
+    amounts::{self, Amount, Amounts, UNREADABLE},
     book::Book,
     firsts::{self, First},
+    rules::{Keep, Rules},
     tables::{self, DATABASE, signed},
 };
-use crate::store::StoreError;
+use crate::store::{StoreError, check_pages, open_or_set_aside};
 
 /// What was counted up to a minute and a quarter is one minute's.
 const ONE_MINUTE_UP_TO_S: u64 = 75;
@@ -25,26 +29,6 @@ const BOOK: &str = "book";
 /// The last period's end, Unix s, and the boot's clock then, s.
 const WRITTEN: &str = "written";
 
-/// How much of a step is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
-    /// Which step.
-    pub step: Step,
-    /// So many periods. By number, not by time: a clock that was wrong once must not empty the ledger.
-    pub periods: u64,
-    /// And no more than so many bytes of amounts.
-    pub max_bytes: u64,
-}
-
-/// How the ledger is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rules {
-    /// What is kept of each step.
-    pub keep: [Keep; 3],
-    /// For how long nothing is told to be new, s.
-    pub learning_s: u64,
-}
-
 /// The beginning of the step that all of a period belongs to; `None`: it is longer, or lies across an edge.
 fn within(period: Period, step: Step) -> Option<u64> {
     let length_s = period.until_unix_s.saturating_sub(period.first_unix_s);
@@ -55,21 +39,38 @@ fn within(period: Period, step: Step) -> Option<u64> {
     (start == step.start(period.until_unix_s.saturating_sub(EDGE_S))).then_some(start)
 }
 
+/// What the counters counted, and nobody knows how much it was.
+#[derive(Clone, Copy, Debug)]
+pub struct Loss {
+    /// In this time.
+    pub period: Period,
+    /// Why it is not known, for people.
+    pub why: &'static str,
+}
+
 /// Writes the ledger.
 #[derive(Debug)]
 pub struct LedgerWriter {
-    path: std::path::PathBuf,
+    path: PathBuf,
     db: Connection,
     rules: Rules,
 }
 
 impl LedgerWriter {
-    /// Opens the ledger in the store's directory; makes it where there is none.
-    pub fn open(directory: &Path, rules: Rules) -> Result<Self, StoreError> {
+    /// Opens the ledger in the store's directory; makes it where there is none. One that is damaged is set aside under another name, and a new one begun; the
+    /// name and what is wrong are returned with it. `checks`: every page is read, which takes its time: where a write found it damaged.
+    pub fn open(directory: &Path, rules: Rules, checks: bool) -> Result<(Self, Option<(PathBuf, String)>), StoreError> {
         let path = directory.join(FILE);
         let max_bytes = rules.keep.iter().map(|keep| keep.max_bytes).sum::<u64>() + BESIDES_BYTES;
-        let db = DATABASE.open_for_writing(&path, max_bytes)?;
-        Ok(Self { path, db, rules })
+        let open = || {
+            let db = DATABASE.open_for_writing(&path, max_bytes)?;
+            if checks {
+                check_pages(&db, &path)?;
+            }
+            Ok(db)
+        };
+        let (db, set_aside) = open_or_set_aside(&path, open)?;
+        Ok((Self { path, db, rules }, set_aside))
     }
 
     /// Where the counters stood when it was last written; `None`: never.
@@ -91,16 +92,20 @@ impl LedgerWriter {
         self.rules = rules;
     }
 
-    /// Puts down what was counted in `period`, and where the counters stand now: both, or neither. Returns what is there for the first time.
+    /// Puts down what was counted in `period`, what was lost before, and where the counters stand now: all, or nothing. Returns what is there for the first time.
     pub fn write(
         &mut self,
         period: Period,
         boot_s: u64,
         new: &BTreeMap<Account, Amount>,
         book: &Book,
+        lost: Option<Loss>,
     ) -> Result<Vec<First>, StoreError> {
         let Rules { keep, learning_s } = self.rules;
         let written = self.db.transaction().and_then(|transaction| {
+            if let Some(Loss { period, why }) = &lost {
+                lose(&transaction, *period, why)?;
+            }
             let (mut numbered, mut fresh) = (Amounts::new(), Vec::new());
             for (account, amount) in new {
                 let (number, is_fresh) = tables::number_of(&transaction, account, signed(period.until_unix_s))?;
@@ -125,13 +130,12 @@ impl LedgerWriter {
         });
         written.map_err(StoreError::sql(&self.path))
     }
+}
 
-    /// Puts down that something was counted in `period`, and that nobody knows how much.
-    pub fn lost(&mut self, period: Period, why: &str) -> Result<(), StoreError> {
-        let loss = "INSERT INTO losses (first_unix_s, until_unix_s, why) VALUES (?1, ?2, ?3)";
-        let done = self.db.execute(loss, params![signed(period.first_unix_s), signed(period.until_unix_s), why]);
-        done.map(drop).map_err(StoreError::sql(&self.path))
-    }
+fn lose(db: &Connection, period: Period, why: &str) -> rusqlite::Result<()> {
+    let loss = "INSERT INTO losses (first_unix_s, until_unix_s, why) VALUES (?1, ?2, ?3)";
+    let values = params![signed(period.first_unix_s), signed(period.until_unix_s), why];
+    db.prepare_cached(loss)?.execute(values).map(drop)
 }
 
 fn put_down(db: &Connection, step: Step, period: Period, new: &Amounts) -> rusqlite::Result<()> {
@@ -146,7 +150,11 @@ fn put_down(db: &Connection, step: Step, period: Period, new: &Amounts) -> rusql
     let Some((seq, bytes)) = there else {
         return insert(db, step_s, Period { first_unix_s: start, until_unix_s: start + step.seconds() }, true, new);
     };
-    let mut sum = amounts::from_bytes(&bytes).unwrap_or_default();
+    let there = amounts::from_bytes(&bytes);
+    if there.is_none() {
+        lose(db, Period { first_unix_s: start, until_unix_s: start + step.seconds() }, UNREADABLE)?;
+    }
+    let mut sum = there.unwrap_or_default();
     amounts::add(&mut sum, new);
     let update = "UPDATE periods SET amounts = ?2 WHERE seq = ?1";
     db.prepare_cached(update)?.execute(params![seq, encoded(&sum)?]).map(drop)

@@ -1,9 +1,9 @@
 //! The ledger's part of the recorder's turn: once a minute, and whenever the data path or the agent goes, what the counters say that the ledger does not is
-//! put down with the time in which it was counted. What fails is tried again a minute later, and nothing of it is lost: the book stands where it stood.
+//! put down with the time in which it was counted. What fails is tried again, and nothing of it is lost: the book stands where it stood.
 
-use super::data_path::Swept;
+use super::{data_path::Swept, in_force::Failure};
 use crate::{
-    ledger::{Account, Book, First, LedgerWriter, Period, Rules},
+    ledger::{Account, Book, First, LedgerWriter, Loss, Period, Rules},
     record::{Event, EventKind},
     store::StoreError,
 };
@@ -12,8 +12,8 @@ use nodewall_policy::config::show;
 
 const SECOND_NS: u64 = 1_000_000_000;
 const MINUTE_S: u64 = 60;
-/// How often a ledger that could not be opened is tried again.
-const REOPEN_EVERY_S: u64 = 10;
+/// After how long what failed is tried again.
+const RETRY_AFTER_S: u64 = 10;
 
 /// Why the ledger is looked after.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -30,7 +30,10 @@ pub(super) enum Occasion {
 pub(super) struct LedgerKeeper {
     rules: Rules,
     open: Option<Open>,
-    tried_boot_s: Option<u64>,
+    /// When the last try failed, by the boot's clock, s.
+    failed_boot_s: Option<u64>,
+    /// A write found it damaged.
+    is_damaged: bool,
 }
 
 struct Open {
@@ -38,8 +41,6 @@ struct Open {
     book: Book,
     /// Until when the ledger is written.
     written: Option<Written>,
-    /// The minute of the boot's clock in which it was tried last.
-    tried_boot_s: u64,
 }
 
 /// Until when the ledger is written, by both clocks.
@@ -49,9 +50,17 @@ struct Written {
     boot_s: u64,
 }
 
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LedgerError {
+    #[error("the ledger of traffic is not written: {0}")]
+    Store(#[from] StoreError),
+    #[error("the ledger of traffic is not written: {0}")]
+    Kernel(Failure),
+}
+
 impl LedgerKeeper {
     pub(super) fn new(rules: Rules) -> Self {
-        Self { rules, open: None, tried_boot_s: None }
+        Self { rules, open: None, failed_boot_s: None, is_damaged: false }
     }
 
     pub(super) fn configure(&mut self, rules: Rules) {
@@ -61,84 +70,81 @@ impl LedgerKeeper {
         }
     }
 
-    /// Puts down what is due; all of it at the end of the agent or the data path. Returns what is there for the first time; the error is why something could
-    /// not be put down.
+    /// Puts down what is due; all of it at the end of the agent or the data path. Returns what is there for the first time; `None`: it was not tried.
     pub(super) fn turn(
         &mut self,
         state: &StateDir,
         data_path: Option<&Swept>,
         clock: &Clock,
         occasion: Occasion,
-    ) -> Result<Vec<First>, String> {
+    ) -> Result<Option<Vec<First>>, LedgerError> {
         let boot_s = clock.boot_ns / SECOND_NS;
-        if self.open.is_none() {
-            if self.tried_boot_s.is_some_and(|tried| boot_s < tried + REOPEN_EVERY_S) {
-                return Ok(Vec::new());
-            }
-            self.tried_boot_s = Some(boot_s);
-            let writer = LedgerWriter::open(&crate::directory(state), self.rules).map_err(|error| told(&error))?;
-            let book = writer.book().map_err(|error| told(&error))?.unwrap_or_default();
-            let written =
-                writer.written().map_err(|error| told(&error))?.map(|(unix_s, boot_s)| Written { unix_s, boot_s });
-            self.open = Some(Open { writer, book, written, tried_boot_s: 0 });
+        let is_early = self.failed_boot_s.is_some_and(|failed| boot_s < failed + RETRY_AFTER_S);
+        if is_early && occasion == Occasion::Turn {
+            return Ok(None);
         }
-        let (Some(open), Some(data_path)) = (&mut self.open, data_path) else { return Ok(Vec::new()) };
-        let done = open.put_down(data_path, clock, occasion);
-        if matches!(done, Err(Failed::Store(StoreError::Damaged { .. }))) {
-            // Opened anew, what is wrong is told again.
-            self.open = None;
+        let done = self.put_down(state, data_path, clock, occasion);
+        self.failed_boot_s = done.is_err().then_some(boot_s);
+        if matches!(done, Err(LedgerError::Store(StoreError::Damaged { .. }))) {
+            // Opened anew, it is set aside.
+            (self.open, self.is_damaged) = (None, true);
         }
-        done.map_err(|failed| match failed {
-            Failed::Store(error) => told(&error),
-            Failed::Kernel(why) => format!("the ledger of traffic is not written: {why}"),
-        })
+        done.map(Some)
     }
-}
 
-fn told(error: &StoreError) -> String {
-    format!("the ledger of traffic is not written: {error}")
-}
-
-enum Failed {
-    Store(StoreError),
-    Kernel(String),
-}
-
-impl From<StoreError> for Failed {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
+    fn put_down(
+        &mut self,
+        state: &StateDir,
+        data_path: Option<&Swept>,
+        clock: &Clock,
+        occasion: Occasion,
+    ) -> Result<Vec<First>, LedgerError> {
+        if self.open.is_none() {
+            let opened = LedgerWriter::open(&crate::directory(state), self.rules, self.is_damaged)?;
+            self.is_damaged = false;
+            if let (_, Some((aside, problem))) = &opened {
+                let aside = aside.display();
+                tracing::error!(
+                    "the ledger of traffic was damaged ({problem}): it is now {aside}, and a new one begun"
+                );
+            }
+            let writer = opened.0;
+            let book = writer.book()?.unwrap_or_default();
+            let written = writer.written()?.map(|(unix_s, boot_s)| Written { unix_s, boot_s });
+            self.open = Some(Open { writer, book, written });
+        }
+        match (&mut self.open, data_path) {
+            (Some(open), Some(data_path)) => open.put_down(data_path, clock, occasion),
+            _ => Ok(Vec::new()),
+        }
     }
 }
 
 impl Open {
-    fn put_down(&mut self, data_path: &Swept, clock: &Clock, occasion: Occasion) -> Result<Vec<First>, Failed> {
+    fn put_down(&mut self, data_path: &Swept, clock: &Clock, occasion: Occasion) -> Result<Vec<First>, LedgerError> {
         let now = Written { unix_s: clock.unix_ns / SECOND_NS, boot_s: clock.boot_ns / SECOND_NS };
         let is_new = self.book.data_path != data_path.id;
         // By the wall clock, so that minutes are whole; by the boot's, should the wall clock stand or go back.
         let minute_is_over = self.written.is_none_or(|written| {
             written.unix_s / MINUTE_S != now.unix_s / MINUTE_S || now.boot_s >= written.boot_s + MINUTE_S
         });
-        let tried = now.boot_s < self.tried_boot_s + REOPEN_EVERY_S;
-        if occasion == Occasion::Turn && !is_new && (!minute_is_over || tried) {
+        if occasion == Occasion::Turn && !is_new && !minute_is_over {
             return Ok(Vec::new());
         }
-        self.tried_boot_s = now.boot_s;
         let mut first_unix_s = self.since(&clock.boot_id, now);
         if let Some(began_ns) = data_path.tables.began_unix_ns().filter(|_| is_new) {
             first_unix_s = first_unix_s.max(began_ns / SECOND_NS).min(now.unix_s);
         }
-        if let Some(written) = self.written.filter(|_| is_new && !self.book.data_path.is_empty() && !self.book.closed) {
-            let why =
-                "the counters are gone, by a restart of the node or a detach: what they counted last is not known";
-            let until_unix_s = first_unix_s.max(written.unix_s);
-            self.writer.lost(Period { first_unix_s: written.unix_s, until_unix_s }, why)?;
-        }
+        let is_lost = is_new && !self.book.data_path.is_empty() && !self.book.closed;
+        let lost = self.written.filter(|_| is_lost).map(|written| Loss {
+            period: Period { first_unix_s: written.unix_s, until_unix_s: first_unix_s.max(written.unix_s) },
+            why: "the counters are gone, by a restart of the node or a detach: what they counted last is not known",
+        });
         let mut book = if is_new { Book::new(data_path.id.clone()) } else { self.book.clone() };
-        let counted = data_path.tables.counted().map_err(|error| Failed::Kernel(error.to_string()))?;
-        let new = book.take(&counted);
+        let new = book.take(&data_path.tables.counted().map_err(LedgerError::Kernel)?);
         book.closed = occasion == Occasion::Gone;
         let period = Period { first_unix_s, until_unix_s: now.unix_s };
-        let found = self.writer.write(period, now.boot_s, &new, &book)?;
+        let found = self.writer.write(period, now.boot_s, &new, &book, lost)?;
         (self.book, self.written) = (book, Some(now));
         Ok(found)
     }
@@ -154,11 +160,10 @@ impl Open {
 
 /// What a first use, or a silence, is as an event.
 pub(super) fn event(first: &First, unix_ns: u64) -> Event {
-    let port = |account: &Account| {
-        let (first, last) = account.ports.unwrap_or_default();
-        let port = if first == last { first.to_string() } else { format!("{first}-{last}") };
-        let class = account.class.as_ref().map_or(String::new(), |class| format!(" ({class})"));
-        format!("port {port}/{}{class}", account.protocol.unwrap_or("ip"))
+    let port = |Account { place, .. }: &Account| {
+        let port = place.port().map(|port| port.to_string()).or_else(|| place.range()).unwrap_or_default();
+        let class = place.class.as_ref().map_or(String::new(), |class| format!(" ({class})"));
+        format!("port {port}/{}{class}", place.protocol.unwrap_or("ip"))
     };
     let (kind, detail) = match first {
         First::Port(account) => (EventKind::PortFirstUse, format!("{} was used for the first time", port(account))),

@@ -1,10 +1,7 @@
 //! What is recorded and how much of it is kept, from the configuration.
 
 use super::in_force::CaptureBudget;
-use crate::{
-    ledger::{Keep, Rules, Step},
-    store::Limits,
-};
+use crate::{ledger::Rules, store::Limits};
 use nodewall_policy::config;
 
 /// What is recorded, and how much of it is kept.
@@ -26,18 +23,9 @@ impl Settings {
         let max_age_ns = u64::try_from(evidence.max_age.as_nanos()).unwrap_or(u64::MAX);
         evidence.enabled.then_some(Self {
             limits: Limits { max_bytes: evidence.max_bytes, max_age_ns },
-            ledger: Rules { keep: Step::ALL.map(|step| keep(step, ledger)), learning_s: ledger.learning.as_secs() },
+            ledger: ledger.into(),
             budget: CaptureBudget { snap_bytes: evidence.capture_bytes, per_second: evidence.captures_per_second },
             outputs: evidence.outputs.clone(),
         })
     }
-}
-
-fn keep(step: Step, ledger: &config::Ledger) -> Keep {
-    let time = match step {
-        Step::Minute => ledger.minutes,
-        Step::Hour => ledger.hours,
-        Step::Day => ledger.days,
-    };
-    Keep { step, periods: (time.as_secs() / step.seconds()).max(1), max_bytes: ledger.max_bytes }
 }

@@ -17,7 +17,7 @@ use super::{
     *,
 };
 use crate::{
-    ledger::{Counted, Keep, Rules, Step},
+    ledger::{Counted, Rules},
     record::{EventKind, LossKind},
     store::{Filter, Limits, Reader},
 };
@@ -25,15 +25,6 @@ use nodewall_host::state::{Clock, Stamp, Who};
 use nodewall_policy::{
     Policy,
     config::{Config, Mode},
-};
-
-const KEEP: Rules = Rules {
-    learning_s: 0,
-    keep: [
-        Keep { step: Step::Minute, periods: 2_880, max_bytes: 1 << 20 },
-        Keep { step: Step::Hour, periods: 2_160, max_bytes: 1 << 20 },
-        Keep { step: Step::Day, periods: 730, max_bytes: 1 << 20 },
-    ],
 };
 
 /// What the made-up kernel has: sweeps to come, and its counters.
@@ -118,7 +109,7 @@ fn knock() -> Sweep {
 fn worker(state: &StateDir, shown: &Shown, max_age_ns: u64) -> Worker {
     let limits = Limits { max_bytes: 16 << 20, max_age_ns };
     let budget = CaptureBudget { snap_bytes: 64, per_second: 1 };
-    let settings = Settings { limits, budget, ledger: KEEP, outputs: Vec::new() };
+    let settings = Settings { limits, budget, ledger: Rules::from(&Config::embedded().ledger), outputs: Vec::new() };
     Worker::new(state.clone(), Box::new(shown.clone()), settings, Alarm::default())
 }
 

@@ -181,13 +181,14 @@ impl Worker {
     fn put_down(&mut self, clock: &Clock, occasion: Occasion) {
         let done = self.ledger.turn(&self.state, self.data_path.as_ref(), clock, occasion);
         match done {
-            Ok(found) => {
+            Ok(None) => {}
+            Ok(Some(found)) => {
                 self.problems.of_ledger(None);
-                self.status.first_uses +=
-                    found.iter().filter(|first| matches!(first, First::PeerPort(_))).count() as u64;
+                let uses = found.iter().filter(|first| matches!(first, First::PeerPort(_)));
+                self.status.first_uses += uses.count() as u64;
                 self.waiting.extend(found.iter().map(|first| ledger_keeper::event(first, clock.unix_ns)));
             }
-            Err(problem) => self.problems.of_ledger(Some(problem)),
+            Err(problem) => self.problems.of_ledger(Some(problem.to_string())),
         }
     }
 

@@ -25,8 +25,23 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Opens a database. One that is damaged is set aside under another name, and a new one begun: the name, and what is wrong, are returned with it.
+pub(crate) fn open_or_set_aside<T>(
+    path: &Path,
+    open: impl Fn() -> Result<T, StoreError>,
+) -> Result<(T, Option<(PathBuf, String)>), StoreError> {
+    match open() {
+        Ok(opened) => Ok((opened, None)),
+        Err(StoreError::Damaged { problem, .. }) => {
+            let aside = set_aside(path)?;
+            Ok((open()?, Some((aside, problem))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Renames what is there, so that nothing is lost and nothing is in the way.
-pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
+fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let mut aside = sibling(path, &format!(".damaged-{now}"));
     for n in 1.. {

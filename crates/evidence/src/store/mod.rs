@@ -23,9 +23,10 @@ mod verify;
 mod writer;
 
 pub use error::StoreError;
+pub(crate) use files::open_or_set_aside;
 pub use files::{FILE, Limits};
 pub use filter::Filter;
 pub use reader::{Numbered, Reader, Stored};
-pub(crate) use schema::Database;
+pub(crate) use schema::{Database, check_pages};
 pub use totals::Totals;
 pub use writer::{Appended, LastWord, Opened, Writer};

@@ -141,7 +141,7 @@ fn has_no_table(db: &Connection, path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Reads every page: what an unclean end may have left.
-pub(super) fn check_pages(db: &Connection, path: &Path) -> Result<(), StoreError> {
+pub(crate) fn check_pages(db: &Connection, path: &Path) -> Result<(), StoreError> {
     let said: String = db.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(StoreError::sql(path))?;
     if said == "ok" { Ok(()) } else { Err(StoreError::Damaged { path: path.to_path_buf(), problem: said }) }
 }

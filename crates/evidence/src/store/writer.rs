@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{
     error::StoreError,
-    files::{FILE, Limits, set_aside},
+    files::{FILE, Limits, open_or_set_aside},
     insert::insert,
     meta::{self, NextNumbers, OPEN, TOTALS},
     retention::{Ages, take_away},
@@ -73,14 +73,8 @@ impl Writer {
     /// a newer version is left alone.
     pub fn open(directory: &Path, limits: Limits) -> Result<Opened, StoreError> {
         let path = directory.join(FILE);
-        let problem = match Self::try_open(&path, limits) {
-            Ok(writer) => return Ok(Opened { writer, set_aside: None }),
-            Err(StoreError::Damaged { problem, .. }) => problem,
-            Err(error) => return Err(error),
-        };
-        let aside = set_aside(&path)?;
-        let writer = Self::try_open(&path, limits)?;
-        Ok(Opened { writer, set_aside: Some((aside, problem)) })
+        let (writer, set_aside) = open_or_set_aside(&path, || Self::try_open(&path, limits))?;
+        Ok(Opened { writer, set_aside })
     }
 
     fn try_open(path: &Path, limits: Limits) -> Result<Self, StoreError> {

@@ -165,7 +165,7 @@ impl Desk {
             (shown_in_file || !shown.is_empty() && process.output().contains(shown)).then_some(())
         });
         if is_pipe {
-            process.terminate().unwrap();
+            process.terminate_all().unwrap();
         } else {
             process.signal(Signal::INT).unwrap();
             process.wait(PATIENCE).unwrap();

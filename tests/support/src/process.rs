@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal};
 
 use crate::cleanup::{self, Guard};
 use crate::error::{Error, Result};
@@ -163,6 +163,15 @@ impl Process {
         let status = terminate(&self.child).map_err(Error::io(format!("ending {}", self.name)))?;
         self.wait_for_readers();
         Ok(status)
+    }
+
+    /// The same with all that it started and that stayed in its process group: the programs of a shell's pipe.
+    pub fn terminate_all(&self) -> Result<ExitStatus> {
+        if let Some(group) = i32::try_from(self.id()).ok().and_then(Pid::from_raw) {
+            kill_process_group(group, Signal::TERM)
+                .map_err(|e| Error::io(format!("ending {}", self.name))(e.into()))?;
+        }
+        self.terminate()
     }
 
     fn wait_for_readers(&self) {
